@@ -1,0 +1,109 @@
+"""The environment: the named recipe that every attempt of a task is run by."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from cloister.model.network import WEB_PORTS, NetworkMode, NetworkPolicy
+from cloister.model.phase import Phase
+from cloister.model.secret import SecretUse
+
+MINUTE = 60.0
+HOUR = 60 * MINUTE
+MIB = 1024 * 1024
+GIB = 1024 * MIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetupRecipe:
+    """How dependencies are installed."""
+
+    script: str | None = None
+    """A bash script for a cold environment, run in a session of its own."""
+    maintenance: str | None = None
+    """A bash script for a warm one, run after the task's ref is checked out."""
+    automatic: bool = True
+    """Detect package managers when there is no script."""
+    timeout_seconds: float = 20 * MINUTE
+    residue: str = "refuse"
+    """What to do when setup left a secret on disk: refuse, scrub or allow."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkRecipe:
+    """Who may be reached in setup and by the agent."""
+
+    setup: NetworkMode = NetworkMode.FULL
+    agent: NetworkMode = NetworkMode.OFF
+    allow: tuple[str, ...] = ()
+    """Limited mode: domains in canonical form; each matches itself and its sub-domains."""
+    methods: tuple[str, ...] | None = None
+    """HTTP methods in capitals; None is every method."""
+    ports: tuple[int, ...] = WEB_PORTS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one attempt may use. Enforced by the kernel or by a supervisor, never by good will."""
+
+    cpu: float = 2.0
+    """Cores."""
+    memory_bytes: int = 4 * GIB
+    disk_bytes: int = 10 * GIB
+    pids: int = 2048
+    output_bytes: int = 50 * MIB
+    """Standard output and error of one command, together."""
+    time_seconds: float = HOUR
+    """Wall clock of the whole attempt."""
+    rounds: int = 1
+    """How often failing checks are given back to the agent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """A program started with the agent, in its container, before it."""
+
+    name: str
+    command: str
+    ready: str | None = None
+    """`tcp:PORT` or a command line whose success means ready."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """A command that must pass in the clean room."""
+
+    name: str
+    command: str
+    timeout_seconds: float = 10 * MINUTE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """The recipe, as a file or the vault's owner wrote it. Frozen with the task that uses it."""
+
+    name: str
+    """Selects the vault; by default the repository's address."""
+    image: str = "base"
+    agent: str = "codex"
+    versions: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
+    secrets: tuple[SecretUse, ...] = ()
+    setup: SetupRecipe = SetupRecipe()
+    services: tuple[Service, ...] = ()
+    network: NetworkRecipe = NetworkRecipe()
+    limits: Limits = Limits()
+    checks: tuple[Check, ...] = ()
+    cache_ttl_seconds: float = 12 * HOUR
+    review_automatic: bool = False
+
+    def policy(self, phase: Phase) -> NetworkPolicy:
+        """The network policy of a phase; every phase but setup and agent has none at all."""
+        mode = {Phase.SETUP: self.network.setup, Phase.AGENT: self.network.agent}.get(phase, NetworkMode.OFF)
+        return NetworkPolicy(
+            mode=mode,
+            phase=phase,
+            environment=self.name,
+            allow=self.network.allow,
+            methods=self.network.methods,
+            ports=self.network.ports,
+        )

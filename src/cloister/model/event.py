@@ -1,0 +1,188 @@
+"""Events: what happened in a task, in the past tense. Each is one line of `--json` and one row of the log."""
+
+import dataclasses
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, ClassVar
+
+from cloister.model.phase import Phase
+from cloister.model.task import AttemptId, TaskId, Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Base of all events. The wire name is the class's name in snake case."""
+
+    by_name: ClassVar[dict[str, type["Event"]]] = {}
+
+    def __init_subclass__(cls) -> None:
+        # `dataclass(slots=True)` makes the class twice; the second one, complete, wins.
+        Event.by_name[_snake_case(cls.__name__)] = cls
+
+    @property
+    def name(self) -> str:
+        """`phase_started`, `output`, ..."""
+        return _snake_case(type(self).__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskAccepted(Event):
+    """The task is on disk: from here on it cannot be lost."""
+
+    commit: str
+    ref: str
+    environment: str
+    notes: tuple[str, ...] = ()
+    """What the user should know, such as uncommitted work that was left alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptStarted(Event):
+    """A worker took the attempt."""
+
+    retry: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseStarted(Event):
+    """A phase began."""
+
+    network: str
+    """off, limited or full."""
+    secrets: tuple[str, ...] = ()
+    """Names of the secrets present in the phase."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseFinished(Event):
+    """A phase ended, well or not."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotHit(Event):
+    """The attempt starts from a saved disk."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotMissed(Event):
+    """The attempt starts from the bare image."""
+
+    key: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotSaved(Event):
+    """The disk after setup was kept for later attempts."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output(Event):
+    """A program in the sandbox printed something. Secret values are masked."""
+
+    stream: str
+    text: str
+    command: str
+    """Id of the command that printed it."""
+    offset: int
+    """Where, in that command's output, reading goes on after this event."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EgressAllowed(Event):
+    """The proxy let a request out."""
+
+    host: str
+    port: int
+    method: str
+    rule: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EgressRefused(Event):
+    """The proxy refused a request."""
+
+    host: str
+    port: int
+    method: str
+    rule: str
+    hint: str
+    command: str | None = None
+    """The command inside the sandbox that asked, where it could be found."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretDelivered(Event):
+    """Secrets were put into the environment of the container that starts now."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretRemoved(Event):
+    """Every process that held these secrets is dead."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiffCollected(Event):
+    """The change was taken out of the sandbox."""
+
+    files: int
+    added: int
+    removed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptFinished(Event):
+    """The attempt is over."""
+
+    verdict: Verdict
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskFinished(Event):
+    """The task is over; `--json` adds what each attempt left."""
+
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedEvent:
+    """An event with its place in the task's log."""
+
+    seq: int
+    """Counts up within a task, from 1."""
+    at: datetime
+    task: TaskId
+    attempt: AttemptId | None
+    phase: Phase | None
+    event: Event
+
+
+def event_to_fields(event: Event) -> dict[str, Any]:
+    """Return the event's own fields as JSON values."""
+    return dataclasses.asdict(event)
+
+
+def fields_to_event(name: str, fields: dict[str, Any]) -> Event:
+    """Return the event that `event_to_fields` wrote. Raises KeyError for a name that no event has."""
+    kind = Event.by_name[name]
+    known = {field.name for field in dataclasses.fields(kind)}
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
+    if "verdict" in values:
+        values["verdict"] = Verdict(values["verdict"])
+    return kind(**{key: value for key, value in values.items() if key in known})
+
+
+def _snake_case(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()

@@ -1,0 +1,90 @@
+"""Who may be reached: policies, the grammar of hosts, and the rule that decides."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from cloister.model.phase import Phase
+
+WEB_PORTS = (80, 443)
+
+_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_LONGEST_HOST = 253
+
+
+class NetworkMode(StrEnum):
+    """How much of the internet a phase may reach."""
+
+    OFF = "off"
+    LIMITED = "limited"
+    FULL = "full"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkPolicy:
+    """Who may be reached from one sandbox during one phase. Immutable; a phase border replaces it."""
+
+    mode: NetworkMode
+    phase: Phase
+    environment: str
+    """Name of the environment, for explanations."""
+    allow: tuple[str, ...] = ()
+    """Limited mode: domains as `parse_domain` returns them; each matches itself and its sub-domains."""
+    methods: tuple[str, ...] | None = None
+    """HTTP methods in capitals; None is every method."""
+    ports: tuple[int, ...] = WEB_PORTS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What the policy says to one request, in words a user can act on."""
+
+    allowed: bool
+    rule: str
+    """The rule that decided, for instance `agent internet is off` or `allow: example.com`."""
+    hint: str = ""
+    """For a refusal: the setting that would allow it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EgressRecord:
+    """One decision of the egress process, as it is reported and kept."""
+
+    sandbox: str
+    phase: Phase
+    host: str
+    port: int
+    method: str
+    decision: Decision
+    command: str | None = field(default=None)
+    """The command inside the sandbox that asked, where it could be found."""
+
+
+def parse_host(text: str) -> str:
+    """Return a host name in its one canonical form: lower case, no trailing dot.
+
+    The grammar is deliberately narrower than any resolver's: letters, digits and hyphens in labels
+    (RFC 1123, IDNA A-labels included). Names whose last label is numeric are refused, because
+    resolvers read `127.1` and `0x7f.1` as addresses (WHATWG URL, "ends in a number").
+
+    Raises ValueError with the reason.
+    """
+    host = text.lower().removesuffix(".")
+    if not host or len(host) > _LONGEST_HOST:
+        raise ValueError(f"a host name has 1 to {_LONGEST_HOST} characters")
+    labels = host.split(".")
+    for label in labels:
+        if not _LABEL.fullmatch(label):
+            raise ValueError(f"{text!r} is not a host name: labels are letters, digits and inner hyphens")
+    if re.fullmatch(r"[0-9]+|0x[0-9a-f]*", labels[-1]):
+        raise ValueError(f"{text!r} ends in a number, so it could be read as an address")
+    return host
+
+
+def host_matches(host: str, domains: Sequence[str]) -> str | None:
+    """Return the domain that covers `host` (itself or a parent), or None. Both sides canonical."""
+    for domain in domains:
+        if host == domain or host.endswith("." + domain):
+            return domain
+    return None

@@ -1,0 +1,131 @@
+"""Sandboxes, the commands that run in them, and what comes back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import NewType
+
+from cloister.model.environment import Limits
+from cloister.model.secret import SecretValue
+from cloister.model.snapshot import SnapshotKey
+
+SandboxName = NewType("SandboxName", str)
+"""The attempt's id; letters, digits and hyphens."""
+
+ImageDigest = NewType("ImageDigest", str)
+"""64 hexadecimal digits."""
+
+Commit = NewType("Commit", str)
+"""A full object id, 40 (SHA-1) or 64 (SHA-256) hexadecimal digits."""
+
+WORKSPACE = "/workspace"
+PROXY_PORT = 3128
+"""Where the proxy listens inside every sandbox, on 127.0.0.1 and ::1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxSpec:
+    """What a sandbox is made of."""
+
+    image: ImageDigest
+    snapshot: SnapshotKey | None
+    """The saved disk to start from; None starts from the bare image."""
+    directory: str
+    """Name of the work tree's folder below /workspace."""
+    mirror: Path
+    """The host's bare mirror; its objects are lent to the sandbox, read-only."""
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkout:
+    """The state that a work tree is put into."""
+
+    commit: Commit
+    branch: str
+    """The branch that HEAD is put on, made at `commit`."""
+    origin: str
+    """Address of the remote `origin`, without credentials."""
+    patch: bytes = b""
+    """A diff applied above the commit; it is part of the later change."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """One program to run in a container of its own."""
+
+    id: str
+    """Unique in its sandbox; starting the same id again attaches to what already runs or ran."""
+    argv: tuple[str, ...]
+    variables: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, SecretValue] = field(default_factory=dict)
+    """Added to the environment; never written to persistent disk or to an argument list."""
+    cwd: str = "/"
+    stdin: bytes = b""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """Read-only files to see inside: absolute path below /cloister to content."""
+    timeout_seconds: float
+    """Wall clock, enforced by the container's supervisor even when we are gone."""
+    output_bytes: int
+    """Standard output and error together; more ends the command."""
+
+
+class Stream(StrEnum):
+    """Where a chunk of output was written to."""
+
+    STDOUT = "stdout"
+    STDERR = "stderr"
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of output, as read from the pipe: it may end in the middle of a character."""
+
+    stream: Stream
+    data: bytes
+    end: int
+    """Offset in the process's output from which the next chunk is read."""
+
+
+class EndCause(StrEnum):
+    """What ended a process."""
+
+    EXITED = "exited"
+    TIMED_OUT = "timed out"
+    OUTPUT_LIMIT = "output limit reached"
+    OUT_OF_MEMORY = "out of memory"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exit:
+    """How a process ended. A non-zero status is an answer, not an error."""
+
+    status: int
+    """0 to 255; 128 + N when a signal N ended it."""
+    cause: EndCause = EndCause.EXITED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiffStats:
+    """The size of a change."""
+
+    files: int
+    added: int
+    """Lines; binary files count as none."""
+    removed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What an attempt did to the work tree, as git sees it."""
+
+    base: Commit
+    commit: Commit
+    """The change as a commit above `base`, in `repository`; equals `base` when nothing changed."""
+    repository: Path
+    """The host's bare repository that holds `commit`."""
+    diff: bytes
+    """`git diff --binary` of the two; empty when nothing changed."""
+    stats: DiffStats

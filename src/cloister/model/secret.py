@@ -1,0 +1,62 @@
+"""Secrets: a value that does not print itself, and who may see it."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+"""A name that a POSIX shell can export (IEEE Std 1003.1, 3.216 Name)."""
+
+SHORTEST_SECRET = 6
+"""Characters. A shorter value would be found everywhere, so it could be neither masked nor searched for."""
+
+LONGEST_SECRET_BYTES = 64 * 1024
+"""The kernel refuses a single environment string above 128 KiB (MAX_ARG_STRLEN)."""
+
+
+class SecretMode(StrEnum):
+    """Where a secret may be used."""
+
+    SETUP = "setup"
+    """In the environment of setup and maintenance scripts, and nowhere else."""
+    BROKERED = "brokered"
+    """Only by the proxy, on requests to named hosts; the sandbox sees a placeholder."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class SecretValue:
+    """The value of a secret. `repr` and `str` hide it; `reveal()` is the only way to read it."""
+
+    _text: str
+
+    def reveal(self) -> str:
+        """The value itself. Every caller is a place to audit."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "SecretValue(...)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretUse:
+    """What an environment says of one of its secrets. The vault's own rules can only be narrowed by it."""
+
+    name: str
+    mode: SecretMode = SecretMode.SETUP
+    hosts: tuple[str, ...] = ()
+    """Brokered only: hosts that may receive the value."""
+    header: str | None = None
+    """Brokered only: the request header that carries the value."""
+    format: str = "{}"
+    """Brokered only: how the header is made of the value."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveredSecrets:
+    """The opened secrets of one attempt, for the setup phase alone."""
+
+    values: Mapping[str, SecretValue]
+    """Name to value."""
+    versions: Mapping[str, str]
+    """Name to a version that changes with each new value and tells nothing of it; part of the snapshot key."""

@@ -1,0 +1,81 @@
+"""Snapshots: saved disks named by the hash of all that made them, and why one did not fit."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NewType
+
+from cloister.model.environment import Environment
+
+SnapshotKey = NewType("SnapshotKey", str)
+"""64 hexadecimal digits: SHA-256 over the named parts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotRecipe:
+    """Everything that a snapshot was made of, part by part, so that a miss can name what differs."""
+
+    parts: Mapping[str, str]
+    """Part's name (`image`, `setup script`, ...) to its value's digest."""
+
+    @property
+    def key(self) -> SnapshotKey:
+        """The name of the snapshot that this recipe makes."""
+        return SnapshotKey(_digest(json.dumps(dict(sorted(self.parts.items())))))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotRecord:
+    """A kept snapshot, as the store remembers it."""
+
+    key: SnapshotKey
+    environment: str
+    repository: str
+    commit: str
+    """The commit of the default branch that setup ran at."""
+    parts: Mapping[str, str]
+    created_at: datetime
+    expires_at: datetime
+
+
+def recipe_of(
+    environment: Environment, *, repository: str, image_digest: str, secret_versions: Mapping[str, str]
+) -> SnapshotRecipe:
+    """Return the recipe of the disk that `environment` makes for `repository`.
+
+    The commit is no part of it: a snapshot is made at the default branch and brought to a task's ref
+    by checkout and maintenance (the rule of Codex cloud's container cache).
+    """
+    values: dict[str, object] = {
+        "image": image_digest,
+        "repository": repository,
+        "setup script": environment.setup.script,
+        "automatic setup": environment.setup.automatic,
+        "maintenance script": environment.setup.maintenance,
+        "variables": dict(sorted(environment.variables.items())),
+        "secrets": dict(sorted(secret_versions.items())),
+        "versions": dict(sorted(environment.versions.items())),
+        "setup network": _network_of_setup(environment),
+    }
+    return SnapshotRecipe(parts={name: _digest(json.dumps(value)) for name, value in values.items()})
+
+
+def reason_of_miss(wanted: SnapshotRecipe, nearest: SnapshotRecord | None, *, now: datetime) -> str:
+    """Say in a few words why no kept snapshot fits. `nearest` is the newest of the same environment and repository."""
+    if nearest is None:
+        return "first use of this environment"
+    if nearest.key == wanted.key:
+        return "expired" if nearest.expires_at <= now else "its disk is gone"
+    changed = [name for name, value in wanted.parts.items() if nearest.parts.get(name) != value]
+    return "changed: " + ", ".join(changed)
+
+
+def _network_of_setup(environment: Environment) -> list[object]:
+    network = environment.network
+    return [network.setup, *sorted(network.allow), network.methods and sorted(network.methods), sorted(network.ports)]
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,143 @@
+"""Tasks, turns and attempts: what was asked, how often it was answered, and how that ended."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import NewType
+
+from cloister.model.environment import Environment
+from cloister.model.phase import Phase
+from cloister.model.sandbox import Change, Commit, SandboxName
+
+TaskId = NewType("TaskId", str)
+AttemptId = NewType("AttemptId", str)
+
+LARGEST_PROMPT_BYTES = 1024 * 1024
+
+
+class Verdict(StrEnum):
+    """How an attempt, or a task, ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    """The task's own doing."""
+    ERRORED = "errored"
+    """Ours; may be tried again."""
+    CANCELLED = "cancelled"
+
+
+class TaskState(StrEnum):
+    """Where a task is."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    FINISHED = "finished"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repository:
+    """A repository by address, and the name of its folder in a sandbox."""
+
+    address: str
+    """As git reads it, without credentials: an absolute path, or a file, http or https URL."""
+    directory: str
+    """Name of the work tree's folder below /workspace."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revision:
+    """A place in a repository, pinned when the task was accepted."""
+
+    ref: str
+    """What was asked for: branch, tag or commit; the default branch when nothing was."""
+    commit: Commit
+    default_branch: str
+    default_commit: Commit
+    """Setup of a cold environment runs here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What was asked, with everything needed to answer it pinned."""
+
+    id: TaskId
+    repository: Repository
+    revision: Revision
+    environment: Environment
+    prompt: str
+    agent: str
+    """Name of the agent; `command` for a plain command line."""
+    command: str | None = None
+    """The command line of the agent `command`."""
+    patch: bytes = b""
+    """A starting diff."""
+    use_cache: bool = True
+    sealed_secrets: bytes | None = field(default=None, repr=False)
+    """Values that came with the request, sealed for this task alone."""
+    attempts: int = 1
+    accepted_at: datetime
+
+    @property
+    def branch(self) -> str:
+        """The only branch that this task may ever push."""
+        return f"cloister/{self.id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One independent answer to a turn; the unit that a worker claims."""
+
+    id: AttemptId
+    task: Task
+    turn: int = 1
+    number: int = 1
+    """1 to the number of attempts of the turn."""
+    retry: int = 0
+    """How often it was taken over after a failure of ours; fences every write."""
+
+    @property
+    def sandbox(self) -> SandboxName:
+        """Its sandbox is named after it, so that it can be found again."""
+        return SandboxName(self.id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How an attempt ended, and what it left."""
+
+    verdict: Verdict
+    reason: str = ""
+    """For every verdict but success: one sentence, safe to show."""
+    exit_status: int | None = None
+    """Of the agent, when it ran."""
+    message: str = ""
+    """The agent's answer."""
+    change: Change | None = None
+    """None when no change could be collected; an empty change is one with an empty diff."""
+    seconds: Mapping[Phase, float] = field(default_factory=dict)
+    """Time spent per phase."""
+    accepted_to_agent_seconds: float | None = None
+    """From acceptance of the task to the agent's start."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptStatus:
+    """Where an attempt is."""
+
+    attempt: AttemptId
+    number: int
+    state: TaskState
+    outcome: Outcome | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskStatus:
+    """Where a task is."""
+
+    task: Task
+    state: TaskState
+    verdict: Verdict | None
+    """Once finished: the best of its attempts' verdicts."""
+    finished_at: datetime | None
+    attempts: tuple[AttemptStatus, ...]

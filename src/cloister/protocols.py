@@ -1,0 +1,325 @@
+"""Every part of Cloister that can be swapped, and what each promises.
+
+Names come from the caller, so `create` finds or creates and `destroy` is harmless twice. "It failed"
+is a value (`Exit`, `Outcome`), "we failed" an exception from `cloister.errors`. Every method may be
+cancelled; what it had begun is then either complete or removed by `destroy`.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from cloister.model.event import Event, RecordedEvent
+from cloister.model.network import EgressRecord, NetworkPolicy
+from cloister.model.phase import Phase
+from cloister.model.sandbox import (
+    Change,
+    Checkout,
+    Chunk,
+    Command,
+    Commit,
+    Exit,
+    ImageDigest,
+    SandboxName,
+    SandboxSpec,
+)
+from cloister.model.secret import DeliveredSecrets
+from cloister.model.snapshot import SnapshotKey, SnapshotRecord
+from cloister.model.task import Attempt, Outcome, Repository, Revision, Task, TaskId, TaskStatus
+
+
+class Process(Protocol):
+    """One container's process tree. It outlives us: a supervisor outside our process watches it."""
+
+    def output(self, offset: int = 0) -> AsyncIterator[Chunk]:
+        """Yield what it printed from `offset` (a former chunk's `end`) until it has ended and all is read.
+
+        May be called any number of times, also after the end and from another process of ours.
+        """
+        ...
+
+    async def wait(self) -> Exit:
+        """Return how it ended, once it has. Any number of callers. SandboxError when its supervisor was lost."""
+        ...
+
+    async def stop(self, grace_seconds: float = 0.0) -> None:
+        """Ask it to end (SIGTERM), and after the grace kill its whole tree. Returns when it is dead. Harmless twice."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """Sockets that listen inside a sandbox's network namespace. The owner closes them."""
+
+    proxy: tuple[int, ...]
+    """File descriptors of the HTTP proxy's sockets, one per address family."""
+
+
+class Sandbox(Protocol):
+    """The disk, the network namespace and the limits of one attempt."""
+
+    async def checkout(self, checkout: Checkout) -> None:
+        """Put the work tree into exactly this state, and draw a line.
+
+        What was written before is no part of a later change. Writes only paths that differ. Tracked files, `.git/config` and hooks become what a clean checkout
+        makes them; files that setup left untracked stay. Runs git outside the reach of anything in the
+        sandbox. No container may run. TaskFailedError when the patch does not apply; RepositoryError when the
+        commit is not in the mirror.
+        """
+        ...
+
+    async def start(self, command: Command) -> Process:
+        """Start `command` in a NEW container on this disk, or attach when a command of that id already runs or ran.
+
+        Nothing survives its first process but the disk. SandboxError when the container cannot be made.
+        """
+        ...
+
+    async def changes(self, base: Commit) -> Change:
+        """Return what was changed in the work tree since the last checkout, against `base`.
+
+        New, deleted and changed files, modes, symlinks, binaries and submodule pointers, without ignored
+        files; computed from the disk outside the agent's reach, executing nothing and reading nothing that
+        the work tree points to. No container may run. TaskFailedError when the work tree is not one any more.
+        """
+        ...
+
+    def listeners(self) -> Listeners:
+        """Return new duplicates of the listening sockets inside the namespace."""
+        ...
+
+    async def snapshot(self, key: SnapshotKey) -> None:
+        """Save the disk as `key`, atomically and in constant time; this sandbox goes on above it.
+
+        The work tree is first made clean as by `checkout` at its present commit. No container may run.
+        When `key` is already kept, nothing is saved.
+        """
+        ...
+
+    async def read_file(self, path: str, *, limit_bytes: int) -> bytes | None:
+        """Return a regular file below /cloister/out as the sandbox left it, cut at the limit; None when absent.
+
+        Follows no symlink.
+        """
+        ...
+
+
+class SandboxBackend(Protocol):
+    """Makes sandboxes on this node: oci, fake."""
+
+    async def create(self, name: SandboxName, spec: SandboxSpec) -> Sandbox:
+        """Find or create. A found one keeps its disk and its running containers.
+
+        NotFoundError when the image or the snapshot is not on this node; HostError when the host lacks something.
+        """
+        ...
+
+    async def destroy(self, name: SandboxName) -> None:
+        """Kill its containers and remove every trace. Absent is not an error; always safe to repeat."""
+        ...
+
+    async def list(self) -> Sequence[SandboxName]:
+        """Every sandbox on this node, also half-made ones, so that strays can be found."""
+        ...
+
+    async def has_snapshot(self, key: SnapshotKey) -> bool:
+        """Whether a complete, usable disk of that key is kept here."""
+        ...
+
+    async def remove_snapshot(self, key: SnapshotKey) -> None:
+        """Forget a snapshot. Absent is not an error; ConflictError while a sandbox stands on it."""
+        ...
+
+
+class ImageStore(Protocol):
+    """Base root file systems on this node, by name and digest."""
+
+    async def ensure(self, name: str) -> ImageDigest:
+        """Return the digest of the image `name`, building its recipe first when it was never built.
+
+        Concurrent callers, in this and other processes, build once. NotFoundError names the known recipes.
+        """
+        ...
+
+
+class Egress(Protocol):
+    """The process that decides who may be reached, and carries the bytes."""
+
+    async def open(
+        self,
+        name: SandboxName,
+        listeners: Listeners,
+        policy: NetworkPolicy,
+        report: Callable[[EgressRecord], None],
+    ) -> None:
+        """Serve these sockets under `policy`; REPLACES what was open, and cuts what it no longer allows.
+
+        Takes the listeners over. `report` is called in our event loop for every decision. Returns when the
+        policy is in force; until then, and whenever the process is down, nothing gets out.
+        """
+        ...
+
+    async def close(self, name: SandboxName) -> None:
+        """Cut everything that is open, and forget the listeners. Absent is not an error."""
+        ...
+
+
+class Agent(Protocol):
+    """A program that does the work."""
+
+    name: str
+
+    def command_line(self, task: Task) -> tuple[str, ...]:
+        """The argument list to run in the sandbox; the prompt is on standard input and in CLOISTER_PROMPT_FILE."""
+        ...
+
+    def parse(self, line: str) -> Sequence[Event]:
+        """What a line of its output means; empty when it is plain output."""
+        ...
+
+
+class Forge(Protocol):
+    """Where repositories live."""
+
+    async def resolve(self, repository: Repository, ref: str | None) -> Revision:
+        """Bring the repository's mirror up to date and pin `ref`.
+
+        A ref is a branch, tag, full or short commit; None is the default branch. Concurrent calls for one repository fetch once. NotFoundError when the repository or the ref does not
+        exist or has no commit; RepositoryError when it cannot be reached.
+        """
+        ...
+
+    async def mirror(self, repository: Repository, commit: Commit) -> Path:
+        """Return the bare mirror on this node with `commit` in it, fetching it only when it is not."""
+        ...
+
+    async def read_file(self, repository: Repository, commit: Commit, path: str) -> bytes | None:
+        """Return a file of that commit, from the mirror; None when there is no such regular file."""
+        ...
+
+
+class Vault(Protocol):
+    """Sealed secrets, by environment."""
+
+    async def set(self, environment: str, name: str, value: str) -> None:
+        """Keep a value. UsageError when the name or the value cannot be one; nothing is changed then."""
+        ...
+
+    async def names(self, environment: str) -> Sequence[str]:
+        """The names that have a value, sorted."""
+        ...
+
+    async def remove(self, environment: str, name: str) -> None:
+        """Forget a value. NotFoundError when there is none."""
+        ...
+
+    async def seal_for_task(self, values: Mapping[str, str]) -> bytes:
+        """Seal values that came with one request. UsageError as for `set`."""
+        ...
+
+    def redactor(self, secrets: DeliveredSecrets) -> "Redactor":
+        """Return a new masker of these values, for one stream."""
+        ...
+
+    async def open_for(self, task: Task) -> DeliveredSecrets:
+        """Open the secrets that the task's environment names, and those that came with the task.
+
+        NotFoundError names a secret that has no value, and the command that gives it one.
+        """
+        ...
+
+
+class Redactor(Protocol):
+    """Masks secret values in one stream of bytes, also where a value is cut by a chunk border."""
+
+    def feed(self, data: bytes) -> bytes:
+        """Return what can be shown by now; holds back at most the longest value's length."""
+        ...
+
+    def flush(self) -> bytes:
+        """Return what was held back; the stream is over."""
+        ...
+
+
+class AttemptQueue(Protocol):
+    """Attempts that wait for a worker, and what workers write about them.
+
+    Every write is fenced: LeaseLostError when `attempt.retry` is not the newest, and nothing is written.
+    """
+
+    async def submit(self, task: Task, notes: Sequence[str] = ()) -> None:
+        """Accept the task and its attempts, with the event `task_accepted`. Synced to disk when this returns."""
+        ...
+
+    async def claim(self) -> Attempt | None:
+        """Take the oldest attempt that waits, or whose worker died (then with `retry` counted up); None when none."""
+        ...
+
+    async def wait_for_work(self) -> None:
+        """Return when `claim` may find something; may return early."""
+        ...
+
+    async def renew(self, attempt: Attempt) -> bool:
+        """Keep the lease. False when the attempt shall be cancelled."""
+        ...
+
+    async def record(self, attempt: Attempt, phase: Phase | None, event: Event) -> None:
+        """Append to the task's log, in order. May return before it is on disk; `finish` makes sure of it."""
+        ...
+
+    async def output_offset(self, attempt: Attempt, command: str) -> int:
+        """Where recorded output of that command ends, so that a re-attached reader does not record it twice."""
+        ...
+
+    async def finish(self, attempt: Attempt, outcome: Outcome) -> None:
+        """End the attempt, and with the last one the task, with their events. Synced to disk when this returns."""
+        ...
+
+
+class TaskStore(Protocol):
+    """What users ask about tasks. NotFoundError for an unknown id; a unique prefix of an id will do."""
+
+    async def get(self, task: str) -> TaskStatus:
+        """The task and its attempts."""
+        ...
+
+    async def list(self, *, limit: int = 50) -> Sequence[TaskStatus]:
+        """The newest tasks, newest first."""
+        ...
+
+    def events(self, task: TaskId, *, after: int = 0, follow: bool = False) -> AsyncIterator[RecordedEvent]:
+        """Yield the task's log from after that `seq`; with `follow` until `task_finished`, also across processes."""
+        ...
+
+    async def cancel(self, task: TaskId) -> None:
+        """Ask for the end of every attempt that is not over; those that no worker took end at once. Harmless twice."""
+        ...
+
+    async def live_sandboxes(self) -> Sequence[SandboxName]:
+        """Sandboxes of attempts that are not over; every other one on this node is a stray."""
+        ...
+
+
+class SnapshotCatalog(Protocol):
+    """What is known of kept snapshots. The disks themselves are the backend's."""
+
+    async def find_newest(self, environment: str, repository: str) -> SnapshotRecord | None:
+        """The newest record of that pair, expired ones included."""
+        ...
+
+    async def find(self, key: SnapshotKey) -> SnapshotRecord | None:
+        """The record of that key."""
+        ...
+
+    async def add(self, record: SnapshotRecord) -> None:
+        """Remember, or replace what was remembered under that key."""
+        ...
+
+    async def remove(self, key: SnapshotKey) -> None:
+        """Forget. Absent is not an error."""
+        ...
+
+    async def list(self) -> Sequence[SnapshotRecord]:
+        """All, newest first."""
+        ...
