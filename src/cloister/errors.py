@@ -6,7 +6,7 @@
     │   ├── EnvironmentFileError   exit 2, status 422   the environment file is wrong; names line and key
     │   └── ConflictError          exit 2, status 409   it does not fit the present state
     ├── DeniedError                exit 5, status 403   the caller may not
-    ├── TaskFailedError                exit 1, status 422   the task's own doing: the attempt FAILED
+    ├── TaskFailedError         exit 1, status 422   the task's own doing: the attempt FAILED
     ├── SandboxError               exit 3, status 500   the node could not make, run or read a sandbox
     │   ├── HostError              exit 3, status 500   this host lacks something; `cloister doctor` says what
     │   └── DiskFullError          exit 3, status 507   no space left on the node

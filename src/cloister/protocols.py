@@ -62,7 +62,8 @@ class Sandbox(Protocol):
     async def checkout(self, checkout: Checkout) -> None:
         """Put the work tree into exactly this state, and draw a line.
 
-        What was written before is no part of a later change. Writes only paths that differ. Tracked files, `.git/config` and hooks become what a clean checkout
+        What was written before is no part of a later change. Writes only paths that differ. Tracked files,
+        `.git/config` and hooks become what a clean checkout
         makes them; files that setup left untracked stay. Runs git outside the reach of anything in the
         sandbox. No container may run. TaskFailedError when the patch does not apply; RepositoryError when the
         commit is not in the mirror.
