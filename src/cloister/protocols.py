@@ -63,10 +63,9 @@ class Sandbox(Protocol):
         """Put the work tree into exactly this state, and draw a line.
 
         What was written before is no part of a later change. Writes only paths that differ. Tracked files,
-        `.git/config` and hooks become what a clean checkout
-        makes them; files that setup left untracked stay. Runs git outside the reach of anything in the
-        sandbox. No container may run. TaskFailedError when the patch does not apply; RepositoryError when the
-        commit is not in the mirror.
+        `.git/config` and hooks become what a clean checkout makes them; files that setup left untracked stay.
+        Git runs outside the reach of anything in the sandbox. No container may run. TaskFailedError when the
+        patch does not apply; RepositoryError when the commit is not in the mirror.
         """
         ...
 
@@ -186,8 +185,9 @@ class Forge(Protocol):
     async def resolve(self, repository: Repository, ref: str | None) -> Revision:
         """Bring the repository's mirror up to date and pin `ref`.
 
-        A ref is a branch, tag, full or short commit; None is the default branch. Concurrent calls for one repository fetch once. NotFoundError when the repository or the ref does not
-        exist or has no commit; RepositoryError when it cannot be reached.
+        A ref is a branch, tag, full or short commit; None is the default branch. Concurrent calls for one
+        repository fetch once. NotFoundError when the repository or the ref does not exist or has no commit;
+        RepositoryError when it cannot be reached.
         """
         ...
 
