@@ -10,6 +10,10 @@ from cloister.model.phase import Phase
 from cloister.model.task import AttemptId, TaskId, Verdict
 
 
+def _snake_case(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """Base of all events. The wire name is the class's name in snake case."""
@@ -182,7 +186,3 @@ def fields_to_event(name: str, fields: dict[str, Any]) -> Event:
     if "verdict" in values:
         values["verdict"] = Verdict(values["verdict"])
     return kind(**{key: value for key, value in values.items() if key in known})
-
-
-def _snake_case(name: str) -> str:
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
