@@ -1,0 +1,31 @@
+"""Images: the base root file systems that sandboxes stand on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from cloister.model.sandbox import ImageDigest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """One built image on this node."""
+
+    name: str
+    """The recipe that it was built from."""
+    digest: ImageDigest
+    created_at: datetime
+    size_bytes: int
+    """Content of its regular files, hard links counted once."""
+    packages: Mapping[str, str]
+    """Installed packages and their versions."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildProgress:
+    """How far a build is."""
+
+    stage: str
+    """What is being done, in a few words."""
+    fraction: float
+    """Of the whole build: 0.0 to 1.0, never going back."""

@@ -1,0 +1,247 @@
+"""The images on this node: content-addressed root file systems, built from recipes once and atomically."""
+
+import errno
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+import anyio
+from anyio import to_thread
+
+from cloister.errors import ConflictError, DiskFullError, NotFoundError, SandboxError
+from cloister.model.image import BuildProgress, Image
+from cloister.model.sandbox import ImageDigest
+from cloister.protocols import ImageStore
+from cloister.sandboxes.oci.image_build import ReportProgress, build_tree
+from cloister.sandboxes.oci.image_recipe import ImageRecipe, load_recipe, packaged_recipes
+from cloister.sandboxes.oci.image_tree import clean_tree, installed_packages, seal_tree
+
+UID_BASE = 1_000_000_000
+"""Host uid of container root: far above the ranges that user databases and /etc/subuid hand out."""
+
+_DIGEST_LENGTH = 64
+_LOCK_POLL_SECONDS = 0.1
+
+
+class OciImageStore:
+    """Keeps images below one directory.
+
+    `<digest>/rootfs` the root file system, owners shifted; `<digest>/image.json` what it is;
+    `names/<name>` the digest of the newest build; `building/<name>` and `removing/` what is not whole.
+    A digest's directory appears and disappears by one rename, so it is never half there.
+    """
+
+    def __init__(self, state: Path, *, uid_base: int = UID_BASE, recipes: Path | None = None) -> None:
+        self._folder = state / "images"
+        self._uid_base = uid_base
+        self._recipes = recipes or packaged_recipes()
+
+    async def ensure(self, name: str, progress: ReportProgress | None = None) -> ImageDigest:
+        """Return the digest of the image `name`, building it when it was never built."""
+        recipe = load_recipe(self._recipes, name)
+        if built := self._find(name):
+            return built
+        async with self._locked(name):
+            return self._find(name) or await self._build(recipe, progress)
+
+    async def build(self, name: str, progress: ReportProgress | None = None) -> Image:
+        """Build `name` anew, from today's packages; what was built before stays usable by its digest."""
+        recipe = load_recipe(self._recipes, name)
+        async with self._locked(name):
+            return self.get(await self._build(recipe, progress))
+
+    def rootfs(self, digest: ImageDigest) -> Path:
+        """Return the root file system. NotFoundError when it is not whole on this node."""
+        self.get(digest)
+        return self._folder / digest / "rootfs"
+
+    def get(self, digest: ImageDigest) -> Image:
+        """Return what is known of an image. NotFoundError when it is not whole on this node."""
+        try:
+            return _read_image(self._folder / digest / "image.json")
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise NotFoundError(f"there is no image {digest[:12]} on this node") from error
+
+    async def list(self) -> Sequence[Image]:
+        """Every whole image, newest first."""
+        images = [_read_image(path) for path in self._folder.glob("*/image.json") if _is_digest(path.parent.name)]
+        return sorted(images, key=lambda image: image.created_at, reverse=True)
+
+    async def remove(self, name_or_digest: str, *, in_use: Callable[[ImageDigest], bool]) -> None:
+        """Forget an image, by name or by a unique beginning of its digest.
+
+        NotFoundError when there is none; ConflictError when `in_use` says that a sandbox or a snapshot stands on it.
+        """
+        digest = await self._resolve(name_or_digest)
+        if in_use(digest):
+            raise ConflictError(
+                f"the image {name_or_digest} is in use", hint="finish its tasks and remove its snapshots"
+            )
+        for link in (self._folder / "names").iterdir():
+            if link.read_text().strip() == digest:
+                link.unlink()
+        grave = self._folder / "removing" / digest
+        grave.parent.mkdir(exist_ok=True)
+        (self._folder / digest).rename(grave)
+        await to_thread.run_sync(shutil.rmtree, grave)
+
+    def _find(self, name: str) -> ImageDigest | None:
+        with suppress(FileNotFoundError, NotFoundError):
+            digest = ImageDigest((self._folder / "names" / name).read_text().strip())
+            return self.get(digest).digest
+        return None
+
+    async def _resolve(self, name_or_digest: str) -> ImageDigest:
+        if built := self._find(name_or_digest):
+            return built
+        found = [image.digest for image in await self.list() if image.digest.startswith(name_or_digest)]
+        match found:
+            case [digest]:
+                return digest
+            case []:
+                raise NotFoundError(
+                    f"there is no image {name_or_digest!r} on this node", hint="see `cloister image list`"
+                )
+            case _:
+                raise ConflictError(f"{name_or_digest!r} begins the digests of {len(found)} images; give more of it")
+
+    async def _build(self, recipe: ImageRecipe, progress: ReportProgress | None) -> ImageDigest:
+        """Build with the recipe's lock held."""
+        report = progress or _ignore
+        async with self._workbench(recipe.name) as bench:
+            root = await build_tree(recipe, bench, report)
+            report(BuildProgress("sealing", 0.92))
+            image = await to_thread.run_sync(self._seal, recipe, root)
+            report(BuildProgress("writing to disk", 0.96))
+            await _sync_file_system(bench)
+            self._publish(bench, image)
+        report(BuildProgress("done", 1.0))
+        return image.digest
+
+    @asynccontextmanager
+    async def _workbench(self, name: str) -> AsyncIterator[Path]:
+        """A folder in the same file system to build in; nothing of it is left, and nothing of builds that died."""
+        bench = self._folder / "building" / name
+        try:
+            await to_thread.run_sync(_remove_tree, bench)
+            await to_thread.run_sync(_remove_tree, self._folder / "removing")
+            bench.mkdir(parents=True)
+            yield bench
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise DiskFullError(f"no space left in {self._folder} to build the image {name!r}") from error
+            raise SandboxError(f"cannot build the image {name!r}: {error}") from error
+        finally:
+            with anyio.CancelScope(shield=True):
+                await to_thread.run_sync(_remove_tree, bench)
+
+    def _seal(self, recipe: ImageRecipe, root: Path) -> Image:
+        """Make the built tree an image's, and describe it beside the tree and inside."""
+        clean_tree(root)
+        packages = installed_packages(root)
+        manifest = root / "etc/cloister/image.json"
+        manifest.parent.mkdir()
+        manifest.write_text(json.dumps({"name": recipe.name, "packages": packages}, indent=1) + "\n")
+        tree = seal_tree(root, uid_base=self._uid_base)
+        image = Image(
+            name=recipe.name,
+            digest=ImageDigest(tree.digest),
+            created_at=datetime.now(UTC),
+            size_bytes=tree.size_bytes,
+            packages=packages,
+        )
+        _write_image(root.parent / "image.json", image)
+        return image
+
+    def _publish(self, bench: Path, image: Image) -> None:
+        (bench / "apt.conf").unlink()
+        place = self._folder / image.digest
+        if not place.exists():
+            bench.rename(place)
+        names = self._folder / "names"
+        names.mkdir(exist_ok=True)
+        link = names / f".{image.name}.new"
+        link.write_text(image.digest + "\n")
+        _sync(link)
+        link.rename(names / image.name)
+        _sync(names)
+        _sync(self._folder)
+
+    @asynccontextmanager
+    async def _locked(self, name: str) -> AsyncIterator[None]:
+        """Hold the recipe's lock: against tasks of this process and against other processes."""
+        locks = self._folder / "locks"
+        locks.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(locks / name, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            # A blocking flock would need a thread that cancellation cannot reach.
+            while not _try_lock(descriptor):  # noqa: ASYNC110  other processes cannot set our events
+                await anyio.sleep(_LOCK_POLL_SECONDS)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def _conforms(store: OciImageStore) -> ImageStore:
+    return store
+
+
+def _ignore(_: BuildProgress) -> None:
+    """Report to nobody."""
+
+
+def _is_digest(name: str) -> bool:
+    return len(name) == _DIGEST_LENGTH
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _read_image(path: Path) -> Image:
+    fields = json.loads(path.read_text())
+    return Image(
+        name=fields["name"],
+        digest=ImageDigest(fields["digest"]),
+        created_at=datetime.fromisoformat(fields["created_at"]),
+        size_bytes=fields["size_bytes"],
+        packages=fields["packages"],
+    )
+
+
+def _write_image(path: Path, image: Image) -> None:
+    fields = {
+        "name": image.name,
+        "digest": image.digest,
+        "created_at": image.created_at.isoformat(),
+        "size_bytes": image.size_bytes,
+        "packages": dict(image.packages),
+    }
+    path.write_text(json.dumps(fields, indent=1) + "\n")
+
+
+def _remove_tree(path: Path) -> None:
+    with suppress(FileNotFoundError):
+        shutil.rmtree(path)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+async def _sync_file_system(path: Path) -> None:
+    """Write everything out once (syncfs(2)): forty thousand single fsyncs would take minutes."""
+    await anyio.run_process(["sync", "--file-system", str(path)])
