@@ -1,0 +1,206 @@
+"""Reads an environment file, and lays what a command line adds over it."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from pydantic import ValidationError
+
+from cloister.environment_schema import (
+    PRESET_PREFIX,
+    EnvironmentTable,
+    SecretTable,
+    check_allowed,
+    check_variable_name,
+    languages,
+)
+from cloister.errors import EnvironmentFileError, UsageError
+from cloister.model.environment import Check, Environment, Limits, NetworkRecipe, Service, SetupRecipe
+from cloister.model.network import NetworkMode, parse_domain
+from cloister.model.secret import SecretMode, SecretUse
+from cloister.toml_document import Problem, TomlSyntaxError, parse_toml, problems_of
+
+REPOSITORY_FILE = ".cloister/environment.toml"
+"""Where a repository keeps its environment; read from the task's base commit."""
+
+_VERSION_VARIABLE = re.compile(r"CODEX_ENV_([A-Z]+)_VERSION")
+_READY = re.compile(r"tcp:(\d{1,5})", re.ASCII)
+
+
+def read_environment(raw: bytes, *, source: str, default_name: str) -> Environment:
+    """Return the environment that a file describes.
+
+    `source` names the file in messages; `default_name` is used when it gives itself none.
+    Raises EnvironmentFileError, which names file, line, key, and what to write instead.
+    """
+    try:
+        document = parse_toml(raw, source=source)
+    except TomlSyntaxError as error:
+        raise EnvironmentFileError(str(error)) from error
+    try:
+        table = EnvironmentTable.model_validate(document.data)
+        problems = list(_conflicts(table))
+    except ValidationError as error:
+        problems = problems_of(error, EnvironmentTable)
+    if problems:
+        raise EnvironmentFileError(document.describe(problems))
+    return _table_to_environment(table, default_name=default_name)
+
+
+def environment_from_options(
+    environment: Environment,
+    *,
+    variables: Mapping[str, str],
+    internet: NetworkMode | None = None,
+    allow: Sequence[str] = (),
+) -> Environment:
+    """Lay a request's own variables and network over its environment.
+
+    `allow` without `internet` turns an agent's network that is off into a limited one.
+    Raises UsageError when they are wrong, or contradict each other.
+    """
+    try:
+        named = {check_variable_name(name): value for name, value in variables.items()}
+        domains = tuple(check_allowed(entry) for entry in allow)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    taken = sorted(named.keys() & {secret.name for secret in environment.secrets})
+    if taken:
+        raise UsageError(f"{taken[0]} is a secret of environment {environment.name!r}, so it cannot be a variable too")
+    if domains and internet not in (None, NetworkMode.LIMITED):
+        raise UsageError(f"domains to allow mean nothing when the internet is {internet}; use --internet limited")
+    merged = {**environment.variables, **named}
+    return replace(
+        environment,
+        variables=merged,
+        versions={**environment.versions, **_versions_in(named)},
+        network=_network_with(environment.network, internet=internet, domains=domains),
+    )
+
+
+def refusals(environment: Environment) -> list[str]:
+    """Protections that the environment asks for and this version does not carry out: it must not run without them."""
+    found = [
+        f'secret {secret.name} is brokered, which this version cannot do; use mode = "setup"'
+        for secret in environment.secrets
+        if secret.mode is SecretMode.BROKERED
+    ]
+    network = environment.network
+    if network.methods is not None and {network.setup, network.agent} != {NetworkMode.OFF}:
+        found.append("network.methods cannot be enforced by this version; leave it out, or turn the network off")
+    return found
+
+
+def unsupported(environment: Environment) -> list[str]:
+    """Other things it asks for that this version leaves undone, one sentence each."""
+    presets = [entry for entry in environment.network.allow if entry.startswith(PRESET_PREFIX)]
+    said = {
+        f"{', '.join(presets)} covers no domain yet": bool(presets),
+        "no setup script: nothing is installed (package managers are not detected yet)": (
+            environment.setup.script is None and environment.setup.automatic
+        ),
+        "[versions] is not carried out yet; the image's own are used": bool(environment.versions),
+        "[services] are not started yet": bool(environment.services),
+        "[checks] are not run yet": bool(environment.checks),
+        "limits.disk is not enforced yet": environment.limits.disk_bytes != Limits().disk_bytes,
+        "[review] is not carried out yet": environment.review_automatic,
+        "setup's disk is not searched for secrets yet (setup.residue)": (
+            bool(environment.secrets) and environment.setup.residue != "allow"
+        ),
+    }
+    return [sentence for sentence, applies in said.items() if applies]
+
+
+def _network_with(network: NetworkRecipe, *, internet: NetworkMode | None, domains: tuple[str, ...]) -> NetworkRecipe:
+    agent = internet or network.agent
+    if domains and agent is NetworkMode.OFF:
+        agent = NetworkMode.LIMITED
+    return replace(network, agent=agent, allow=tuple(dict.fromkeys((*network.allow, *domains))))
+
+
+def _table_to_environment(table: EnvironmentTable, *, default_name: str) -> Environment:
+    limits, setup, network = table.limits, table.setup, table.network
+    return Environment(
+        name=table.name or default_name,
+        image=table.image,
+        agent=table.agent,
+        versions={**_versions_in(table.variables), **table.versions.model_dump(exclude_none=True)},
+        variables=table.variables,
+        secrets=tuple(_secret(name, secret) for name, secret in table.secrets.items()),
+        setup=SetupRecipe(
+            script=setup.script,
+            maintenance=setup.maintenance,
+            automatic=setup.automatic,
+            timeout_seconds=setup.timeout,
+            residue=setup.residue,
+        ),
+        services=tuple(Service(name=key, command=it.command, ready=it.ready) for key, it in table.services.items()),
+        network=NetworkRecipe(
+            setup=NetworkMode(network.setup),
+            agent=NetworkMode(network.agent),
+            allow=tuple(dict.fromkeys(network.allow)),
+            methods=network.methods,
+            ports=tuple(dict.fromkeys(network.ports)),
+        ),
+        limits=Limits(
+            cpu=limits.cpu,
+            memory_bytes=limits.memory,
+            disk_bytes=limits.disk,
+            pids=limits.pids,
+            output_bytes=limits.output,
+            time_seconds=limits.time,
+            rounds=limits.rounds,
+        ),
+        checks=tuple(
+            Check(name=key, command=it.command, timeout_seconds=it.timeout) for key, it in table.checks.items()
+        ),
+        cache_ttl_seconds=table.cache.ttl,
+        review_automatic=table.review.automatic,
+    )
+
+
+def _secret(name: str, table: SecretTable) -> SecretUse:
+    return SecretUse(
+        name=name,
+        mode=SecretMode(table.mode),
+        hosts=tuple(parse_domain(host) for host in table.hosts),
+        header=table.header,
+        format=table.format,
+    )
+
+
+def _versions_in(variables: Mapping[str, str]) -> dict[str, str]:
+    """Versions given the way codex-universal takes them, as CODEX_ENV_<LANG>_VERSION."""
+    matches = ((_VERSION_VARIABLE.fullmatch(name), value) for name, value in variables.items())
+    return {match[1].lower(): value for match, value in matches if match and match[1].lower() in languages()}
+
+
+def _conflicts(table: EnvironmentTable) -> Iterator[Problem]:
+    """What is wrong with keys that are each right."""
+    for name in table.variables.keys() & table.secrets.keys():
+        yield Problem(("variables", name), f"{name} is both in [variables] and in [secrets]; keep one of them")
+    given = table.versions.model_dump(exclude_none=True)
+    for language, version in _versions_in(table.variables).items():
+        if given.get(language, version) != version:
+            message = f"versions.{language} and CODEX_ENV_{language.upper()}_VERSION differ; keep one of them"
+            yield Problem(("versions", language), message)
+    for name, secret in table.secrets.items():
+        yield from (Problem(("secrets", name), f"secret {name} {message}") for message in _secret_conflicts(secret))
+    for name, service in table.services.items():
+        port = _READY.fullmatch(service.ready or "")
+        if port and not 1 <= int(port[1]) <= 65535:
+            yield Problem(("services", name, "ready"), f"services.{name}.ready: a port is 1 to 65535")
+
+
+def _secret_conflicts(secret: SecretTable) -> Iterator[str]:
+    if secret.mode == "setup" and (secret.hosts or secret.header or secret.format != "{}"):
+        yield 'has hosts, header or format, which need mode = "brokered"'
+    if secret.mode == "brokered" and not (secret.hosts and secret.header):
+        yield 'is brokered, so it needs hosts and a header: hosts = ["api.github.com"], header = "Authorization"'
+    if secret.format.count("{}") != 1 or re.search(r"[\x00-\x1f\x7f]", secret.format):
+        yield 'needs exactly one {} in its format, such as "Bearer {}"'
+    for host in secret.hosts:
+        try:
+            parse_domain(host)
+        except ValueError as error:
+            yield f"names a host that cannot be one: {error}"

@@ -1,0 +1,135 @@
+"""Settings of one installation: TOML files and CLOISTER_ variables, read once into one frozen object."""
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import platformdirs
+from pydantic import AfterValidator, Field, PlainValidator, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from cloister.errors import UsageError
+from cloister.toml_document import TomlDocument, TomlSyntaxError, parse_toml, problems_of
+
+VARIABLE_PREFIX = "CLOISTER_"
+FILE_NAME = "cloister.toml"
+
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def _state_directory() -> Path:
+    return Path("/var/lib/cloister") if os.geteuid() == 0 else platformdirs.user_data_path("cloister")
+
+
+def _slots() -> int:
+    # An attempt waits for a model most of its time, so a small machine takes more of them than it has cores.
+    return max(4, len(os.sched_getaffinity(0)))
+
+
+def _absolute(path: Path) -> Path:
+    return path.expanduser().absolute()
+
+
+def _to_networks(value: object) -> tuple[IPNetwork, ...]:
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple):
+        raise ValueError("must be a list of networks")  # noqa: TRY004
+    return tuple(ipaddress.ip_network(str(part).strip()) for part in parts)
+
+
+Directory = Annotated[Path, AfterValidator(_absolute)]
+
+
+class Settings(BaseSettings):
+    """One installation's settings."""
+
+    model_config = SettingsConfigDict(env_prefix=VARIABLE_PREFIX, extra="forbid", frozen=True)
+
+    state: Directory = Field(default_factory=_state_directory, examples=['"/var/lib/cloister"'])
+    """State directory: database, images, snapshots, mirrors."""
+    runtime: str = Field(default="auto", min_length=1, examples=['"crun"'])
+    """Name or path of an OCI runtime; `auto` takes the first that works of crun and runc."""
+    slots: int = Field(default_factory=_slots, ge=1, le=4096, examples=["4"])
+    """Attempts that one worker runs at once."""
+    master_key: Directory | None = Field(default=None, examples=['"/etc/cloister/master.key"'])
+    """File of the key that wraps all secrets; absent: `master.key` in the state directory. Made when missing."""
+    egress_uid: int = Field(default=65533, ge=1, le=2**32 - 2, examples=["65533"])
+    """User id of the egress process when Cloister runs as root; nothing else should run under it."""
+    allow_private: Annotated[tuple[IPNetwork, ...], NoDecode, PlainValidator(_to_networks)] = Field(
+        default=(), examples=['["10.1.0.0/16"]']
+    )
+    """Private networks that a policy may allow; in a variable, separated by commas. None can be reached by default."""
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="warning", examples=['"info"'])
+    """Least severe entry of the log that is kept."""
+
+    @property
+    def master_key_path(self) -> Path:
+        """Where the master key is."""
+        return self.master_key or self.state / "master.key"
+
+    @property
+    def log_directory(self) -> Path:
+        """Where background workers and crashes are written down."""
+        return self.state / "log"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Variables win over files, which arrive as arguments."""
+        return (env_settings, init_settings)
+
+
+def load_settings(config: Path | None = None) -> Settings:
+    """Read `config`, or else the system's file and the user's over it; CLOISTER_ variables win over both.
+
+    Raises UsageError, which names file and line, or the variable.
+    """
+    documents = [document for path in _files(config) if (document := _read(path, required=config is not None))]
+    values: dict[str, Any] = {}
+    for document in documents:
+        values.update(document.data)
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        raise UsageError(_explain(error, documents, os.environ)) from error
+
+
+def _files(config: Path | None) -> tuple[Path, ...]:
+    if config is not None:
+        return (config,)
+    return (Path("/etc/cloister") / FILE_NAME, platformdirs.user_config_path("cloister") / FILE_NAME)
+
+
+def _read(path: Path, *, required: bool) -> TomlDocument | None:
+    try:
+        return parse_toml(path.read_bytes(), source=str(path))
+    except FileNotFoundError as error:
+        if required:
+            raise UsageError(f"there is no settings file {path}") from error
+        return None
+    except OSError as error:
+        raise UsageError(f"cannot read the settings file {path}: {error.strerror}") from error
+    except TomlSyntaxError as error:
+        raise UsageError(str(error)) from error
+
+
+def _explain(error: ValidationError, documents: list[TomlDocument], environ: Mapping[str, str]) -> str:
+    """Say what is wrong where it was written: in a variable, or in the last file that has the key."""
+    told = []
+    for problem in problems_of(error, Settings):
+        key = problem.path[0] if problem.path else ""
+        variable = VARIABLE_PREFIX + key.upper()
+        source = next((document for document in reversed(documents) if key in document.data), None)
+        if variable in environ or source is None:
+            told.append(f"{variable}: {problem.message}")
+        else:
+            told.append(source.describe([problem]))
+    return "\n".join(told)
