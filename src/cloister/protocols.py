@@ -76,6 +76,10 @@ class Sandbox(Protocol):
         """
         ...
 
+    def has_started(self, command: str) -> bool:
+        """Whether a command of that id runs or ran here: a restarted worker then goes on behind it."""
+        ...
+
     async def changes(self, base: Commit) -> Change:
         """Return what was changed in the work tree since the last checkout, against `base`.
 
@@ -174,10 +178,6 @@ class Agent(Protocol):
         """The argument list to run in the sandbox; the prompt is on standard input and in CLOISTER_PROMPT_FILE."""
         ...
 
-    def parse(self, line: str) -> Sequence[Event]:
-        """What a line of its output means; empty when it is plain output."""
-        ...
-
 
 class Forge(Protocol):
     """Where repositories live."""
@@ -246,7 +246,8 @@ class Redactor(Protocol):
 class AttemptQueue(Protocol):
     """Attempts that wait for a worker, and what workers write about them.
 
-    Every write is fenced: LeaseLostError when `attempt.retry` is not the newest, and nothing is written.
+    Every write is fenced: LeaseLostError when `attempt.retry` is not the newest or the attempt is over, and
+    nothing is written.
     """
 
     async def submit(self, task: Task, notes: Sequence[str] = ()) -> None:
@@ -266,7 +267,10 @@ class AttemptQueue(Protocol):
         ...
 
     async def record(self, attempt: Attempt, phase: Phase | None, event: Event) -> None:
-        """Append to the task's log, in order. May return before it is on disk; `finish` makes sure of it."""
+        """Append to the task's log, in order. May return before it is on disk; `finish` makes sure of it.
+
+        What is found out after it returned (a lost lease, a full disk) is raised by a later call.
+        """
         ...
 
     async def output_offset(self, attempt: Attempt, command: str) -> int:
@@ -286,7 +290,7 @@ class TaskStore(Protocol):
         ...
 
     async def list(self, *, limit: int = 50) -> Sequence[TaskStatus]:
-        """The newest tasks, newest first."""
+        """The newest tasks, newest first; their patches and diffs are left out (empty)."""
         ...
 
     def events(self, task: TaskId, *, after: int = 0, follow: bool = False) -> AsyncIterator[RecordedEvent]:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from cloister.model.phase import Phase
-from cloister.model.task import AttemptId, TaskId, Verdict
+from cloister.model.task import AttemptId, Lease, TaskId, Verdict
 
 
 def _snake_case(name: str) -> str:
@@ -169,6 +169,17 @@ class RecordedEvent:
     at: datetime
     task: TaskId
     attempt: AttemptId | None
+    phase: Phase | None
+    event: Event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingEvent:
+    """An event that has no place in the log yet."""
+
+    lease: Lease
+    """It is written only while this holds."""
+    at: datetime
     phase: Phase | None
     event: Event
 

@@ -15,6 +15,26 @@ LONGEST_SECRET_BYTES = 64 * 1024
 """The kernel refuses a single environment string above 128 KiB (MAX_ARG_STRLEN)."""
 
 
+RESERVED_NAMES = frozenset(
+    """
+    HOME PATH USER LOGNAME SHELL PWD OLDPWD HOSTNAME TERM TMPDIR IFS ENV BASH_ENV BASHOPTS SHELLOPTS PS4 PROMPT_COMMAND
+    HTTP_PROXY HTTPS_PROXY ALL_PROXY FTP_PROXY NO_PROXY CODEX_PROXY_CERT SSL_CERT_FILE SSL_CERT_DIR
+    REQUESTS_CA_BUNDLE PIP_CERT NODE_EXTRA_CA_CERTS CURL_CA_BUNDLE GIT_SSL_CAINFO CARGO_HTTP_CAINFO JAVA_TOOL_OPTIONS
+    """.split()
+)
+"""What Cloister, the shell or the dynamic loader sets or obeys by itself; in capitals."""
+
+RESERVED_PREFIXES = ("CLOISTER_", "LD_", "BASH_FUNC_", "GLIBC_")
+
+
+def is_reserved(name: str) -> bool:
+    """Whether a variable of that name would get in the way of what Cloister itself sets in a sandbox.
+
+    Case does not count, because programs read the proxy variables in both.
+    """
+    return name.upper() in RESERVED_NAMES or name.upper().startswith(RESERVED_PREFIXES)
+
+
 class SecretMode(StrEnum):
     """Where a secret may be used."""
 
@@ -60,3 +80,15 @@ class DeliveredSecrets:
     """Name to value."""
     versions: Mapping[str, str]
     """Name to a version that changes with each new value and tells nothing of it; part of the snapshot key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealedSecret:
+    """A secret as it is kept: nothing in it can be read without the master key."""
+
+    environment: str
+    name: str
+    version: str
+    """Random, new with each new value."""
+    sealed: bytes
+    """Bound to environment, name and version: it does not open under any other."""

@@ -1,6 +1,6 @@
 """Tasks, turns and attempts: what was asked, how often it was answered, and how that ended."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -25,6 +25,14 @@ class Verdict(StrEnum):
     ERRORED = "errored"
     """Ours; may be tried again."""
     CANCELLED = "cancelled"
+
+
+_BEST_FIRST = (Verdict.SUCCEEDED, Verdict.FAILED, Verdict.CANCELLED, Verdict.ERRORED)
+
+
+def best_verdict(verdicts: Iterable[Verdict]) -> Verdict:
+    """Return a task's verdict, the best of its attempts'. Raises ValueError when there are none."""
+    return min(verdicts, key=_BEST_FIRST.index)
 
 
 class TaskState(StrEnum):
@@ -85,6 +93,15 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """The right to write about an attempt. It is void as soon as the attempt has a newer retry, or is over."""
+
+    task: TaskId
+    attempt: AttemptId
+    retry: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
     """One independent answer to a turn; the unit that a worker claims."""
 
@@ -100,6 +117,11 @@ class Attempt:
     def sandbox(self) -> SandboxName:
         """Its sandbox is named after it, so that it can be found again."""
         return SandboxName(self.id)
+
+    @property
+    def lease(self) -> Lease:
+        """What its worker writes under."""
+        return Lease(task=self.task.id, attempt=self.id, retry=self.retry)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
