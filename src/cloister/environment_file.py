@@ -6,11 +6,10 @@ from dataclasses import replace
 
 from pydantic import ValidationError
 
+from cloister.allowlist import builtin_presets, parse_allowlist
 from cloister.environment_schema import (
-    PRESET_PREFIX,
     EnvironmentTable,
     SecretTable,
-    check_allowed,
     check_variable_name,
     languages,
 )
@@ -61,9 +60,9 @@ def environment_from_options(
     """
     try:
         named = {check_variable_name(name): value for name, value in variables.items()}
-        domains = tuple(check_allowed(entry) for entry in allow)
     except ValueError as error:
         raise UsageError(str(error)) from error
+    domains = parse_allowlist(allow, builtin_presets())
     taken = sorted(named.keys() & {secret.name for secret in environment.secrets})
     if taken:
         raise UsageError(f"{taken[0]} is a secret of environment {environment.name!r}, so it cannot be a variable too")
@@ -93,9 +92,7 @@ def refusals(environment: Environment) -> list[str]:
 
 def unsupported(environment: Environment) -> list[str]:
     """Other things it asks for that this version leaves undone, one sentence each."""
-    presets = [entry for entry in environment.network.allow if entry.startswith(PRESET_PREFIX)]
     said = {
-        f"{', '.join(presets)} covers no domain yet": bool(presets),
         "no setup script: nothing is installed (package managers are not detected yet)": (
             environment.setup.script is None and environment.setup.automatic
         ),
@@ -138,7 +135,7 @@ def _table_to_environment(table: EnvironmentTable, *, default_name: str) -> Envi
         network=NetworkRecipe(
             setup=NetworkMode(network.setup),
             agent=NetworkMode(network.agent),
-            allow=tuple(dict.fromkeys(network.allow)),
+            allow=parse_allowlist(network.allow, builtin_presets()),
             methods=network.methods,
             ports=tuple(dict.fromkeys(network.ports)),
         ),
@@ -186,6 +183,11 @@ def _conflicts(table: EnvironmentTable) -> Iterator[Problem]:
             yield Problem(("versions", language), message)
     for name, secret in table.secrets.items():
         yield from (Problem(("secrets", name), f"secret {name} {message}") for message in _secret_conflicts(secret))
+    for entry in table.network.allow:
+        try:
+            parse_allowlist([entry], builtin_presets())
+        except UsageError as error:
+            yield Problem(("network", "allow"), f"{error.message}. {error.hint or ''}".strip())
     for name, service in table.services.items():
         port = _READY.fullmatch(service.ready or "")
         if port and not 1 <= int(port[1]) <= 65535:

@@ -6,12 +6,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from cloister.model.environment import GIB, HOUR, MIB, MINUTE
-from cloister.model.network import WEB_PORTS, parse_domain
+from cloister.model.network import WEB_PORTS
 from cloister.model.quantity import parse_duration, parse_size
 from cloister.model.secret import VARIABLE_NAME
-
-PRESET_PREFIX = "preset:"
-PRESETS = ("common-dependencies",)
 
 LARGEST_SCRIPT_BYTES = 100 * 1024
 """Below the kernel's limit for one argument (MAX_ARG_STRLEN, 128 KiB)."""
@@ -41,17 +38,6 @@ def check_variable_name(name: str) -> str:
     if _RESERVED_NAMES.fullmatch(name):
         raise ValueError(f"{name!r} is set by Cloister itself; choose another name")
     return name
-
-
-def check_allowed(entry: str) -> str:
-    """Return a domain in canonical form, or `preset:NAME`. Raises ValueError."""
-    if entry.startswith(PRESET_PREFIX):
-        if entry.removeprefix(PRESET_PREFIX) not in PRESETS:
-            raise ValueError(
-                f"{entry!r} is not a preset; there is {', '.join(PRESET_PREFIX + name for name in PRESETS)}"
-            )
-        return entry
-    return parse_domain(entry)
 
 
 def _check_image(name: str) -> str:
@@ -177,9 +163,7 @@ class NetworkTable(_Table):
 
     setup: Mode = Field(default="full", examples=['"full"'])
     agent: Mode = Field(default="off", examples=['"off"'])
-    allow: tuple[Annotated[str, AfterValidator(check_allowed)], ...] = Field(
-        default=(), examples=['["example.com"]'], strict=False
-    )
+    allow: tuple[str, ...] = Field(default=(), examples=['["example.com"]'], strict=False)
     methods: tuple[Annotated[str, AfterValidator(_check_method)], ...] | None = Field(
         default=None, examples=['["GET", "HEAD", "OPTIONS"]'], min_length=1, strict=False
     )

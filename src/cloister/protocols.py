@@ -146,6 +146,10 @@ class ImageStore(Protocol):
         """
         ...
 
+    async def names(self) -> Sequence[str]:
+        """Every name that `ensure` accepts, built or not, sorted."""
+        ...
+
 
 class Egress(Protocol):
     """The process that decides who may be reached, and carries the bytes."""

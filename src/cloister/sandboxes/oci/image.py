@@ -18,7 +18,7 @@ from cloister.model.image import BuildProgress, Image
 from cloister.model.sandbox import ImageDigest
 from cloister.protocols import ImageStore
 from cloister.sandboxes.oci.image_build import ReportProgress, build_tree
-from cloister.sandboxes.oci.image_recipe import ImageRecipe, load_recipe, packaged_recipes
+from cloister.sandboxes.oci.image_recipe import ImageRecipe, known_recipes, load_recipe, packaged_recipes
 from cloister.sandboxes.oci.image_tree import clean_tree, installed_packages, seal_tree
 
 UID_BASE = 1_000_000_000
@@ -48,6 +48,10 @@ class OciImageStore:
             return built
         async with self._locked(name):
             return self._find(name) or await self._build(recipe, progress)
+
+    async def names(self) -> Sequence[str]:
+        """Every name that `ensure` accepts, built or not, sorted."""
+        return known_recipes(self._recipes)
 
     async def build(self, name: str, progress: ReportProgress | None = None) -> Image:
         """Build `name` anew, from today's packages; what was built before stays usable by its digest."""

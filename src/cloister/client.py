@@ -1,0 +1,71 @@
+"""What the commands talk to: Cloister's front door, wherever it is."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from cloister.intake import Intake
+from cloister.model.event import RecordedEvent
+from cloister.model.request import Request
+from cloister.model.sandbox import Change
+from cloister.model.snapshot import SnapshotKey, SnapshotRecord
+from cloister.model.task import Task, TaskId, TaskState, TaskStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Reaches the intake in the same process. Takes and returns plain data; raises CloisterError."""
+
+    intake: Intake
+
+    async def submit(self, request: Request) -> Task:
+        """Accept a task; it is on disk when this returns."""
+        return await self.intake.submit(request)
+
+    async def task(self, task: str) -> TaskStatus:
+        """Where a task is, by its id or a unique beginning of it."""
+        return await self.intake.task(task)
+
+    async def tasks(self, *, limit: int = 50) -> Sequence[TaskStatus]:
+        """The newest tasks, newest first."""
+        return await self.intake.tasks(limit=limit)
+
+    def events(self, task: TaskId, *, after: int = 0, follow: bool = False) -> AsyncIterator[RecordedEvent]:
+        """What happened in a task, from after that `seq`; with `follow` until it is over."""
+        return self.intake.events(task, after=after, follow=follow)
+
+    async def wait(self, task: TaskId) -> TaskStatus:
+        """Return where the task is once it is over."""
+        status = await self.task(task)
+        if status.state is not TaskState.FINISHED:
+            async for _ in self.events(task, follow=True):
+                pass
+            status = await self.task(task)
+        return status
+
+    async def cancel(self, task: str) -> TaskId:
+        """Ask for the end of a task; returns its full id, and does not wait."""
+        return await self.intake.cancel(task)
+
+    async def change(self, task: str, *, attempt: int | None = None) -> Change:
+        """What an attempt changed, by default the best one's."""
+        return await self.intake.change(task, attempt=attempt)
+
+    async def set_secret(self, environment: str, name: str, value: str) -> None:
+        """Keep a secret's value."""
+        await self.intake.set_secret(environment, name, value)
+
+    async def secret_names(self, environment: str) -> Sequence[str]:
+        """The names that have a value in an environment's vault, sorted."""
+        return await self.intake.secret_names(environment)
+
+    async def remove_secret(self, environment: str, name: str) -> None:
+        """Forget a secret."""
+        await self.intake.remove_secret(environment, name)
+
+    async def snapshots(self) -> Sequence[SnapshotRecord]:
+        """All kept snapshots, newest first."""
+        return await self.intake.snapshots()
+
+    async def remove_snapshot(self, key: str) -> SnapshotKey:
+        """Forget a snapshot, by its key or a unique beginning; returns the full key."""
+        return await self.intake.remove_snapshot(key)

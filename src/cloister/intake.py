@@ -1,0 +1,283 @@
+"""The front door: every request is checked here before anything is made of it."""
+
+import re
+import secrets
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from cloister.environment_file import (
+    REPOSITORY_FILE,
+    environment_from_options,
+    read_environment,
+    refusals,
+    unsupported,
+)
+from cloister.environment_schema import check_variable_name
+from cloister.errors import ConflictError, NotFoundError, UsageError
+from cloister.model.environment import Environment
+from cloister.model.event import RecordedEvent
+from cloister.model.request import Request
+from cloister.model.sandbox import Change
+from cloister.model.snapshot import SnapshotKey, SnapshotRecord
+from cloister.model.task import (
+    LARGEST_PROMPT_BYTES,
+    AttemptStatus,
+    Repository,
+    Revision,
+    Task,
+    TaskId,
+    TaskState,
+    TaskStatus,
+    Verdict,
+)
+from cloister.protocols import (
+    AttemptQueue,
+    Forge,
+    ImageStore,
+    SandboxBackend,
+    SnapshotCatalog,
+    TaskStore,
+    Vault,
+)
+from cloister.repository_address import parse_repository
+
+MOST_ATTEMPTS = 4
+LARGEST_PATCH_BYTES = 32 * 1024 * 1024
+COMMAND_AGENT = "command"
+
+_CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
+_EPOCH = datetime(2025, 1, 1, tzinfo=UTC)
+_DIFF = re.compile(rb"^(diff --git |--- .*\n\+\+\+ )", re.MULTILINE)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intake:
+    """Accepts tasks, and answers what users ask about them. A request that is wrong changes nothing."""
+
+    store: TaskStore
+    queue: AttemptQueue
+    forge: Forge
+    vault: Vault
+    images: ImageStore
+    catalog: SnapshotCatalog
+    backend: SandboxBackend
+    agents: Collection[str]
+    """Names of the agents that this installation can run."""
+    now: Callable[[], datetime]
+    """Aware, UTC."""
+
+    async def submit(self, request: Request) -> Task:
+        """Accept a task; it is on disk when this returns.
+
+        Raises UsageError (NotFoundError for what is not there, EnvironmentFileError for the file), and
+        RepositoryError when the repository cannot be reached.
+        """
+        _check_request(request)
+        repository = parse_repository(request.repository)
+        revision = await self.forge.resolve(repository, request.ref)
+        environment = await self._environment(request, repository, revision)
+        agent = self._agent(request, environment)
+        await self._check_image(environment.image)
+        await self._check_secrets(environment, request)
+        values = {name: value.reveal() for name, value in request.secrets.items()}
+        accepted_at = self.now()
+        task = Task(
+            id=new_task_id(accepted_at),
+            repository=repository,
+            revision=revision,
+            environment=environment,
+            prompt=request.prompt,
+            agent=agent,
+            command=request.command,
+            patch=request.patch or b"",
+            use_cache=request.use_cache,
+            sealed_secrets=await self.vault.seal_for_task(values) if values else None,
+            attempts=request.attempts,
+            accepted_at=accepted_at,
+        )
+        await self.queue.submit(task, [*request.notes, *unsupported(environment)])
+        return task
+
+    async def task(self, task: str) -> TaskStatus:
+        """Where a task is, by its id or a unique beginning of it. NotFoundError."""
+        return await self.store.get(task)
+
+    async def tasks(self, *, limit: int = 50) -> Sequence[TaskStatus]:
+        """The newest tasks, newest first."""
+        return await self.store.list(limit=limit)
+
+    def events(self, task: TaskId, *, after: int = 0, follow: bool = False) -> AsyncIterator[RecordedEvent]:
+        """What happened in a task, from after that `seq`; with `follow` until it is over."""
+        return self.store.events(task, after=after, follow=follow)
+
+    async def cancel(self, task: str) -> TaskId:
+        """Ask for the end of a task. Harmless twice, and when it is over. NotFoundError."""
+        status = await self.store.get(task)
+        await self.store.cancel(status.task.id)
+        return status.task.id
+
+    async def change(self, task: str, *, attempt: int | None = None) -> Change:
+        """Return what an attempt changed, by default the best one's.
+
+        NotFoundError for an unknown task or attempt; ConflictError when there is no change to be had (yet).
+        """
+        status = await self.store.get(task)
+        chosen = best_attempt(status) if attempt is None else _attempt(status, attempt)
+        if chosen.outcome is not None and chosen.outcome.change is not None:
+            return chosen.outcome.change
+        if chosen.state is TaskState.FINISHED:
+            raise ConflictError(f"attempt {chosen.number} of task {status.task.id} left no change")
+        raise ConflictError(
+            f"task {status.task.id} is {status.state}: there is no change yet",
+            hint=f"wait for it: cloister task wait {status.task.id}",
+        )
+
+    async def set_secret(self, environment: str, name: str, value: str) -> None:
+        """Keep a secret's value. UsageError when name or value cannot be one."""
+        _check_name(name)
+        _check_environment_name(environment)
+        await self.vault.set(environment, name, value)
+
+    async def secret_names(self, environment: str) -> Sequence[str]:
+        """The names that have a value in an environment's vault, sorted."""
+        return await self.vault.names(environment)
+
+    async def remove_secret(self, environment: str, name: str) -> None:
+        """Forget a secret. NotFoundError."""
+        await self.vault.remove(environment, name)
+
+    async def snapshots(self) -> Sequence[SnapshotRecord]:
+        """All kept snapshots, newest first."""
+        return await self.catalog.list()
+
+    async def remove_snapshot(self, key: str) -> SnapshotKey:
+        """Forget a snapshot, by its key or a unique beginning. NotFoundError; ConflictError while it is in use."""
+        found = [record.key for record in await self.catalog.list() if key and record.key.startswith(key)]
+        if not found:
+            raise NotFoundError(f"there is no snapshot {key!r}", hint="see: cloister snapshot list")
+        if len(found) > 1:
+            raise ConflictError(f"{key!r} begins {len(found)} snapshots' keys; give more of it")
+        await self.backend.remove_snapshot(found[0])
+        await self.catalog.remove(found[0])
+        return found[0]
+
+    async def _environment(self, request: Request, repository: Repository, revision: Revision) -> Environment:
+        """Take the file that came with the request, else the repository's at the base commit, else the defaults."""
+        if request.environment is not None:
+            raw: bytes | None = request.environment.raw
+            source = request.environment.source
+        else:
+            raw = await self.forge.read_file(repository, revision.commit, REPOSITORY_FILE)
+            source = f"{REPOSITORY_FILE} at {revision.commit[:12]}"
+        environment = read_environment(raw or b"", source=source, default_name=repository.address)
+        environment = environment_from_options(
+            environment, variables=request.variables, internet=request.internet, allow=request.allow
+        )
+        if refused := refusals(environment):
+            raise UsageError("\n".join(refused))
+        return environment
+
+    def _agent(self, request: Request, environment: Environment) -> str:
+        if request.command is not None:
+            if request.agent not in (None, COMMAND_AGENT):
+                raise UsageError(f"agent {request.agent!r} takes no command line; leave one of the two out")
+            return COMMAND_AGENT
+        agent = request.agent or environment.agent
+        if agent == COMMAND_AGENT:
+            raise UsageError("the agent `command` needs a command line", hint='for example: --command "make fix"')
+        if agent not in self.agents:
+            raise NotFoundError(
+                f"agent {agent!r} is not installed here; known: {', '.join(sorted(self.agents))}",
+                hint='run a command line as the agent: --command "make fix"',
+            )
+        return agent
+
+    async def _check_image(self, image: str) -> None:
+        known = await self.images.names()
+        if image not in known:
+            raise NotFoundError(f"there is no image {image!r}; known: {', '.join(known)}")
+
+    async def _check_secrets(self, environment: Environment, request: Request) -> None:
+        for name in request.secrets:
+            _check_name(name)
+            if name in environment.variables:
+                raise UsageError(f"{name} is a variable of the environment, so it cannot be a secret too")
+        wanted = {secret.name for secret in environment.secrets} - request.secrets.keys()
+        missing = sorted(wanted.difference(await self.vault.names(environment.name)) if wanted else ())
+        if missing:
+            raise NotFoundError(
+                f"secret {', '.join(missing)} of environment {environment.name!r} has no value",
+                hint=f"give it one: cloister secret set {environment.name} {missing[0]}  (or --secret-from-env)",
+            )
+
+
+def best_attempt(status: TaskStatus) -> AttemptStatus:
+    """Return the attempt to show first: one that succeeded, else one that left a change, else the first."""
+
+    def rank(attempt: AttemptStatus) -> tuple[bool, bool, int]:
+        outcome = attempt.outcome
+        succeeded = outcome is not None and outcome.verdict is Verdict.SUCCEEDED
+        changed = outcome is not None and outcome.change is not None
+        return (not succeeded, not changed, attempt.number)
+
+    return min(status.attempts, key=rank)
+
+
+def new_task_id(at: datetime) -> TaskId:
+    """Make an id: 8 characters of time in milliseconds (good to 2059), so that ids sort, and 4 of chance.
+
+    In Crockford's base 32, lower case: safe in URLs, branches and host names, without look-alikes.
+    """
+    number = (int((at - _EPOCH).total_seconds() * 1000) << 20) | secrets.randbits(20)
+    return TaskId("".join(_CROCKFORD[(number >> shift) & 31] for shift in range(55, -1, -5)))
+
+
+def _check_request(request: Request) -> None:
+    _check_prompt(request.prompt)
+    if not 1 <= request.attempts <= MOST_ATTEMPTS:
+        raise UsageError(f"a task has 1 to {MOST_ATTEMPTS} attempts, not {request.attempts}")
+    if request.ref is not None and (not request.ref or request.ref.startswith("-") or _CONTROL.search(request.ref)):
+        raise UsageError(f"{request.ref!r} is not a branch, tag or commit")
+    if request.command is not None and (not request.command.strip() or "\x00" in request.command):
+        raise UsageError("the command line is empty, or holds a NUL")
+    if request.patch is not None:
+        _check_patch(request.patch)
+
+
+def _check_prompt(prompt: str) -> None:
+    try:
+        size = len(prompt.encode())
+    except UnicodeEncodeError as error:
+        raise UsageError("the prompt is not valid UTF-8") from error
+    if not prompt.strip():
+        raise UsageError("the prompt is empty; say what shall be done")
+    if size > LARGEST_PROMPT_BYTES:
+        raise UsageError(f"the prompt has {size} bytes; at most {LARGEST_PROMPT_BYTES} (1 MiB) are accepted")
+
+
+def _check_patch(patch: bytes) -> None:
+    if len(patch) > LARGEST_PATCH_BYTES:
+        raise UsageError(f"the patch has {len(patch)} bytes; at most {LARGEST_PATCH_BYTES // 1024**2} MiB are accepted")
+    if not _DIFF.search(patch):
+        raise UsageError("the patch is not a diff; make one with: git diff --binary")
+
+
+def _check_name(name: str) -> None:
+    try:
+        check_variable_name(name)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _check_environment_name(name: str) -> None:
+    if not name.strip() or len(name) > 512 or _CONTROL.search(name):
+        raise UsageError("an environment's name has 1 to 512 characters on one line")
+
+
+def _attempt(status: TaskStatus, number: int) -> AttemptStatus:
+    for attempt in status.attempts:
+        if attempt.number == number:
+            return attempt
+    raise NotFoundError(f"task {status.task.id} has {len(status.attempts)} attempts; there is no number {number}")

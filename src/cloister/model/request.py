@@ -1,0 +1,47 @@
+"""A request for a task, as a caller makes it; nothing in it has been checked."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from cloister.model.network import NetworkMode
+from cloister.model.secret import SecretValue
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentText:
+    """An environment file that came with a request."""
+
+    source: str
+    """Its name, for messages."""
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What is asked."""
+
+    repository: str
+    """An absolute path, or a file, http or https URL."""
+    prompt: str
+    ref: str | None = None
+    """Branch, tag, full or short commit; None is the default branch."""
+    environment: EnvironmentText | None = None
+    """None takes the repository's own file, or else the defaults."""
+    agent: str | None = None
+    """None takes the environment's agent, or `command` when there is a command."""
+    command: str | None = None
+    """A command line for the agent `command`."""
+    attempts: int = 1
+    patch: bytes | None = None
+    """A starting diff."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Over those of the environment."""
+    secrets: Mapping[str, SecretValue] = field(default_factory=dict)
+    """For this task alone; over those of the vault."""
+    internet: NetworkMode | None = None
+    """The agent's network; None is as the environment says."""
+    allow: tuple[str, ...] = ()
+    """Domains or presets that the agent may reach too."""
+    use_cache: bool = True
+    notes: tuple[str, ...] = ()
+    """What the caller knows and the user should too, such as uncommitted work that is left alone."""
