@@ -8,13 +8,15 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from cloister.model.environment import GIB, HOUR, MIB, MINUTE
 from cloister.model.network import WEB_PORTS
 from cloister.model.quantity import parse_duration, parse_size
-from cloister.model.secret import VARIABLE_NAME
+from cloister.model.secret import VARIABLE_NAME, is_reserved
 
 LARGEST_SCRIPT_BYTES = 100 * 1024
 """Below the kernel's limit for one argument (MAX_ARG_STRLEN, 128 KiB)."""
 
-_RESERVED_NAMES = re.compile(r"CLOISTER_.*|(HTTPS?|ALL|NO|FTP)_PROXY|HOME|CODEX_PROXY_CERT", re.IGNORECASE)
-"""Set by Cloister itself: the task's identity, the way out, and the home directory."""
+_OWN_BUSINESS = re.compile(
+    r"PATH|USER|LOGNAME|SHELL|TERM|TMPDIR|ENV|BASH_ENV|BASHOPTS|SHELLOPTS|PS4|PROMPT_COMMAND|JAVA_TOOL_OPTIONS|LD_.*|GLIBC_.*"
+)
+"""Names no secret may have, but which a variable may: what it breaks is only the task's own."""
 
 _IMAGE = re.compile(
     r"(?:[a-z0-9.-]+(?::\d{1,5})?/)?"  # registry
@@ -32,11 +34,20 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def check_variable_name(name: str) -> str:
-    """Return `name`. Raises ValueError when it cannot be a variable's or a secret's."""
+    """Return `name`. Raises ValueError when no variable can have it."""
+    return _check_name(name, reserved=is_reserved(name) and not _OWN_BUSINESS.fullmatch(name))
+
+
+def check_secret_name(name: str) -> str:
+    """Return `name`. Raises ValueError when no secret can have it."""
+    return _check_name(name, reserved=is_reserved(name))
+
+
+def _check_name(name: str, *, reserved: bool) -> str:
     if not VARIABLE_NAME.fullmatch(name):
         raise ValueError(f"{name!r} is not a variable name: letters, digits and underscores, not starting with a digit")
-    if _RESERVED_NAMES.fullmatch(name):
-        raise ValueError(f"{name!r} is set by Cloister itself; choose another name")
+    if reserved:
+        raise ValueError(f"{name!r} is set by Cloister or the system; choose another name")
     return name
 
 
@@ -108,6 +119,7 @@ def _command_line_to_table(value: object) -> object:
 
 Duration = Annotated[float, BeforeValidator(_to_seconds)]
 VariableName = Annotated[str, AfterValidator(check_variable_name)]
+SecretName = Annotated[str, AfterValidator(check_secret_name)]
 VariableValue = Annotated[str, AfterValidator(_check_value)]
 Label = Annotated[str, AfterValidator(_check_label)]
 Text = Annotated[str, AfterValidator(_check_text)]
@@ -211,7 +223,7 @@ class EnvironmentTable(_Table):
     agent: Label = Field(default="codex", examples=['"codex"'])
     versions: VersionsTable = VersionsTable()
     variables: dict[VariableName, VariableValue] = Field(default={}, examples=['{ DATABASE_URL = "sqlite:///dev.db" }'])
-    secrets: dict[VariableName, Annotated[SecretTable, BeforeValidator(_check_secret)]] = {}
+    secrets: dict[SecretName, Annotated[SecretTable, BeforeValidator(_check_secret)]] = {}
     setup: SetupTable = SetupTable()
     services: dict[Label, Annotated[ServiceTable, BeforeValidator(_command_line_to_table)]] = {}
     network: NetworkTable = NetworkTable()

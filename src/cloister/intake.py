@@ -13,7 +13,7 @@ from cloister.environment_file import (
     refusals,
     unsupported,
 )
-from cloister.environment_schema import check_variable_name
+from cloister.environment_schema import check_secret_name
 from cloister.errors import ConflictError, NotFoundError, UsageError
 from cloister.model.environment import Environment
 from cloister.model.event import RecordedEvent
@@ -136,7 +136,7 @@ class Intake:
 
     async def set_secret(self, environment: str, name: str, value: str) -> None:
         """Keep a secret's value. UsageError when name or value cannot be one."""
-        _check_name(name)
+        _check_secret_name(name)
         _check_environment_name(environment)
         await self.vault.set(environment, name, value)
 
@@ -201,7 +201,7 @@ class Intake:
 
     async def _check_secrets(self, environment: Environment, request: Request) -> None:
         for name in request.secrets:
-            _check_name(name)
+            _check_secret_name(name)
             if name in environment.variables:
                 raise UsageError(f"{name} is a variable of the environment, so it cannot be a secret too")
         wanted = {secret.name for secret in environment.secrets} - request.secrets.keys()
@@ -264,9 +264,9 @@ def _check_patch(patch: bytes) -> None:
         raise UsageError("the patch is not a diff; make one with: git diff --binary")
 
 
-def _check_name(name: str) -> None:
+def _check_secret_name(name: str) -> None:
     try:
-        check_variable_name(name)
+        check_secret_name(name)
     except ValueError as error:
         raise UsageError(str(error)) from error
 

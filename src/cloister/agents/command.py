@@ -1,9 +1,6 @@
 """The agent that is a plain command line."""
 
-from collections.abc import Sequence
-
 from cloister.errors import UsageError
-from cloister.model.event import Event
 from cloister.model.task import Task
 from cloister.protocols import Agent
 
@@ -18,10 +15,6 @@ class CommandAgent:
         if task.command is None:
             raise UsageError("the agent `command` needs a command line")
         return ("/bin/bash", "-c", task.command)
-
-    def parse(self, line: str) -> Sequence[Event]:
-        """A plain command says nothing about itself."""
-        return ()
 
 
 _: type[Agent] = CommandAgent
