@@ -1,0 +1,143 @@
+"""What one attempt tells the log: events in order, each with its phase, every text masked."""
+
+import codecs
+import contextlib
+import math
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+
+import anyio
+
+from cloister.model.event import EgressAllowed, EgressRefused, Event, Output, PhaseFinished, PhaseStarted
+from cloister.model.network import EgressRecord, NetworkMode
+from cloister.model.phase import Phase
+from cloister.model.sandbox import Exit, Stream
+from cloister.model.secret import DeliveredSecrets
+from cloister.model.task import Attempt
+from cloister.protocols import AttemptQueue, Process, Redactor, Vault
+
+LAST_CHARACTERS = 2000
+"""How much of a command's output is remembered for the sentence that says why it failed."""
+_MOST_WAITING = 1000
+"""Events on their way to the queue; above, reading of output pauses."""
+
+
+class Journal:
+    """The log of one attempt, as its phases see it. Recording costs no waiting."""
+
+    def __init__(self, attempt: Attempt, queue: AttemptQueue, vault: Vault) -> None:
+        self._attempt = attempt
+        self._queue = queue
+        self._vault = vault
+        self._entries, self._arriving = anyio.create_memory_object_stream[tuple[Phase | None, Event]](math.inf)
+        self._drained = anyio.Event()
+        self._secrets = DeliveredSecrets(values={}, versions={})
+        self._phase: Phase | None = None
+        self.seconds: dict[Phase, float] = {}
+        """Time spent in each phase that has ended."""
+
+    def mask(self, secrets: DeliveredSecrets) -> None:
+        """From now on, mask these values wherever they are printed."""
+        self._secrets = secrets
+
+    def record(self, event: Event) -> None:
+        """Append an event. Never fails: the phases, teardown above all, do not depend on the log."""
+        with contextlib.suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+            self._entries.send_nowait((self._phase, event))
+
+    def record_egress(self, record: EgressRecord) -> None:
+        """Append a decision of the egress process."""
+        decision = record.decision
+        if decision.allowed:
+            self.record(EgressAllowed(host=record.host, port=record.port, method=record.method, rule=decision.rule))
+        else:
+            self.record(
+                EgressRefused(
+                    host=record.host,
+                    port=record.port,
+                    method=record.method,
+                    rule=decision.rule,
+                    hint=decision.hint,
+                    command=record.command,
+                )
+            )
+
+    @contextmanager
+    def phase(
+        self, phase: Phase, *, network: NetworkMode = NetworkMode.OFF, secrets: Sequence[str] = ()
+    ) -> Iterator[None]:
+        """Mark everything recorded inside as of this phase, and measure it."""
+        self._phase = phase
+        started = time.monotonic()
+        self.record(PhaseStarted(network=network, secrets=tuple(secrets)))
+        try:
+            yield
+        finally:
+            self.seconds[phase] = time.monotonic() - started
+            self.record(PhaseFinished(seconds=self.seconds[phase]))
+            self._phase = None
+
+    async def follow(self, process: Process, command: str) -> tuple[Exit, str]:
+        """Record what a process prints until it ends; return how it ended and its last words."""
+        texts = {stream: _MaskedText(self._vault.redactor(self._secrets)) for stream in Stream}
+        last = ""
+        offset = await self._queue.output_offset(self._attempt, command)
+        async for chunk in process.output(offset):
+            offset = chunk.end
+            last += self._print(texts[chunk.stream].feed(chunk.data), chunk.stream, command, offset)
+            last = last[-LAST_CHARACTERS:]
+            if self._arriving.statistics().current_buffer_used > _MOST_WAITING:
+                await self._drained.wait()
+        for stream, text in texts.items():
+            last += self._print(text.end(), stream, command, offset)
+        return await process.wait(), last[-LAST_CHARACTERS:].strip()
+
+    def mask_text(self, text: str) -> str:
+        """Return a whole text, masked."""
+        masked = _MaskedText(self._vault.redactor(self._secrets))
+        return masked.feed(text.encode()) + masked.end()
+
+    async def deliver(self) -> None:
+        """Hand what is recorded to the queue, until the journal is closed."""
+        async with self._arriving:
+            async for phase, event in self._arriving:
+                await self._queue.record(self._attempt, phase, event)
+                if self._arriving.statistics().current_buffer_used == 0:
+                    self._drained.set()
+                    self._drained = anyio.Event()
+
+    def close(self) -> None:
+        """Nothing more will be recorded; `deliver` ends when all is delivered."""
+        self._entries.close()
+
+    def _print(self, text: str, stream: Stream, command: str, offset: int) -> str:
+        if text:
+            self.record(Output(stream=stream, text=text, command=command, offset=offset))
+        return text
+
+
+@asynccontextmanager
+async def open_journal(attempt: Attempt, queue: AttemptQueue, vault: Vault) -> AsyncIterator[Journal]:
+    """Open the log of an attempt; when the block is left, all that was recorded has reached the queue."""
+    journal = Journal(attempt, queue, vault)
+    async with anyio.create_task_group() as group:
+        group.start_soon(journal.deliver)
+        try:
+            yield journal
+        finally:
+            journal.close()
+
+
+class _MaskedText:
+    """Bytes in, text out: secrets masked, characters never cut."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+
+    def feed(self, data: bytes) -> str:
+        return self._decoder.decode(self._redactor.feed(data))
+
+    def end(self) -> str:
+        return self._decoder.decode(self._redactor.flush(), final=True)

@@ -1,0 +1,143 @@
+"""One attempt, from provision to teardown. The only place that knows the order of the phases.
+
+| phase     | network                     | variables | secrets                     |
+|-----------|-----------------------------|-----------|-----------------------------|
+| provision | none                        |           |                             |
+| setup     | as `network.setup` says     | set       | in the scripts' containers  |
+| agent     | as `network.agent` says     | set       | gone: a new container       |
+| output    | none                        |           | gone                        |
+| teardown  | none                        |           | gone                        |
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import anyio
+import structlog
+
+from cloister.errors import CloisterError, TaskFailedError, UsageError
+from cloister.journal import Journal, open_journal
+from cloister.model.event import AttemptStarted
+from cloister.model.phase import Phase
+from cloister.model.task import Attempt, Outcome, Verdict
+from cloister.phases import agent, output, provision, setup, teardown
+from cloister.protocols import (
+    Agent,
+    AttemptQueue,
+    Egress,
+    Forge,
+    ImageStore,
+    Sandbox,
+    SandboxBackend,
+    SnapshotCatalog,
+    Vault,
+)
+
+TEARDOWN_SECONDS = 60.0
+"""Cleanup has its own clock: neither a cancellation nor the attempt's deadline cuts it short."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """The parts that attempts are run with; see `protocols`."""
+
+    queue: AttemptQueue
+    images: ImageStore
+    forge: Forge
+    vault: Vault
+    catalog: SnapshotCatalog
+    backend: SandboxBackend
+    egress: Egress
+    agents: Mapping[str, Agent]
+
+
+async def run_attempt(attempt: Attempt, tools: Tools) -> Outcome:
+    """Run the five phases and say how it ended. Whatever happens in between, teardown comes last.
+
+    May be called again for an attempt whose worker died: it finds the sandbox and goes on behind what
+    already runs there. A cancellation passes through, after teardown.
+    """
+    async with open_journal(attempt, tools.queue, tools.vault) as journal:
+        journal.record(AttemptStarted(retry=attempt.retry))
+        try:
+            outcome = await _provision_to_output(attempt, tools, journal)
+        except (TaskFailedError, UsageError) as error:
+            outcome = Outcome(verdict=Verdict.FAILED, reason=journal.mask_text(str(error)))
+        except CloisterError as error:
+            _log.warning("attempt errored", attempt=attempt.id, error=str(error))
+            outcome = Outcome(verdict=Verdict.ERRORED, reason=journal.mask_text(str(error)))
+        finally:
+            await _tear_down(attempt, tools, journal)
+        return replace(outcome, seconds=dict(journal.seconds))
+
+
+async def _provision_to_output(attempt: Attempt, tools: Tools, journal: Journal) -> Outcome:
+    task, environment = attempt.task, attempt.task.environment
+    ends_at = anyio.current_time() + environment.limits.time_seconds
+    secrets = await tools.vault.open_for(task)
+    journal.mask(secrets)
+
+    with journal.phase(Phase.PROVISION):
+        provisioned = await provision.run(
+            attempt,
+            secrets,
+            journal,
+            images=tools.images,
+            forge=tools.forge,
+            catalog=tools.catalog,
+            backend=tools.backend,
+            now=datetime.now(UTC),
+        )
+    sandbox = provisioned.sandbox
+
+    if not sandbox.has_started(agent.AGENT):
+        with journal.phase(Phase.SETUP, network=environment.network.setup, secrets=sorted(secrets.values)):
+            await _open_network(Phase.SETUP, attempt, sandbox, tools, journal)
+            await setup.run(
+                task,
+                sandbox,
+                secrets,
+                journal,
+                recipe=provisioned.recipe,
+                warm=provisioned.warm,
+                catalog=tools.catalog,
+                now=datetime.now(UTC),
+                seconds_left=ends_at - anyio.current_time(),
+            )
+
+    with journal.phase(Phase.AGENT, network=environment.network.agent):
+        await _open_network(Phase.AGENT, attempt, sandbox, tools, journal)
+        accepted_to_agent = (datetime.now(UTC) - task.accepted_at).total_seconds()
+        ended = await agent.run(
+            task, tools.agents[task.agent], sandbox, journal, seconds_left=ends_at - anyio.current_time()
+        )
+
+    with journal.phase(Phase.OUTPUT):
+        await tools.egress.close(attempt.sandbox)
+        collected = await output.run(task, sandbox, journal)
+
+    reason = agent.reason_of_failure(ended)
+    return Outcome(
+        verdict=Verdict.FAILED if reason else Verdict.SUCCEEDED,
+        reason=reason or "",
+        exit_status=ended.status,
+        message=collected.message,
+        change=collected.change,
+        accepted_to_agent_seconds=accepted_to_agent,
+    )
+
+
+async def _open_network(phase: Phase, attempt: Attempt, sandbox: Sandbox, tools: Tools, journal: Journal) -> None:
+    policy = attempt.task.environment.policy(phase)
+    await tools.egress.open(attempt.sandbox, sandbox.listeners(), policy, journal.record_egress)
+
+
+async def _tear_down(attempt: Attempt, tools: Tools, journal: Journal) -> None:
+    with anyio.CancelScope(shield=True), anyio.move_on_after(TEARDOWN_SECONDS), journal.phase(Phase.TEARDOWN):
+        try:
+            await teardown.run(attempt.sandbox, egress=tools.egress, backend=tools.backend)
+        except (CloisterError, OSError) as error:  # the reaper finds what is left
+            _log.error("teardown failed", attempt=attempt.id, error=str(error))

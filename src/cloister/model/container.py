@@ -1,0 +1,60 @@
+"""What every program in a sandbox finds in its environment. Public: listed in the reference."""
+
+from collections.abc import Mapping
+
+from cloister.model.phase import Phase
+from cloister.model.sandbox import PROXY_PORT, WORKSPACE
+from cloister.model.task import Task
+
+HOME = "/root"
+PROMPT_FILE = "/cloister/in/prompt.md"
+MESSAGE_FILE = "/cloister/out/message.md"
+CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
+_PROXY = f"http://127.0.0.1:{PROXY_PORT}"
+_NO_PROXY = "localhost,127.0.0.1,::1"
+
+_PROXY_NAMES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+_CA_NAMES = (
+    "CARGO_HTTP_CAINFO",
+    "CODEX_PROXY_CERT",
+    "CURL_CA_BUNDLE",
+    "GIT_SSL_CAINFO",
+    "NODE_EXTRA_CA_CERTS",
+    "PIP_CERT",
+    "REQUESTS_CA_BUNDLE",
+    "SSL_CERT_FILE",
+)
+_JAVA_OPTIONS = " ".join(
+    f"-D{scheme}.proxyHost=127.0.0.1 -D{scheme}.proxyPort={PROXY_PORT}" for scheme in ("http", "https")
+)
+
+
+def work_tree(task: Task) -> str:
+    """Where the work tree lies."""
+    return f"{WORKSPACE}/{task.repository.directory}"
+
+
+def container_variables(task: Task, phase: Phase) -> Mapping[str, str]:
+    """Return the environment of a program of this phase, without secrets.
+
+    The environment's own variables may replace anything but what makes the table of phases true: the
+    proxy, the authorities and the `CLOISTER_` names.
+    """
+    proxies = dict.fromkeys(_PROXY_NAMES, _PROXY) | {"NO_PROXY": _NO_PROXY}
+    shell = {"BASH_ENV": f"{HOME}/.bashrc"} if phase is not Phase.SETUP else {}
+    return {
+        "HOME": HOME,
+        "LANG": "C.UTF-8",
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "TERM": "dumb",
+        **shell,  # what setup wrote there is how it leaves variables to the agent
+        **task.environment.variables,
+        **proxies,
+        **{name.lower(): value for name, value in proxies.items()},
+        **dict.fromkeys(_CA_NAMES, CA_BUNDLE),
+        "JAVA_TOOL_OPTIONS": _JAVA_OPTIONS,
+        "NODE_USE_ENV_PROXY": "1",
+        "CLOISTER_TASK": task.id,
+        "CLOISTER_PHASE": phase,
+        "CLOISTER_PROMPT_FILE": PROMPT_FILE,
+    }

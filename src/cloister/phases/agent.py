@@ -1,0 +1,43 @@
+"""Phase 3: the agent works, without secrets, with the network that the environment grants it."""
+
+from cloister.journal import Journal
+from cloister.model.container import PROMPT_FILE, container_variables, work_tree
+from cloister.model.phase import Phase
+from cloister.model.sandbox import Command, EndCause, Exit
+from cloister.model.task import Task
+from cloister.protocols import Agent, Sandbox
+
+AGENT = "agent"
+
+_REASONS = {
+    EndCause.TIMED_OUT: "the agent was stopped at its time limit",
+    EndCause.OUTPUT_LIMIT: "the agent was stopped because it printed more than limits.output allows",
+    EndCause.OUT_OF_MEMORY: "the agent was killed because the sandbox used more than limits.memory allows",
+    EndCause.STOPPED: "the agent was stopped",
+}
+
+
+async def run(task: Task, agent: Agent, sandbox: Sandbox, journal: Journal, *, seconds_left: float) -> Exit:
+    """Run the agent to its end, or go on following it when a former worker started it."""
+    prompt = task.prompt.encode()
+    process = await sandbox.start(
+        Command(
+            id=AGENT,
+            argv=agent.command_line(task),
+            variables=container_variables(task, Phase.AGENT),
+            cwd=work_tree(task),
+            stdin=prompt,
+            files={PROMPT_FILE.rpartition("/")[2]: prompt},
+            timeout_seconds=seconds_left,
+            output_bytes=task.environment.limits.output_bytes,
+        )
+    )
+    ended, _ = await journal.follow(process, AGENT)
+    return ended
+
+
+def reason_of_failure(ended: Exit) -> str | None:
+    """Say why the agent failed, as a sentence; None when it did not."""
+    if ended.cause is not EndCause.EXITED:
+        return _REASONS[ended.cause]
+    return f"the agent ended with status {ended.status}" if ended.status != 0 else None

@@ -1,0 +1,71 @@
+"""Phase 1: a sandbox for this one attempt, from a saved disk when one fits, else from the image."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from cloister.journal import Journal
+from cloister.model.event import SnapshotHit, SnapshotMissed
+from cloister.model.sandbox import SandboxSpec
+from cloister.model.secret import DeliveredSecrets
+from cloister.model.snapshot import SnapshotRecipe, reason_of_miss, recipe_of
+from cloister.model.task import Attempt
+from cloister.protocols import Forge, ImageStore, Sandbox, SandboxBackend, SnapshotCatalog
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provisioned:
+    """What setup needs."""
+
+    sandbox: Sandbox
+    recipe: SnapshotRecipe
+    """Names the disk that setup makes."""
+    warm: bool
+    """Whether the sandbox stands on that disk already."""
+
+
+async def run(
+    attempt: Attempt,
+    secrets: DeliveredSecrets,
+    journal: Journal,
+    *,
+    images: ImageStore,
+    forge: Forge,
+    catalog: SnapshotCatalog,
+    backend: SandboxBackend,
+    now: datetime,
+) -> Provisioned:
+    """Find the image, the mirror and the saved disk, and make the sandbox of them."""
+    task = attempt.task
+    environment = task.environment
+    image = await images.ensure(environment.image)
+    mirror = await forge.mirror(task.repository, task.revision.commit)
+    recipe = recipe_of(
+        environment,
+        repository=task.repository.address,
+        image_digest=image,
+        secret_versions=secrets.versions,
+    )
+    reason = await _reason_of_miss(attempt, recipe, catalog, backend, now) if task.use_cache else "cache not used"
+    if reason:
+        journal.record(SnapshotMissed(key=recipe.key, reason=reason))
+    else:
+        journal.record(SnapshotHit(key=recipe.key))
+    spec = SandboxSpec(
+        image=image,
+        snapshot=None if reason else recipe.key,
+        directory=task.repository.directory,
+        mirror=mirror,
+        limits=environment.limits,
+    )
+    return Provisioned(sandbox=await backend.create(attempt.sandbox, spec), recipe=recipe, warm=not reason)
+
+
+async def _reason_of_miss(
+    attempt: Attempt, recipe: SnapshotRecipe, catalog: SnapshotCatalog, backend: SandboxBackend, now: datetime
+) -> str | None:
+    record = await catalog.find(recipe.key)
+    if record is not None and record.expires_at > now and await backend.has_snapshot(recipe.key):
+        return None
+    task = attempt.task
+    nearest = record or await catalog.find_newest(task.environment.name, task.repository.address)
+    return reason_of_miss(recipe, nearest, now=now)

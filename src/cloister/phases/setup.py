@@ -1,0 +1,103 @@
+"""Phase 2: dependencies are installed, with the internet and the secrets; the disk is kept for later attempts."""
+
+from datetime import datetime, timedelta
+
+from cloister.errors import TaskFailedError
+from cloister.journal import Journal
+from cloister.model.container import container_variables, work_tree
+from cloister.model.event import SecretDelivered, SecretRemoved, SnapshotSaved
+from cloister.model.phase import Phase
+from cloister.model.sandbox import Checkout, Command, EndCause
+from cloister.model.secret import DeliveredSecrets
+from cloister.model.snapshot import SnapshotRecipe, SnapshotRecord
+from cloister.model.task import Task
+from cloister.protocols import Sandbox, SnapshotCatalog
+
+SETUP = "setup"
+MAINTENANCE = "maintenance"
+
+
+async def run(
+    task: Task,
+    sandbox: Sandbox,
+    secrets: DeliveredSecrets,
+    journal: Journal,
+    *,
+    recipe: SnapshotRecipe,
+    warm: bool,
+    catalog: SnapshotCatalog,
+    now: datetime,
+    seconds_left: float,
+) -> None:
+    """Bring the sandbox to where the agent starts: dependencies in place, the work tree at the task's commit.
+
+    A cold disk is set up at the default branch and kept; a warm one is maintained at the task's commit (the
+    rule of Codex cloud's container cache). TaskFailedError when a script fails.
+    """
+    scripts = task.environment.setup
+    default = Checkout(
+        commit=task.revision.default_commit, branch=task.revision.default_branch, origin=task.repository.address
+    )
+    asked = Checkout(commit=task.revision.commit, branch=task.branch, origin=task.repository.address, patch=task.patch)
+    if not warm:
+        await _prepare(SETUP, scripts.script, default, task, sandbox, secrets, journal, seconds_left)
+        if task.use_cache:
+            await sandbox.snapshot(recipe.key)
+            await catalog.add(_record_of(task, recipe, now))
+            journal.record(SnapshotSaved(key=recipe.key))
+    elif scripts.maintenance:
+        await _prepare(MAINTENANCE, scripts.maintenance, asked, task, sandbox, secrets, journal, seconds_left)
+    await sandbox.checkout(asked)
+
+
+async def _prepare(
+    name: str,
+    script: str | None,
+    checkout: Checkout,
+    task: Task,
+    sandbox: Sandbox,
+    secrets: DeliveredSecrets,
+    journal: Journal,
+    seconds_left: float,
+) -> None:
+    """Run a script on a work tree at `checkout`, in a session of its own."""
+    if not sandbox.has_started(name):
+        await sandbox.checkout(checkout)
+    if script is None:
+        return
+    names = tuple(sorted(secrets.values))
+    timeout = min(task.environment.setup.timeout_seconds, seconds_left)
+    if names:
+        journal.record(SecretDelivered(names=names))
+    process = await sandbox.start(
+        Command(
+            id=name,
+            argv=("/bin/bash", "-e", "-o", "pipefail", f"/cloister/in/{name}.sh"),
+            variables=container_variables(task, Phase.SETUP),
+            secrets=secrets.values,
+            cwd=work_tree(task),
+            files={f"{name}.sh": script.encode()},
+            timeout_seconds=timeout,
+            output_bytes=task.environment.limits.output_bytes,
+        )
+    )
+    ended, last_words = await journal.follow(process, name)
+    if names:
+        journal.record(SecretRemoved(names=names))
+    if ended.cause is EndCause.TIMED_OUT:
+        raise TaskFailedError(f"the {name} script was stopped after {timeout:.0f} seconds; it last said: {last_words}")
+    if ended.status != 0:
+        how = "" if ended.cause is EndCause.EXITED else f" ({ended.cause})"
+        raise TaskFailedError(f"the {name} script ended with status {ended.status}{how}; it last said: {last_words}")
+
+
+def _record_of(task: Task, recipe: SnapshotRecipe, now: datetime) -> SnapshotRecord:
+    return SnapshotRecord(
+        key=recipe.key,
+        environment=task.environment.name,
+        repository=task.repository.address,
+        commit=task.revision.default_commit,
+        parts=recipe.parts,
+        created_at=now,
+        expires_at=now + timedelta(seconds=task.environment.cache_ttl_seconds),
+    )

@@ -1,0 +1,1 @@
+"""Sandboxes made of overlay disks, network namespaces and any OCI runtime."""

@@ -1,0 +1,124 @@
+"""The sandboxes of one Linux machine, by any OCI runtime."""
+
+import os
+import shutil
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from cloister.errors import HostError
+from cloister.model.sandbox import SandboxName, SandboxSpec
+from cloister.model.snapshot import SnapshotKey
+from cloister.protocols import SandboxBackend
+from cloister.sandboxes.oci import network, syscalls
+from cloister.sandboxes.oci.bundle import UID_BASE
+from cloister.sandboxes.oci.cgroup import remove_groups
+from cloister.sandboxes.oci.containers import Containers
+from cloister.sandboxes.oci.disk import Disk, DiskState
+from cloister.sandboxes.oci.guard import make_guard
+from cloister.sandboxes.oci.image import OciImageStore
+from cloister.sandboxes.oci.node import Node
+from cloister.sandboxes.oci.paths import make_passage, prepare_paths
+from cloister.sandboxes.oci.runtime import find_runtime
+from cloister.sandboxes.oci.sandbox import OciSandbox
+from cloister.sandboxes.oci.snapshots import Snapshots
+from cloister.sandboxes.oci.trash import Trash
+
+INIT_PROGRAM = "catatonit"
+
+
+@asynccontextmanager
+async def open_backend(state: Path, images: OciImageStore, *, runtime: str = "auto") -> AsyncIterator["OciBackend"]:
+    """Open the node whose state directory is `state`. `runtime` is a program's name or path, or `auto`.
+
+    HostError when the host lacks something. What runs when the block is left goes on, under its supervisors.
+    """
+    paths = prepare_paths(state, UID_BASE)
+    init = shutil.which(INIT_PROGRAM)
+    if init is None:
+        raise HostError(f"{INIT_PROGRAM} is not installed", hint="cloister doctor")
+    trash = Trash(paths.trash)
+    node = Node(
+        paths=paths,
+        images=images,
+        snapshots=Snapshots(paths, trash),
+        containers=Containers(find_runtime(runtime, paths.containers)),
+        guard=make_guard(state, UID_BASE),
+        init=Path(init),
+        trash=trash,
+    )
+    node.containers.open()
+    try:
+        yield OciBackend(node)
+    finally:
+        node.containers.close()
+        await trash.wait()
+
+
+class OciBackend:
+    """`protocols.SandboxBackend` on this machine."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._open: dict[SandboxName, OciSandbox] = {}
+
+    async def create(self, name: SandboxName, spec: SandboxSpec) -> OciSandbox:
+        """Find or create; see `protocols.SandboxBackend`."""
+        sandbox = self._open.get(name) or self._find(name, spec)
+        if sandbox is None:
+            await self.destroy(name)  # a half-made one
+            sandbox = self._make(name, spec)
+        self._open[name] = sandbox
+        return sandbox
+
+    async def destroy(self, name: SandboxName) -> None:
+        """Remove every trace; see `protocols.SandboxBackend`."""
+        if sandbox := self._open.pop(name, None):
+            sandbox.close_listeners()
+        place = self._node.paths.sandbox(name)
+        for directory in [*place.glob("processes/*"), *place.glob("tools/*")]:
+            await self._node.containers.remove(directory, f"{name}.{directory.name}")
+        remove_groups(f"{name}.")
+        for place_of_mount in [place / "root", place / "netns", *place.glob("tools/*.root")]:
+            syscalls.unmount_all(str(place_of_mount))
+        shutil.rmtree(place, ignore_errors=True)
+        self._node.trash.throw(self._node.paths.disk(name))
+
+    async def list(self) -> Sequence[SandboxName]:
+        """Every sandbox here; see `protocols.SandboxBackend`."""
+        places = (self._node.paths.sandboxes, self._node.paths.disks)
+        return sorted({SandboxName(entry.name) for place in places for entry in place.iterdir()})
+
+    async def has_snapshot(self, key: SnapshotKey) -> bool:
+        """Whether it is kept and usable; see `protocols.SandboxBackend`."""
+        return self._node.snapshots.find(key) is not None
+
+    async def remove_snapshot(self, key: SnapshotKey) -> None:
+        """Forget it; see `protocols.SandboxBackend`."""
+        self._node.snapshots.remove(key)
+
+    def _find(self, name: SandboxName, spec: SandboxSpec) -> OciSandbox | None:
+        place = self._node.paths.sandbox(name)
+        disk = Disk.find(self._node.paths.disk(name))
+        if disk is None or not all(os.path.ismount(place / part) for part in ("root", "netns")):
+            return None
+        return OciSandbox(self._node, name, spec, disk, network.listen_in(place / "netns"))
+
+    def _make(self, name: SandboxName, spec: SandboxSpec) -> OciSandbox:
+        self._node.images.rootfs(spec.image)
+        state = DiskState(image=spec.image)
+        if spec.snapshot is not None:
+            marker = self._node.snapshots.get(spec.snapshot)
+            state = DiskState(image=spec.image, snapshot=spec.snapshot, commit=marker.commit, clean=True)
+        disk = Disk.create(self._node.paths.disk(name), state, owner=UID_BASE)
+        place = self._node.paths.sandbox(name)
+        make_passage(place, UID_BASE)
+        for part in ("root", "processes", "tools"):
+            make_passage(place / part, UID_BASE)
+        sandbox = OciSandbox(self._node, name, spec, disk, network.create_namespace(place / "netns"))
+        sandbox.mount()
+        return sandbox
+
+
+def _conforms(backend: OciBackend) -> SandboxBackend:
+    return backend

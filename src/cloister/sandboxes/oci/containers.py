@@ -1,0 +1,112 @@
+"""Starting containers: a bundle on tmpfs, a supervisor of its own, and the process to follow."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import anyio
+
+from cloister.errors import HostError, SandboxError
+from cloister.sandboxes.oci import cgroup, supervisor
+from cloister.sandboxes.oci.bundle import UID_BASE, Bundle
+from cloister.sandboxes.oci.paths import make_passage
+from cloister.sandboxes.oci.process import OciProcess
+from cloister.sandboxes.oci.runtime import Runtime
+
+
+class Containers:
+    """The node's containers, each in a directory that its supervisor and we share."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._lock = anyio.Lock()
+        self._spawner: subprocess.Popen[bytes] | None = None
+        self._requests: socket.socket | None = None
+
+    def open(self) -> None:
+        """Start the spawner; see `supervisor`."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._spawner = subprocess.Popen(
+                [sys.executable, "-I", "-S", supervisor.__file__, str(theirs.fileno())],
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                cwd="/",
+                env={"PATH": os.environ.get("PATH", os.defpath)},
+            )
+        ours.setblocking(False)
+        self._requests = ours
+
+    def close(self) -> None:
+        """Stop the spawner. What it has started goes on."""
+        if self._requests is not None and self._spawner is not None:
+            self._requests.close()
+            self._spawner.wait()
+        self._requests = self._spawner = None
+
+    def find(self, directory: Path) -> OciProcess | None:
+        """Return the process of that directory, running or ended; None when none was ever started there."""
+        started = any((directory / name).exists() for name in ("exit", "watch"))
+        return OciProcess(directory) if started else None
+
+    async def start(
+        self,
+        directory: Path,
+        bundle: Bundle,
+        *,
+        stdin: bytes,
+        files: Mapping[str, bytes],
+        timeout_seconds: float,
+        output_bytes: int,
+    ) -> OciProcess:
+        """Start `bundle`. `directory` is replaced; `files` are found below its `files`."""
+        shutil.rmtree(directory, ignore_errors=True)
+        make_passage(directory, UID_BASE)
+        (directory / "files").mkdir()
+        for name, content in {**{f"files/{name}": content for name, content in files.items()}, "stdin": stdin}.items():
+            path = directory / name
+            path.write_bytes(content)
+            os.chown(path, UID_BASE, UID_BASE)
+        (directory / "config.json").write_text(json.dumps(bundle.document()))
+        order = {
+            "directory": str(directory),
+            "argv": self._runtime.run(directory, bundle.container),
+            "delete": self._runtime.delete(bundle.container),
+            "hide": self._runtime.hide,
+            "owner": UID_BASE,
+            "timeout_seconds": timeout_seconds,
+            "output_bytes": output_bytes,
+            "counters": cgroup.memory_counters(bundle.container),
+        }
+        await self._ask(order)
+        return OciProcess(directory)
+
+    async def remove(self, directory: Path, container: str) -> None:
+        """End a container and forget it, also when its supervisor was killed. Absent is not an error."""
+        await OciProcess(directory).stop()
+        if (self._runtime.root / container).exists():
+            await self._ask({"delete": self._runtime.delete(container), "hide": self._runtime.hide})
+        shutil.rmtree(directory, ignore_errors=True)
+
+    async def _ask(self, order: Mapping[str, object]) -> None:
+        async with self._lock:
+            if self._requests is None:
+                raise SandboxError("the sandbox backend is closed")
+            try:
+                self._requests.send(json.dumps(order).encode())
+                await anyio.wait_readable(self._requests)
+                answer = self._requests.recv(1000)
+            except OSError as error:
+                raise SandboxError(f"the spawner of supervisors has gone: {error}") from error
+        if not answer:
+            self.close()
+            self.open()
+            raise SandboxError("the spawner of supervisors was killed; it was started again")
+        if answer != b"ok":
+            raise HostError(f"no supervisor could be started: {answer.decode()}", hint="cloister doctor")

@@ -1,0 +1,119 @@
+"""The disk of a sandbox: a stack of layers in one directory, kept, renamed and removed as a whole."""
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Self
+
+from cloister.errors import SandboxError
+from cloister.model.sandbox import Commit
+from cloister.sandboxes.oci.paths import make_passage
+
+MARKER = "disk.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskState:
+    """What is true of a disk between two steps; written before each step that relies on it."""
+
+    image: str
+    """Digest of the image below."""
+    snapshot: str | None = None
+    """Key of the snapshot below, when there is one."""
+    layers: int = 0
+    """Sealed layers; the one being written to comes above them."""
+    commit: Commit | None = None
+    """What the work tree was last put to."""
+    clean: bool = False
+    """Whether nothing was written since the work tree was put there."""
+
+
+class Disk:
+    """One directory: `layers/0`, `layers/1`, ... (the last is written to), `work`, `tmp`, `git` and the marker."""
+
+    def __init__(self, place: Path, state: DiskState) -> None:
+        self.place = place
+        self.state = state
+
+    @classmethod
+    def create(cls, place: Path, state: DiskState, *, owner: int) -> Self:
+        """Make an empty disk; `owner` is the host's uid and gid of a container's root."""
+        make_passage(place, owner)
+        make_passage(place / "layers", owner)
+        for name, mode in (("git", 0o700), ("tmp", 0o1777)):
+            directory = place / name
+            directory.mkdir()
+            os.chown(directory, owner, owner)
+            directory.chmod(mode)
+        disk = cls(place, state)
+        disk._add_layer(owner)
+        disk.remember(state)
+        return disk
+
+    @classmethod
+    def find(cls, place: Path) -> Self | None:
+        """Return the disk at `place`; None when there is none or it was never finished."""
+        try:
+            fields = json.loads((place / MARKER).read_text())
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            raise SandboxError(f"the disk {place} has a damaged marker") from error
+        return cls(place, DiskState(**fields))
+
+    @property
+    def upper(self) -> Path:
+        """The layer that is written to."""
+        return self.place / "layers" / str(self.state.layers)
+
+    @property
+    def sealed(self) -> Sequence[Path]:
+        """The layers below it, topmost first."""
+        return [self.place / "layers" / str(number) for number in reversed(range(self.state.layers))]
+
+    @property
+    def git(self) -> Path:
+        """The trusted git directory, which no program of the sandbox ever sees."""
+        return self.place / "git"
+
+    def new_work(self) -> Path:
+        """Return a work directory that overlayfs has never seen: a volatile mount takes no used one."""
+        work = self.place / "work"
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir()
+        return work
+
+    def new_tmp(self, name: str, *, owner: int) -> Path:
+        """Return an empty directory for one container's /tmp."""
+        tmp = self.place / "tmp" / name
+        tmp.mkdir(exist_ok=True)
+        os.chown(tmp, owner, owner)
+        tmp.chmod(0o1777)
+        return tmp
+
+    def is_empty(self) -> bool:
+        """Whether nothing was written to the top layer."""
+        return next(os.scandir(self.upper), None) is None
+
+    def seal(self, *, owner: int) -> None:
+        """Let the top layer never change again, and put an empty one above it. It must not be mounted."""
+        self.remember(replace(self.state, layers=self.state.layers + 1), owner=owner)
+
+    def remember(self, state: DiskState, *, owner: int | None = None) -> None:
+        """Make `state` true, atomically."""
+        self.state = state
+        if owner is not None:
+            self._add_layer(owner)
+        draft = self.place / f"{MARKER}.draft"
+        draft.write_text(json.dumps(asdict(state)))
+        draft.rename(self.place / MARKER)
+
+    def _add_layer(self, owner: int) -> None:
+        with contextlib.suppress(FileExistsError):
+            self.upper.mkdir()
+        os.chown(self.upper, owner, owner)
+        self.upper.chmod(0o755)

@@ -1,0 +1,96 @@
+"""Where a node keeps what: a state directory that lasts, and a directory on tmpfs that does not."""
+
+import hashlib
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from cloister.errors import HostError
+from cloister.model.sandbox import SandboxName
+
+_CANDIDATES = ("/run", "/dev/shm")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodePaths:
+    """The two directories. Secrets may only ever be written below `runtime`."""
+
+    state: Path
+    runtime: Path
+
+    @property
+    def disks(self) -> Path:
+        """One directory per sandbox."""
+        return self.state / "disks"
+
+    @property
+    def snapshots(self) -> Path:
+        """One directory per key."""
+        return self.state / "snapshots"
+
+    @property
+    def results(self) -> Path:
+        """Bare repositories that hold collected changes, one per mirror."""
+        return self.state / "results"
+
+    @property
+    def trash(self) -> Path:
+        """What is being removed."""
+        return self.state / "trash"
+
+    @property
+    def sandboxes(self) -> Path:
+        """Mounts, namespaces and processes, one directory per sandbox."""
+        return self.runtime / "sandboxes"
+
+    @property
+    def containers(self) -> Path:
+        """The OCI runtime's own state."""
+        return self.runtime / "containers"
+
+    def disk(self, name: SandboxName) -> Path:
+        """The disk of a sandbox."""
+        return self.disks / name
+
+    def sandbox(self, name: SandboxName) -> Path:
+        """The live parts of a sandbox."""
+        return self.sandboxes / name
+
+
+def prepare_paths(state: Path, group: int) -> NodePaths:
+    """Make the directories and return them. HostError when there is no tmpfs to use.
+
+    They are ours alone, but the `group` of container roots may pass through: a runtime looks up its root file
+    system and binds when it already is that user.
+    """
+    instance = hashlib.sha256(str(state.resolve()).encode()).hexdigest()[:12]
+    runtime = _tmpfs() / f"cloister-{instance}"
+    paths = NodePaths(state=state, runtime=runtime)
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_passage(state, group)
+    make_passage(runtime, group)
+    for directory in (paths.disks, paths.snapshots, paths.results, paths.trash, paths.sandboxes, paths.containers):
+        make_passage(directory, group)
+    return paths
+
+
+def _tmpfs() -> Path:
+    kinds = {line.split()[1]: line.split()[2] for line in Path("/proc/self/mounts").read_text().splitlines()}
+    for candidate in _CANDIDATES:
+        if kinds.get(candidate) == "tmpfs":
+            return Path(candidate)
+    raise HostError(f"no tmpfs at {' or '.join(_CANDIDATES)}, so secrets could touch a disk", hint="cloister doctor")
+
+
+def make_passage(directory: Path, group: int) -> None:
+    """Make a directory that only we can list and write, and only `group` can pass through.
+
+    One that another user made first is refused: /dev/shm is open to all.
+    """
+    directory.mkdir(mode=0o700, exist_ok=True)
+    found = directory.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        raise HostError(f"{directory} is not a directory of ours; remove it")
+    os.chown(directory, -1, group)
+    directory.chmod(0o710)

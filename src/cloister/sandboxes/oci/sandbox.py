@@ -1,0 +1,217 @@
+"""One attempt's sandbox: its disk mounted, its namespace, and the containers that run on it."""
+
+import os
+import shutil
+import socket
+import stat
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from cloister.errors import SandboxError, TaskFailedError
+from cloister.model.sandbox import WORKSPACE, Change, Checkout, Command, Commit, SandboxName, SandboxSpec
+from cloister.model.snapshot import SnapshotKey
+from cloister.protocols import Listeners
+from cloister.sandboxes.oci import guard, syscalls
+from cloister.sandboxes.oci.bundle import UID_BASE, Bind, Bundle
+from cloister.sandboxes.oci.disk import Disk, DiskState
+from cloister.sandboxes.oci.node import Node
+from cloister.sandboxes.oci.overlay import mount_overlay
+from cloister.sandboxes.oci.process import OciProcess
+from cloister.sandboxes.oci.toolbox import run_tool
+from cloister.sandboxes.oci.worktree.branch import write_branch
+from cloister.sandboxes.oci.worktree.change import import_change
+from cloister.sandboxes.oci.worktree.written import list_written, write_list
+
+
+class OciSandbox:
+    """`protocols.Sandbox` over a `Disk`, mounted at `root`, and a network namespace."""
+
+    def __init__(
+        self, node: Node, name: SandboxName, spec: SandboxSpec, disk: Disk, listeners: Sequence[socket.socket]
+    ) -> None:
+        self.name = name
+        self._node = node
+        self._spec = spec
+        self._disk = disk
+        self._listeners = listeners
+        self._place = node.paths.sandbox(name)
+
+    @property
+    def root(self) -> Path:
+        """Where the disk is mounted on the host."""
+        return self._place / "root"
+
+    def mount(self) -> None:
+        """Make the disk visible at `root`, with the guard as its topmost lower layer."""
+        spec = self._disk.state
+        below = self._node.snapshots.layers(SnapshotKey(spec.snapshot)) if spec.snapshot else []
+        mount_overlay(
+            self.root,
+            lowers=[
+                self._node.guard.layer,
+                *self._disk.sealed,
+                *below,
+                self._node.images.rootfs(self._spec.image),
+            ],
+            upper=self._disk.upper,
+            work=self._disk.new_work(),
+        )
+
+    def unmount(self) -> None:
+        """Take `root` away. Harmless twice."""
+        syscalls.unmount_all(str(self.root))
+
+    def close_listeners(self) -> None:
+        """Close our own descriptors of the listening sockets."""
+        for listener in self._listeners:
+            listener.close()
+
+    def listeners(self) -> Listeners:
+        """Return duplicates; see `protocols.Sandbox`."""
+        return Listeners(proxy=tuple(os.dup(listener.fileno()) for listener in self._listeners))
+
+    async def checkout(self, checkout: Checkout) -> None:
+        """Put the work tree into this state; see `protocols.Sandbox`."""
+        self._seal_what_was_written()
+        state = self._disk.state
+        if state.clean and state.commit == checkout.commit and not checkout.patch:
+            write_branch(self._disk.upper, self._spec.directory, checkout.branch, checkout.commit, UID_BASE)
+            return
+        await self._put_work_tree(checkout)
+
+    async def start(self, command: Command) -> OciProcess:
+        """Start or attach; see `protocols.Sandbox`."""
+        directory = self._place / "processes" / command.id
+        if found := self._node.containers.find(directory):
+            return found
+        guard.check_mount_points(self._disk.upper)
+        if self._disk.state.clean:
+            self._disk.remember(replace(self._disk.state, clean=False))
+        bundle = Bundle(
+            container=f"{self.name}.{command.id}",
+            argv=command.argv,
+            environment={**command.variables, **{name: value.reveal() for name, value in command.secrets.items()}},
+            cwd=command.cwd,
+            root=self.root,
+            network=self._place / "netns",
+            init=self._node.init,
+            sysfs=self._node.guard.sysfs,
+            binds=(
+                Bind(source=self._disk.new_tmp(command.id, owner=UID_BASE), target="/tmp", writable=True),
+                Bind(source=self._spec.mirror, target=guard.MIRROR),
+                Bind(source=directory / "files", target=guard.INPUT),
+            ),
+            limits=self._spec.limits,
+        )
+        return await self._node.containers.start(
+            directory,
+            bundle,
+            stdin=command.stdin,
+            files=command.files,
+            timeout_seconds=command.timeout_seconds,
+            output_bytes=command.output_bytes,
+        )
+
+    def has_started(self, command: str) -> bool:
+        """Whether it runs or ran; see `protocols.Sandbox`."""
+        return self._node.containers.find(self._place / "processes" / command) is not None
+
+    async def changes(self, base: Commit) -> Change:
+        """Collect what was changed; see `protocols.Sandbox`."""
+        exchange = self._new_exchange()
+        write_list(exchange / "written", list_written(self._disk.upper, self._spec.directory))
+        answer = await self._run_tool(
+            "collect", {"directory": self._spec.directory, "base": base}, exchange, tree_writable=False
+        )
+        return await import_change(
+            self._node.paths.results / self._spec.mirror.name,
+            mirror=self._spec.mirror,
+            base=base,
+            commit=Commit(answer["commit"]),
+            pack=exchange / "change.pack",
+            name=self.name,
+        )
+
+    async def snapshot(self, key: SnapshotKey) -> None:
+        """Keep the disk under `key`; see `protocols.Sandbox`."""
+        state = self._disk.state
+        if self._node.snapshots.find(key) is not None:
+            return
+        if state.commit is None or state.snapshot is not None:
+            raise SandboxError(f"{self.name} cannot be kept: it has no work tree, or stands on a snapshot itself")
+        self._seal_what_was_written()
+        await self._put_work_tree(Checkout(commit=state.commit, branch="HEAD", origin=""))
+        self.unmount()
+        self._disk.seal(owner=UID_BASE)
+        self._node.snapshots.keep(key, self._disk, state.commit)
+        above = DiskState(image=state.image, snapshot=key, commit=state.commit, clean=True)
+        self._disk = Disk.create(self._node.paths.disk(self.name), above, owner=UID_BASE)
+        self.mount()
+
+    async def read_file(self, path: str, *, limit_bytes: int) -> bytes | None:
+        """Read a file that the sandbox wrote; see `protocols.Sandbox`."""
+        parts = path.strip("/").split("/")
+        folder = os.open(self._disk.upper, os.O_PATH | os.O_DIRECTORY)
+        try:
+            for part in parts[:-1]:
+                folder, former = os.open(part, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder), folder
+                os.close(former)
+            file = os.open(parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+        except OSError:
+            return None
+        finally:
+            os.close(folder)
+        with os.fdopen(file, "rb") as content:
+            return content.read(limit_bytes) if stat.S_ISREG(os.fstat(file).st_mode) else None
+
+    def _seal_what_was_written(self) -> None:
+        if not self._disk.is_empty():
+            self.unmount()
+            self._disk.seal(owner=UID_BASE)
+            self.mount()
+
+    async def _put_work_tree(self, checkout: Checkout) -> None:
+        self._borrow_git()
+        exchange = self._new_exchange()
+        (exchange / "patch").write_bytes(checkout.patch)
+        request = {
+            "directory": self._spec.directory,
+            "commit": checkout.commit,
+            "branch": checkout.branch,
+            "origin": checkout.origin,
+            "patch": bool(checkout.patch),
+        }
+        answer = await self._run_tool("checkout", request, exchange, tree_writable=True)
+        if answer.get("refused"):
+            raise TaskFailedError(answer["refused"])
+        self._disk.remember(replace(self._disk.state, commit=checkout.commit, clean=not checkout.patch))
+
+    def _borrow_git(self) -> None:
+        """Give the disk a git directory of its own, when that of its snapshot is all there is."""
+        state = self._disk.state
+        if state.snapshot is not None and not (self._disk.git / "HEAD").exists():
+            shutil.rmtree(self._disk.git)
+            shutil.copytree(self._node.snapshots.git(SnapshotKey(state.snapshot)), self._disk.git, symlinks=True)
+            for path, _, names in os.walk(self._disk.git):
+                for name in (".", *names):
+                    os.lchown(Path(path) / name, UID_BASE, UID_BASE)
+
+    def _new_exchange(self) -> Path:
+        exchange = self._disk.place / "exchange"
+        shutil.rmtree(exchange, ignore_errors=True)
+        exchange.mkdir()
+        os.chown(exchange, UID_BASE, UID_BASE)
+        return exchange
+
+    async def _run_tool(
+        self, script: str, request: dict[str, object], exchange: Path, *, tree_writable: bool
+    ) -> dict[str, str]:
+        guard.check_mount_points(self._disk.upper)
+        binds = (
+            Bind(source=self.root / WORKSPACE.lstrip("/"), target=WORKSPACE, writable=tree_writable),
+            Bind(source=self._spec.mirror, target=guard.MIRROR),
+            Bind(source=self._disk.git, target=guard.TOOL_GIT, writable=True),
+            Bind(source=exchange, target=guard.TOOL_EXCHANGE, writable=True),
+        )
+        return await run_tool(self._node, self.name, script, request, binds=binds, limits=self._spec.limits)

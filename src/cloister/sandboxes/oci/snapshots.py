@@ -1,0 +1,98 @@
+"""Kept disks, by key: a snapshot is a sandbox's disk under another name."""
+
+import json
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from cloister.errors import ConflictError, NotFoundError
+from cloister.model.sandbox import Commit
+from cloister.model.snapshot import SnapshotKey
+from cloister.sandboxes.oci.disk import Disk
+from cloister.sandboxes.oci.paths import NodePaths
+from cloister.sandboxes.oci.trash import Trash
+
+MARKER = "snapshot.json"
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotMarker:
+    """Written last: a directory without it is no snapshot."""
+
+    image: str
+    commit: Commit
+    layers: int
+    boot_id: str
+    synced: bool = False
+    """Whether it has reached the disk; until then it is good only until the next boot."""
+
+
+class Snapshots:
+    """The snapshots of one node."""
+
+    def __init__(self, paths: NodePaths, trash: Trash) -> None:
+        self._paths = paths
+        self._trash = trash
+
+    def find(self, key: SnapshotKey) -> SnapshotMarker | None:
+        """Return the marker of a complete and usable snapshot, else None."""
+        try:
+            marker = SnapshotMarker(**json.loads((self._place(key) / MARKER).read_text()))
+        except (FileNotFoundError, ValueError, TypeError):
+            return None
+        return marker if marker.synced or marker.boot_id == _boot_id() else None
+
+    def get(self, key: SnapshotKey) -> SnapshotMarker:
+        """Return its marker. NotFoundError when it is not here."""
+        marker = self.find(key)
+        if marker is None:
+            raise NotFoundError(f"the snapshot {key[:12]} is not on this machine")
+        return marker
+
+    def layers(self, key: SnapshotKey) -> Sequence[Path]:
+        """Its layers, topmost first."""
+        count = self.get(key).layers
+        return [self._place(key) / "layers" / str(number) for number in reversed(range(count))]
+
+    def git(self, key: SnapshotKey) -> Path:
+        """The trusted git directory that belongs to its work tree."""
+        return self._place(key) / "git"
+
+    def keep(self, key: SnapshotKey, disk: Disk, commit: Commit) -> None:
+        """Make a snapshot of `disk`, which is renamed: constant time, whatever its size. It must not be mounted."""
+        place = self._place(key)
+        self._trash.throw(place)  # what an interrupted earlier keeping left
+        for leftover in (disk.upper, disk.place / "tmp"):
+            self._trash.throw(leftover)
+        disk.place.rename(place)
+        marker = SnapshotMarker(image=disk.state.image, commit=commit, layers=disk.state.layers, boot_id=_boot_id())
+        self._write_marker(place, marker)
+        threading.Thread(target=self._sync, args=(place, marker), name=f"cloister-sync-{key[:8]}", daemon=True).start()
+
+    def remove(self, key: SnapshotKey) -> None:
+        """Forget it. Absent is not an error; ConflictError while a sandbox stands on it."""
+        for place in self._paths.disks.iterdir():
+            disk = Disk.find(place)
+            if disk is not None and disk.state.snapshot == key:
+                raise ConflictError(f"the snapshot {key[:12]} is in use by {place.name}")
+        self._trash.throw(self._place(key))
+
+    def _sync(self, place: Path, marker: SnapshotMarker) -> None:
+        os.sync()
+        if (place / MARKER).exists():
+            self._write_marker(place, SnapshotMarker(**{**asdict(marker), "synced": True}))
+
+    def _write_marker(self, place: Path, marker: SnapshotMarker) -> None:
+        draft = place / f"{MARKER}.draft"
+        draft.write_text(json.dumps(asdict(marker)))
+        draft.rename(place / MARKER)
+
+    def _place(self, key: SnapshotKey) -> Path:
+        return self._paths.snapshots / key
+
+
+def _boot_id() -> str:
+    return _BOOT_ID.read_text().strip()

@@ -1,0 +1,295 @@
+"""The process that watches one container, whatever happens to the worker that started it.
+
+Standard library only, run as a program of its own (`python -I -S supervisor.py`). It is first a
+*spawner*: a small process that the worker starts once and that forks one supervisor per container,
+because forking this is ten times cheaper than starting an interpreter. A supervisor
+
+- starts the container through the OCI runtime and becomes its init's parent (PR_SET_CHILD_SUBREAPER),
+- appends what it prints to the file `output` (frames: stream, length, data),
+- ends it at its deadline, at its output limit, or when asked through the socket,
+- writes how it ended to the file `exit`, by rename, and goes.
+
+Whoever connects to the socket `watch` receives a byte when there is more output, and the end of the
+stream when the supervisor has gone. A client may send `stop SECONDS`.
+"""
+
+import contextlib
+import ctypes
+import json
+import os
+import select
+import selectors
+import signal
+import socket
+import struct
+import sys
+import time
+import traceback
+from typing import Any
+
+FRAME = struct.Struct("!BI")
+"""Stream (1 standard output, 2 standard error), length of the data that follows in bytes."""
+
+READ_BYTES = 64 * 1024
+REQUEST_BYTES = 64 * 1024
+LONGEST_SLEEP_SECONDS = 3600.0
+_CLONE_NEWNS = 0x00020000
+_MS_REC_PRIVATE = 0x4000 | 0x40000
+_MNT_DETACH = 2
+_PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_NAME = 15
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def spawn_forever(requests: socket.socket) -> None:
+    """Fork a supervisor for each request, until the worker is gone.
+
+    A request is a JSON object: `directory` (of the process), `argv` (of the runtime), `delete` (the
+    runtime's command that removes the container), `hide` (mount points that the runtime must not see),
+    `owner` (host uid of the container's root), `timeout_seconds`, `output_bytes`, `counters` (files that
+    count kills for lack of memory). The answer is `ok`, sent when the watch socket can be connected to.
+    Without `directory`, the container of a lost supervisor is removed, and the answer sent afterwards.
+    """
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    while request := requests.recv(REQUEST_BYTES):
+        try:
+            order = json.loads(request)
+            if "directory" not in order:
+                _remove_container(order)
+                requests.send(b"ok")
+                continue
+            watch = _listen(os.path.join(order["directory"], "watch"))
+            if os.fork() == 0:
+                requests.close()
+                _become_supervisor(order, watch)
+            watch.close()
+            requests.send(b"ok")
+        except OSError as error:
+            requests.send(str(error).encode())
+
+
+def _become_supervisor(order: dict[str, Any], watch: socket.socket) -> None:
+    status = 1
+    try:
+        os.setsid()
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        _libc.prctl(_PR_SET_NAME, b"cloister-watch", 0, 0, 0)
+        Supervisor(order, watch).run()
+        status = 0
+    except Exception:
+        with open(os.path.join(order["directory"], "supervisor.log"), "w") as file:
+            traceback.print_exc(file=file)
+        _remove_container(order)  # nobody would hold its limits
+    finally:
+        os._exit(status)
+
+
+class Supervisor:
+    """One container from its start to its removal."""
+
+    def __init__(self, order: dict[str, Any], watch: socket.socket) -> None:
+        self.order = order
+        self.directory: str = order["directory"]
+        self.watch = watch
+        self.clients: list[socket.socket] = []
+        self.events = selectors.DefaultSelector()
+        self.output = os.open(self._path("output"), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self.room: int = order["output_bytes"]
+        self.deadline: float = time.monotonic() + order["timeout_seconds"]
+        self.kill_at: float | None = None
+        self.cause = "exited"
+        self.init: int | None = None
+
+    def run(self) -> None:
+        """Watch the container until it has ended, then say how, then remove it."""
+        with open(self._path("pid"), "w") as file:
+            file.write(str(os.getpid()))
+        streams = self._start()
+        if self.init is None:
+            self._finish(status=255, cause="not started", message=self._runtime_message())
+            return
+        pidfd = os.pidfd_open(self.init)
+        for stream, number in streams.items():
+            self.events.register(stream, selectors.EVENT_READ, number)
+        self.events.register(pidfd, selectors.EVENT_READ, "init")
+        self.events.register(self.watch, selectors.EVENT_READ, "watch")
+        while len(self.events.get_map()) > 1 + len(self.clients):
+            self._turn()
+        _, wait_status = os.waitpid(self.init, 0)
+        code = os.waitstatus_to_exitcode(wait_status)
+        if self.cause == "exited" and code != 0 and self._killed_for_memory():
+            self.cause = "out of memory"
+        self._finish(status=code if code >= 0 else 128 - code, cause=self.cause)
+
+    def _turn(self) -> None:
+        due = min(self.deadline, self.kill_at or self.deadline)
+        for key, _ in self.events.select(min(max(0.0, due - time.monotonic()), LONGEST_SLEEP_SECONDS)):
+            match key.data:
+                case "init":
+                    self.events.unregister(key.fileobj)
+                case "watch":
+                    self._accept()
+                case "client":
+                    self._hear(key.fileobj)  # type: ignore[arg-type]
+                case number:
+                    self._copy(key.fd, number)
+        now = time.monotonic()
+        if now >= self.deadline and self.cause == "exited":
+            self._kill("timed out")
+        if self.kill_at is not None and now >= self.kill_at:
+            self._kill("stopped")
+
+    def _start(self) -> dict[int, int]:
+        out_read, out_write = os.pipe()
+        err_read, err_write = os.pipe()
+        for end in (out_write, err_write):  # so that /dev/stdout can be opened inside
+            os.fchown(end, self.order["owner"], self.order["owner"])
+        child = os.fork()
+        if child == 0:
+            self._become_runtime(out_write, err_write)
+        os.close(out_write)
+        os.close(err_write)
+        _, status = os.waitpid(child, 0)
+        for name in ("stdin", "config.json"):  # they may hold secrets
+            with contextlib.suppress(OSError):
+                os.unlink(self._path(name))
+        if status == 0:
+            with open(self._path("init-pid")) as file:
+                self.init = int(file.read())
+        return {out_read: 1, err_read: 2}
+
+    def _become_runtime(self, out_write: int, err_write: int) -> None:
+        try:
+            for path in self.order["hide"]:
+                _hide_mount(path)
+            stdin = os.open(self._path("stdin"), os.O_RDONLY)
+            for source, target in ((stdin, 0), (out_write, 1), (err_write, 2)):
+                os.dup2(source, target)
+            os.closerange(3, 256)
+            os.execvp(self.order["argv"][0], self.order["argv"])
+        except OSError as error:
+            os.write(2, f"{self.order['argv'][0]}: {error}\n".encode())
+        os._exit(127)
+
+    def _copy(self, stream: int, number: int) -> None:
+        data = os.read(stream, READ_BYTES)
+        if not data:
+            self.events.unregister(stream)
+            os.close(stream)
+            return
+        kept = data[: self.room]
+        if kept:
+            os.write(self.output, FRAME.pack(number, len(kept)) + kept)
+        self.room -= len(kept)
+        if len(kept) < len(data):
+            self._kill("output limit reached")
+        for client in list(self.clients):
+            with contextlib.suppress(BlockingIOError):
+                self._send(client)
+
+    def _accept(self) -> None:
+        client, _ = self.watch.accept()
+        client.setblocking(False)
+        self.clients.append(client)
+        self.events.register(client, selectors.EVENT_READ, "client")
+
+    def _hear(self, client: socket.socket) -> None:
+        try:
+            words = client.recv(64).split()
+        except OSError:
+            words = []
+        if not words:
+            self._drop(client)
+        elif words[0] == b"stop" and self.init is not None:
+            grace = float(words[1])
+            self.kill_at = time.monotonic() + grace
+            if grace > 0:
+                self.cause = "stopped"
+                self._signal(signal.SIGTERM)
+
+    def _send(self, client: socket.socket) -> None:
+        try:
+            client.send(b"\n")
+        except (BrokenPipeError, ConnectionResetError):
+            self._drop(client)
+
+    def _drop(self, client: socket.socket) -> None:
+        self.events.unregister(client)
+        self.clients.remove(client)
+        client.close()
+
+    def _kill(self, cause: str) -> None:
+        if self.cause == "exited":
+            self.cause = cause
+        self.kill_at = None
+        self.deadline = float("inf")
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.init or 0, number)
+
+    def _killed_for_memory(self) -> bool:
+        for path in self.order["counters"]:
+            with contextlib.suppress(OSError), open(path) as file:
+                for line in file:
+                    name, _, count = line.partition(" ")
+                    if name == "oom_kill" and int(count) > 0:
+                        return True
+        return False
+
+    def _runtime_message(self) -> str:
+        with contextlib.suppress(OSError), open(self._path("runtime.log"), errors="replace") as file:
+            return file.read()[-2000:]
+        return ""
+
+    def _finish(self, *, status: int, cause: str, message: str = "") -> None:
+        draft = self._path("exit.draft")
+        with open(draft, "w") as file:
+            json.dump({"status": status, "cause": cause, "message": message}, file)
+        os.rename(draft, self._path("exit"))
+        os.close(self.output)
+        _remove_container(self.order)
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self.directory, name)
+
+
+def _remove_container(order: dict[str, Any]) -> None:
+    """Have the runtime remove it, and wait; by pidfd, because the spawner's children are buried by the kernel."""
+    child = os.fork()
+    if child == 0:
+        try:
+            for path in order["hide"]:
+                _hide_mount(path)
+            null = os.open("/dev/null", os.O_RDWR)
+            for number in (0, 1, 2):
+                os.dup2(null, number)
+            os.execvp(order["delete"][0], order["delete"])
+        finally:
+            os._exit(127)
+    with contextlib.suppress(ProcessLookupError):
+        pidfd = os.pidfd_open(child)
+        select.select([pidfd], [], [])
+        os.close(pidfd)
+
+
+def _listen(path: str) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    listener.bind(path)
+    listener.listen(16)
+    return listener
+
+
+def _hide_mount(path: str) -> None:
+    """Unmount `path` in a mount namespace of our own: crun 1.8 refuses hosts with hybrid cgroups otherwise."""
+    _libc.unshare(_CLONE_NEWNS)
+    _libc.mount(b"none", b"/", None, _MS_REC_PRIVATE, None)
+    _libc.umount2(path.encode(), _MNT_DETACH)
+
+
+if __name__ == "__main__":
+    spawn_forever(socket.socket(fileno=int(sys.argv[1])))

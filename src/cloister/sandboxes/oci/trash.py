@@ -1,0 +1,43 @@
+"""Removal that nobody waits for: what goes is renamed at once and deleted by a program of its own."""
+
+import contextlib
+import os
+import secrets
+import subprocess
+from pathlib import Path
+
+import anyio.to_thread
+
+
+class Trash:
+    """A directory on the file system of what it takes."""
+
+    def __init__(self, place: Path) -> None:
+        self._place = place
+        self._running: list[subprocess.Popen[bytes]] = []
+
+    def throw(self, path: Path) -> None:
+        """Take `path` out of the way. Absent is not an error."""
+        grave = self._place / f"{path.name}.{secrets.token_hex(4)}"
+        with contextlib.suppress(FileNotFoundError):
+            path.rename(grave)
+            self._delete(grave)
+
+    def sweep(self) -> None:
+        """Delete what an earlier process of ours left."""
+        with contextlib.suppress(FileNotFoundError):
+            for entry in os.scandir(self._place):
+                self._delete(Path(entry.path))
+
+    async def wait(self) -> None:
+        """Return when all is deleted."""
+        for process in self._running:
+            await anyio.to_thread.run_sync(process.wait)
+        self._running.clear()
+
+    def _delete(self, grave: Path) -> None:
+        # rm, because a hostile tree can be deeper than Python's recursion goes; it never follows symlinks.
+        self._running = [process for process in self._running if process.poll() is None]
+        self._running.append(
+            subprocess.Popen(["rm", "-rf", "--one-file-system", "--", str(grave)], start_new_session=True)
+        )

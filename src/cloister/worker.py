@@ -1,0 +1,66 @@
+"""Claims attempts and runs them, as many at once as it has slots, and keeps their leases."""
+
+import anyio
+import structlog
+from anyio.abc import TaskGroup
+
+from cloister.errors import LeaseLostError
+from cloister.lifecycle import Tools, run_attempt
+from cloister.model.task import Attempt, Outcome, Verdict
+
+RENEW_SECONDS = 0.5
+"""How soon a cancellation is noticed."""
+
+_log = structlog.get_logger(__name__)
+
+
+async def run_worker(tools: Tools, *, slots: int, until_idle: bool = False) -> None:
+    """Run attempts until cancelled, or with `until_idle` until none is left."""
+    free = anyio.Semaphore(slots)
+    async with anyio.create_task_group() as group:
+        while True:
+            await free.acquire()
+            attempt = await tools.queue.claim()
+            if attempt is not None:
+                group.start_soon(_work, attempt, tools, free)
+                continue
+            free.release()
+            if until_idle and free.value == slots:
+                return
+            with anyio.move_on_after(RENEW_SECONDS if until_idle else None):
+                await tools.queue.wait_for_work()
+
+
+async def _work(attempt: Attempt, tools: Tools, free: anyio.Semaphore) -> None:
+    try:
+        outcome = await _run_leased(attempt, tools)
+        if outcome is not None:
+            await tools.queue.finish(attempt, outcome)
+    except LeaseLostError:
+        _log.warning("lease lost", attempt=attempt.id, retry=attempt.retry)
+    finally:
+        free.release()
+
+
+async def _run_leased(attempt: Attempt, tools: Tools) -> Outcome | None:
+    """Return the outcome; None when the lease was lost, so that nothing may be said any more."""
+    outcome: Outcome | None = Outcome(verdict=Verdict.CANCELLED, reason="cancelled")
+    try:
+        async with anyio.create_task_group() as group:
+            group.start_soon(_keep_lease, attempt, tools, group)
+            outcome = await run_attempt(attempt, tools)
+            group.cancel_scope.cancel()
+    except* LeaseLostError:
+        _log.warning("lease lost", attempt=attempt.id, retry=attempt.retry)
+        outcome = None
+    except* Exception as errors:  # a bug must not reach the neighbours
+        _log.exception("attempt broke", attempt=attempt.id, errors=errors.exceptions)
+        outcome = Outcome(verdict=Verdict.ERRORED, reason="an error of Cloister's own; its log has the details")
+    return outcome
+
+
+async def _keep_lease(attempt: Attempt, tools: Tools, group: TaskGroup) -> None:
+    """Cancel the group when the attempt shall be cancelled."""
+    while await tools.queue.renew(attempt):  # noqa: ASYNC110  another process may have asked for it
+        await anyio.sleep(RENEW_SECONDS)
+    group.cancel_scope.cancel()
