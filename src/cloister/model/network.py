@@ -82,6 +82,28 @@ def parse_host(text: str) -> str:
     return host
 
 
+def parse_domain(text: str) -> str:
+    """Return an entry of an allowlist in its one canonical form: a domain, which stands for its sub-domains too.
+
+    Pure grammar. That a whole registry's suffix (`co.uk`) is too broad is checked where the list is at
+    hand, in `cloister.allowlist`.
+
+    Raises ValueError with the reason, which names what to write instead.
+    """
+    if "*" in text:
+        raise ValueError(f"{text!r}: patterns are not domains; a domain stands for its sub-domains, so write it alone")
+    if "/" in text or "@" in text:
+        raise ValueError(f"{text!r}: write the host name alone, without scheme, user or path")
+    if ":" in text:
+        raise ValueError(f"{text!r}: write a host name without a port (see network.ports); addresses cannot be listed")
+    if not text.isascii():
+        raise ValueError(f"{text!r}: write an international name in its ASCII form, which begins with xn--")
+    domain = parse_host(text)
+    if "." not in domain:
+        raise ValueError(f"{text!r} is too broad: a domain has at least two labels, such as example.com")
+    return domain
+
+
 def host_matches(host: str, domains: Sequence[str]) -> str | None:
     """Return the domain that covers `host` (itself or a parent), or None. Both sides canonical."""
     for domain in domains:

@@ -1,0 +1,57 @@
+"""Allowlists as users write them: domains that are not too broad, and presets by name."""
+
+from collections.abc import Iterable, Mapping
+from importlib import resources
+
+from publicsuffixlist import PublicSuffixList
+
+from cloister.errors import UsageError
+from cloister.model.network import parse_domain
+
+PRESET = "preset:"
+
+
+def parse_allowlist(entries: Iterable[str], presets: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Return the domains that `entries` stand for, canonical and once each, in the order of the entries.
+
+    An entry is a domain or `preset:NAME`; `presets` holds canonical domains by name, already vetted.
+    Public suffixes are refused, those of the list's private section too: whoever allows `github.io`
+    allows a page of every user of GitHub (https://publicsuffix.org/list/, from the library's own copy).
+
+    Raises UsageError naming the entry.
+    """
+    domains: dict[str, None] = {}
+    suffixes: PublicSuffixList | None = None
+    for entry in entries:
+        if entry.startswith(PRESET):
+            domains.update(dict.fromkeys(_expand(entry.removeprefix(PRESET), presets)))
+            continue
+        suffixes = suffixes or PublicSuffixList()  # 30 ms, so only for an entry that needs it
+        domains[_parse_listed(entry, suffixes)] = None
+    return tuple(domains)
+
+
+def builtin_presets() -> dict[str, tuple[str, ...]]:
+    """Return the presets that ship with Cloister: `common-dependencies`."""
+    text = resources.files("cloister").joinpath("data/common-dependencies.txt").read_text()
+    return {"common-dependencies": tuple(parse_domain(line) for line in text.split())}
+
+
+def _expand(name: str, presets: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    if name not in presets:
+        known = ", ".join(PRESET + known for known in sorted(presets))
+        raise UsageError(f"network.allow: there is no {PRESET}{name}", hint=f"The presets are: {known}.")
+    return presets[name]
+
+
+def _parse_listed(entry: str, suffixes: PublicSuffixList) -> str:
+    try:
+        domain = parse_domain(entry)
+    except ValueError as error:
+        raise UsageError(f"network.allow: {error}") from error
+    if suffixes.is_public(domain):
+        raise UsageError(
+            f"network.allow: {entry!r} is too broad: anyone can have a name below it",
+            hint=f"Name the domain below it that you mean, such as example.{domain}.",
+        )
+    return domain

@@ -1,0 +1,25 @@
+"""The egress process: `python -I -m cloister.egress UID GID`, with the control socket as standard input."""
+
+import codecs
+import os
+import socket
+import sys
+
+# Everything is imported before the user changes, who may not be able to read the modules.
+import uvloop
+
+from cloister.egress.control import ControlChannel
+from cloister.egress.privileges import lock_down
+from cloister.egress.server import serve
+
+
+def main() -> None:
+    """Give up all privileges, then serve the worker on standard input until it is gone."""
+    uid, gid = (int(argument) for argument in sys.argv[1:3])
+    codecs.lookup("idna")  # imported at the first look-up otherwise
+    lock_down(uid, gid)
+    control = socket.socket(fileno=os.dup(sys.stdin.fileno()))
+    uvloop.run(serve(ControlChannel(control)))
+
+
+main()

@@ -1,0 +1,87 @@
+"""What is never reachable: every address that is not plainly a public host's."""
+
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+# `ipaddress.is_global` is not this list: it says True for NAT64, 6to4, ::127.0.0.1 and multicast.
+# Sources: the IANA special-purpose registries of IPv4 and IPv6 (RFC 6890), and the clouds' own pages
+# for metadata services. The first row that holds an address gives the reason.
+_METADATA = (
+    "169.254.169.254/32",  # most clouds
+    "169.254.170.2/32",  # container credentials of AWS
+    "169.254.170.23/32",  # pod identities of AWS
+    "100.100.100.200/32",  # Alibaba
+    "168.63.129.16/32",  # Azure: a public address, answered by the hypervisor
+    "192.0.0.192/32",  # Oracle
+    "fd00:ec2::254/128",  # AWS
+    "fd00:ec2::23/128",  # AWS
+    "fd20:ce::254/128",  # Google
+)
+_PRIVATE = (
+    ("10.0.0.0/8", "private (RFC 1918)"),
+    ("172.16.0.0/12", "private (RFC 1918)"),
+    ("192.168.0.0/16", "private (RFC 1918)"),
+    ("100.64.0.0/10", "shared by carriers (RFC 6598)"),
+    ("fc00::/7", "unique local (RFC 4193)"),
+)
+_NEVER = (
+    ("0.0.0.0/8", "this host (RFC 791)"),
+    ("127.0.0.0/8", "loopback"),
+    ("169.254.0.0/16", "link-local"),
+    ("192.0.0.0/24", "reserved for protocols (RFC 6890)"),
+    ("192.0.2.0/24", "documentation"),
+    ("192.31.196.0/24", "AS112 (RFC 7535)"),
+    ("192.52.193.0/24", "AMT (RFC 7450)"),
+    ("192.88.99.0/24", "6to4 relay (RFC 7526)"),
+    ("192.175.48.0/24", "AS112 (RFC 7534)"),
+    ("198.18.0.0/15", "benchmarking (RFC 2544)"),
+    ("198.51.100.0/24", "documentation"),
+    ("203.0.113.0/24", "documentation"),
+    ("224.0.0.0/4", "multicast"),
+    ("240.0.0.0/4", "reserved"),
+    ("::/128", "unspecified"),
+    ("::1/128", "loopback"),
+    ("::ffff:0:0/96", "an IPv4-mapped address"),
+    ("::ffff:0:0:0/96", "an IPv4-translated address (RFC 2765)"),
+    ("::/96", "an IPv4-compatible address"),
+    ("64:ff9b::/96", "NAT64 (RFC 6052)"),
+    ("64:ff9b:1::/48", "NAT64 (RFC 8215)"),
+    ("100::/64", "discard-only (RFC 6666)"),
+    ("2001::/32", "Teredo"),
+    ("2001::/23", "reserved for protocols (RFC 2928)"),
+    ("2001:db8::/32", "documentation"),
+    ("2002::/16", "6to4"),
+    ("2620:4f:8000::/48", "AS112 (RFC 7534)"),
+    ("3fff::/20", "documentation"),
+    ("5f00::/16", "segment routing (RFC 9602)"),
+    ("fe80::/10", "link-local"),
+    ("fec0::/10", "site-local"),
+    ("ff00::/8", "multicast"),
+)
+_GLOBAL_UNICAST = IPv6Network("2000::/3")
+
+_METADATA_NETWORKS = tuple(ip_network(text) for text in _METADATA)
+_PRIVATE_NETWORKS = tuple((ip_network(text), reason) for text, reason in _PRIVATE)
+_NEVER_NETWORKS = tuple((ip_network(text), reason) for text, reason in _NEVER)
+
+
+def classify(address: Address, allow_private: Sequence[Network] = ()) -> str | None:
+    """Return why `address` is never dialled, or None for a public one.
+
+    `allow_private` opens the private ranges it covers; no setting opens metadata services, loopback,
+    link-local or any address that stands for another one.
+    """
+    if any(address in network for network in _METADATA_NETWORKS):
+        return "a cloud's metadata service"
+    for network, reason in _PRIVATE_NETWORKS:
+        if address in network:
+            return None if any(address in allowed for allowed in allow_private) else reason
+    for network, reason in _NEVER_NETWORKS:
+        if address in network:
+            return reason
+    if isinstance(address, IPv6Address) and address not in _GLOBAL_UNICAST:
+        return "reserved"
+    return None

@@ -1,0 +1,142 @@
+"""One plain HTTP request and its response, read by one parser and written anew by the other's rules."""
+
+import asyncio
+from http import HTTPStatus
+
+import h11
+
+from cloister.egress.answer import AnswerError
+from cloister.egress.request import MalformedError, Request, end_to_end
+from cloister.egress.stream import Stream
+
+_CONTENT_LENGTH = b"content-length"
+
+
+class Exchange:
+    """Carries one request to an upstream of its own, and the response back, both bodies at once."""
+
+    def __init__(
+        self, client: Stream, near: h11.Connection, request: Request, upstream: Stream, *, silence_seconds: float
+    ) -> None:
+        self._client = client
+        self._near = near
+        self._request = request
+        self._upstream = upstream
+        self._far = h11.Connection(h11.CLIENT)
+        self._silence_seconds = silence_seconds
+        self._deadline = asyncio.timeout(silence_seconds)
+        self._answered = False
+
+    async def carry(self) -> bool:
+        """Return whether the client's connection can take another request.
+
+        AnswerError while nothing was answered yet; afterwards ConnectionError, and the client must be reset.
+        """
+        try:
+            async with self._deadline:
+                return await self._carry()
+        except MalformedError as error:
+            if self._answered:
+                raise ConnectionAbortedError(str(error)) from error
+            raise
+        except TimeoutError as error:
+            raise self._failure(HTTPStatus.GATEWAY_TIMEOUT, f"was silent for {self._silence_seconds:g} s") from error
+        except (h11.RemoteProtocolError, h11.LocalProtocolError) as error:
+            raise self._failure(HTTPStatus.BAD_GATEWAY, f"did not answer in HTTP/1.1: {error}") from error
+        except OSError as error:
+            raise self._failure(HTTPStatus.BAD_GATEWAY, f"broke the connection: {error.strerror}") from error
+
+    async def _carry(self) -> bool:
+        await self._upstream.send(self._far.send(self._head()) or b"")
+        upload = asyncio.create_task(self._upload())
+        try:
+            await self._download(upload)
+        finally:
+            upload.cancel()
+            await asyncio.wait({upload})
+        if self._near.our_state is not h11.DONE or self._near.their_state is not h11.DONE:
+            return False
+        self._client.unread(self._near.trailing_data[0])
+        return True
+
+    def _head(self) -> h11.Request:
+        headers = [(name, value) for name, value in self._request.headers if name.lower() != b"host"]
+        authority = self._request.authority
+        host = str(authority).removesuffix(":80")
+        headers.insert(0, (b"Host", host.encode()))
+        headers.append((b"Connection", b"close"))
+        if self._request.chunked:
+            headers.append((b"Transfer-Encoding", b"chunked"))
+        return h11.Request(method=self._request.method, target=self._request.target, headers=headers)
+
+    async def _upload(self) -> None:
+        while True:
+            match self._next_of_client():
+                case h11.NEED_DATA:
+                    if self._near.they_are_waiting_for_100_continue:
+                        go_on = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
+                        await self._client.send(self._near.send(go_on) or b"")
+                    self._near.receive_data(await self._client.receive())
+                case h11.Data(data=data):
+                    await self._upstream.send(self._far.send(h11.Data(data=data)) or b"")
+                    self._progress()
+                case h11.EndOfMessage():  # its trailers are dropped
+                    await self._upstream.send(self._far.send(h11.EndOfMessage()) or b"")
+                    return
+                case event:
+                    raise MalformedError(f"unexpected {event!r}")
+
+    def _next_of_client(self) -> object:
+        try:
+            return self._near.next_event()
+        except h11.RemoteProtocolError as error:
+            raise MalformedError(f"its body is not what its head says: {error}") from error
+
+    async def _download(self, upload: "asyncio.Task[None]") -> None:
+        while True:
+            match self._far.next_event():
+                case h11.NEED_DATA:
+                    self._far.receive_data(await self._receive(upload))
+                    self._progress()
+                case h11.InformationalResponse(status_code=status):
+                    if status == HTTPStatus.SWITCHING_PROTOCOLS:
+                        raise h11.RemoteProtocolError("it changed the protocol")
+                case h11.Response() as response:
+                    self._answered = True
+                    await self._client.send(self._near.send(_response_head(response)) or b"")
+                case h11.Data(data=data):
+                    await self._client.send(self._near.send(h11.Data(data=data)) or b"")
+                    self._progress()
+                case h11.EndOfMessage():
+                    await self._client.send(self._near.send(h11.EndOfMessage()) or b"")
+                    return
+                case event:
+                    raise h11.RemoteProtocolError(f"unexpected {event!r}")
+
+    async def _receive(self, upload: "asyncio.Task[None]") -> bytes:
+        """Return bytes of the upstream, unless the upload fails meanwhile: then its error."""
+        if not upload.done():
+            reading = asyncio.create_task(self._upstream.receive())
+            try:
+                await asyncio.wait({reading, upload}, return_when=asyncio.FIRST_COMPLETED)
+                if upload.done():
+                    upload.result()
+                return await reading
+            finally:
+                reading.cancel()
+        return await self._upstream.receive()
+
+    def _progress(self) -> None:
+        self._deadline.reschedule(asyncio.get_running_loop().time() + self._silence_seconds)
+
+    def _failure(self, status: HTTPStatus, what: str) -> Exception:
+        if self._answered:
+            return ConnectionAbortedError(what)
+        return AnswerError(status, f"{self._request.authority} {what}.")
+
+
+def _response_head(response: h11.Response) -> h11.Response:
+    headers = end_to_end(response.headers.raw_items())
+    if any(name == b"transfer-encoding" for name, _ in response.headers):
+        headers = tuple((name, value) for name, value in headers if name.lower() != _CONTENT_LENGTH)
+    return h11.Response(status_code=response.status_code, headers=list(headers), reason=response.reason)

@@ -1,0 +1,117 @@
+"""The gate of one sandbox: the policy in force, what is open under it, and its share of our attention."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from cloister.egress.addresses import Address, classify
+from cloister.egress.answer import AnswerError
+from cloister.egress.dial import dial, look_up
+from cloister.egress.gateway import decide, explain, refuse_address
+from cloister.egress.messages import EgressSettings
+from cloister.egress.request import Authority
+from cloister.egress.stream import Stream
+from cloister.model.network import Decision, EgressRecord, NetworkPolicy
+
+_LONGEST_SHOWN = 300
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Flow:
+    """A request or a tunnel that the policy let out, and the task that carries it."""
+
+    authority: Authority
+    methods: tuple[str, ...]
+    task: "asyncio.Task[None]"
+
+
+class Gate:
+    """Everything about one sandbox. A request passes the policy that is in force when it comes, or is cut later."""
+
+    def __init__(
+        self,
+        name: str,
+        policy: NetworkPolicy,
+        settings: EgressSettings,
+        report: Callable[[EgressRecord], Awaitable[None]],
+    ) -> None:
+        self.name = name
+        self.policy = policy
+        self.settings = settings
+        self._report = report
+        self._flows: set[Flow] = set()
+        self._lookups = asyncio.Semaphore(settings.lookups)
+
+    @contextmanager
+    def flow(self, authority: Authority, *methods: str) -> Iterator[Flow]:
+        """Count the current task's request as open while it lasts, so that a new policy can cut it."""
+        task: asyncio.Task[None] | None = asyncio.current_task()
+        assert task is not None, "a flow belongs to a task"
+        flow = Flow(authority, methods, task)
+        self._flows.add(flow)
+        try:
+            yield flow
+        finally:
+            self._flows.remove(flow)
+
+    async def replace(self, policy: NetworkPolicy) -> None:
+        """Put `policy` in force. When this returns, all that it does not allow is cut."""
+        self.policy = policy
+        cut = {flow.task for flow in self._flows if not self._judge(flow).allowed}
+        for task in cut:
+            task.cancel()
+        if cut:
+            await asyncio.wait(cut)
+
+    async def check(self, flow: Flow) -> None:
+        """Judge by the policy alone. A refusal is reported, and raised as AnswerError."""
+        decision = self._judge(flow)
+        if not decision.allowed:
+            await self.refuse(flow, decision)
+
+    async def reach(self, flow: Flow) -> Stream:
+        """Judge, look up, classify, report and dial. AnswerError for a refusal and for an upstream that fails."""
+        await self.check(flow)
+        addresses = await self._find(flow)
+        await self.record(flow, self._judge(flow))
+        return Stream(await dial(flow.authority, addresses, seconds=self.settings.dial_seconds))
+
+    async def refuse(self, flow: Flow, decision: Decision) -> None:
+        """Report the refusal, and raise it as AnswerError."""
+        await self.record(flow, decision)
+        host, port, method = flow.authority.host, flow.authority.port, flow.methods[0]
+        raise AnswerError(HTTPStatus.FORBIDDEN, explain(self.policy, host, port, method, decision))
+
+    async def record(self, flow: Flow, decision: Decision) -> None:
+        """Report a decision. Waits while the worker is slow, which slows the sandbox and not us."""
+        await self._report(self._record(flow.authority.host, flow.authority.port, flow.methods[0], decision))
+
+    async def record_malformed(self, reason: str) -> None:
+        """Report a request that was not one."""
+        decision = Decision(allowed=False, rule=f"malformed request: {reason[:_LONGEST_SHOWN]}")
+        await self._report(self._record("", 0, "", decision))
+
+    def _record(self, host: str, port: int, method: str, decision: Decision) -> EgressRecord:
+        return EgressRecord(
+            sandbox=self.name, phase=self.policy.phase, host=host, port=port, method=method, decision=decision
+        )
+
+    def _judge(self, flow: Flow) -> Decision:
+        decision = Decision(allowed=False, rule="no method")
+        for method in flow.methods:
+            decision = decide(self.policy, flow.authority.host, flow.authority.port, method)
+            if not decision.allowed:
+                return decision
+        return decision
+
+    async def _find(self, flow: Flow) -> list[Address]:
+        """Return the addresses to dial. One forbidden address forbids them all: mixed answers are an attack's."""
+        async with self._lookups:
+            addresses = await look_up(flow.authority, seconds=self.settings.dial_seconds)
+        for address in addresses:
+            reason = classify(address, self.settings.allow_private)
+            if reason is not None:
+                await self.refuse(flow, refuse_address(flow.authority.host, address, reason))
+        return addresses

@@ -1,0 +1,107 @@
+"""Who may reach what: the policy's answer to one request, in words its reader can act on."""
+
+from ipaddress import ip_address, ip_network
+
+from cloister.egress.addresses import Address, classify
+from cloister.model.network import Decision, NetworkMode, NetworkPolicy, host_matches
+from cloister.model.phase import Phase
+
+CONNECT = "CONNECT"
+HTTP_PORT = 80
+HTTPS_PORT = 443
+
+_FILE = "in the environment file"
+
+
+def decide(policy: NetworkPolicy, host: str, port: int, method: str) -> Decision:
+    """Return what `policy` says to a request.
+
+    `host` is canonical: a name as `parse_host` returns it, or an address. `method` is as the client wrote
+    it; methods are case-sensitive (RFC 9110, 9.1). Whether the address behind a name may be dialled is
+    another question, see `addresses`.
+    """
+    decision = _judge_host(policy, host)
+    if decision.allowed and port not in policy.ports:
+        decision = _refuse(f"port {port} is not in network.ports", f"add {port} to network.ports {_FILE}")
+    if decision.allowed:
+        decision = _judge_method(policy, port, method) or decision
+    return decision
+
+
+def refuse_address(host: str, address: Address, reason: str) -> Decision:
+    """Return the refusal of a host that has an address which is never dialled, for the `reason` of `classify`."""
+    rule = f"{host} is not a public address" if host == str(address) else f"{host} has the address {address}"
+    can_be_opened = classify(address, [ip_network(address)]) is None
+    hint = f"add a range that holds {address} to allow_private in Cloister's own settings" if can_be_opened else ""
+    return _refuse(f"{rule}, which is never reached: {reason}" if host != str(address) else f"{rule}: {reason}", hint)
+
+
+def explain(policy: NetworkPolicy, host: str, port: int, method: str, decision: Decision) -> str:
+    """Return a refusal as one sentence: what, in which phase and environment, by which rule, and what to set."""
+    advice = f"; to allow it, {decision.hint}" if decision.hint else ""
+    shown = f"[{host}]" if ":" in host else host
+    return (
+        f"Cloister refused {method} {shown}:{port} in the {policy.phase} phase of environment "
+        f"{policy.environment!r}: {decision.rule}{advice}."
+    )
+
+
+def _judge_host(policy: NetworkPolicy, host: str) -> Decision:
+    match policy.mode:
+        case NetworkMode.OFF:
+            return _refuse(f"{policy.phase} internet is off", _hint_to_open(policy.phase, host))
+        case NetworkMode.FULL:
+            return Decision(allowed=True, rule=f"{policy.phase} internet is full")
+        case NetworkMode.LIMITED:
+            return _judge_limited(policy, host)
+
+
+def _judge_limited(policy: NetworkPolicy, host: str) -> Decision:
+    if _is_address(host):
+        return _refuse(
+            "limited internet allows names, not addresses",
+            f'use a name that is in network.allow, or set network.{policy.phase} = "full" {_FILE}',
+        )
+    domain = host_matches(host, policy.allow)
+    if domain is not None:
+        return Decision(allowed=True, rule=f"allow: {domain}")
+    option = f", or run with --allow {host}" if policy.phase is Phase.AGENT else ""
+    return _refuse(f"{host} is not in network.allow", f'add "{host}" to network.allow {_FILE}{option}')
+
+
+def _judge_method(policy: NetworkPolicy, port: int, method: str) -> Decision | None:
+    if method == "TRACE":
+        return _refuse("TRACE shows a request's headers to its sender, so it is never carried", "")
+    if policy.methods is None:
+        return None
+    if method != CONNECT:
+        if method in policy.methods:
+            return None
+        return _refuse(f"{method} is not in network.methods", f'add "{method}" to network.methods {_FILE}')
+    if port == HTTP_PORT:
+        return None  # requests inside a tunnel to port 80 are read and judged one by one
+    return _refuse(
+        "network.methods is set, and methods inside an encrypted tunnel cannot be checked yet",
+        f"remove network.methods {_FILE}",
+    )
+
+
+def _hint_to_open(phase: Phase, host: str) -> str:
+    if phase not in (Phase.SETUP, Phase.AGENT):
+        return ""
+    if _is_address(host):
+        return f'set network.{phase} = "full" {_FILE}'
+    option = f", or run with --internet limited --allow {host}" if phase is Phase.AGENT else ""
+    return f'set network.{phase} = "limited" and add "{host}" to network.allow {_FILE}{option}'
+
+
+def _refuse(rule: str, hint: str) -> Decision:
+    return Decision(allowed=False, rule=rule, hint=hint)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True

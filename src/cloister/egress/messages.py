@@ -1,0 +1,77 @@
+"""What the worker and the egress process say to each other, as JSON values."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from ipaddress import ip_network
+from typing import Any
+
+from cloister.egress.addresses import Network
+from cloister.model.network import Decision, EgressRecord, NetworkMode, NetworkPolicy
+from cloister.model.phase import Phase
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EgressSettings:
+    """What the operator of a node sets, for every sandbox alike."""
+
+    allow_private: tuple[Network, ...] = ()
+    """Private ranges that may be dialled."""
+    connections: int = 512
+    """Open connections of one sandbox, half-open ones included; more wait in the kernel's queue."""
+    lookups: int = 4
+    """Names that are looked up at once for one sandbox."""
+    request_seconds: float = 30.0
+    """For a request's head, and for a tunnel's first bytes, to arrive."""
+    idle_seconds: float = 60.0
+    """A connection may be silent between two requests."""
+    dial_seconds: float = 15.0
+    """For an upstream to be found and to answer the connection."""
+    response_seconds: float = 300.0
+    """An upstream may be silent within one plain HTTP exchange."""
+
+
+def settings_to_json(settings: EgressSettings) -> dict[str, object]:
+    """Return the settings as JSON values."""
+    return {**asdict(settings), "allow_private": [str(network) for network in settings.allow_private]}
+
+
+def json_to_settings(values: Mapping[str, Any]) -> EgressSettings:
+    """Return what `settings_to_json` wrote."""
+    return EgressSettings(**{**values, "allow_private": tuple(ip_network(text) for text in values["allow_private"])})
+
+
+def policy_to_json(policy: NetworkPolicy) -> dict[str, object]:
+    """Return the policy as JSON values."""
+    return asdict(policy)
+
+
+def json_to_policy(values: Mapping[str, Any]) -> NetworkPolicy:
+    """Return what `policy_to_json` wrote."""
+    methods = values["methods"]
+    return NetworkPolicy(
+        mode=NetworkMode(values["mode"]),
+        phase=Phase(values["phase"]),
+        environment=values["environment"],
+        allow=tuple(values["allow"]),
+        methods=None if methods is None else tuple(methods),
+        ports=tuple(values["ports"]),
+    )
+
+
+def record_to_json(record: EgressRecord) -> dict[str, object]:
+    """Return the record as JSON values."""
+    return asdict(record)
+
+
+def json_to_record(values: Mapping[str, Any]) -> EgressRecord:
+    """Return what `record_to_json` wrote; KeyError, TypeError or ValueError when it is something else."""
+    decision = values["decision"]
+    return EgressRecord(
+        sandbox=str(values["sandbox"]),
+        phase=Phase(values["phase"]),
+        host=str(values["host"]),
+        port=int(values["port"]),
+        method=str(values["method"]),
+        decision=Decision(allowed=decision["allowed"] is True, rule=str(decision["rule"]), hint=str(decision["hint"])),
+        command=None if values["command"] is None else str(values["command"]),
+    )

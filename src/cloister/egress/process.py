@@ -1,0 +1,281 @@
+"""The worker's side of the egress process: starts it, keeps it alive, and tells it what to serve."""
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+import anyio
+from anyio.abc import Process, TaskGroup
+
+from cloister.egress.control import ControlChannel, control_pair
+from cloister.egress.messages import EgressSettings, json_to_record, policy_to_json, settings_to_json
+from cloister.errors import EgressError
+from cloister.model.network import EgressRecord, NetworkPolicy, parse_domain
+from cloister.model.sandbox import SandboxName
+from cloister.protocols import Egress, Listeners
+
+NOBODY = 65534
+
+_ANSWER_SECONDS = 30.0
+_FIRST_PAUSE_SECONDS = 0.05
+_LONGEST_PAUSE_SECONDS = 2.0
+_MOST_LAST_WORDS = 64 * 1024
+
+# Nothing of our own environment: neither its proxies nor its resolver options are the child's business.
+_ENVIRONMENT = {
+    "PATH": os.defpath,
+    # Half of these threads of libuv look up names; its default of 4 would let few sandboxes starve the others.
+    "UV_THREADPOOL_SIZE": "64",
+    # No search list: `example.com` that does not exist must not become `example.com.corp.internal`.
+    "LOCALDOMAIN": ".",
+}
+
+
+@dataclass(slots=True, eq=False)
+class _Order:
+    """What the egress process shall do for one sandbox, until a newer order replaces it."""
+
+    name: SandboxName
+    listeners: tuple[int, ...] = ()
+    policy: NetworkPolicy | None = None
+    """None closes."""
+    report: Callable[[EgressRecord], None] | None = None
+    done: anyio.Event = field(default_factory=anyio.Event)
+
+
+class _BrokenChildError(Exception):
+    """The child said what it never says; it is ended and replaced."""
+
+
+class EgressProcess:
+    """Runs ONE child process that serves all sandboxes of this node, and starts it anew when it dies.
+
+    An async context manager: entering it begins to start the child and does not wait for it. A child that
+    dies takes all that was open with it; the next one gets listeners and policies back from here.
+    """
+
+    def __init__(
+        self,
+        settings: EgressSettings | None = None,
+        *,
+        uid: int = NOBODY,
+        gid: int = NOBODY,
+        command_prefix: Sequence[str] = (),
+    ) -> None:
+        """Run the child as `uid` and `gid` when we are root; `command_prefix` is put before its command line."""
+        self._settings = settings or EgressSettings()
+        self._command = (*command_prefix, sys.executable, "-I", "-m", "cloister.egress", str(uid), str(gid))
+        self._orders: dict[SandboxName, _Order] = {}
+        self._tickets: dict[int, _Order] = {}
+        self._last_ticket = 0
+        self._ordering = anyio.Lock()
+        self._channel: ControlChannel | None = None
+        self._last_words = ""
+        self._tasks: TaskGroup | None = None
+        self.pid: int | None = None
+        """Of the child that runs now; None while there is none."""
+
+    async def __aenter__(self) -> Self:
+        self._tasks = await anyio.create_task_group().__aenter__()
+        self._tasks.start_soon(self._keep_alive)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        assert self._tasks is not None, "entered"
+        self._tasks.cancel_scope.cancel()
+        try:
+            return await self._tasks.__aexit__(kind, error, trace)
+        finally:
+            for order in self._orders.values():
+                _close_all(order.listeners)
+            self._orders.clear()
+
+    async def open(
+        self,
+        name: SandboxName,
+        listeners: Listeners,
+        policy: NetworkPolicy,
+        report: Callable[[EgressRecord], None],
+    ) -> None:
+        """See `Egress.open`. EgressError when the policy cannot be one, or the child does not answer."""
+        try:
+            _check_policy(policy)
+        except BaseException:
+            _close_all(listeners.proxy)
+            raise
+        await self._give(_Order(name=name, listeners=listeners.proxy, policy=policy, report=report))
+
+    async def close(self, name: SandboxName) -> None:
+        """See `Egress.close`. While there is no child, nothing is open, and this does not wait for the next one."""
+        if name in self._orders:
+            await self._give(_Order(name=name))
+
+    async def _give(self, order: _Order) -> None:
+        """Make this the sandbox's order, and return once it is carried out."""
+        with anyio.move_on_after(_ANSWER_SECONDS):
+            async with self._ordering:
+                self._replace(order)
+                if self._channel is not None:
+                    with contextlib.suppress(OSError):  # it has died: the next child gets the order
+                        await self._send(self._channel, order)
+                elif order.policy is None:
+                    self._finish(order)
+            await order.done.wait()
+        if not order.done.is_set():
+            raise EgressError("The egress process does not answer.", hint=self._last_words or None)
+
+    def _replace(self, order: _Order) -> None:
+        former = self._orders.get(order.name)
+        self._orders[order.name] = order
+        if former is not None:
+            _close_all(former.listeners)
+            former.done.set()
+
+    async def _keep_alive(self) -> None:
+        """Run a child, and another one when it dies; those that die at once are started ever more slowly."""
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            with contextlib.suppress(OSError, _BrokenChildError):
+                async with self._child() as channel:
+                    await channel.send(settings_to_json(self._settings))
+                    if await channel.receive() is not None:
+                        pause = 0.0
+                        await self._direct(channel)
+            await anyio.sleep(pause)
+            pause = min(max(2 * pause, _FIRST_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS)
+
+    @asynccontextmanager
+    async def _child(self) -> AsyncIterator[ControlChannel]:
+        ours, theirs = control_pair()
+        channel = ControlChannel(ours)
+        last_words = os.memfd_create("egress-stderr")
+        try:
+            with theirs:
+                process = await self._start(theirs.fileno(), last_words)
+            async with _killed_at_the_end(process):
+                self.pid = process.pid
+                yield channel
+        finally:
+            channel.close()
+            self._forget_child(os.pread(last_words, _MOST_LAST_WORDS, 0))
+            os.close(last_words)
+
+    async def _start(self, control: int, stderr: int) -> Process:
+        # A session of its own: Ctrl-C is for us, and we still need it until we have cleaned up.
+        return await anyio.open_process(
+            self._command,
+            stdin=control,
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            env=_ENVIRONMENT,
+            start_new_session=True,
+        )
+
+    def _forget_child(self, last_words: bytes) -> None:
+        self.pid = None
+        self._channel = None
+        self._tickets.clear()
+        lines = last_words.decode(errors="replace").splitlines()
+        self._last_words = lines[-1] if lines else self._last_words
+        for order in tuple(self._orders.values()):
+            if order.policy is None:
+                self._finish(order)  # nothing is open any more
+
+    async def _direct(self, channel: ControlChannel) -> None:
+        """Give the child all orders there are, and hear what it says until it is gone."""
+        assert self._tasks is not None, "entered"
+        # At once, because a child that has much to say listens to nothing.
+        self._tasks.start_soon(self._give_all, channel)
+        while (said := await _receive(channel)) is not None:
+            self._hear(said)
+
+    async def _give_all(self, channel: ControlChannel) -> None:
+        async with self._ordering:
+            self._channel = channel
+            with contextlib.suppress(OSError):  # it has died, which its reader sees
+                for order in self._orders.values():
+                    await self._send(channel, order)
+
+    async def _send(self, channel: ControlChannel, order: _Order) -> None:
+        self._last_ticket += 1
+        self._tickets[self._last_ticket] = order
+        message: dict[str, object] = {"kind": "close", "name": order.name, "ticket": self._last_ticket}
+        if order.policy is not None:
+            message |= {"kind": "open", "policy": policy_to_json(order.policy)}
+        await channel.send(message, order.listeners)
+
+    def _hear(self, said: "_Done | EgressRecord") -> None:
+        match said:
+            case _Done(ticket=ticket):
+                order = self._tickets.pop(ticket, None)
+                if order is not None:
+                    self._finish(order)
+            case EgressRecord():
+                order = self._orders.get(SandboxName(said.sandbox))
+                if order is not None and order.report is not None:
+                    order.report(said)
+
+    def _finish(self, order: _Order) -> None:
+        order.done.set()
+        if order.policy is None and self._orders.get(order.name) is order:
+            del self._orders[order.name]
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """The child has carried out an order."""
+
+    ticket: int
+
+
+async def _receive(channel: ControlChannel) -> _Done | EgressRecord | None:
+    """Return what the child says next, None at its end. It parses hostile input, so it is not trusted either."""
+    try:
+        received = await channel.receive()
+        if received is None:
+            return None
+        message, descriptors = received
+        _close_all(descriptors)
+        return _Done(message["ticket"]) if message["kind"] == "done" else json_to_record(message["record"])
+    except OSError:
+        return None
+    except (KeyError, TypeError, ValueError) as error:
+        raise _BrokenChildError from error
+
+
+@asynccontextmanager
+async def _killed_at_the_end(process: Process) -> AsyncIterator[None]:
+    """It holds nothing that could be lost."""
+    try:
+        yield
+    finally:
+        with anyio.CancelScope(shield=True):
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+
+def _check_policy(policy: NetworkPolicy) -> None:
+    for domain in policy.allow:
+        try:
+            canonical = parse_domain(domain)
+        except ValueError as error:
+            raise EgressError(f"The network policy of {policy.environment!r} has a wrong domain: {error}") from error
+        if canonical != domain:
+            raise EgressError(f"The network policy of {policy.environment!r} has {domain!r} in place of {canonical!r}.")
+
+
+def _close_all(descriptors: Sequence[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+_: type[Egress] = EgressProcess

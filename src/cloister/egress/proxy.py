@@ -1,0 +1,127 @@
+"""The proxy as a sandbox sees it: CONNECT, and plain HTTP, one request after the other."""
+
+import asyncio
+from http import HTTPStatus
+
+import h11
+
+from cloister.egress.answer import AnswerError, send_answer
+from cloister.egress.exchange import Exchange
+from cloister.egress.gate import Flow, Gate
+from cloister.egress.gateway import CONNECT, HTTP_PORT, HTTPS_PORT
+from cloister.egress.request import END_OF_HEAD, LARGEST_HEAD_BYTES, Authority, MalformedError, Request, parse_request
+from cloister.egress.stream import Stream
+from cloister.egress.tunnel import ACCESS_DENIED_ALERT, ForeignTunnelError, read_hello, relay, starts_with_tls
+from cloister.model.network import Decision
+
+_ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
+
+
+async def serve_client(gate: Gate, client: Stream) -> None:
+    """Serve one connection of a sandbox to its end. Raises nothing but cancellation; the caller closes `client`."""
+    try:
+        await _serve_requests(gate, client, inside=None)
+        await client.close_in_order()
+    except MalformedError as error:
+        await gate.record_malformed(str(error))
+        await send_answer(client, AnswerError(HTTPStatus.BAD_REQUEST, f"Cloister could not read the request: {error}."))
+    except AnswerError as answer:
+        await send_answer(client, answer)
+    except (OSError, EOFError):
+        return  # one end has gone: the other sees a reset when its stream is closed
+
+
+async def _serve_requests(gate: Gate, client: Stream, *, inside: Authority | None) -> None:
+    """Serve requests until the client has no more. Each is judged for itself, also on a kept-alive connection."""
+    head = await _read_first_head(client, gate.settings.request_seconds)
+    while head is not None:
+        near = h11.Connection(h11.SERVER, max_incomplete_event_size=LARGEST_HEAD_BYTES)
+        request = parse_request(near, head, inside=inside)
+        if request.method == CONNECT:
+            await _serve_tunnel(gate, client, request.authority)
+            return
+        if not await _serve_exchange(gate, client, near, request):
+            return
+        head = await _read_next_head(client, gate.settings.idle_seconds)
+
+
+async def _read_first_head(client: Stream, seconds: float) -> bytes | None:
+    try:
+        return await _read_head(client, seconds)
+    except TimeoutError as error:
+        sentence = f"Cloister waited {seconds:g} s for a request."
+        raise AnswerError(HTTPStatus.REQUEST_TIMEOUT, sentence) from error
+
+
+async def _read_next_head(client: Stream, seconds: float) -> bytes | None:
+    try:
+        return await _read_head(client, seconds)
+    except TimeoutError:
+        return None  # an answer now would be taken for that of the next request
+
+
+async def _read_head(client: Stream, seconds: float) -> bytes | None:
+    try:
+        async with asyncio.timeout(seconds):
+            return await client.receive_until(END_OF_HEAD, limit=LARGEST_HEAD_BYTES)
+    except ValueError as error:
+        sentence = f"The head of a request may have {LARGEST_HEAD_BYTES} bytes."
+        raise AnswerError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, sentence) from error
+
+
+async def _serve_exchange(gate: Gate, client: Stream, near: h11.Connection, request: Request) -> bool:
+    with gate.flow(request.authority, request.method, *_overriding_methods(gate, request)) as flow:
+        upstream = await gate.reach(flow)
+        try:
+            exchange = Exchange(client, near, request, upstream, silence_seconds=gate.settings.response_seconds)
+            return await exchange.carry()
+        finally:
+            upstream.close()
+
+
+def _overriding_methods(gate: Gate, request: Request) -> tuple[str, ...]:
+    """Where methods are limited, a header that some servers take for the method is limited as well."""
+    return request.overriding_methods if gate.policy.methods is not None else ()
+
+
+async def _serve_tunnel(gate: Gate, client: Stream, authority: Authority) -> None:
+    with gate.flow(authority, CONNECT) as flow:
+        if authority.port == HTTP_PORT:
+            await _serve_tunnelled_http(gate, client, flow)
+        else:
+            await _serve_opaque_tunnel(gate, client, flow)
+
+
+async def _serve_tunnelled_http(gate: Gate, client: Stream, flow: Flow) -> None:
+    """Serve a tunnel to the port of plain HTTP by reading its requests: nothing else goes through it."""
+    await gate.check(flow)
+    await client.send(_ESTABLISHED)
+    await _serve_requests(gate, client, inside=flow.authority)
+
+
+async def _serve_opaque_tunnel(gate: Gate, client: Stream, flow: Flow) -> None:
+    upstream = await gate.reach(flow)
+    try:
+        await client.send(_ESTABLISHED)
+        if flow.authority.port == HTTPS_PORT:
+            await _pass_hello(gate, client, flow)
+        await relay(client, upstream, before_upload=_pass_first_bytes(gate, client, flow))
+    except ForeignTunnelError as error:
+        await gate.record(flow, Decision(allowed=False, rule=str(error)))
+        await client.send(ACCESS_DENIED_ALERT)  # no other words are left
+        await client.close_in_order()
+    finally:
+        upstream.close()
+
+
+async def _pass_first_bytes(gate: Gate, client: Stream, flow: Flow) -> None:
+    """On a port that the policy names, any protocol may be spoken; but TLS must be for the tunnel's host there too."""
+    first = await client.receive()
+    client.unread(first)
+    if starts_with_tls(first):
+        await _pass_hello(gate, client, flow)
+
+
+async def _pass_hello(gate: Gate, client: Stream, flow: Flow) -> None:
+    """Check a tunnel's first bytes, and put them back."""
+    client.unread(await read_hello(client, flow.authority, seconds=gate.settings.request_seconds))

@@ -1,0 +1,185 @@
+"""The one strict reading of a request's head: what two parsers could read in two ways is refused (RFC 9112, 11)."""
+
+import re
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+
+import h11
+
+from cloister.model.network import parse_host
+
+LARGEST_HEAD_BYTES = 64 * 1024
+END_OF_HEAD = b"\r\n\r\n"
+
+_REQUEST_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32} [\x21-\x7e]+ HTTP/1\.[01]")
+_HEADER_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*")
+_ABSOLUTE_FORM = re.compile(r"http://([^/?#]*)([/?][^#]*)?", re.IGNORECASE)
+_PORT = re.compile(r"[0-9]{1,5}")
+_HOP_BY_HOP = frozenset(
+    (
+        *(b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization"),
+        *(b"te", b"trailer", b"transfer-encoding", b"upgrade", b"expect"),
+    )
+)
+_FRAMING = frozenset((b"host", b"content-length"))
+
+
+class MalformedError(Exception):
+    """The request is not one that we read; the message says why and is safe to show."""
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """Where a request wants to go."""
+
+    host: str
+    """Canonical: a name, or the shortest form of an address."""
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def is_name(self) -> bool:
+        """Whether the host is a name, not an address."""
+        return ":" not in self.host and not self.host[-1].isdigit()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A request whose head was read."""
+
+    method: str
+    authority: Authority
+    target: str
+    """In origin form; empty for CONNECT."""
+    headers: tuple[tuple[bytes, bytes], ...]
+    """As they came, without those that are for one hop only; `Host` and `Content-Length` are kept."""
+    chunked: bool
+    """Whether a body of unknown length follows."""
+
+    @property
+    def overriding_methods(self) -> tuple[str, ...]:
+        """Methods that some frameworks take in place of the one in the request line."""
+        names = (b"x-http-method-override", b"x-http-method", b"x-method-override")
+        return tuple(value.decode("latin-1") for name, value in self.headers if name.lower() in names)
+
+
+def parse_authority(text: str, *, default_port: int | None = None) -> Authority:
+    """Return `host:port`; the port may be absent when there is a default. ValueError with the reason."""
+    bracketed = re.fullmatch(r"\[([0-9A-Fa-f:.]+)\](?::(.*))?", text)
+    host, port_text = bracketed.groups() if bracketed else _split(text)
+    if port_text is None:
+        if default_port is None:
+            raise ValueError(f"{text[:300]!r} has no port")
+        port = default_port
+    else:
+        port = _parse_port(port_text)
+    return Authority(str(IPv6Address(host)) if bracketed else _parse_name_or_ipv4(host), port)
+
+
+def parse_request(connection: h11.Connection, head: bytes, *, inside: Authority | None) -> Request:
+    """Return the request that `head` begins; `connection` is a fresh h11 server, and reads the body later.
+
+    A proxy's request names its authority (CONNECT, or absolute form). Requests inside a tunnel are in
+    origin form, and `inside` is where that tunnel leads. Raises MalformedError.
+    """
+    _check_lines(head)
+    try:
+        connection.receive_data(head)
+        event = connection.next_event()
+    except h11.RemoteProtocolError as error:
+        raise MalformedError(str(error)) from error
+    if not isinstance(event, h11.Request):
+        raise MalformedError("it is not a request")
+    _check_framing(event)
+    try:
+        authority, target = _parse_target(event, inside)
+        _check_host(event, authority)
+    except ValueError as error:
+        raise MalformedError(str(error)) from error
+    return Request(
+        method=event.method.decode(),
+        authority=authority,
+        target=target,
+        headers=end_to_end(event.headers.raw_items()),
+        chunked=any(name == b"transfer-encoding" for name, _ in event.headers),
+    )
+
+
+def end_to_end(headers: list[tuple[bytes, bytes]]) -> tuple[tuple[bytes, bytes], ...]:
+    """Return the headers that are for the far end, without those for one hop (RFC 9110, 7.6.1)."""
+    named = {
+        token.strip().lower() for name, value in headers if name.lower() == b"connection" for token in value.split(b",")
+    }
+    dropped = _HOP_BY_HOP | (named - _FRAMING)
+    return tuple((name, value) for name, value in headers if name.lower() not in dropped)
+
+
+def _check_lines(head: bytes) -> None:
+    request_line, *header_lines = head.removesuffix(END_OF_HEAD).split(b"\r\n")
+    if not _REQUEST_LINE.fullmatch(request_line):
+        raise MalformedError("the request line is not `METHOD TARGET HTTP/1.1`")
+    for line in header_lines:
+        if not _HEADER_LINE.fullmatch(line):
+            raise MalformedError("a header line is not `Name: value` (folded lines, bare CR or LF and NUL are refused)")
+
+
+def _check_framing(event: h11.Request) -> None:
+    names = [name for name, _ in event.headers]
+    # h11 merges equal Content-Length headers, so they are counted as they came.
+    raw_names = [name.lower() for name, _ in event.headers.raw_items()]
+    if b"transfer-encoding" in names and b"content-length" in names:
+        raise MalformedError("it has both Content-Length and Transfer-Encoding")
+    if b"transfer-encoding" in names and event.http_version != b"1.1":
+        raise MalformedError("Transfer-Encoding needs HTTP/1.1")
+    if raw_names.count(b"content-length") > 1 or any(
+        not value.isdigit() for name, value in event.headers.raw_items() if name.lower() == b"content-length"
+    ):
+        raise MalformedError("Content-Length is not one number")
+    if b"upgrade" in names or b"http2-settings" in names:
+        raise MalformedError("a change of protocol is not carried")
+    if event.method == b"CONNECT" and (b"content-length" in names or b"transfer-encoding" in names):
+        raise MalformedError("CONNECT has no body")
+
+
+def _parse_target(event: h11.Request, inside: Authority | None) -> tuple[Authority, str]:
+    target = event.target.decode()
+    if inside is not None:
+        if event.method == b"CONNECT" or not target.startswith("/"):
+            raise ValueError("a request inside a tunnel names a path")
+        return inside, target
+    if event.method == b"CONNECT":
+        return parse_authority(target), ""
+    absolute = _ABSOLUTE_FORM.fullmatch(target)
+    if absolute is None:
+        raise ValueError("this is a proxy: a request is CONNECT host:port, or names an http:// address")
+    path = absolute[2] or "/"
+    return parse_authority(absolute[1], default_port=80), path if path.startswith("/") else "/" + path
+
+
+def _check_host(event: h11.Request, authority: Authority) -> None:
+    hosts = [value.decode("latin-1") for name, value in event.headers if name == b"host"]
+    if len(hosts) > 1:
+        raise ValueError("it has more than one Host")
+    default_port = authority.port if event.method == b"CONNECT" else 80
+    if hosts and parse_authority(hosts[0], default_port=default_port) != authority:
+        raise ValueError(f"Host is not {authority}, which the request is for")
+
+
+def _split(text: str) -> tuple[str, str | None]:
+    host, colon, port = text.partition(":")
+    return host, port if colon else None
+
+
+def _parse_port(text: str) -> int:
+    if not _PORT.fullmatch(text) or not 0 < int(text) < 65536:
+        raise ValueError(f"{text[:300]!r} is not a port")
+    return int(text)
+
+
+def _parse_name_or_ipv4(text: str) -> str:
+    try:
+        return str(IPv4Address(text))
+    except ValueError:
+        return parse_host(text)

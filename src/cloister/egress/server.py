@@ -1,0 +1,125 @@
+"""What runs in the egress process: it does as the control socket says, and serves every sandbox's listeners."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from cloister.egress.control import ControlChannel
+from cloister.egress.gate import Gate
+from cloister.egress.messages import json_to_policy, json_to_settings, record_to_json
+from cloister.egress.proxy import serve_client
+from cloister.egress.stream import Stream
+from cloister.model.network import EgressRecord
+
+_BREATH_SECONDS = 0.05
+
+
+async def serve(control: ControlChannel) -> None:
+    """Serve until the worker closes the control socket. The first message holds the settings."""
+    first = await control.receive()
+    if first is None:
+        return
+    server = _Server(control, first[0])
+    await control.send({"kind": "ready"})
+    while (received := await control.receive()) is not None:
+        message, descriptors = received
+        await server.obey(message, descriptors)
+        await control.send({"kind": "done", "ticket": message["ticket"]})
+
+
+class _Server:
+    def __init__(self, control: ControlChannel, settings: dict[str, Any]) -> None:
+        self._control = control
+        self._settings = json_to_settings(settings)
+        self._doors: dict[str, _Door] = {}
+
+    async def obey(self, message: dict[str, Any], descriptors: Sequence[int]) -> None:
+        """Do what the worker asks. Whatever goes wrong ends this process, and with it all that is open."""
+        name = message["name"]
+        match message["kind"]:
+            case "open":
+                listeners = [socket.socket(fileno=descriptor) for descriptor in descriptors]
+                await self._open(name, message["policy"], listeners)
+            case "close":
+                door = self._doors.pop(name, None)
+                if door is not None:
+                    await door.shut()
+            case kind:
+                raise ValueError(f"unknown control message {kind!r}")
+
+    async def _open(self, name: str, policy: dict[str, Any], listeners: Sequence[socket.socket]) -> None:
+        door = self._doors.get(name)
+        if door is None:
+            gate = Gate(name, json_to_policy(policy), self._settings, self._report)
+            door = self._doors[name] = _Door(gate)
+        else:
+            await door.gate.replace(json_to_policy(policy))
+        door.listen(listeners)
+
+    async def _report(self, record: EgressRecord) -> None:
+        await self._control.send({"kind": "record", "record": record_to_json(record)})
+
+
+class _Door:
+    """The listeners of one sandbox, and the connections that came in through them."""
+
+    def __init__(self, gate: Gate) -> None:
+        self.gate = gate
+        self._accepting: list[asyncio.Task[None]] = []
+        self._connections: set[asyncio.Task[None]] = set()
+        self._places = asyncio.Semaphore(gate.settings.connections)
+
+    def listen(self, listeners: Sequence[socket.socket]) -> None:
+        """Accept from these listeners instead of the former ones."""
+        _cancel(self._accepting)
+        self._accepting = [asyncio.create_task(self._accept(listener)) for listener in listeners]
+
+    async def shut(self) -> None:
+        """Cut all connections, and forget the listeners."""
+        tasks = [*self._accepting, *self._connections]
+        _cancel(tasks)
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def _accept(self, listener: socket.socket) -> None:
+        with listener:
+            listener.setblocking(False)
+            while True:
+                await self._places.acquire()
+                connection = await self._next(listener)
+                task = asyncio.create_task(self._serve(connection))
+                self._connections.add(task)
+                task.add_done_callback(self._leave)
+
+    async def _next(self, listener: socket.socket) -> socket.socket:
+        loop = asyncio.get_running_loop()
+        try:
+            while True:
+                try:
+                    connection, _ = await loop.sock_accept(listener)
+                except OSError:  # out of descriptors, or the client has gone already (accept(2))
+                    await asyncio.sleep(_BREATH_SECONDS)
+                else:
+                    return connection
+        except asyncio.CancelledError:
+            self._places.release()
+            raise
+
+    async def _serve(self, connection: socket.socket) -> None:
+        with contextlib.closing(Stream(connection)) as client:
+            await serve_client(self.gate, client)
+
+    def _leave(self, task: asyncio.Task[None]) -> None:
+        self._connections.discard(task)
+        self._places.release()
+
+
+class _Cancellable(Protocol):
+    def cancel(self) -> bool: ...
+
+
+def _cancel(tasks: Sequence[_Cancellable]) -> None:
+    for task in tasks:
+        task.cancel()

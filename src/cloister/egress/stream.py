@@ -1,0 +1,83 @@
+"""A TCP connection as a stream of bytes that is either ended in order or reset."""
+
+import asyncio
+import contextlib
+import socket
+import struct
+
+_CHUNK_BYTES = 64 * 1024
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+_NORMAL_CLOSE = struct.pack("ii", 0, 0)
+_FAREWELL_SECONDS = 2.0
+
+
+class Stream:
+    """One connection, read and written by at most one task each. Methods raise OSError when it breaks.
+
+    Until it is closed in order it is set to reset: when we are killed, or cut it, the peer must not take
+    what it has for the whole (a body that ends with the connection looks complete otherwise).
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket = connection
+        self._loop = asyncio.get_running_loop()
+        self._unread = b""
+
+    async def receive(self) -> bytes:
+        """Return some bytes; none at the end."""
+        if self._unread:
+            data, self._unread = self._unread, b""
+            return data
+        return await self._loop.sock_recv(self._socket, _CHUNK_BYTES)
+
+    def unread(self, data: bytes) -> None:
+        """Put bytes back, to be received again."""
+        self._unread = data + self._unread
+
+    async def receive_until(self, mark: bytes, *, limit: int) -> bytes | None:
+        """Return the bytes up to and with `mark`; None when the stream ended before the first byte.
+
+        EOFError when it ended later, ValueError when `limit` bytes came without the mark.
+        """
+        data = b""
+        while mark not in data:
+            if len(data) >= limit:
+                raise ValueError("too long")
+            more = await self.receive()
+            if not more:
+                if data:
+                    raise EOFError
+                return None
+            data += more
+        head, _, rest = data.partition(mark)
+        self.unread(rest)
+        return head + mark
+
+    async def send(self, data: bytes) -> None:
+        """Return when the kernel has taken all of it."""
+        await self._loop.sock_sendall(self._socket, data)
+
+    def finish_sending(self) -> None:
+        """Tell the peer that no more comes; it may go on sending."""
+        with contextlib.suppress(OSError):  # it may have gone meanwhile, which the next read tells
+            self._socket.shutdown(socket.SHUT_WR)
+
+    async def close_in_order(self) -> None:
+        """End the connection such that the peer gets all that was sent to it."""
+        self.finish_sending()
+        # Closing with unread bytes would be a reset, which can overtake what the peer has not read yet.
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(_FAREWELL_SECONDS):
+                while await self.receive():
+                    pass
+        with contextlib.suppress(OSError):
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NORMAL_CLOSE)
+        self._socket.close()
+
+    def close(self) -> None:
+        """Close at once; unless it was ended in order, the peer sees a reset. Harmless twice."""
+        self._socket.close()

@@ -1,0 +1,88 @@
+"""A tunnel's bytes: nothing goes up before the server name was checked, and then both ways until both ends end."""
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine
+
+from cloister.egress.client_hello import parse_client_hello
+from cloister.egress.request import Authority
+from cloister.egress.stream import Stream
+from cloister.model.network import parse_host
+
+_TLS_HANDSHAKE = b"\x16"
+ACCESS_DENIED_ALERT = bytes((21, 3, 1, 0, 2, 2, 49))
+"""A fatal TLS alert `access_denied` (RFC 8446, 6.2): where no HTTP answer can be given."""
+
+
+class ForeignTunnelError(Exception):
+    """A tunnel's first bytes are not what a tunnel to that host carries; the message says why."""
+
+
+async def read_hello(client: Stream, authority: Authority, *, seconds: float) -> bytes:
+    """Return the client's first bytes, once they are a ClientHello for the tunnel's own host.
+
+    An encrypted ClientHello is let through when the outer server name is the tunnel's host: clients
+    pretend to send one to everybody. Raises ForeignTunnelError; EOFError when the client leaves.
+    """
+    try:
+        return await _read_hello(client, authority, seconds)
+    except ValueError as error:
+        raise ForeignTunnelError(f"this tunnel carries TLS for {authority.host} only: {error}") from error
+    except TimeoutError as error:
+        raise ForeignTunnelError(f"no ClientHello came within {seconds:g} s") from error
+
+
+async def _read_hello(client: Stream, authority: Authority, seconds: float) -> bytes:
+    data = b""
+    hello = None
+    async with asyncio.timeout(seconds):
+        while hello is None:
+            more = await client.receive()
+            if not more:
+                raise EOFError
+            data += more
+            hello = parse_client_hello(data)
+    _check_server_name(hello.server_name, authority, encrypted=hello.encrypted_hello)
+    return data
+
+
+def starts_with_tls(data: bytes) -> bool:
+    """Whether these first bytes are those of TLS."""
+    return data[:1] == _TLS_HANDSHAKE
+
+
+async def relay(client: Stream, upstream: Stream, *, before_upload: Coroutine[None, None, None]) -> None:
+    """Carry bytes both ways until both ends have ended; then close both in order.
+
+    Each direction waits for its reader, and ends for itself; the client's begins when `before_upload` has
+    passed. OSError when either end breaks; what `before_upload` raises.
+    """
+    try:
+        async with asyncio.TaskGroup() as directions:
+            directions.create_task(_pump(upstream, client))
+            directions.create_task(_pump(client, upstream, before_upload))
+    except* ForeignTunnelError as errors:
+        raise errors.exceptions[0] from None
+    except* (OSError, EOFError) as errors:
+        raise ConnectionAbortedError("an end of the tunnel broke") from errors
+    await asyncio.gather(client.close_in_order(), upstream.close_in_order())
+
+
+async def _pump(source: Stream, sink: Stream, before: Coroutine[None, None, None] | None = None) -> None:
+    if before is not None:
+        await before
+    while data := await source.receive():
+        await sink.send(data)
+    sink.finish_sending()
+
+
+def _check_server_name(server_name: str | None, authority: Authority, *, encrypted: bool) -> None:
+    if server_name is None:
+        if authority.is_name:
+            raise ValueError("it has no server name")
+        return
+    with contextlib.suppress(ValueError):
+        if parse_host(server_name) == authority.host:
+            return
+    hidden = " and hides another" if encrypted else ""
+    raise ValueError(f"it names the server {server_name!r}{hidden}")
