@@ -1,0 +1,1 @@
+"""Attempts that wait for a worker, and what workers write about them."""

@@ -1,0 +1,39 @@
+"""What a queue needs of the database. A queue adds who is alive, when to look, and when to write."""
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Protocol
+
+from cloister.model.event import PendingEvent
+from cloister.model.task import Attempt, AttemptId, Lease, Outcome, Task
+
+
+class Ledger(Protocol):
+    """The rows behind a queue. Every method is one transaction; StoreError or DiskFullError when it fails."""
+
+    def version(self) -> int:
+        """Cheap; differs when another process may have written since the last call."""
+        ...
+
+    async def accept(self, task: Task, notes: Sequence[str]) -> None:
+        """Keep a new task with its attempts and `task_accepted`, synced. ConflictError when the id is taken."""
+        ...
+
+    async def claim(self, worker: str, is_dead: Callable[[str], bool]) -> Attempt | None:
+        """Lease the oldest attempt that waits, or (retry counted up) whose worker is dead; None when none."""
+        ...
+
+    async def holds(self, lease: Lease) -> bool:
+        """False when the attempt shall be cancelled. LeaseLostError when the lease is void."""
+        ...
+
+    async def append(self, events: Sequence[PendingEvent]) -> Collection[Lease]:
+        """Append in order, leave out what is under a void lease, and return the void leases."""
+        ...
+
+    async def output_offset(self, attempt: AttemptId, command: str) -> int:
+        """Where the appended output of that command ends."""
+        ...
+
+    async def finish(self, lease: Lease, outcome: Outcome) -> None:
+        """End the attempt, and with the last one the task, with their events, synced. LeaseLostError as above."""
+        ...

@@ -1,0 +1,196 @@
+"""The table of attempts: who works on which, under what lease, and how each ended."""
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, and_, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from cloister.errors import ConflictError, LeaseLostError
+from cloister.model.event import AttemptFinished, PendingEvent, TaskAccepted, TaskFinished
+from cloister.model.task import (
+    Attempt,
+    AttemptId,
+    Lease,
+    Outcome,
+    Task,
+    TaskId,
+    TaskState,
+    Verdict,
+    best_verdict,
+)
+from cloister.stores.database import Database
+from cloister.stores.documents import document_to_task, outcome_to_document, pack, task_to_document, unpack
+from cloister.stores.events import Entry, append_events, read_output_offset
+from cloister.stores.schema import ATTEMPTS, TASKS
+
+
+class SqlLedger:
+    """What queues keep in the database: acceptance, claims, logs and ends of attempts."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def version(self) -> int:
+        """Differs when any other connection has committed since the last call."""
+        return self._database.changes.version()
+
+    async def accept(self, task: Task, notes: Sequence[str]) -> None:
+        """Keep a new task with its attempts, synced. ConflictError when there is one of that id."""
+        row = {
+            "id": task.id,
+            "document": task_to_document(task),
+            "patch": await pack(task.patch),
+            "sealed_secrets": task.sealed_secrets,
+            "state": TaskState.QUEUED,
+            "accepted_at": task.accepted_at,
+            "last_seq": 0,
+        }
+        async with self._database.write(synced=True) as connection:
+            try:
+                await connection.execute(insert(TASKS), row)
+            except IntegrityError as error:
+                raise ConflictError(f"there is a task {task.id} already") from error
+            await connection.execute(insert(ATTEMPTS), [_waiting(task.id, n) for n in range(1, task.attempts + 1)])
+            await append_events(connection, task.id, [_acceptance(task, notes)])
+
+    async def claim(self, worker: str, is_dead: Callable[[str], bool]) -> Attempt | None:
+        """Take the oldest attempt that waits, or whose worker is dead, for `worker`; None when there is none."""
+        async with self._database.read() as connection:
+            workers = await connection.scalars(_workers_of_running_attempts())
+            dead = [other for other in workers if is_dead(other)]
+            if (await connection.execute(_oldest_claimable(dead))).first() is None:
+                return None
+        async with self._database.write() as connection:
+            row = (await connection.execute(_oldest_claimable(dead))).first()
+            return None if row is None else await _take(connection, row, worker)
+
+    async def holds(self, lease: Lease) -> bool:
+        """Whether work shall go on: False when the end was asked for. LeaseLostError when the lease is void."""
+        async with self._database.read() as connection:
+            row = await _leased(connection, lease)
+        if row is None:
+            raise lost(lease)
+        return not row.cancel_requested
+
+    async def append(self, events: Sequence[PendingEvent]) -> Collection[Lease]:
+        """Append to the logs, all at once. Events under a void lease are left out; returns those leases."""
+        by_lease: dict[Lease, list[Entry]] = defaultdict(list)
+        for event in events:
+            entry = Entry(at=event.at, attempt=event.lease.attempt, phase=event.phase, event=event.event)
+            by_lease[event.lease].append(entry)
+        void = set()
+        async with self._database.write() as connection:
+            for lease, entries in by_lease.items():
+                if await _leased(connection, lease) is None:
+                    void.add(lease)
+                else:
+                    await append_events(connection, lease.task, entries)
+        return void
+
+    async def output_offset(self, attempt: AttemptId, command: str) -> int:
+        """Where the recorded output of that command ends."""
+        async with self._database.read() as connection:
+            return await read_output_offset(connection, attempt, command)
+
+    async def finish(self, lease: Lease, outcome: Outcome) -> None:
+        """End the attempt, and with the last one its task, synced. LeaseLostError when the lease is void."""
+        document, diff = outcome_to_document(outcome), await pack(outcome.change.diff if outcome.change else b"")
+        async with self._database.write(synced=True) as connection:
+            if await _leased(connection, lease) is None:
+                raise lost(lease)
+            await end_attempt(connection, lease.task, lease.attempt, outcome, document=document, diff=diff)
+            await end_task_with_last_attempt(connection, lease.task)
+
+
+async def end_attempt(
+    connection: AsyncConnection,
+    task: TaskId,
+    attempt: AttemptId,
+    outcome: Outcome,
+    *,
+    document: str,
+    diff: bytes | None,
+) -> None:
+    """Write how an attempt ended, with its event. The lease is the caller's to check."""
+    ended = {"state": TaskState.FINISHED, "verdict": outcome.verdict, "outcome": document, "diff": diff}
+    await connection.execute(update(ATTEMPTS).where(ATTEMPTS.c.id == attempt).values(ended))
+    event = AttemptFinished(verdict=outcome.verdict, reason=outcome.reason)
+    await append_events(connection, task, [Entry(at=_now(), attempt=attempt, phase=None, event=event)])
+
+
+async def end_task_with_last_attempt(connection: AsyncConnection, task: TaskId) -> None:
+    """End the task when all its attempts are over, with the best of their verdicts."""
+    rows = await connection.execute(select(ATTEMPTS.c.state, ATTEMPTS.c.verdict).where(ATTEMPTS.c.task == task))
+    attempts = rows.all()
+    if any(row.state != TaskState.FINISHED for row in attempts):
+        return
+    now, verdict = _now(), best_verdict(Verdict(row.verdict) for row in attempts)
+    ended = {"state": TaskState.FINISHED, "verdict": verdict, "finished_at": now}
+    await connection.execute(update(TASKS).where(TASKS.c.id == task).values(ended))
+    entry = Entry(at=now, attempt=None, phase=None, event=TaskFinished(verdict=verdict))
+    await append_events(connection, task, [entry])
+
+
+def lost(lease: Lease) -> LeaseLostError:
+    """The error of a write under a void lease."""
+    return LeaseLostError(f"attempt {lease.attempt} is over, or was taken over after retry {lease.retry}")
+
+
+def _waiting(task: TaskId, number: int) -> dict[str, object]:
+    return {
+        "id": f"{task}-1-{number}",
+        "task": task,
+        "turn": 1,
+        "number": number,
+        "retry": 0,
+        "state": TaskState.QUEUED,
+        "cancel_requested": False,
+    }
+
+
+def _acceptance(task: Task, notes: Sequence[str]) -> Entry:
+    event = TaskAccepted(
+        commit=task.revision.commit, ref=task.revision.ref, environment=task.environment.name, notes=tuple(notes)
+    )
+    return Entry(at=task.accepted_at, attempt=None, phase=None, event=event)
+
+
+def _workers_of_running_attempts() -> Any:
+    return select(ATTEMPTS.c.worker).where(ATTEMPTS.c.state == TaskState.RUNNING).distinct()
+
+
+def _claimable(dead: Collection[str]) -> ColumnElement[bool]:
+    abandoned = and_(ATTEMPTS.c.state == TaskState.RUNNING, ATTEMPTS.c.worker.in_(dead))
+    return or_(ATTEMPTS.c.state == TaskState.QUEUED, abandoned)
+
+
+def _oldest_claimable(dead: Collection[str]) -> Any:
+    return select(ATTEMPTS).where(_claimable(dead)).order_by(ATTEMPTS.c.position).limit(1)
+
+
+async def _take(connection: AsyncConnection, row: Row[Any], worker: str) -> Attempt:
+    retry = row.retry + (row.state == TaskState.RUNNING)
+    claim = {"state": TaskState.RUNNING, "worker": worker, "retry": retry}
+    await connection.execute(update(ATTEMPTS).where(ATTEMPTS.c.id == row.id).values(claim))
+    await connection.execute(update(TASKS).where(TASKS.c.id == row.task).values(state=TaskState.RUNNING))
+    task = (await connection.execute(select(TASKS).where(TASKS.c.id == row.task))).one()
+    return Attempt(
+        id=AttemptId(row.id),
+        task=document_to_task(task.document, patch=await unpack(task.patch), sealed_secrets=task.sealed_secrets),
+        turn=row.turn,
+        number=row.number,
+        retry=retry,
+    )
+
+
+async def _leased(connection: AsyncConnection, lease: Lease) -> Row[Any] | None:
+    held = and_(ATTEMPTS.c.id == lease.attempt, ATTEMPTS.c.retry == lease.retry, ATTEMPTS.c.state == TaskState.RUNNING)
+    return (await connection.execute(select(ATTEMPTS.c.cancel_requested).where(held))).first()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

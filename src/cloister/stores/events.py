@@ -1,0 +1,77 @@
+"""The log of every task: appended to in order, never changed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from cloister.errors import StoreError
+from cloister.model.event import Event, Output, RecordedEvent, event_to_fields, fields_to_event
+from cloister.model.phase import Phase
+from cloister.model.task import AttemptId, TaskId
+from cloister.stores.schema import EVENTS, TASKS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """An event on its way into the log."""
+
+    at: datetime
+    attempt: AttemptId | None
+    phase: Phase | None
+    event: Event
+
+
+async def append_events(connection: AsyncConnection, task: TaskId, entries: Sequence[Entry]) -> None:
+    """Give each entry the next place in the task's log. The caller's transaction keeps the places unique."""
+    count = update(TASKS).where(TASKS.c.id == task).values(last_seq=TASKS.c.last_seq + len(entries))
+    last = (await connection.execute(count.returning(TASKS.c.last_seq))).scalar_one()
+    first = last - len(entries) + 1
+    rows = [_entry_to_row(task, seq, entry) for seq, entry in enumerate(entries, first)]
+    await connection.execute(insert(EVENTS), rows)
+
+
+async def read_events(connection: AsyncConnection, task: TaskId, *, after: int, limit: int) -> list[RecordedEvent]:
+    """The next events of a task's log, at most `limit`."""
+    query = select(EVENTS).where(EVENTS.c.task == task, EVENTS.c.seq > after).order_by(EVENTS.c.seq).limit(limit)
+    return [_row_to_event(row) for row in await connection.execute(query)]
+
+
+async def read_output_offset(connection: AsyncConnection, attempt: AttemptId, command: str) -> int:
+    """Where the recorded output of that command ends; 0 when there is none."""
+    query = select(func.max(EVENTS.c.output_end)).where(EVENTS.c.attempt == attempt, EVENTS.c.command == command)
+    return (await connection.execute(query)).scalar_one() or 0
+
+
+def _entry_to_row(task: TaskId, seq: int, entry: Entry) -> Mapping[str, object]:
+    event = entry.event
+    command, output_end = (event.command, event.offset) if isinstance(event, Output) else (None, None)
+    return {
+        "task": task,
+        "seq": seq,
+        "at": entry.at,
+        "attempt": entry.attempt,
+        "phase": entry.phase,
+        "name": event.name,
+        "fields": event_to_fields(event),
+        "command": command,
+        "output_end": output_end,
+    }
+
+
+def _row_to_event(row: Row[Any]) -> RecordedEvent:
+    try:
+        event = fields_to_event(row.name, row.fields)
+    except KeyError as error:
+        raise StoreError(f"event {row.seq} of task {row.task} is of a kind that this version does not know") from error
+    return RecordedEvent(
+        seq=row.seq,
+        at=row.at,
+        task=TaskId(row.task),
+        attempt=None if row.attempt is None else AttemptId(row.attempt),
+        phase=None if row.phase is None else Phase(row.phase),
+        event=event,
+    )

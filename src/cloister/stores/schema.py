@@ -1,0 +1,119 @@
+"""The tables, on one page. A test keeps them equal to what the migrations make."""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    TypeDecorator,
+)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Aware UTC times. SQLite keeps no zone, so the zone is checked on the way in and put back on the way out."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse a naive time: nobody knows what it means."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a naive time cannot be stored")
+        return value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Put the zone back."""
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+METADATA = MetaData()
+
+TASKS = Table(
+    "tasks",
+    METADATA,
+    Column("position", Integer, primary_key=True),  # the order of acceptance
+    Column("id", Text, nullable=False, unique=True),
+    Column("document", Text, nullable=False),  # the task as JSON, without its bytes
+    Column("patch", LargeBinary),  # compressed; absent when empty
+    Column("sealed_secrets", LargeBinary),
+    Column("state", Text, nullable=False),
+    Column("verdict", Text),
+    Column("accepted_at", UtcDateTime, nullable=False),
+    Column("finished_at", UtcDateTime),
+    Column("last_seq", Integer, nullable=False),  # of its events
+)
+
+ATTEMPTS = Table(
+    "attempts",
+    METADATA,
+    Column("position", Integer, primary_key=True),  # the order in which they are claimed
+    Column("id", Text, nullable=False, unique=True),
+    Column("task", Text, ForeignKey("tasks.id", ondelete="CASCADE"), nullable=False),
+    Column("turn", Integer, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("retry", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("worker", Text),  # of the newest claim
+    Column("cancel_requested", Boolean, nullable=False),
+    Column("verdict", Text),
+    Column("outcome", Text),  # as JSON, without the diff
+    Column("diff", LargeBinary),  # compressed; absent when there is no change
+    Index("attempts_by_task", "task", "number"),
+    Index("attempts_by_state", "state", "position"),
+)
+
+EVENTS = Table(
+    "events",
+    METADATA,
+    Column("task", Text, ForeignKey("tasks.id", ondelete="CASCADE"), primary_key=True),
+    Column("seq", Integer, primary_key=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("attempt", Text),
+    Column("phase", Text),
+    Column("name", Text, nullable=False),
+    Column("fields", JSON, nullable=False),
+    Column("command", Text),  # of output events alone
+    Column("output_end", Integer),
+    sqlite_with_rowid=False,
+)
+Index(
+    "events_by_command",
+    EVENTS.c.attempt,
+    EVENTS.c.command,
+    EVENTS.c.output_end,
+    sqlite_where=EVENTS.c.command.is_not(None),
+)
+
+SNAPSHOTS = Table(
+    "snapshots",
+    METADATA,
+    Column("key", Text, primary_key=True),
+    Column("environment", Text, nullable=False),
+    Column("repository", Text, nullable=False),
+    Column("commit", Text, nullable=False),
+    Column("parts", JSON, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+    Index("snapshots_by_use", "environment", "repository", "created_at"),
+)
+
+SECRETS = Table(
+    "secrets",
+    METADATA,
+    Column("environment", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("version", Text, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+)

@@ -1,0 +1,65 @@
+"""The table of sealed secrets. Only the vault can open what is in it."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from cloister.model.secret import SealedSecret
+from cloister.stores.database import Database
+from cloister.stores.schema import SECRETS, TASKS
+
+
+class SqlSealedSecrets:
+    """Sealed secrets by environment and name."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def put(self, secret: SealedSecret) -> None:
+        """Keep, in place of what was kept under that name. Synced."""
+        async with self._database.write(synced=True) as connection:
+            await connection.execute(delete(SECRETS).where(*_is(secret.environment, secret.name)))
+            await connection.execute(insert(SECRETS), dataclasses.asdict(secret))
+
+    async def find(self, environment: str, name: str) -> SealedSecret | None:
+        """The secret of that name."""
+        async with self._database.read() as connection:
+            row = (await connection.execute(select(SECRETS).where(*_is(environment, name)))).first()
+        return None if row is None else _row_to_secret(row)
+
+    async def names(self, environment: str) -> Sequence[str]:
+        """The names that are kept for an environment, sorted."""
+        async with self._database.read() as connection:
+            query = select(SECRETS.c.name).where(SECRETS.c.environment == environment).order_by(SECRETS.c.name)
+            return list(await connection.scalars(query))
+
+    async def remove(self, environment: str, name: str) -> bool:
+        """Forget, synced. False when nothing was kept."""
+        async with self._database.write(synced=True) as connection:
+            return (await connection.execute(delete(SECRETS).where(*_is(environment, name)))).rowcount > 0
+
+    async def reseal_all(self, reseal: Callable[[bytes], bytes]) -> None:
+        """Put every sealed value, those of tasks included, through `reseal`: all of them, or on an error none."""
+        async with self._database.write(synced=True) as connection:
+            for secret in map(_row_to_secret, (await connection.execute(select(SECRETS))).all()):
+                changed = update(SECRETS).where(*_is(secret.environment, secret.name))
+                await connection.execute(changed.values(sealed=reseal(secret.sealed)))
+            await _reseal_tasks(connection, reseal)
+
+
+async def _reseal_tasks(connection: AsyncConnection, reseal: Callable[[bytes], bytes]) -> None:
+    query = select(TASKS.c.id, TASKS.c.sealed_secrets).where(TASKS.c.sealed_secrets.is_not(None))
+    for task in (await connection.execute(query)).all():
+        changed = update(TASKS).where(TASKS.c.id == task.id)
+        await connection.execute(changed.values(sealed_secrets=reseal(task.sealed_secrets)))
+
+
+def _is(environment: str, name: str) -> tuple[Any, ...]:
+    return SECRETS.c.environment == environment, SECRETS.c.name == name
+
+
+def _row_to_secret(row: Row[Any]) -> SealedSecret:
+    return SealedSecret(environment=row.environment, name=row.name, version=row.version, sealed=row.sealed)

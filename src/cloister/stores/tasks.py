@@ -1,0 +1,141 @@
+"""The table of tasks: what users ask about them."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from sqlalchemy import Row, Select, and_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from cloister.errors import NotFoundError, UsageError
+from cloister.model.event import RecordedEvent
+from cloister.model.sandbox import SandboxName
+from cloister.model.task import (
+    AttemptId,
+    AttemptStatus,
+    Outcome,
+    TaskId,
+    TaskState,
+    TaskStatus,
+    Verdict,
+)
+from cloister.protocols import TaskStore
+from cloister.stores.attempts import end_attempt, end_task_with_last_attempt
+from cloister.stores.database import Database
+from cloister.stores.documents import document_to_outcome, document_to_task, outcome_to_document, unpack
+from cloister.stores.events import read_events
+from cloister.stores.schema import ATTEMPTS, TASKS
+
+EVENTS_AT_ONCE = 500
+"""How many events of a log are in memory at a time."""
+
+_OVER = TaskState.FINISHED
+_LIGHT_TASK = [column for column in TASKS.c if column.name not in {"patch", "sealed_secrets"}]
+_LIGHT_ATTEMPT = [column for column in ATTEMPTS.c if column.name != "diff"]
+
+
+class SqlTaskStore:
+    """`TaskStore` over the database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def get(self, task: str) -> TaskStatus:
+        """The task and its attempts, with patch and diffs."""
+        async with self._database.read() as connection:
+            found = await _resolve(connection, task)
+            row = (await connection.execute(select(TASKS).where(TASKS.c.id == found))).one()
+            attempts = (await connection.execute(_attempts_of([found], ATTEMPTS.c))).all()
+        patch = await unpack(row.patch)
+        statuses = [_attempt_status(attempt, diff=await unpack(attempt.diff)) for attempt in attempts]
+        return _task_status(row, statuses, patch=patch, sealed_secrets=row.sealed_secrets)
+
+    async def list(self, *, limit: int = 50) -> Sequence[TaskStatus]:
+        """The newest tasks, newest first, without patches and diffs."""
+        async with self._database.read() as connection:
+            query = select(*_LIGHT_TASK).order_by(TASKS.c.position.desc()).limit(limit)
+            rows = (await connection.execute(query)).all()
+            attempts = (await connection.execute(_attempts_of([row.id for row in rows], _LIGHT_ATTEMPT))).all()
+        by_task: dict[str, list[AttemptStatus]] = {row.id: [] for row in rows}
+        for attempt in attempts:
+            by_task[attempt.task].append(_attempt_status(attempt, diff=b""))
+        return [_task_status(row, by_task[row.id], patch=b"", sealed_secrets=None) for row in rows]
+
+    async def events(self, task: TaskId, *, after: int = 0, follow: bool = False) -> AsyncIterator[RecordedEvent]:
+        """Yield the task's log, and with `follow` what is added to it until the task is over."""
+        while True:
+            mark = self._database.changes.mark()
+            async with self._database.read() as connection:
+                task = await _resolve(connection, task)
+                state = await connection.scalar(select(TASKS.c.state).where(TASKS.c.id == task))
+                events = await read_events(connection, task, after=after, limit=EVENTS_AT_ONCE)
+            for event in events:
+                yield event
+                after = event.seq
+            if len(events) == EVENTS_AT_ONCE:
+                continue
+            if state == _OVER or not follow:
+                return
+            await self._database.changes.wait(mark)
+
+    async def cancel(self, task: TaskId) -> None:
+        """Ask for the end of every attempt that is not over; those that wait end here."""
+        async with self._database.write(synced=True) as connection:
+            task = await _resolve(connection, task)
+            running = and_(ATTEMPTS.c.task == task, ATTEMPTS.c.state == TaskState.RUNNING)
+            await connection.execute(update(ATTEMPTS).where(running).values(cancel_requested=True))
+            waiting = and_(ATTEMPTS.c.task == task, ATTEMPTS.c.state == TaskState.QUEUED)
+            ids = (await connection.scalars(select(ATTEMPTS.c.id).where(waiting).order_by(ATTEMPTS.c.number))).all()
+            for attempt in ids:
+                await _end_unstarted(connection, task, AttemptId(attempt))
+            if ids:
+                await end_task_with_last_attempt(connection, task)
+
+    async def live_sandboxes(self) -> Sequence[SandboxName]:
+        """Sandboxes of attempts that are not over."""
+        async with self._database.read() as connection:
+            ids = await connection.scalars(select(ATTEMPTS.c.id).where(ATTEMPTS.c.state != _OVER))
+            return [SandboxName(attempt) for attempt in ids]
+
+
+async def _end_unstarted(connection: AsyncConnection, task: TaskId, attempt: AttemptId) -> None:
+    outcome = Outcome(verdict=Verdict.CANCELLED, reason="cancelled before a worker took it")
+    await end_attempt(connection, task, attempt, outcome, document=outcome_to_document(outcome), diff=None)
+
+
+async def _resolve(connection: AsyncConnection, prefix: str) -> TaskId:
+    starts = TASKS.c.id.startswith(prefix, autoescape=True)
+    exact_first = (TASKS.c.id == prefix).desc()
+    ids = (await connection.scalars(select(TASKS.c.id).where(starts).order_by(exact_first).limit(2))).all()
+    if not prefix or not ids:
+        raise NotFoundError(f"there is no task {prefix}", hint="`cloister task list` shows those there are")
+    if ids[0] != prefix and len(ids) > 1:
+        raise UsageError(f"more than one task begins with {prefix}", hint="give more of its id")
+    return TaskId(ids[0])
+
+
+def _attempts_of(tasks: Sequence[str], columns: Any) -> Select[Any]:
+    return select(*columns).where(ATTEMPTS.c.task.in_(tasks)).order_by(ATTEMPTS.c.position)
+
+
+def _attempt_status(row: Row[Any], *, diff: bytes) -> AttemptStatus:
+    return AttemptStatus(
+        attempt=AttemptId(row.id),
+        number=row.number,
+        state=TaskState(row.state),
+        outcome=None if row.outcome is None else document_to_outcome(row.outcome, diff=diff),
+    )
+
+
+def _task_status(
+    row: Row[Any], attempts: Sequence[AttemptStatus], *, patch: bytes, sealed_secrets: bytes | None
+) -> TaskStatus:
+    return TaskStatus(
+        task=document_to_task(row.document, patch=patch, sealed_secrets=sealed_secrets),
+        state=TaskState(row.state),
+        verdict=None if row.verdict is None else Verdict(row.verdict),
+        finished_at=row.finished_at,
+        attempts=tuple(attempts),
+    )
+
+
+_: type[TaskStore] = SqlTaskStore
