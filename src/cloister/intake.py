@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from anyio import CancelScope
+
 from cloister.environment_file import (
     REPOSITORY_FILE,
     environment_from_options,
@@ -97,7 +99,8 @@ class Intake:
             attempts=request.attempts,
             accepted_at=accepted_at,
         )
-        await self.queue.submit(task, [*request.notes, *unsupported(environment)])
+        with CancelScope(shield=True):  # whoever is cancelled meanwhile still learns that there is a task
+            await self.queue.submit(task, [*request.notes, *unsupported(environment)])
         return task
 
     async def task(self, task: str) -> TaskStatus:

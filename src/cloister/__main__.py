@@ -1,0 +1,5 @@
+"""`python -m cloister` is the command `cloister`."""
+
+from cloister.cli.main import app
+
+app(prog_name="cloister")

@@ -1,0 +1,111 @@
+"""Follows a task to its end, and cancels it when the user asks for that."""
+
+import errno
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio
+from anyio.abc import TaskGroup
+
+from cloister.cli.live import View
+from cloister.client import Client
+from cloister.model.request import Request
+from cloister.model.task import Task, TaskId, TaskStatus
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_TICK_SECONDS = 0.2
+_NOBODY_READS = (errno.EPIPE, errno.EIO)
+"""EIO: the terminal is gone."""
+
+
+class Interruption:
+    """Whether, and how often, the user asked us to stop."""
+
+    def __init__(self) -> None:
+        self.times = 0
+        self._changed = anyio.Event()
+
+    async def next(self) -> int:
+        """Wait for one more; return how many there were."""
+        await self._changed.wait()
+        return self.times
+
+    def note(self) -> None:
+        """There was one more."""
+        self.times += 1
+        self._changed.set()
+        self._changed = anyio.Event()
+
+
+@asynccontextmanager
+async def interruptions() -> AsyncIterator[Interruption]:
+    """Catch the signals that mean stop, as long as the context is open."""
+    interruption = Interruption()
+
+    async def listen() -> None:
+        with anyio.open_signal_receiver(*_SIGNALS) as signals:
+            listening.set()
+            async for _ in signals:
+                interruption.note()
+
+    listening = anyio.Event()
+    async with anyio.create_task_group() as group:
+        group.start_soon(listen)
+        await listening.wait()
+        yield interruption
+        group.cancel_scope.cancel()
+
+
+async def submit(client: Client, request: Request, interruption: Interruption) -> Task | None:
+    """Submit; None when interrupted before the task was accepted."""
+    task: Task | None = None
+    async with anyio.create_task_group() as group:
+        group.start_soon(_cancel_when_interrupted, group, interruption)
+        task = await client.submit(request)
+        group.cancel_scope.cancel()
+    return task
+
+
+async def follow(client: Client, task: TaskId, view: View, interruption: Interruption) -> TaskStatus:
+    """Show the task until it is over, cancelling it when interrupted or when nobody reads any more."""
+    async with anyio.create_task_group() as group:
+        group.start_soon(_cancel_task_when_interrupted, client, task, view, interruption)
+        group.start_soon(_tick, view)
+        await _show_all(client, task, view)
+        group.cancel_scope.cancel()
+    return await client.task(task)
+
+
+async def _show_all(client: Client, task: TaskId, view: View) -> None:
+    read = True
+    async for recorded in client.events(task, follow=True):
+        if not read:
+            continue
+        try:
+            view.show(recorded)
+        except OSError as error:
+            if error.errno not in _NOBODY_READS and not isinstance(error, BrokenPipeError):
+                raise
+            read = False
+            await client.cancel(task)
+
+
+async def _cancel_when_interrupted(group: TaskGroup, interruption: Interruption) -> None:
+    if not interruption.times:
+        await interruption.next()
+    group.cancel_scope.cancel()
+
+
+async def _cancel_task_when_interrupted(client: Client, task: TaskId, view: View, interruption: Interruption) -> None:
+    times = interruption.times or await interruption.next()
+    await client.cancel(task)
+    while True:
+        view.say("cancelling, and cleaning up ..." if times == 1 else "still cleaning up; this takes a moment")
+        times = await interruption.next()
+
+
+async def _tick(view: View) -> None:
+    while True:
+        await anyio.sleep(_TICK_SECONDS)
+        view.tick()

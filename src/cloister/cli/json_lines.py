@@ -1,0 +1,98 @@
+"""Tasks and events as JSON: what `--json` prints."""
+
+import json
+from collections.abc import Mapping
+
+from cloister.model.event import RecordedEvent, TaskFinished, event_to_fields
+from cloister.model.snapshot import SnapshotRecord
+from cloister.model.task import AttemptStatus, Outcome, TaskStatus
+
+Fields = dict[str, object]
+
+
+def to_json(value: object) -> str:
+    """Return one line of ASCII, so that nothing a sandbox wrote can reach a terminal as it is."""
+    return json.dumps(value, ensure_ascii=True, separators=(", ", ": "))
+
+
+def event_to_json(recorded: RecordedEvent) -> Fields:
+    """Return an event as one object."""
+    return {
+        "event": recorded.event.name,
+        "seq": recorded.seq,
+        "at": recorded.at.isoformat(),
+        "task": recorded.task,
+        "attempt": recorded.attempt,
+        "phase": recorded.phase,
+        **event_to_fields(recorded.event),
+    }
+
+
+def finished_to_json(recorded: RecordedEvent, status: TaskStatus) -> Fields:
+    """Return `task_finished` with what each attempt left."""
+    assert isinstance(recorded.event, TaskFinished)
+    return {**event_to_json(recorded), "attempts": [attempt_to_json(attempt) for attempt in status.attempts]}
+
+
+def task_to_json(status: TaskStatus, *, diffs: bool = False) -> Fields:
+    """Return a task, with its attempts' diffs when asked."""
+    task = status.task
+    return {
+        "task": task.id,
+        "state": status.state,
+        "verdict": status.verdict,
+        "repository": task.repository.address,
+        "ref": task.revision.ref,
+        "commit": task.revision.commit,
+        "environment": task.environment.name,
+        "agent": task.agent,
+        "command": task.command,
+        "prompt": task.prompt,
+        "accepted_at": task.accepted_at.isoformat(),
+        "finished_at": status.finished_at.isoformat() if status.finished_at else None,
+        "attempts": [attempt_to_json(attempt, diff=diffs) for attempt in status.attempts],
+    }
+
+
+def attempt_to_json(status: AttemptStatus, *, diff: bool = True) -> Fields:
+    """Return an attempt and how it ended."""
+    fields: Fields = {"attempt": status.attempt, "number": status.number, "state": status.state}
+    if status.outcome is not None:
+        fields |= _outcome_to_json(status.outcome, diff=diff)
+    return fields
+
+
+def snapshot_to_json(record: SnapshotRecord) -> Fields:
+    """Return what is known of a snapshot."""
+    return {
+        "key": record.key,
+        "environment": record.environment,
+        "repository": record.repository,
+        "commit": record.commit,
+        "created_at": record.created_at.isoformat(),
+        "expires_at": record.expires_at.isoformat(),
+    }
+
+
+def _outcome_to_json(outcome: Outcome, *, diff: bool) -> Fields:
+    change = outcome.change
+    timings: Mapping[str, float | None] = {
+        **{str(phase): seconds for phase, seconds in outcome.seconds.items()},
+        "accepted_to_agent_seconds": outcome.accepted_to_agent_seconds,
+    }
+    fields: Fields = {
+        "verdict": outcome.verdict,
+        "reason": outcome.reason,
+        "exit_status": outcome.exit_status,
+        "message": outcome.message,
+        "checks": [],
+        "timings": timings,
+        "diff_stats": None,
+    }
+    if change is not None:
+        stats = change.stats
+        fields["diff_stats"] = {"files": stats.files, "added": stats.added, "removed": stats.removed}
+    if diff:
+        # Bytes that are not UTF-8 become lone surrogates, from which they can be had back (PEP 383).
+        fields["diff"] = change.diff.decode(errors="surrogateescape") if change is not None else None
+    return fields

@@ -1,0 +1,185 @@
+"""Shows a task while it runs: live on a terminal, as plain lines elsewhere, or as JSON."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from types import TracebackType
+from typing import Protocol
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.text import Text
+
+from cloister.cli.json_lines import event_to_json, finished_to_json, to_json
+from cloister.cli.narrator import Narrator, phase_to_text, stats_to_text, style_of
+from cloister.cli.terminal import neutralize, print_line
+from cloister.intake import best_attempt
+from cloister.model.event import PhaseFinished, PhaseStarted, RecordedEvent, TaskFinished
+from cloister.model.task import AttemptId, AttemptStatus, TaskStatus
+
+
+class View(Protocol):
+    """Where a task's course is shown."""
+
+    def __enter__(self) -> object: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def show(self, recorded: RecordedEvent) -> None:
+        """Show an event."""
+        ...
+
+    def say(self, sentence: str) -> None:
+        """Tell the user something that is no event."""
+        ...
+
+    def tick(self) -> None:
+        """Time has passed."""
+        ...
+
+    def finish(self, status: TaskStatus) -> None:
+        """The task is over: show what it left."""
+        ...
+
+
+class PlainView:
+    """Plain lines, for files, pipes and other programs."""
+
+    def __init__(self, console: Console, labels: Mapping[AttemptId, str]) -> None:
+        self._console = console
+        self._narrator = Narrator(labels)
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def show(self, recorded: RecordedEvent) -> None:
+        """Print it."""
+        for line in self._narrator.tell(recorded):
+            print_line(self._console, line)
+
+    def say(self, sentence: str) -> None:
+        """Print it."""
+        print_line(self._console, Text(sentence, style="yellow"))
+
+    def tick(self) -> None:
+        """Nothing moves here."""
+
+    def finish(self, status: TaskStatus) -> None:
+        """Print message, statistics, verdict, and what to do next."""
+        for line in summary(status):
+            print_line(self._console, line)
+
+
+class LiveView(PlainView):
+    """Lines, and below them the running phases with their seconds."""
+
+    def __init__(self, console: Console, labels: Mapping[AttemptId, str], now: Callable[[], datetime]) -> None:
+        super().__init__(console, labels)
+        self._labels = labels
+        self._now = now
+        self._running: dict[AttemptId | None, tuple[str, datetime]] = {}
+        self._spinner = Spinner("dots")
+        # Refreshed by `tick`: Rich's own refreshing would need a thread.
+        self._live = Live(console=console, auto_refresh=False, transient=True, get_renderable=self._status)
+
+    def __enter__(self) -> None:
+        self._live.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def show(self, recorded: RecordedEvent) -> None:
+        """Print it, and keep the phase line right."""
+        match recorded.event:
+            case PhaseStarted() as event:
+                self._running[recorded.attempt] = (phase_to_text(recorded.phase or "", event), recorded.at)
+            case PhaseFinished():
+                self._running.pop(recorded.attempt, None)
+        super().show(recorded)
+        self.tick()
+
+    def tick(self) -> None:
+        """Count the seconds on."""
+        self._live.refresh()
+
+    def _status(self) -> RenderableType:
+        rows = []
+        for attempt, (phase, since) in self._running.items():
+            seconds = max(0.0, (self._now() - since).total_seconds())
+            label = self._labels.get(attempt, "") if attempt else ""
+            rows.append(Text(f"{label}{seconds:6.1f} s  {neutralize(phase)}", style="bold cyan", overflow="ellipsis"))
+        self._spinner.update(text=Text("  ctrl-c cancels", style="dim"))
+        return Group(*rows, self._spinner) if rows else Group()
+
+
+class JsonView:
+    """One event a line. `task_finished` waits for what the attempts left."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write = write
+        self._finished: RecordedEvent | None = None
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def show(self, recorded: RecordedEvent) -> None:
+        """Print it as an object."""
+        if isinstance(recorded.event, TaskFinished):
+            self._finished = recorded
+        else:
+            self._write(to_json(event_to_json(recorded)))
+
+    def say(self, sentence: str) -> None:
+        """Programs follow the events."""
+
+    def tick(self) -> None:
+        """Nothing moves here."""
+
+    def finish(self, status: TaskStatus) -> None:
+        """Print `task_finished`, the last line."""
+        if self._finished is not None:
+            self._write(to_json(finished_to_json(self._finished, status)))
+
+
+def labels_of(status: TaskStatus) -> dict[AttemptId, str]:
+    """Return what to put before the lines of each attempt; nothing when there is one only."""
+    if len(status.attempts) == 1:
+        return {}
+    return {attempt.attempt: f"[{attempt.number}] " for attempt in status.attempts}
+
+
+def summary(status: TaskStatus) -> list[Text]:
+    """Say how a task ended, what its attempts left, and what to do next."""
+    lines = [line for attempt in status.attempts for line in _attempt_lines(attempt, several=len(status.attempts) > 1)]
+    if status.verdict is None:
+        return [*lines, Text(f"task {status.task.id} is {status.state}")]
+    seconds = (status.finished_at - status.task.accepted_at).total_seconds() if status.finished_at else 0.0
+    lines.append(Text(f"task {status.task.id} {status.verdict} in {seconds:.1f} s", style=style_of(status.verdict)))
+    best = best_attempt(status).outcome
+    if best is not None and best.change is not None and best.change.diff:
+        lines.append(Text(f"  cloister diff {status.task.id}     shows the change"))
+        lines.append(Text(f"  cloister apply {status.task.id}    puts it into your work tree"))
+    return lines
+
+
+def _attempt_lines(attempt: AttemptStatus, *, several: bool) -> list[Text]:
+    outcome = attempt.outcome
+    if outcome is None:
+        return []
+    lines = [Text(line) for line in neutralize(outcome.message).rstrip().splitlines()]
+    if outcome.change is not None:
+        stats = outcome.change.stats
+        lines.append(Text(stats_to_text(stats.files, stats.added, stats.removed)))
+    if several:
+        lines.insert(0, Text(f"attempt {attempt.number}: {outcome.verdict}", style=style_of(outcome.verdict)))
+    return lines

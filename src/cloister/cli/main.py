@@ -1,0 +1,37 @@
+"""The command `cloister`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cloister.cli.exit import CloisterGroup
+from cloister.cli.run import run
+from cloister.cli.session import GlobalOptions
+
+app = typer.Typer(
+    name="cloister",
+    cls=CloisterGroup,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    config: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Settings file, in place of /etc/cloister and ~/.config/cloister."),
+    ] = None,
+) -> None:
+    """Run coding-agent tasks in sandboxes of their own, on your own machines.
+
+    Example:  cloister run --command "make fix" "fix the failing test"
+    """
+    context.obj = GlobalOptions(config=config)
+
+
+app.command()(run)

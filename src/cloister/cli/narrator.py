@@ -1,0 +1,127 @@
+"""Tells events as lines for people."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+from rich.text import Text
+
+from cloister.cli.terminal import LineBuffer, neutralize
+from cloister.model.event import (
+    AttemptFinished,
+    AttemptStarted,
+    DiffCollected,
+    EgressAllowed,
+    EgressRefused,
+    Event,
+    Output,
+    PhaseFinished,
+    PhaseStarted,
+    RecordedEvent,
+    SecretDelivered,
+    SecretRemoved,
+    SnapshotHit,
+    SnapshotMissed,
+    SnapshotSaved,
+    TaskAccepted,
+)
+from cloister.model.task import AttemptId, Verdict
+
+_STYLES = {
+    Verdict.SUCCEEDED: "green",
+    Verdict.FAILED: "red",
+    Verdict.ERRORED: "bold red",
+    Verdict.CANCELLED: "yellow",
+}
+_KEY_SHOWN = 12
+
+
+def style_of(verdict: Verdict) -> str:
+    """Return the colour of a verdict."""
+    return _STYLES[verdict]
+
+
+def phase_to_text(phase: str, event: PhaseStarted) -> str:
+    """Return `setup: network full, secrets NPM_TOKEN`."""
+    secrets = f", secrets {', '.join(event.secrets)}" if event.secrets else ", no secrets"
+    return f"{phase}: network {event.network}{secrets}"
+
+
+class Narrator:
+    """Turns a task's events into lines. Holds back unfinished lines of output until they are complete."""
+
+    def __init__(self, labels: Mapping[AttemptId, str] | None = None) -> None:
+        self._labels = labels or {}
+        self._output: dict[tuple[AttemptId | None, str, str], LineBuffer] = defaultdict(LineBuffer)
+        self._allowed: dict[AttemptId | None, int] = defaultdict(int)
+
+    def tell(self, recorded: RecordedEvent) -> list[Text]:
+        """Return the lines to print, all of them harmless to a terminal."""
+        label = self._labels.get(recorded.attempt, "") if recorded.attempt else ""
+        return [Text.assemble((label, "cyan"), line) for line in self._lines(recorded, recorded.event)]
+
+    def _lines(self, recorded: RecordedEvent, event: Event) -> list[Text]:
+        match event:
+            case Output():
+                key = (recorded.attempt, event.command, event.stream)
+                return [_output_line(line, event.stream) for line in self._output[key].feed(event.text)]
+            case PhaseStarted():
+                return [Text(neutralize(phase_to_text(recorded.phase or "", event)), style="bold")]
+            case PhaseFinished():
+                return [*self._rest_of_output(recorded.attempt), self._phase_finished(recorded, event)]
+            case EgressAllowed():
+                self._allowed[recorded.attempt] += 1
+                return []
+            case _:
+                return [Text(neutralize(text), style=style) for text, style in _sentences(event)]
+
+    def _rest_of_output(self, attempt: AttemptId | None) -> list[Text]:
+        ended = [key for key in self._output if key[0] == attempt]
+        return [_output_line(line, key[2]) for key in ended for line in self._output.pop(key).flush()]
+
+    def _phase_finished(self, recorded: RecordedEvent, event: PhaseFinished) -> Text:
+        allowed = self._allowed.pop(recorded.attempt, 0)
+        requests = f", {allowed} request{'s' if allowed > 1 else ''} let out" if allowed else ""
+        return Text(f"{recorded.phase} took {event.seconds:.1f} s{requests}", style="dim")
+
+
+def _output_line(line: str, stream: str) -> Text:
+    return Text.assemble(("  | ", "dim"), (neutralize(line), "yellow" if stream == "stderr" else ""))
+
+
+def _sentences(event: Event) -> list[tuple[str, str]]:
+    match event:
+        case TaskAccepted():
+            at = f"at {event.ref} ({event.commit[:_KEY_SHOWN]}), environment {event.environment}"
+            return [(at, ""), *((f"note: {note}", "yellow") for note in event.notes)]
+        case AttemptStarted():
+            return [(f"taken over after a failure, retry {event.retry}", "yellow")] if event.retry else []
+        case SnapshotHit():
+            return [(f"  snapshot {event.key[:_KEY_SHOWN]}: hit", "green")]
+        case SnapshotMissed():
+            return [(f"  snapshot: none fits ({event.reason})", "yellow")]
+        case SnapshotSaved():
+            return [(f"  snapshot {event.key[:_KEY_SHOWN]}: saved", "")]
+        case SecretDelivered():
+            return [(f"  secrets delivered: {', '.join(event.names)}", "")]
+        case SecretRemoved():
+            return [(f"  secrets removed: {', '.join(event.names)}", "")]
+        case EgressRefused():
+            by = f" (asked by {event.command})" if event.command else ""
+            return [
+                (f"  refused: {event.method} {event.host}:{event.port}: {event.rule}{by}", "red"),
+                *([(f"           {event.hint}", "")] if event.hint else []),
+            ]
+        case DiffCollected():
+            return [(f"  change: {stats_to_text(event.files, event.added, event.removed)}", "")]
+        case AttemptFinished():
+            reason = f": {event.reason}" if event.reason else ""
+            return [(f"{event.verdict}{reason}", style_of(event.verdict))]
+        case _:
+            return []
+
+
+def stats_to_text(files: int, added: int, removed: int) -> str:
+    """Return `2 files, +10 -3`."""
+    if not files:
+        return "nothing changed"
+    return f"{files} file{'s' if files > 1 else ''}, +{added} -{removed}"

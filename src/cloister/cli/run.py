@@ -1,0 +1,152 @@
+"""`cloister run`: give an agent a task and follow it."""
+
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cloister.cli.exit import CANCELLED, code_of_verdict
+from cloister.cli.session import open_client, start_background_worker
+from cloister.cli.terminal import error_console, output_console, print_line
+from cloister.cli.work_tree import repository_address, uncommitted_work
+from cloister.errors import UsageError
+from cloister.model.network import NetworkMode
+from cloister.model.request import EnvironmentText, Request
+from cloister.model.secret import SecretValue
+
+if TYPE_CHECKING:
+    from cloister.cli.live import View
+    from cloister.model.task import TaskStatus
+
+
+def run(
+    context: typer.Context,
+    prompt: Annotated[str, typer.Argument(help="What shall be done; `-` reads it from standard input.")],
+    repo: Annotated[
+        str | None, typer.Option(metavar="PATH|URL", help="Repository; by default that of the current directory.")
+    ] = None,
+    ref: Annotated[
+        str | None, typer.Option(help="Branch, tag or commit to start at; by default the default branch.")
+    ] = None,
+    env: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Environment file; by default .cloister/environment.toml at that commit."),
+    ] = None,
+    agent: Annotated[str | None, typer.Option(help="Name of the agent.")] = None,
+    command: Annotated[
+        str | None, typer.Option(help="A command line that does the work, in place of an agent.")
+    ] = None,
+    attempts: Annotated[int, typer.Option(min=1, max=4, help="Independent answers to make.")] = 1,
+    patch: Annotated[Path | None, typer.Option(metavar="FILE", help="A diff to start with.")] = None,
+    var: Annotated[list[str] | None, typer.Option(metavar="K=V", help="Variable, in setup and for the agent.")] = None,
+    secret_from_env: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Secret, from this command's own environment; for setup.")
+    ] = None,
+    internet: Annotated[NetworkMode | None, typer.Option(help="What the agent may reach.")] = None,
+    allow: Annotated[list[str] | None, typer.Option(metavar="DOMAIN", help="Domain the agent may reach.")] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Start from the bare image.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Print the task's id and return.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one event per line.")] = False,
+) -> None:
+    """Give a task to an agent, in a sandbox of its own, and follow it.
+
+    Example:  cloister run --command "ruff check --fix ." "fix what the linter finds"
+    """
+    address, work_tree = repository_address(repo)
+    note = uncommitted_work(work_tree) if work_tree and ref is None else None
+    request = Request(
+        repository=address,
+        prompt=sys.stdin.read() if prompt == "-" else prompt,
+        ref=ref,
+        environment=EnvironmentText(source=str(env), raw=_read(env, "environment file")) if env else None,
+        agent=agent,
+        command=command,
+        attempts=attempts,
+        patch=_read(patch, "patch") if patch else None,
+        variables=dict(_variable(pair) for pair in var or ()),
+        secrets={name: _secret(name) for name in secret_from_env or ()},
+        internet=internet,
+        allow=tuple(allow or ()),
+        use_cache=not no_cache,
+        notes=(note,) if note else (),
+    )
+    if detach:
+        _detach(context, request, as_json=as_json)
+    else:
+        _run(context, request, as_json=as_json)
+
+
+def _run(context: typer.Context, request: Request, *, as_json: bool) -> None:
+    import anyio
+
+    from cloister.cli.follow import follow, interruptions, submit
+
+    async def work() -> "tuple[View, TaskStatus] | None":
+        async with open_client(context, work=True) as client, interruptions() as interruption:
+            task = await submit(client, request, interruption)
+            if task is None:
+                return None
+            view = new_view(await client.task(task.id), as_json=as_json)
+            with view:
+                view.say(f"task {task.id}")
+                status = await follow(client, task.id, view, interruption)
+            return view, status
+
+    ended = anyio.run(work)
+    if ended is None:
+        print_line(error_console(), "cancelled; nothing was started")
+        raise typer.Exit(CANCELLED)
+    view, status = ended
+    view.finish(status)
+    assert status.verdict is not None
+    raise typer.Exit(code_of_verdict(status.verdict))
+
+
+def _detach(context: typer.Context, request: Request, *, as_json: bool) -> None:
+    from cloister.cli.json_lines import to_json
+    from cloister.cli.session import ask
+
+    task = ask(context, lambda client: client.submit(request))
+    start_background_worker(context)
+    typer.echo(to_json({"task": task.id}) if as_json else task.id)
+
+
+def new_view(status: "TaskStatus", *, as_json: bool) -> "View":
+    """Return the view for where standard output goes to."""
+    from cloister.cli.live import JsonView, LiveView, PlainView, labels_of
+
+    if as_json:
+        return JsonView(_write_line)
+    console = output_console()
+    if console.is_terminal:
+        return LiveView(console, labels_of(status), lambda: datetime.now(UTC))
+    return PlainView(console, labels_of(status))
+
+
+def _write_line(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def _read(path: Path, what: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read the {what} {path}: {error.strerror}") from error
+
+
+def _variable(pair: str) -> tuple[str, str]:
+    name, separator, value = pair.partition("=")
+    if not separator:
+        raise UsageError(f"--var {pair}: write it as NAME=VALUE")
+    return name, value
+
+
+def _secret(name: str) -> SecretValue:
+    value = os.environ.get(name)
+    if value is None:
+        raise UsageError(f"--secret-from-env {name}: there is no variable {name} in this command's environment")
+    return SecretValue(value)

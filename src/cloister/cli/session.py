@@ -1,0 +1,93 @@
+"""What every command needs: the settings, and a client to talk to."""
+
+import os
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from cloister.client import Client
+    from cloister.settings import Settings
+    from cloister.wiring import Application
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalOptions:
+    """Options of `cloister` itself, before the command's name."""
+
+    config: Path | None = None
+
+
+def config_of(context: typer.Context) -> Path | None:
+    """Return the settings file that was named before the command."""
+    options = context.find_object(GlobalOptions)
+    return options.config if options else None
+
+
+def settings_of(context: typer.Context) -> "Settings":
+    """Read the settings that this command shall use."""
+    from cloister.settings import load_settings
+
+    return load_settings(config_of(context))
+
+
+@asynccontextmanager
+async def open_application(context: typer.Context, *, work: bool = False) -> "AsyncIterator[Application]":
+    """Start the application inside this command; with `work` it also carries out what is asked."""
+    from cloister import wiring
+
+    async with wiring.open_application(settings_of(context), work=work) as application:
+        yield application
+
+
+@asynccontextmanager
+async def open_client(context: typer.Context, *, work: bool = False) -> "AsyncIterator[Client]":
+    """Start the application inside this command and talk to it."""
+    from cloister.client import Client
+
+    async with open_application(context, work=work) as application:
+        yield Client(application.intake)
+
+
+def ask(context: typer.Context, question: "Callable[[Client], Awaitable[T]]") -> T:
+    """Answer one question with a client that does no work itself."""
+    import anyio
+
+    async def answer() -> T:
+        async with open_client(context) as client:
+            return await question(client)
+
+    return anyio.run(answer)
+
+
+def start_background_worker(context: typer.Context) -> Path:
+    """Start a process that carries out what waits, and ends when nothing does; return its log.
+
+    It has a session of its own, so that the end of this terminal is not its end.
+    """
+    settings = settings_of(context)
+    settings.log_directory.mkdir(parents=True, exist_ok=True)
+    log = settings.log_directory / "worker.log"
+    config = config_of(context)
+    options = ["--config", str(config.absolute())] if config else []
+    environment: Mapping[str, str] = {**os.environ, "CLOISTER_STATE": str(settings.state)}
+    appending = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    os.posix_spawn(
+        sys.executable,
+        [sys.executable, "-m", "cloister", *options, "worker", "--until-idle"],
+        environment,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(log), appending, 0o600),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+        setsid=True,
+    )
+    return log

@@ -1,0 +1,73 @@
+"""The user's own work tree: where it is, what is not committed, and how a change is put into it."""
+
+import os
+import subprocess
+from pathlib import Path
+
+from cloister.errors import ConflictError, NotFoundError, UsageError
+
+_GIT = ("git", "--no-optional-locks", "-c", "core.fsmonitor=false")
+
+
+def find_work_tree(start: Path) -> Path | None:
+    """Return the work tree that `start` is in."""
+    return next((folder for folder in (start, *start.parents) if (folder / ".git").exists()), None)
+
+
+def repository_address(given: str | None) -> tuple[str, Path | None]:
+    """Return the address that `--repo` means, and its work tree when it is one of this machine's.
+
+    Raises UsageError when nothing is given and the current directory is in no repository.
+    """
+    if given is not None and ("://" in given or given.startswith("ext::")):
+        return given, None
+    start = Path(given or ".").expanduser().resolve()
+    work_tree = find_work_tree(start)
+    if given is None and work_tree is None:
+        raise UsageError(f"{start} is in no git repository", hint="name one: --repo PATH|URL")
+    return str(work_tree or start), work_tree
+
+
+def uncommitted_work(work_tree: Path) -> str | None:
+    """Say that there is uncommitted work, which a task does not see; None when there is none."""
+    done = _git(work_tree, "status", "--porcelain", "-z", "--untracked-files=normal")
+    changed = done.stdout.count(b"\0") if done.returncode == 0 else 0
+    if not changed:
+        return None
+    return (
+        f"uncommitted work in {changed} path{'s' if changed > 1 else ''} is left alone; the task starts at the commit"
+    )
+
+
+def apply_diff(work_tree: Path, diff: bytes, *, three_way: bool) -> str:
+    """Put a diff into the work tree; return what git said about it.
+
+    Without `three_way` it is applied whole or not at all. With it, git may leave conflict markers; both
+    that and a diff that does not fit are a ConflictError.
+    """
+    options = ["--3way"] if three_way else []
+    done = _git(work_tree, "apply", "--whitespace=nowarn", *options, "-", stdin=diff)
+    said = done.stderr.decode(errors="replace").strip()
+    if done.returncode == 0:
+        return said
+    if three_way:
+        raise ConflictError(f"the change does not fit without conflicts:\n{said}", hint="see: git status")
+    raise ConflictError(
+        f"the change does not fit into {work_tree}, which was left as it is:\n{said}",
+        hint="let git merge it, which may leave conflict markers: --3way",
+    )
+
+
+def _git(work_tree: Path, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    # A command run from a git hook would otherwise work on that hook's repository.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    try:
+        return subprocess.run(
+            [*_GIT, "-C", str(work_tree), *arguments],
+            input=stdin,
+            capture_output=True,
+            env={**environment, "LC_ALL": "C.UTF-8"},
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise NotFoundError("git is not installed", hint="see: cloister doctor") from error
