@@ -1,0 +1,1 @@
+"""Where repositories live: one module or folder per kind of forge."""

@@ -1,0 +1,157 @@
+"""Repositories at a path or at a file, http or https address, read with git and without a login."""
+
+import hashlib
+import re
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from cloister.errors import NotFoundError, RepositoryError, UsageError
+from cloister.forges.mirror import Mirror
+from cloister.forges.remote import DETACHED, HEADS, Remote, read_remote
+from cloister.forges.uncommitted import uncommitted_note
+from cloister.model.sandbox import Commit
+from cloister.model.task import Repository, Revision
+from cloister.protocols import Forge
+
+LARGEST_FILE_BYTES = 16 * 1024 * 1024
+_SHORT_COMMIT = re.compile(r"[0-9a-fA-F]{4,64}")
+_FULL_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_FORBIDDEN_ADDRESS = re.compile(r"^-|^[a-z0-9+.-]+::|[\x00-\x1f\x7f]", re.IGNORECASE)
+
+
+class LocalForge:
+    """`protocols.Forge` over mirrors in `state`/mirrors."""
+
+    def __init__(self, state: Path) -> None:
+        self._mirrors = state / "mirrors"
+
+    async def resolve(self, repository: Repository, ref: str | None) -> Revision:
+        """Bring the mirror up to date and pin `ref`; see `protocols.Forge`.
+
+        A warm mirror costs one `git ls-remote`. A branch wins over a tag of its name, and both over a commit;
+        `refs/tags/x` names the tag. Raises UsageError for a short commit that stands for several.
+        """
+        remote = await _read(repository)
+        mirror = self._mirror(repository)
+        default_branch, default_commit = _default(remote, ref)
+        await mirror.follow(remote)
+        name = default_branch if ref in (None, DETACHED) else str(ref)
+        commit = default_commit if ref in (None, DETACHED) else await _find(mirror, remote, name)
+        for pinned in {commit, default_commit}:
+            if not await mirror.has(pinned):
+                await _pin(mirror, repository, pinned)
+        return Revision(ref=name, commit=commit, default_branch=default_branch, default_commit=default_commit)
+
+    async def mirror(self, repository: Repository, commit: Commit) -> Path:
+        """Return the mirror with `commit` in it; see `protocols.Forge`."""
+        mirror = self._mirror(repository)
+        if not await mirror.has(commit):
+            await mirror.follow(await _read(repository))
+            if not await mirror.has(commit):
+                await _pin(mirror, repository, commit)
+        return mirror.path
+
+    async def read_file(self, repository: Repository, commit: Commit, path: str) -> bytes | None:
+        """Return a file of that commit; see `protocols.Forge`. RepositoryError above 16 MiB."""
+        mirror = Mirror(await self.mirror(repository, commit))
+        return await mirror.read_file(commit, path, limit_bytes=LARGEST_FILE_BYTES)
+
+    async def note(self, repository: Repository) -> str | None:
+        """Say what of a local work tree is left out; see `protocols.Forge`."""
+        path = local_path(repository)
+        return await uncommitted_note(path) if path is not None else None
+
+    def _mirror(self, repository: Repository) -> Mirror:
+        digest = hashlib.sha256(repository.address.encode()).hexdigest()
+        return Mirror(self._mirrors / f"{digest}.git")
+
+
+_: type[Forge] = LocalForge
+
+
+def local_path(repository: Repository) -> Path | None:
+    """Return the path of a repository on this machine; None for one behind http."""
+    if repository.address.startswith("/"):
+        return Path(repository.address)
+    url = urlsplit(repository.address)
+    return Path(unquote(url.path)) if url.scheme == "file" else None
+
+
+async def _read(repository: Repository) -> Remote:
+    """Ask the repository; what git would take for an option or a program is refused even when nobody did before."""
+    if _FORBIDDEN_ADDRESS.search(repository.address):
+        raise UsageError(f"{repository.address!r} is not an address that Cloister gives to git")
+    path = local_path(repository)
+    if path is not None:
+        _check_path(path)
+    elif not repository.address.startswith(("http://", "https://")) or "@" in urlsplit(repository.address).netloc:
+        raise UsageError("give an absolute path, or a file, http or https URL without a user name or password")
+    return await read_remote(repository.address)
+
+
+def _check_path(path: Path) -> None:
+    if not path.exists():
+        raise NotFoundError(f"there is no {path}")
+    if _is_repository(path):
+        return
+    if root := next((parent for parent in path.parents if (parent / ".git").exists()), None):
+        raise NotFoundError(f"{path} is a folder inside the repository {root}", hint=f"give its root: --repo {root}")
+    raise NotFoundError(
+        f"{path} is not a git repository", hint='make it one: git init && git add -A && git commit -m "first"'
+    )
+
+
+def _is_repository(path: Path) -> bool:
+    return (path / ".git").exists() or ((path / "HEAD").exists() and (path / "objects").exists())
+
+
+def _default(remote: Remote, ref: str | None) -> tuple[str, Commit]:
+    """The default branch; where it has no commit, the asked branch stands for it."""
+    if remote.head_commit is None and ref is not None and (asked := remote.find(ref)) is not None:
+        return ref, Commit(asked)
+    return remote.default()
+
+
+async def _find(mirror: Mirror, remote: Remote, ref: str) -> Commit:
+    pointed_to = remote.find(ref)
+    if pointed_to is None and _SHORT_COMMIT.fullmatch(ref):
+        return await _find_commit(mirror, remote, ref.lower())
+    if pointed_to is None:
+        raise _unknown(remote, ref)
+    if remote.refs.get(HEADS + ref) == pointed_to:
+        return Commit(pointed_to)  # git lets a branch point to nothing but a commit
+    commit = await mirror.find_commit(pointed_to)
+    if commit is None:
+        raise NotFoundError(f"{ref} of {remote.address} is not a commit")
+    return commit
+
+
+async def _find_commit(mirror: Mirror, remote: Remote, name: str) -> Commit:
+    try:
+        found = await mirror.find_commit(name)
+    except RepositoryError as error:
+        raise UsageError(str(error), hint="give more of its digits") from error
+    if found is not None:
+        return found
+    if not _FULL_COMMIT.fullmatch(name):
+        raise _unknown(remote, name)
+    try:
+        await mirror.pin(remote.address, Commit(name))
+    except RepositoryError as error:
+        raise _unknown(remote, name) from error
+    return Commit(name)
+
+
+async def _pin(mirror: Mirror, repository: Repository, commit: Commit) -> None:
+    try:
+        await mirror.pin(repository.address, commit)
+    except RepositoryError as error:
+        raise RepositoryError(f"commit {commit} is no longer in {repository.address}: {error}") from error
+
+
+def _unknown(remote: Remote, ref: str) -> NotFoundError:
+    near = remote.near(ref)
+    return NotFoundError(
+        f"there is no branch, tag or commit {ref!r} in {remote.address}",
+        hint=f"did you mean {', '.join(near)}?" if near else "see: git branch -a; git tag",
+    )

@@ -1,0 +1,152 @@
+"""A bare copy of one repository on this node, whose objects are lent to sandboxes and never pruned."""
+
+import fcntl
+import os
+import re
+import shutil
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+
+from cloister.errors import RepositoryError
+from cloister.forges.remote import HEADS, TAGS, Remote
+from cloister.git import run_git
+from cloister.model.sandbox import Commit
+
+FETCH_SECONDS = 30 * 60.0
+_EVERYTHING = (f"+{HEADS}*:{HEADS}*", f"+{TAGS}*:{TAGS}*")
+_PINNED = "refs/cloister/commits/"
+_FETCH = (
+    *("fetch", "--quiet", "--no-tags", "--no-auto-gc", "--no-write-fetch-head", "--no-recurse-submodules"),
+    *("--no-show-forced-updates", "--update-shallow"),
+)
+_PACKED_REF = re.compile(r"^([0-9a-f]{40,64}) (refs/(?:heads|tags)/.+)$", re.MULTILINE)
+
+
+class Mirror:
+    """The mirror at `path`. Any number of tasks and processes may use it at once."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def refs(self) -> Mapping[str, str]:
+        """Return its branches and tags, as `Remote.refs`. They are packed after each fetch, so one file has all."""
+        try:
+            text = (self.path / "packed-refs").read_text(errors="replace")
+        except FileNotFoundError:
+            return {}
+        return {name: value for value, name in _PACKED_REF.findall(text)}
+
+    async def follow(self, remote: Remote) -> None:
+        """Fetch all branches and tags, unless they already are what `remote` says.
+
+        Of several callers that see the same state one fetches, and the others wait for it.
+        """
+        if self._equals(remote):
+            return
+        async with self._lock():
+            if not self._equals(remote):
+                await self._make(remote)
+                await self._fetch(remote.address, "--prune", refspecs=_EVERYTHING)
+                await run_git(["pack-refs", "--all"], git_dir=self.path)
+                self._set_head(remote)
+
+    async def pin(self, address: str, commit: Commit) -> None:
+        """Fetch one commit that no branch or tag leads to. Raises RepositoryError."""
+        async with self._lock():
+            await self._fetch(address, refspecs=(f"+{commit}:{_PINNED}{commit}",))
+
+    async def has(self, commit: Commit) -> bool:
+        """Whether that commit is here."""
+        return commit in self.refs().values() or await self.find_commit(commit) == commit
+
+    async def find_commit(self, name: str) -> Commit | None:
+        """Return the commit that a full or short object id stands for, through annotated tags.
+
+        None when there is none. Raises RepositoryError when a short one stands for several.
+        """
+        if not self.path.exists():
+            return None
+        output = await run_git(
+            ["cat-file", "--batch-check=%(objectname) %(objecttype)"],
+            git_dir=self.path,
+            stdin=f"{name}^{{commit}}\n".encode(),
+        )
+        value, _, kind = output.stdout.decode().strip().rpartition(" ")
+        if kind == "ambiguous":
+            raise RepositoryError(f"{name} is short for several commits")
+        return Commit(value) if kind == "commit" else None
+
+    async def read_file(self, commit: Commit, path: str, *, limit_bytes: int) -> bytes | None:
+        """Return a regular file of a commit; None when there is none."""
+        listing = await run_git(
+            ["ls-tree", "-z", "--full-tree", commit, "--", path],
+            git_dir=self.path,
+            variables={"GIT_LITERAL_PATHSPECS": "1"},
+        )
+        entry, _, name = listing.stdout.rstrip(b"\0").partition(b"\t")
+        if name != path.encode() or not entry.startswith(b"100"):
+            return None
+        blob = entry.decode().split(" ")[2]
+        return (await run_git(["cat-file", "blob", blob], git_dir=self.path, limit_bytes=limit_bytes)).stdout
+
+    def _equals(self, remote: Remote) -> bool:
+        return self.refs() == remote.refs and self._head() == _head_line(remote)
+
+    def _head(self) -> str | None:
+        try:
+            return (self.path / "HEAD").read_text()
+        except FileNotFoundError:
+            return None
+
+    def _set_head(self, remote: Remote) -> None:
+        draft = self.path / "HEAD.draft"
+        draft.write_text(_head_line(remote))
+        draft.rename(self.path / "HEAD")
+
+    async def _make(self, remote: Remote) -> None:
+        if self.path.exists():
+            return
+        sha256 = any(len(value) == 64 for value in remote.refs.values())
+        draft = self.path.with_suffix(".new")
+        shutil.rmtree(draft, ignore_errors=True)
+        await run_git(
+            ["init", "--quiet", "--bare", f"--object-format={'sha256' if sha256 else 'sha1'}", str(draft)],
+            git_dir=draft,
+        )
+        draft.rename(self.path)
+
+    async def _fetch(self, address: str, *options: str, refspecs: Sequence[str]) -> None:
+        await run_git([*_FETCH, *options, "--", address, *refspecs], git_dir=self.path, timeout_seconds=FETCH_SECONDS)
+
+    @asynccontextmanager
+    async def _lock(self) -> AsyncIterator[None]:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.with_suffix(".lock").open("ab") as file:
+            await _lock_file(file.fileno())
+            yield
+
+
+async def _lock_file(descriptor: int) -> None:
+    """Wait for an exclusive flock(2), which ends with the last descriptor of this open file."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        # The thread may be left behind by a cancellation; it then gives its descriptor, and so the lock, back.
+        await anyio.to_thread.run_sync(_flock_and_close, os.dup(descriptor), abandon_on_cancel=True)
+
+
+def _flock_and_close(descriptor: int) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    finally:
+        os.close(descriptor)
+
+
+def _head_line(remote: Remote) -> str:
+    if remote.head_branch is not None:
+        return f"ref: {HEADS}{remote.head_branch}\n"
+    return f"{remote.head_commit}\n" if remote.head_commit else f"ref: {HEADS}main\n"
