@@ -12,7 +12,7 @@ from cloister.stores.database import Database
 from cloister.stores.schema import SECRETS, TASKS
 
 
-class SqlSealedSecrets:
+class SqlSecretStore:
     """Sealed secrets by environment and name."""
 
     def __init__(self, database: Database) -> None:
