@@ -18,13 +18,20 @@ from cloister.model.image import BuildProgress, Image
 from cloister.model.sandbox import ImageDigest
 from cloister.protocols import ImageStore
 from cloister.sandboxes.oci.image_build import ReportProgress, build_tree
-from cloister.sandboxes.oci.image_recipe import ImageRecipe, known_recipes, load_recipe, packaged_recipes
+from cloister.sandboxes.oci.image_recipe import (
+    ImageRecipe,
+    is_recipe_name,
+    known_recipes,
+    load_recipe,
+    packaged_recipes,
+)
 from cloister.sandboxes.oci.image_tree import clean_tree, installed_packages, seal_tree
 
 UID_BASE = 1_000_000_000
 """Host uid of container root: far above the ranges that user databases and /etc/subuid hand out."""
 
 _DIGEST_LENGTH = 64
+_SHORTEST_DIGEST = 4
 _LOCK_POLL_SECONDS = 0.1
 
 
@@ -95,6 +102,8 @@ class OciImageStore:
         await to_thread.run_sync(shutil.rmtree, grave)
 
     def _find(self, name: str) -> ImageDigest | None:
+        if not is_recipe_name(name):
+            return None
         with suppress(FileNotFoundError, NotFoundError):
             digest = ImageDigest((self._folder / "names" / name).read_text().strip())
             return self.get(digest).digest
@@ -103,7 +112,8 @@ class OciImageStore:
     async def _resolve(self, name_or_digest: str) -> ImageDigest:
         if built := self._find(name_or_digest):
             return built
-        found = [image.digest for image in await self.list() if image.digest.startswith(name_or_digest)]
+        given = name_or_digest if len(name_or_digest) >= _SHORTEST_DIGEST else "no digest"
+        found = [image.digest for image in await self.list() if image.digest.startswith(given)]
         match found:
             case [digest]:
                 return digest

@@ -36,10 +36,15 @@ def known_recipes(folder: Path) -> Sequence[str]:
     return sorted(path.stem for path in folder.glob("*.toml"))
 
 
+def is_recipe_name(text: str) -> bool:
+    """Whether `text` can name a recipe: it is then also a safe file name."""
+    return _NAME.fullmatch(text) is not None
+
+
 def load_recipe(folder: Path, name: str) -> ImageRecipe:
     """Read `<folder>/<name>.toml`. NotFoundError names the known recipes; UsageError says what is wrong in the file."""
     path = folder / f"{name}.toml"
-    if not _NAME.fullmatch(name) or not path.is_file():
+    if not is_recipe_name(name) or not path.is_file():
         known = ", ".join(known_recipes(folder))
         raise NotFoundError(f"there is no image {name!r}", hint=f"known images: {known}")
     try:
