@@ -99,8 +99,10 @@ class Intake:
             attempts=request.attempts,
             accepted_at=accepted_at,
         )
+        left_out = await self.forge.note(repository)
+        notes = [*([left_out] if left_out else []), *unsupported(environment)]
         with CancelScope(shield=True):  # whoever is cancelled meanwhile still learns that there is a task
-            await self.queue.submit(task, [*request.notes, *unsupported(environment)])
+            await self.queue.submit(task, notes)
         return task
 
     async def task(self, task: str) -> TaskStatus:

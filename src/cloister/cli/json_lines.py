@@ -4,6 +4,8 @@ import json
 from collections.abc import Mapping
 
 from cloister.model.event import RecordedEvent, TaskFinished, event_to_fields
+from cloister.model.image import Image
+from cloister.model.sandbox import Change
 from cloister.model.snapshot import SnapshotRecord
 from cloister.model.task import AttemptStatus, Outcome, TaskStatus
 
@@ -62,6 +64,26 @@ def attempt_to_json(status: AttemptStatus, *, diff: bool = True) -> Fields:
     return fields
 
 
+def change_to_json(change: Change) -> Fields:
+    """Return a change. Bytes of it that are not UTF-8 become lone surrogates, as Python reads them (PEP 383)."""
+    stats = change.stats
+    return {
+        "diff": change.diff.decode(errors="surrogateescape"),
+        "diff_stats": {"files": stats.files, "added": stats.added, "removed": stats.removed},
+    }
+
+
+def image_to_json(image: Image) -> Fields:
+    """Return what is known of an image."""
+    return {
+        "name": image.name,
+        "digest": image.digest,
+        "created_at": image.created_at.isoformat(),
+        "size_bytes": image.size_bytes,
+        "packages": dict(image.packages),
+    }
+
+
 def snapshot_to_json(record: SnapshotRecord) -> Fields:
     """Return what is known of a snapshot."""
     return {
@@ -80,19 +102,15 @@ def _outcome_to_json(outcome: Outcome, *, diff: bool) -> Fields:
         **{str(phase): seconds for phase, seconds in outcome.seconds.items()},
         "accepted_to_agent_seconds": outcome.accepted_to_agent_seconds,
     }
-    fields: Fields = {
+    changed = change_to_json(change) if change is not None else {"diff": None, "diff_stats": None}
+    if not diff:
+        del changed["diff"]
+    return {
         "verdict": outcome.verdict,
         "reason": outcome.reason,
         "exit_status": outcome.exit_status,
         "message": outcome.message,
         "checks": [],
         "timings": timings,
-        "diff_stats": None,
+        **changed,
     }
-    if change is not None:
-        stats = change.stats
-        fields["diff_stats"] = {"files": stats.files, "added": stats.added, "removed": stats.removed}
-    if diff:
-        # Bytes that are not UTF-8 become lone surrogates, from which they can be had back (PEP 383).
-        fields["diff"] = change.diff.decode(errors="surrogateescape") if change is not None else None
-    return fields

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from types import TracebackType
-from typing import Protocol
+from typing import Protocol, Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -21,7 +21,7 @@ from cloister.model.task import AttemptId, AttemptStatus, TaskStatus
 class View(Protocol):
     """Where a task's course is shown."""
 
-    def __enter__(self) -> object: ...
+    def __enter__(self) -> Self: ...
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -51,7 +51,8 @@ class PlainView:
         self._console = console
         self._narrator = Narrator(labels)
 
-    def __enter__(self) -> None: ...
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -87,8 +88,9 @@ class LiveView(PlainView):
         # Refreshed by `tick`: Rich's own refreshing would need a thread.
         self._live = Live(console=console, auto_refresh=False, transient=True, get_renderable=self._status)
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         self._live.start()
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -126,7 +128,8 @@ class JsonView:
         self._write = write
         self._finished: RecordedEvent | None = None
 
-    def __enter__(self) -> None: ...
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

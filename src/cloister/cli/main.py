@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from cloister.cli import image, node, secret, snapshot, task
+from cloister.cli.diff import apply, diff
 from cloister.cli.exit import CloisterGroup
 from cloister.cli.run import run
 from cloister.cli.session import GlobalOptions
@@ -35,3 +37,11 @@ def options(
 
 
 app.command()(run)
+app.add_typer(task.app, name="task")
+app.command()(diff)
+app.command()(apply)
+app.add_typer(secret.app, name="secret")
+app.add_typer(image.app, name="image")
+app.add_typer(snapshot.app, name="snapshot")
+app.command()(node.worker)
+app.command()(node.clean)

@@ -11,7 +11,7 @@ import typer
 from cloister.cli.exit import CANCELLED, code_of_verdict
 from cloister.cli.session import open_client, start_background_worker
 from cloister.cli.terminal import error_console, output_console, print_line
-from cloister.cli.work_tree import repository_address, uncommitted_work
+from cloister.cli.work_tree import repository_address
 from cloister.errors import UsageError
 from cloister.model.network import NetworkMode
 from cloister.model.request import EnvironmentText, Request
@@ -55,10 +55,8 @@ def run(
 
     Example:  cloister run --command "ruff check --fix ." "fix what the linter finds"
     """
-    address, work_tree = repository_address(repo)
-    note = uncommitted_work(work_tree) if work_tree and ref is None else None
     request = Request(
-        repository=address,
+        repository=repository_address(repo),
         prompt=sys.stdin.read() if prompt == "-" else prompt,
         ref=ref,
         environment=EnvironmentText(source=str(env), raw=_read(env, "environment file")) if env else None,
@@ -71,7 +69,6 @@ def run(
         internet=internet,
         allow=tuple(allow or ()),
         use_cache=not no_cache,
-        notes=(note,) if note else (),
     )
     if detach:
         _detach(context, request, as_json=as_json)

@@ -39,11 +39,16 @@ def settings_of(context: typer.Context) -> "Settings":
 
 
 @asynccontextmanager
-async def open_application(context: typer.Context, *, work: bool = False) -> "AsyncIterator[Application]":
+async def open_application(
+    context: typer.Context, *, work: bool = False, slots: int | None = None
+) -> "AsyncIterator[Application]":
     """Start the application inside this command; with `work` it also carries out what is asked."""
     from cloister import wiring
 
-    async with wiring.open_application(settings_of(context), work=work) as application:
+    settings = settings_of(context)
+    if slots is not None:
+        settings = settings.model_copy(update={"slots": slots})
+    async with wiring.open_application(settings, work=work) as application:
         yield application
 
 

@@ -3,9 +3,11 @@
 import os
 import re
 import sys
+from collections.abc import Sequence
 from typing import NoReturn
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 _ESCAPE_SEQUENCE = re.compile(
@@ -77,6 +79,18 @@ def error_console() -> Console:
 def print_line(console: Console, text: Text | str) -> None:
     """Print one line, never wrapped where it is not shown on a terminal."""
     console.print(text, soft_wrap=True)
+
+
+def print_table(console: Console, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows as a table on a terminal, and elsewhere as lines of tab-separated columns without headings."""
+    if not console.is_terminal:
+        for row in rows:
+            print_line(console, "\t".join(neutralize(cell) for cell in row))
+        return
+    table = Table(*headings, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*(Text(neutralize(cell), overflow="ellipsis") for cell in row))
+    console.print(table)
 
 
 def leave_broken_pipe() -> None:

@@ -1,11 +1,14 @@
-"""The user's own work tree: where it is, what is not committed, and how a change is put into it."""
+"""The user's own work tree: where it is, and how a change is put into it."""
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
 from cloister.errors import ConflictError, NotFoundError, UsageError
+from cloister.repository_address import parse_repository
 
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(//|:)")
 _GIT = ("git", "--no-optional-locks", "-c", "core.fsmonitor=false")
 
 
@@ -14,29 +17,28 @@ def find_work_tree(start: Path) -> Path | None:
     return next((folder for folder in (start, *start.parents) if (folder / ".git").exists()), None)
 
 
-def repository_address(given: str | None) -> tuple[str, Path | None]:
-    """Return the address that `--repo` means, and its work tree when it is one of this machine's.
+def repository_address(given: str | None) -> str:
+    """Return the address that `--repo` means: a URL as it is, a path as that of the work tree it is in.
 
     Raises UsageError when nothing is given and the current directory is in no repository.
     """
-    if given is not None and ("://" in given or given.startswith("ext::")):
-        return given, None
+    if given is not None and _URL.match(given):
+        return given
     start = Path(given or ".").expanduser().resolve()
     work_tree = find_work_tree(start)
     if given is None and work_tree is None:
         raise UsageError(f"{start} is in no git repository", hint="name one: --repo PATH|URL")
-    return str(work_tree or start), work_tree
+    return str(work_tree or start)
 
 
-def uncommitted_work(work_tree: Path) -> str | None:
-    """Say that there is uncommitted work, which a task does not see; None when there is none."""
-    done = _git(work_tree, "status", "--porcelain", "-z", "--untracked-files=normal")
-    changed = done.stdout.count(b"\0") if done.returncode == 0 else 0
-    if not changed:
-        return None
-    return (
-        f"uncommitted work in {changed} path{'s' if changed > 1 else ''} is left alone; the task starts at the commit"
-    )
+def vault_name(given: str) -> str:
+    """Return the environment that a command's ENV means: its name, or the address of the repository that a path is in.
+
+    A path begins with a dot, a slash or a tilde.
+    """
+    if given.startswith((".", "/", "~")) or _URL.match(given):
+        return parse_repository(repository_address(given)).address
+    return given
 
 
 def apply_diff(work_tree: Path, diff: bytes, *, three_way: bool) -> str:

@@ -43,5 +43,3 @@ class Request:
     allow: tuple[str, ...] = ()
     """Domains or presets that the agent may reach too."""
     use_cache: bool = True
-    notes: tuple[str, ...] = ()
-    """What the caller knows and the user should too, such as uncommitted work that is left alone."""

@@ -62,6 +62,11 @@ def recipe_of(
     return SnapshotRecipe(parts={name: _digest(json.dumps(value)) for name, value in values.items()})
 
 
+def stands_on(record: SnapshotRecord, image_digest: str) -> bool:
+    """Whether a kept snapshot was made above that image."""
+    return record.parts.get("image") == _digest(json.dumps(image_digest))
+
+
 def reason_of_miss(wanted: SnapshotRecipe, nearest: SnapshotRecord | None, *, now: datetime) -> str:
     """Say in a few words why no kept snapshot fits. `nearest` is the newest of the same environment and repository."""
     if nearest is None:

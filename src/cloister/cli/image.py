@@ -1,0 +1,132 @@
+"""`cloister image`: the root file systems that sandboxes stand on. Works on this machine only."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cloister.cli.session import open_application
+from cloister.cli.task import JsonOption
+from cloister.cli.terminal import output_console, print_line, print_table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cloister.model.image import BuildProgress, Image
+    from cloister.model.sandbox import ImageDigest
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="The root file systems that sandboxes stand on.\n\nExample:  cloister image build base",
+)
+
+_DIGEST_SHOWN = 12
+
+
+@app.command()
+def build(
+    context: typer.Context, name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a recipe.")]
+) -> None:
+    """Build an image from its recipe, from today's packages.
+
+    Example:  cloister image build base
+    """
+    import anyio
+
+    async def work() -> "Image":
+        async with open_application(context) as application:
+            with BuildBar() as bar:
+                return await application.images.build(name, bar.show)
+
+    image = anyio.run(work)
+    print_line(output_console(), f"{image.name} {image.digest[:_DIGEST_SHOWN]}")
+
+
+@app.command("list")
+def list_images(context: typer.Context, as_json: JsonOption = False) -> None:
+    """List the images on this machine.
+
+    Example:  cloister image list
+    """
+    import anyio
+
+    from cloister.cli.json_lines import image_to_json, to_json
+    from cloister.model.quantity import size_to_text
+
+    async def work() -> "Sequence[Image]":
+        async with open_application(context) as application:
+            return await application.images.list()
+
+    images = anyio.run(work)
+    if as_json:
+        typer.echo(to_json([image_to_json(image) for image in images]))
+        return
+    rows = [
+        (image.name, image.digest[:_DIGEST_SHOWN], f"{image.created_at.astimezone():%Y-%m-%d %H:%M}", size)
+        for image in images
+        for size in [size_to_text(image.size_bytes)]
+    ]
+    print_table(output_console(), ("image", "digest", "created", "size"), rows)
+
+
+@app.command("rm")
+def remove(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The image's name, or a unique beginning of its digest.")],
+) -> None:
+    """Remove an image that nothing stands on.
+
+    Example:  cloister image rm base
+    """
+    import anyio
+
+    from cloister.model.snapshot import stands_on
+
+    async def work() -> None:
+        async with open_application(context) as application:
+            snapshots = await application.intake.snapshots()
+            sandboxes = await application.backend.list()
+
+            def in_use(digest: "ImageDigest") -> bool:
+                return bool(sandboxes) or any(stands_on(record, digest) for record in snapshots)
+
+            await application.images.remove(name, in_use=in_use)
+
+    anyio.run(work)
+    print_line(output_console(), f"removed {name}")
+
+
+class BuildBar:
+    """Shows how far a build is: a bar on a terminal, a line per stage elsewhere."""
+
+    def __init__(self) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        console = output_console()
+        self._console = console
+        self._stage = ""
+        # Refreshed with each report: Rich's own refreshing would need a thread.
+        self._bar = Progress(
+            TextColumn("{task.description}", table_column=None),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TimeElapsedColumn(),
+            console=console,
+            auto_refresh=False,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("starting", total=1.0)
+
+    def __enter__(self) -> "BuildBar":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def show(self, progress: "BuildProgress") -> None:
+        """Show how far it is."""
+        self._bar.update(self._task, description=progress.stage, completed=progress.fraction, refresh=True)
+        if progress.stage != self._stage and not self._console.is_terminal:
+            print_line(self._console, f"{progress.fraction:4.0%} {progress.stage}")
+        self._stage = progress.stage

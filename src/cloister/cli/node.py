@@ -1,0 +1,67 @@
+"""`cloister worker` and `cloister clean`: this machine's part in the work."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cloister.cli.session import open_application
+from cloister.cli.task import JsonOption
+from cloister.cli.terminal import output_console, print_line
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
+
+    from cloister.cli.follow import Interruption
+    from cloister.wiring import CleanReport
+
+
+def worker(
+    context: typer.Context,
+    slots: Annotated[int | None, typer.Option(min=1, help="Attempts at once; by default as the settings say.")] = None,
+    until_idle: Annotated[bool, typer.Option("--until-idle", hidden=True)] = False,
+) -> None:
+    """Run waiting tasks until stopped. What it leaves unfinished goes on in its containers, for the next worker.
+
+    Example:  cloister worker --slots 8
+    """
+    import anyio
+
+    from cloister.cli.follow import interruptions
+
+    async def work() -> None:
+        async with (
+            open_application(context, slots=slots) as application,
+            interruptions() as interruption,
+            anyio.create_task_group() as group,
+        ):
+            group.start_soon(_stop_when_interrupted, interruption, group)
+            await application.work(until_idle=until_idle)
+            group.cancel_scope.cancel()
+
+    anyio.run(work)
+
+
+async def _stop_when_interrupted(interruption: "Interruption", group: "TaskGroup") -> None:
+    await interruption.next()
+    group.cancel_scope.cancel()
+
+
+def clean(context: typer.Context, as_json: JsonOption = False) -> None:
+    """Remove everything that killed commands left behind, and cancel the tasks that nobody works on.
+
+    Example:  cloister clean
+    """
+    import anyio
+
+    async def work() -> "CleanReport":
+        async with open_application(context) as application:
+            return await application.clean()
+
+    report = asdict(anyio.run(work))
+    if as_json:
+        from cloister.cli.json_lines import to_json
+
+        typer.echo(to_json(report))
+    else:
+        print_line(output_console(), ", ".join(f"{name}: {count}" for name, count in report.items()))

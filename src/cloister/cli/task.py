@@ -1,0 +1,153 @@
+"""`cloister task`: what became of tasks."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cloister.cli.exit import CANCELLED, code_of_verdict
+from cloister.cli.run import new_view
+from cloister.cli.session import ask, open_client, start_background_worker
+from cloister.cli.terminal import neutralize, output_console, print_line, print_table
+from cloister.model.phase import Phase
+
+if TYPE_CHECKING:
+    from cloister.client import Client
+    from cloister.model.task import TaskStatus
+
+app = typer.Typer(no_args_is_help=True, help="What became of tasks.\n\nExample:  cloister task list")
+
+TaskArgument = Annotated[str, typer.Argument(metavar="T", help="The task's id, or a unique beginning of it.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+_PROMPT_SHOWN = 60
+
+
+@app.command("list")
+def list_tasks(
+    context: typer.Context,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many.")] = 50,
+    as_json: JsonOption = False,
+) -> None:
+    """List the newest tasks.
+
+    Example:  cloister task list --limit 5
+    """
+    from cloister.cli.json_lines import task_to_json, to_json
+
+    statuses = ask(context, lambda client: client.tasks(limit=limit))
+    if as_json:
+        typer.echo(to_json([task_to_json(status) for status in statuses]))
+        return
+    rows = [
+        (
+            status.task.id,
+            status.verdict or status.state,
+            f"{status.task.accepted_at.astimezone():%Y-%m-%d %H:%M}",
+            status.task.repository.directory,
+            " ".join(status.task.prompt.split())[:_PROMPT_SHOWN],
+        )
+        for status in statuses
+    ]
+    print_table(output_console(), ("task", "state", "accepted", "repository", "prompt"), rows)
+
+
+@app.command()
+def show(context: typer.Context, task: TaskArgument, as_json: JsonOption = False) -> None:
+    """Show a task, and what its attempts left.
+
+    Example:  cloister task show 0g2x
+    """
+    from cloister.cli.json_lines import task_to_json, to_json
+    from cloister.cli.live import summary
+
+    status = ask(context, lambda client: client.task(task))
+    if as_json:
+        typer.echo(to_json(task_to_json(status, diffs=True)))
+        return
+    console = output_console()
+    for line in _description(status):
+        print_line(console, neutralize(line))
+    for text in summary(status):
+        print_line(console, text)
+
+
+@app.command()
+def logs(
+    context: typer.Context,
+    task: TaskArgument,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the task is over.")] = False,
+    phase: Annotated[Phase | None, typer.Option(help="Only what happened in this phase.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print what happened in a task.
+
+    Example:  cloister task logs 0g2x --phase setup
+    """
+
+    async def print_events(client: "Client") -> None:
+        status = await client.task(task)
+        with new_view(status, as_json=as_json) as view:
+            async for recorded in client.events(status.task.id, follow=follow):
+                if phase is None or recorded.phase is phase:
+                    view.show(recorded)
+        if as_json and phase is None:
+            view.finish(await client.task(task))
+
+    ask(context, print_events)
+
+
+@app.command()
+def wait(context: typer.Context, task: TaskArgument, as_json: JsonOption = False) -> None:
+    """Wait until a task is over, and end as `cloister run` would.
+
+    Example:  cloister task wait 0g2x && cloister apply 0g2x
+    """
+    from cloister.cli.json_lines import task_to_json, to_json
+    from cloister.cli.live import summary
+
+    async def answer(client: "Client") -> "TaskStatus":
+        status = await client.task(task)
+        if status.verdict is None:
+            start_background_worker(context)  # it may be that the one before it died
+        return await client.wait(status.task.id)
+
+    status = ask(context, answer)
+    if as_json:
+        typer.echo(to_json(task_to_json(status, diffs=True)))
+    else:
+        console = output_console()
+        for line in summary(status):
+            print_line(console, line)
+    raise typer.Exit(code_of_verdict(status.verdict) if status.verdict else CANCELLED)
+
+
+@app.command()
+def cancel(context: typer.Context, task: TaskArgument) -> None:
+    """Cancel a task, and wait until it is cleaned up.
+
+    Example:  cloister task cancel 0g2x
+    """
+    import anyio
+
+    async def work() -> "TaskStatus":
+        async with open_client(context) as client:
+            full = await client.cancel(task)
+            start_background_worker(context)  # so that the sandbox goes too when its worker is dead
+            return await client.wait(full)
+
+    status = anyio.run(work)
+    print_line(output_console(), f"task {status.task.id} {status.verdict or status.state}")
+
+
+def _description(status: "TaskStatus") -> list[str]:
+    task = status.task
+    agent = f"{task.agent}: {task.command}" if task.command else task.agent
+    return [
+        f"task         {task.id}",
+        f"repository   {task.repository.address}",
+        f"ref          {task.revision.ref} ({task.revision.commit[:12]})",
+        f"environment  {task.environment.name}, image {task.environment.image}",
+        f"agent        {agent}",
+        f"prompt       {task.prompt}",
+        "",
+    ]
