@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import tempfile
 from pathlib import Path
 
 import anyio
@@ -66,10 +67,14 @@ def test_programs_that_set_the_user_still_do(root: Path) -> None:
     assert (root / "usr/bin/passwd").stat().st_mode & 0o4000
 
 
+def _temporary_files() -> set[Path]:
+    return set(Path(tempfile.gettempdir()).glob("mmdebstrap*"))
+
+
 async def test_a_real_build_that_is_cut_off_leaves_nothing(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     store = OciImageStore(tmp_path)
-    mounts = Path("/proc/self/mounts").read_text()
+    mounts, temporary = Path("/proc/self/mounts").read_text(), _temporary_files()
     with anyio.CancelScope() as scope:
 
         def cancel_in_the_middle(progress: BuildProgress) -> None:
@@ -81,3 +86,4 @@ async def test_a_real_build_that_is_cut_off_leaves_nothing(tmp_path: Path) -> No
     assert await store.list() == []
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["base"]  # the lock
     assert Path("/proc/self/mounts").read_text() == mounts
+    assert _temporary_files() == temporary

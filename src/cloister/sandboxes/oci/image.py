@@ -173,10 +173,13 @@ class OciImageStore:
         return image
 
     def _publish(self, bench: Path, image: Image) -> None:
-        (bench / "apt.conf").unlink()
         place = self._folder / image.digest
         if not place.exists():
-            bench.rename(place)
+            whole = bench / "image"
+            whole.mkdir()
+            for part in ("rootfs", "image.json"):
+                (bench / part).rename(whole / part)
+            whole.rename(place)
         names = self._folder / "names"
         names.mkdir(exist_ok=True)
         link = names / f".{image.name}.new"

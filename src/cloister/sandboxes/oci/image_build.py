@@ -97,7 +97,10 @@ async def build_tree(recipe: ImageRecipe, folder: Path, report: ReportProgress) 
     apt_options.write_text("\n".join(sources.apt_options))
     root = folder / "rootfs"
     lines: deque[str] = deque(maxlen=_KEPT_LINES)
-    async with _running(_in_dying_namespaces(_mmdebstrap(recipe, root, sources, apt_options))) as process:
+    temporary = folder / "tmp"
+    temporary.mkdir()
+    command = _in_dying_namespaces(_mmdebstrap(recipe, root, sources, apt_options))
+    async with _running(command, temporary) as process:
         await _follow(process, lines, report)
         status = await process.wait()
     if status != 0:
@@ -139,10 +142,10 @@ def _mmdebstrap(recipe: ImageRecipe, root: Path, sources: PackageSources, apt_op
 
 
 @asynccontextmanager
-async def _running(command: Sequence[str]) -> AsyncIterator[Process]:
+async def _running(command: Sequence[str], temporary: Path) -> AsyncIterator[Process]:
     """Run the command, and leave no process of it behind."""
     process = await anyio.open_process(
-        command, stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT, env=_variables(), umask=0o022
+        command, stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT, env=_variables(temporary), umask=0o022
     )
     try:
         yield process
@@ -162,10 +165,10 @@ async def _kill(process: Process) -> None:
     await process.aclose()
 
 
-def _variables() -> dict[str, str]:
+def _variables(temporary: Path) -> dict[str, str]:
     passed_on = ("PATH", "http_proxy", "https_proxy", "no_proxy")
     variables = {name: os.environ[name] for name in passed_on if name in os.environ}
-    return variables | {"LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
+    return variables | {"LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive", "TMPDIR": str(temporary)}
 
 
 async def _follow(process: Process, lines: deque[str], report: ReportProgress) -> None:
