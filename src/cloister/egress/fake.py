@@ -1,0 +1,69 @@
+"""An egress that carries no bytes: it remembers policies, and reports the decisions it is scripted with."""
+
+import os
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from cloister.model.network import EgressRecord, NetworkPolicy
+from cloister.model.phase import Phase
+from cloister.model.sandbox import SandboxName
+from cloister.protocols import Egress, Listeners
+
+OnCall = Callable[[str, str], Awaitable[None]]
+"""Told of each call before it takes effect, as (sandbox, call). What it raises, the call raises."""
+
+
+class FakeEgress:
+    """Takes listeners over and gives them back to nobody; a phase's scripted decisions are made as it opens."""
+
+    def __init__(
+        self, decisions: Mapping[Phase, Sequence[EgressRecord]] | None = None, *, on_call: OnCall | None = None
+    ) -> None:
+        self.policies: dict[SandboxName, NetworkPolicy] = {}
+        """What is in force."""
+        self._decisions = dict(decisions or {})
+        self._on_call = on_call
+        self._listeners: dict[SandboxName, Listeners] = {}
+
+    async def open(
+        self,
+        name: SandboxName,
+        listeners: Listeners,
+        policy: NetworkPolicy,
+        report: Callable[[EgressRecord], None],
+    ) -> None:
+        """See `protocols.Egress`."""
+        assert listeners.proxy, f"egress opened for {name} without listeners"
+        try:
+            await self._tell(name, f"egress {policy.mode} in {policy.phase}")
+        except BaseException:
+            _close(listeners)
+            raise
+        self._forget(name)
+        self._listeners[name] = listeners
+        self.policies[name] = policy
+        for record in self._decisions.get(policy.phase, ()):
+            assert record.phase is policy.phase, f"a decision of {record.phase} is scripted for {policy.phase}"
+            report(record)
+
+    async def close(self, name: SandboxName) -> None:
+        """See `protocols.Egress`."""
+        await self._tell(name, "egress closed")
+        self._forget(name)
+
+    def _forget(self, name: SandboxName) -> None:
+        self.policies.pop(name, None)
+        if former := self._listeners.pop(name, None):
+            _close(former)
+
+    async def _tell(self, name: SandboxName, call: str) -> None:
+        if self._on_call is not None:
+            await self._on_call(name, call)
+
+
+def _close(listeners: Listeners) -> None:
+    for descriptor in listeners.proxy:
+        os.close(descriptor)  # fails for one that is not ours: closed twice, or never opened
+
+
+def _conforms(egress: FakeEgress) -> Egress:
+    return egress

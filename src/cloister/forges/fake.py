@@ -1,0 +1,78 @@
+"""A forge whose repositories are tables in memory."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cloister.errors import NotFoundError, RepositoryError
+from cloister.model.sandbox import Commit
+from cloister.model.task import Repository, Revision
+from cloister.protocols import Forge
+
+OnCall = Callable[[str, str], Awaitable[None]]
+"""Told of each call before it takes effect, as (repository, call). What it raises, the call raises."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FakeRepository:
+    """What a repository holds."""
+
+    refs: Mapping[str, Commit]
+    """Branches and tags; a commit may be asked for by any beginning that only it has."""
+    default_branch: str = "main"
+    files: Mapping[tuple[Commit, str], bytes] = field(default_factory=dict)
+    note: str | None = None
+
+
+class FakeForge:
+    """Repositories by address."""
+
+    def __init__(self, repositories: Mapping[str, FakeRepository], *, on_call: OnCall | None = None) -> None:
+        self._repositories = dict(repositories)
+        self._on_call = on_call
+
+    async def resolve(self, repository: Repository, ref: str | None) -> Revision:
+        """See `protocols.Forge`."""
+        found = await self._get(repository, f"resolve {ref}")
+        default = found.default_branch
+        if default not in found.refs:
+            raise NotFoundError(f"{repository.address} has no commit")
+        commit = _find_commit(found, ref or default)
+        if commit is None:
+            raise NotFoundError(f"{repository.address} has no branch, tag or commit {ref!r}")
+        return Revision(ref=ref or default, commit=commit, default_branch=default, default_commit=found.refs[default])
+
+    async def mirror(self, repository: Repository, commit: Commit) -> Path:
+        """See `protocols.Forge`."""
+        found = await self._get(repository, f"mirror {commit}")
+        if commit not in found.refs.values():
+            raise RepositoryError(f"{repository.address} has no commit {commit} any more")
+        return Path("/mirrors") / repository.directory
+
+    async def read_file(self, repository: Repository, commit: Commit, path: str) -> bytes | None:
+        """See `protocols.Forge`."""
+        found = await self._get(repository, f"read {path} at {commit}")
+        assert commit in found.refs.values(), f"read_file at {commit}, which nobody resolved"
+        return found.files.get((commit, path))
+
+    async def note(self, repository: Repository) -> str | None:
+        """See `protocols.Forge`."""
+        return (await self._get(repository, "note")).note
+
+    async def _get(self, repository: Repository, call: str) -> FakeRepository:
+        if self._on_call is not None:
+            await self._on_call(repository.address, call)
+        if repository.address not in self._repositories:
+            raise NotFoundError(f"there is no repository at {repository.address}")
+        return self._repositories[repository.address]
+
+
+def _find_commit(repository: FakeRepository, ref: str) -> Commit | None:
+    if ref in repository.refs:
+        return repository.refs[ref]
+    begun = {commit for commit in repository.refs.values() if commit.startswith(ref)}
+    return begun.pop() if len(begun) == 1 else None
+
+
+def _conforms(forge: FakeForge) -> Forge:
+    return forge

@@ -1,0 +1,243 @@
+"""A queue, a task store and a snapshot catalogue in memory, with the fences of the real ones."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import anyio
+import anyio.lowlevel
+
+from cloister.errors import ConflictError, LeaseLostError, NotFoundError, UsageError
+from cloister.model.event import AttemptFinished, Event, Output, RecordedEvent, TaskAccepted, TaskFinished
+from cloister.model.phase import Phase
+from cloister.model.sandbox import SandboxName
+from cloister.model.snapshot import SnapshotKey, SnapshotRecord
+from cloister.model.task import (
+    Attempt,
+    AttemptId,
+    AttemptStatus,
+    Outcome,
+    Task,
+    TaskId,
+    TaskState,
+    TaskStatus,
+    Verdict,
+    best_verdict,
+)
+from cloister.protocols import AttemptQueue, SnapshotCatalog, TaskStore
+
+OnCall = Callable[[str, str], Awaitable[None]]
+"""Told of each call before it takes effect, as (attempt or task, call). What it raises, the call raises."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Entry:
+    attempt: Attempt
+    state: TaskState = TaskState.QUEUED
+    cancelled: bool = False
+    outcome: Outcome | None = None
+
+
+class FakeQueue:
+    """Tasks and attempts in memory: `AttemptQueue` and `TaskStore` in one."""
+
+    def __init__(self, *, on_call: OnCall | None = None) -> None:
+        self._on_call = on_call
+        self._tasks: dict[TaskId, Task] = {}
+        self._entries: dict[AttemptId, _Entry] = {}
+        self._log: dict[TaskId, list[RecordedEvent]] = {}
+        self._changed = anyio.Event()
+
+    async def submit(self, task: Task, notes: Sequence[str] = ()) -> None:
+        """See `protocols.AttemptQueue`."""
+        await self._tell(task.id, "submit")
+        if task.id in self._tasks:
+            raise ConflictError(f"there is a task {task.id} already")
+        self._tasks[task.id] = task
+        self._log[task.id] = []
+        for number in range(1, task.attempts + 1):
+            attempt = Attempt(id=AttemptId(f"{task.id}-1-{number}"), task=task, number=number)
+            self._entries[attempt.id] = _Entry(attempt=attempt)
+        ref, environment = task.revision.ref, task.environment.name
+        self._append(
+            task.id,
+            TaskAccepted(commit=task.revision.commit, ref=ref, environment=environment, notes=tuple(notes)),
+        )
+
+    async def claim(self) -> Attempt | None:
+        """See `protocols.AttemptQueue`; no worker dies here but by `abandon`."""
+        await self._tell("", "claim")
+        for entry in self._entries.values():
+            if entry.state is TaskState.QUEUED:
+                entry.state = TaskState.RUNNING
+                return entry.attempt
+        return None
+
+    async def wait_for_work(self) -> None:
+        """See `protocols.AttemptQueue`."""
+        await self._changed.wait()
+
+    async def renew(self, attempt: Attempt) -> bool:
+        """See `protocols.AttemptQueue`."""
+        await self._tell(attempt.id, "renew")
+        return not self._get_leased(attempt).cancelled
+
+    async def record(self, attempt: Attempt, phase: Phase | None, event: Event) -> None:
+        """See `protocols.AttemptQueue`."""
+        await self._tell(attempt.id, f"record {event.name}")
+        self._get_leased(attempt)
+        self._append(attempt.task.id, event, attempt.id, phase)
+
+    async def output_offset(self, attempt: Attempt, command: str) -> int:
+        """See `protocols.AttemptQueue`."""
+        await self._tell(attempt.id, f"output offset of {command}")
+        return max(
+            (
+                recorded.event.offset
+                for recorded in self._log[attempt.task.id]
+                if recorded.attempt == attempt.id
+                and isinstance(recorded.event, Output)
+                and recorded.event.command == command
+            ),
+            default=0,
+        )
+
+    async def finish(self, attempt: Attempt, outcome: Outcome) -> None:
+        """See `protocols.AttemptQueue`."""
+        await self._tell(attempt.id, f"finish {outcome.verdict}")
+        self._end(self._get_leased(attempt), outcome)
+
+    def abandon(self, attempt: Attempt) -> None:
+        """Let the worker of that attempt be dead: the next claim takes the attempt over."""
+        entry = self._get_leased(attempt)
+        taken_over = Attempt(
+            id=attempt.id, task=attempt.task, turn=attempt.turn, number=attempt.number, retry=attempt.retry + 1
+        )
+        entry.attempt, entry.state = taken_over, TaskState.QUEUED
+        self._wake()
+
+    async def get(self, task: str) -> TaskStatus:
+        """See `protocols.TaskStore`."""
+        return self._status(self._resolve(task))
+
+    async def list(self, *, limit: int = 50) -> Sequence[TaskStatus]:
+        """See `protocols.TaskStore`; patches and diffs are not left out."""
+        return [self._status(task) for task in [*reversed(self._tasks)][:limit]]
+
+    async def events(self, task: TaskId, *, after: int = 0, follow: bool = False) -> AsyncIterator[RecordedEvent]:
+        """See `protocols.TaskStore`."""
+        log = self._log[self._resolve(task)]
+        while True:
+            changed = self._changed
+            for event in log[after:]:
+                yield event
+                after = event.seq
+            if not follow or (log and isinstance(log[-1].event, TaskFinished)):
+                return
+            await changed.wait()
+
+    async def cancel(self, task: TaskId) -> None:
+        """See `protocols.TaskStore`."""
+        await self._tell(task, "cancel")
+        for entry in self._of(self._resolve(task)):
+            if entry.state is TaskState.QUEUED:
+                self._end(entry, Outcome(verdict=Verdict.CANCELLED, reason="cancelled before a worker took it"))
+            entry.cancelled = entry.state is TaskState.RUNNING
+
+    async def live_sandboxes(self) -> Sequence[SandboxName]:
+        """See `protocols.TaskStore`."""
+        return [e.attempt.sandbox for e in self._entries.values() if e.state is not TaskState.FINISHED]
+
+    def _get_leased(self, attempt: Attempt) -> _Entry:
+        entry = self._entries.get(attempt.id)
+        assert entry is not None, f"attempt {attempt.id} was never submitted"
+        if entry.attempt.retry != attempt.retry or entry.state is not TaskState.RUNNING:
+            raise LeaseLostError(f"attempt {attempt.id} is over, or was taken over after retry {attempt.retry}")
+        return entry
+
+    def _end(self, entry: _Entry, outcome: Outcome) -> None:
+        task = entry.attempt.task.id
+        entry.state, entry.outcome = TaskState.FINISHED, outcome
+        self._append(task, AttemptFinished(verdict=outcome.verdict, reason=outcome.reason), entry.attempt.id)
+        outcomes = [other.outcome for other in self._of(task)]
+        if None not in outcomes:
+            self._append(task, TaskFinished(verdict=best_verdict(o.verdict for o in outcomes if o)))
+
+    def _append(self, task: TaskId, event: Event, attempt: AttemptId | None = None, phase: Phase | None = None) -> None:
+        log = self._log[task]
+        now = datetime.now(UTC)
+        log.append(RecordedEvent(seq=len(log) + 1, at=now, task=task, attempt=attempt, phase=phase, event=event))
+        self._wake()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()
+
+    def _of(self, task: TaskId) -> Sequence[_Entry]:
+        return [entry for entry in self._entries.values() if entry.attempt.task.id == task]
+
+    def _resolve(self, prefix: str) -> TaskId:
+        found = [task for task in self._tasks if prefix and task.startswith(prefix)]
+        if prefix in found:
+            return TaskId(prefix)
+        if not found:
+            raise NotFoundError(f"there is no task {prefix}")
+        if len(found) > 1:
+            raise UsageError(f"more than one task begins with {prefix}")
+        return found[0]
+
+    def _status(self, task: TaskId) -> TaskStatus:
+        entries = self._of(task)
+        outcomes = [entry.outcome for entry in entries if entry.outcome]
+        over = len(outcomes) == len(entries)
+        waiting = all(entry.state is TaskState.QUEUED for entry in entries)
+        return TaskStatus(
+            task=self._tasks[task],
+            state=TaskState.FINISHED if over else TaskState.QUEUED if waiting else TaskState.RUNNING,
+            verdict=best_verdict(outcome.verdict for outcome in outcomes) if over else None,
+            finished_at=self._log[task][-1].at if over else None,
+            attempts=tuple(
+                AttemptStatus(attempt=e.attempt.id, number=e.attempt.number, state=e.state, outcome=e.outcome)
+                for e in entries
+            ),
+        )
+
+    async def _tell(self, about: str, call: str) -> None:
+        await anyio.lowlevel.checkpoint()
+        if self._on_call is not None:
+            await self._on_call(about, call)
+
+
+class FakeSnapshotCatalog:
+    """Snapshot records in memory."""
+
+    def __init__(self, records: Sequence[SnapshotRecord] = (), *, on_call: OnCall | None = None) -> None:
+        self._records = {record.key: record for record in records}
+        self._on_call = on_call
+
+    async def find_newest(self, environment: str, repository: str) -> SnapshotRecord | None:
+        """See `protocols.SnapshotCatalog`."""
+        pair = (environment, repository)
+        return next((r for r in await self.list() if (r.environment, r.repository) == pair), None)
+
+    async def find(self, key: SnapshotKey) -> SnapshotRecord | None:
+        """See `protocols.SnapshotCatalog`."""
+        return self._records.get(key)
+
+    async def add(self, record: SnapshotRecord) -> None:
+        """See `protocols.SnapshotCatalog`."""
+        if self._on_call is not None:
+            await self._on_call("", f"remember the snapshot of {record.environment}")
+        self._records[record.key] = record
+
+    async def remove(self, key: SnapshotKey) -> None:
+        """See `protocols.SnapshotCatalog`."""
+        self._records.pop(key, None)
+
+    async def list(self) -> Sequence[SnapshotRecord]:
+        """See `protocols.SnapshotCatalog`."""
+        return sorted(self._records.values(), key=lambda record: (record.created_at, record.key), reverse=True)
+
+
+def _conforms(queue: FakeQueue, catalog: FakeSnapshotCatalog) -> tuple[AttemptQueue, TaskStore, SnapshotCatalog]:
+    return queue, queue, catalog

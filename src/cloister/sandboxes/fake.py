@@ -1,0 +1,346 @@
+"""Sandboxes that run nothing: programs are scripted, and a call that the protocol forbids is an AssertionError."""
+
+import hashlib
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import anyio
+import anyio.lowlevel
+
+from cloister.errors import ConflictError, NotFoundError
+from cloister.model.sandbox import (
+    WORKSPACE,
+    Change,
+    Checkout,
+    Chunk,
+    Command,
+    Commit,
+    DiffStats,
+    EndCause,
+    Exit,
+    ImageDigest,
+    SandboxName,
+    SandboxSpec,
+    Stream,
+)
+from cloister.model.snapshot import SnapshotKey
+from cloister.protocols import ImageStore, Listeners, Process, Sandbox, SandboxBackend
+
+_KILLED = 137
+_SUCCESS = Exit(status=0)
+_NO_STATS = DiffStats(files=0, added=0, removed=0)
+
+OnCall = Callable[[str, str], Awaitable[None]]
+"""Told of each call before it takes effect, as (sandbox, call). What it raises, the call raises."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Print:
+    """A program prints."""
+
+    data: bytes
+    stream: Stream = Stream.STDOUT
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A program waits until `FakeNode.release`, or until it is stopped."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """What a command of some id does when it is started."""
+
+    steps: Sequence[Print | Hold] = ()
+    ends: Exit = _SUCCESS
+    leaves: Mapping[str, bytes] = field(default_factory=dict)
+    """Files below /cloister/out that it has written when it ended by itself."""
+
+
+class _Run:
+    """A command that was started: it goes on whoever watches."""
+
+    def __init__(self, command: Command, program: Program) -> None:
+        self.command = command
+        self._program = program
+        self._released = 0
+        self._stopped = False
+        self._moved = anyio.Event()
+        self.known_to_be_over = False
+        """Somebody was told: only then may the caller rely on it."""
+
+    @property
+    def ended(self) -> Exit | None:
+        if self._stopped:
+            return Exit(status=_KILLED, cause=EndCause.STOPPED)
+        if self._printed() > self.command.output_bytes:
+            return Exit(status=_KILLED, cause=EndCause.OUTPUT_LIMIT)
+        return None if self._held() else self._program.ends
+
+    @property
+    def left(self) -> Mapping[str, bytes]:
+        return {} if self._stopped or self._held() else self._program.leaves
+
+    def chunks(self) -> Iterator[Chunk]:
+        """All that it has printed by now, cut at the limit."""
+        end = 0
+        for step in self._done():
+            data = step.data[: self.command.output_bytes - end]
+            if data:
+                end += len(data)
+                yield Chunk(step.stream, data, end)
+
+    def release(self) -> None:
+        assert self._held() and not self._stopped, f"{self.command.id!r} holds nowhere"
+        self._released += 1
+        self._wake()
+
+    def stop(self) -> None:
+        if self.ended is None:
+            self._stopped = True
+            self._wake()
+
+    async def moved(self) -> None:
+        await self._moved.wait()
+
+    def _done(self) -> Iterator[Print]:
+        holds = 0
+        for step in self._program.steps:
+            match step:
+                case Print():
+                    yield step
+                case Hold():
+                    holds += 1
+                    if holds > self._released:
+                        return
+
+    def _held(self) -> bool:
+        return sum(isinstance(step, Hold) for step in self._program.steps) > self._released
+
+    def _printed(self) -> int:
+        return sum(len(step.data) for step in self._done())
+
+    def _wake(self) -> None:
+        self._moved.set()
+        self._moved = anyio.Event()
+
+
+@dataclass(slots=True, kw_only=True)
+class _Disk:
+    spec: SandboxSpec
+    stands_on: SnapshotKey | None
+    checkout: Checkout | None = None
+    runs: dict[str, _Run] = field(default_factory=dict)
+
+
+class FakeNode:
+    """What outlives a worker: images, disks, containers, saved disks. A second backend over it is the next worker."""
+
+    def __init__(
+        self, *, programs: Mapping[str, Program] | None = None, diff: bytes = b"", stats: DiffStats = _NO_STATS
+    ) -> None:
+        self.programs = dict(programs or {})
+        """By command id; a command that is not in it must not be started."""
+        self.diff = diff
+        """What `changes` finds."""
+        self.stats = stats
+        self.images: set[ImageDigest] = set()
+        self.snapshots: set[SnapshotKey] = set()
+        self.disks: dict[SandboxName, _Disk] = {}
+        self.commands: list[Command] = []
+        """Every command that was started, without those that were attached to."""
+
+    def release(self, sandbox: SandboxName, command: str) -> None:
+        """Let a held program go on to its next hold, or to its end."""
+        self.disks[sandbox].runs[command].release()
+
+
+class FakeImageStore:
+    """Images that are built by being asked for."""
+
+    def __init__(self, node: FakeNode, names: Sequence[str] = ("base",), *, on_call: OnCall | None = None) -> None:
+        self._node = node
+        self._names = sorted(names)
+        self._on_call = on_call
+
+    async def ensure(self, name: str) -> ImageDigest:
+        """See `protocols.ImageStore`."""
+        await _tell(self._on_call, "", f"image {name}")
+        if name not in self._names:
+            raise NotFoundError(f"there is no image {name!r}; known: {', '.join(self._names)}")
+        digest = ImageDigest(hashlib.sha256(name.encode()).hexdigest())
+        self._node.images.add(digest)
+        return digest
+
+    async def names(self) -> Sequence[str]:
+        """See `protocols.ImageStore`."""
+        return self._names
+
+
+class FakeBackend:
+    """Sandboxes on a `FakeNode`."""
+
+    def __init__(self, node: FakeNode, *, on_call: OnCall | None = None) -> None:
+        self._node = node
+        self._on_call = on_call
+
+    async def create(self, name: SandboxName, spec: SandboxSpec) -> "FakeSandbox":
+        """See `protocols.SandboxBackend`."""
+        await _tell(self._on_call, name, "create from a snapshot" if spec.snapshot else "create from the image")
+        if name not in self._node.disks:
+            if spec.image not in self._node.images:
+                raise NotFoundError(f"image {spec.image} is not on this node")
+            if spec.snapshot is not None and spec.snapshot not in self._node.snapshots:
+                raise NotFoundError(f"snapshot {spec.snapshot} is not on this node")
+            self._node.disks[name] = _Disk(spec=spec, stands_on=spec.snapshot)
+        return FakeSandbox(self._node, name, self._node.disks[name], self._on_call)
+
+    async def destroy(self, name: SandboxName) -> None:
+        """See `protocols.SandboxBackend`."""
+        await _tell(self._on_call, name, "destroy")
+        disk = self._node.disks.pop(name, None)
+        for run in disk.runs.values() if disk else ():
+            run.stop()
+
+    async def list(self) -> Sequence[SandboxName]:
+        """See `protocols.SandboxBackend`."""
+        return sorted(self._node.disks)
+
+    async def has_snapshot(self, key: SnapshotKey) -> bool:
+        """See `protocols.SandboxBackend`."""
+        return key in self._node.snapshots
+
+    async def remove_snapshot(self, key: SnapshotKey) -> None:
+        """See `protocols.SandboxBackend`."""
+        if any(disk.stands_on == key for disk in self._node.disks.values()):
+            raise ConflictError(f"a sandbox stands on snapshot {key}")
+        self._node.snapshots.discard(key)
+
+
+class FakeSandbox:
+    """A scripted sandbox; made by `FakeBackend`."""
+
+    def __init__(self, node: FakeNode, name: SandboxName, disk: _Disk, on_call: OnCall | None) -> None:
+        self._node = node
+        self._name = name
+        self._disk = disk
+        self._on_call = on_call
+
+    async def checkout(self, checkout: Checkout) -> None:
+        """See `protocols.Sandbox`."""
+        with_patch = " with a patch" if checkout.patch else ""
+        await self._tell(f"checkout {checkout.branch} at {checkout.commit}{with_patch}")
+        self._expect_no_container("checkout")
+        self._disk.checkout = checkout
+
+    async def start(self, command: Command) -> "FakeProcess":
+        """See `protocols.Sandbox`."""
+        run = self._disk.runs.get(command.id)
+        await self._tell(f"attach to {command.id}" if run else f"start {command.id}")
+        if run is None:
+            run = self._disk.runs[command.id] = self._new_run(command)
+            self._node.commands.append(command)
+        return FakeProcess(run)
+
+    def has_started(self, command: str) -> bool:
+        """See `protocols.Sandbox`."""
+        self._expect_to_exist("has_started")
+        return command in self._disk.runs
+
+    async def changes(self, base: Commit) -> Change:
+        """See `protocols.Sandbox`."""
+        await self._tell("changes")
+        self._expect_no_container("changes")
+        assert self._disk.checkout is not None, "changes before a checkout"
+        diff = self._node.diff
+        commit = Commit(hashlib.sha1(diff, usedforsecurity=False).hexdigest()) if diff else base
+        return Change(base=base, commit=commit, repository=self._disk.spec.mirror, diff=diff, stats=self._node.stats)
+
+    def listeners(self) -> Listeners:
+        """Descriptors that can be closed, which is all that a fake egress does with them."""
+        self._expect_to_exist("listeners")
+        return Listeners(proxy=tuple(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC) for _ in range(2)))
+
+    async def snapshot(self, key: SnapshotKey) -> None:
+        """See `protocols.Sandbox`."""
+        await self._tell("snapshot")
+        self._expect_no_container("snapshot")
+        assert self._disk.checkout is not None, "snapshot before a checkout"
+        if key not in self._node.snapshots:
+            self._node.snapshots.add(key)
+            self._disk.stands_on = key
+
+    async def read_file(self, path: str, *, limit_bytes: int) -> bytes | None:
+        """See `protocols.Sandbox`."""
+        await self._tell(f"read {path}")
+        assert path.startswith("/cloister/out/"), f"read_file of {path!r}, which is not below /cloister/out"
+        left = {name: data for run in self._disk.runs.values() for name, data in run.left.items()}
+        return left[path][:limit_bytes] if path in left else None
+
+    def _new_run(self, command: Command) -> _Run:
+        assert command.id in self._node.programs, f"no program is scripted for command {command.id!r}"
+        assert command.argv, f"command {command.id!r} has no program"
+        assert command.timeout_seconds > 0, f"command {command.id!r} has no time left"
+        assert command.output_bytes > 0, f"command {command.id!r} may print nothing"
+        in_work_tree = command.cwd.startswith(f"{WORKSPACE}/")
+        assert self._disk.checkout or not in_work_tree, f"{command.id!r} starts in a work tree before a checkout"
+        return _Run(command, self._node.programs[command.id])
+
+    async def _tell(self, call: str) -> None:
+        await _tell(self._on_call, self._name, call)
+        self._expect_to_exist(call)
+
+    def _expect_to_exist(self, call: str) -> None:
+        assert self._node.disks.get(self._name) is self._disk, f"{call}: sandbox {self._name} was destroyed"
+
+    def _expect_no_container(self, call: str) -> None:
+        running = [name for name, run in self._disk.runs.items() if not run.known_to_be_over]
+        assert not running, f"{call} while {', '.join(running)} may still run: nobody waited for its end"
+
+
+class FakeProcess:
+    """A scripted process; made by `FakeSandbox`."""
+
+    def __init__(self, run: _Run) -> None:
+        self._run = run
+
+    async def output(self, offset: int = 0) -> AsyncIterator[Chunk]:
+        """See `protocols.Process`."""
+        ends = [0, *(chunk.end for chunk in self._run.chunks())]
+        assert offset in ends, f"offset {offset} is no chunk's end; they are {ends}"
+        while True:
+            ended = self._run.ended
+            for chunk in [chunk for chunk in self._run.chunks() if chunk.end > offset]:
+                offset = chunk.end
+                yield chunk
+            if ended is not None:
+                self._run.known_to_be_over = True
+                return
+            if self._run.ended is None:
+                await self._run.moved()
+
+    async def wait(self) -> Exit:
+        """See `protocols.Process`."""
+        while (ended := self._run.ended) is None:
+            await self._run.moved()
+        self._run.known_to_be_over = True
+        return ended
+
+    async def stop(self, grace_seconds: float = 0.0) -> None:
+        """See `protocols.Process`."""
+        assert grace_seconds >= 0, "a grace of less than nothing"
+        self._run.stop()
+        self._run.known_to_be_over = True
+
+
+async def _tell(on_call: OnCall | None, sandbox: str, call: str) -> None:
+    await anyio.lowlevel.checkpoint()
+    if on_call is not None:
+        await on_call(sandbox, call)
+
+
+def _conforms(
+    images: FakeImageStore, backend: FakeBackend, sandbox: FakeSandbox, process: FakeProcess
+) -> tuple[ImageStore, SandboxBackend, Sandbox, Process]:
+    return images, backend, sandbox, process

@@ -1,0 +1,121 @@
+"""A vault that keeps values in memory, unsealed."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from cloister.errors import NotFoundError, UsageError
+from cloister.model.secret import SHORTEST_SECRET, VARIABLE_NAME, DeliveredSecrets, SecretMode, SecretValue, is_reserved
+from cloister.model.task import Task
+from cloister.protocols import Redactor, Vault
+
+OnCall = Callable[[str, str], Awaitable[None]]
+"""Told of each call before it takes effect, as (environment, call). What it raises, the call raises."""
+
+
+class FakeVault:
+    """Values by environment; a version counts up with each `set`."""
+
+    def __init__(self, *, on_call: OnCall | None = None) -> None:
+        self._on_call = on_call
+        self._kept: dict[tuple[str, str], tuple[str, int]] = {}
+        self._sealed: dict[bytes, Mapping[str, str]] = {}
+        self._sets = 0
+
+    async def set(self, environment: str, name: str, value: str) -> None:
+        """See `protocols.Vault`."""
+        _check(name, value)
+        self._sets += 1
+        self._kept[environment, name] = value, self._sets
+
+    async def names(self, environment: str) -> Sequence[str]:
+        """See `protocols.Vault`."""
+        return sorted(name for owner, name in self._kept if owner == environment)
+
+    async def remove(self, environment: str, name: str) -> None:
+        """See `protocols.Vault`."""
+        if self._kept.pop((environment, name), None) is None:
+            raise NotFoundError(f"environment {environment} has no secret {name}")
+
+    async def seal_for_task(self, values: Mapping[str, str]) -> bytes:
+        """Return a token: a fake's seal holds nothing that could be read."""
+        for name, value in values.items():
+            _check(name, value)
+        token = f"sealed {len(self._sealed)}".encode()
+        self._sealed[token] = dict(values)
+        return token
+
+    def redactor(self, secrets: DeliveredSecrets) -> "FakeRedactor":
+        """See `protocols.Vault`."""
+        return FakeRedactor({name: value.reveal().encode() for name, value in secrets.values.items()})
+
+    async def open_for(self, task: Task) -> DeliveredSecrets:
+        """See `protocols.Vault`."""
+        if self._on_call is not None:
+            await self._on_call(task.environment.name, "open secrets")
+        given = self._given(task)
+        values = {name: SecretValue(value) for name, value in given.items()}
+        versions = {name: f"given {value}" for name, value in given.items()}
+        for use in task.environment.secrets:
+            if use.mode is not SecretMode.SETUP:
+                raise UsageError(f"{use.name} is not a setup secret")
+            if use.name not in given:
+                value, version = self._get(task.environment.name, use.name)
+                values[use.name], versions[use.name] = SecretValue(value), str(version)
+        return DeliveredSecrets(values=values, versions=versions)
+
+    def _given(self, task: Task) -> Mapping[str, str]:
+        if task.sealed_secrets is None:
+            return {}
+        assert task.sealed_secrets in self._sealed, "secrets of a task that this vault did not seal"
+        return self._sealed[task.sealed_secrets]
+
+    def _get(self, environment: str, name: str) -> tuple[str, int]:
+        if (environment, name) not in self._kept:
+            raise NotFoundError(
+                f"environment {environment} names the secret {name}, which has no value",
+                hint=f"give it one: cloister secret set {environment} {name}",
+            )
+        return self._kept[environment, name]
+
+
+class FakeRedactor:
+    """Masks the values themselves, in no encoding, as `[secret NAME]`."""
+
+    def __init__(self, values: Mapping[str, bytes]) -> None:
+        self._masks = {value: f"[secret {name}]".encode() for name, value in values.items()}
+        self._held = b""
+        self._flushed = False
+
+    def feed(self, data: bytes) -> bytes:
+        """See `protocols.Redactor`."""
+        assert not self._flushed, "fed after the flush"
+        text = self._mask(self._held + data)
+        cut = len(text) - self._beginning_at_end(text)
+        text, self._held = text[:cut], text[cut:]
+        return text
+
+    def flush(self) -> bytes:
+        """See `protocols.Redactor`."""
+        assert not self._flushed, "flushed twice"
+        self._flushed = True
+        return self._held
+
+    def _mask(self, text: bytes) -> bytes:
+        for value in sorted(self._masks, key=len, reverse=True):
+            text = text.replace(value, self._masks[value])
+        return text
+
+    def _beginning_at_end(self, text: bytes) -> int:
+        """Length of the longest beginning of a value that `text` ends in."""
+        lengths = range(max(map(len, self._masks), default=1) - 1, 0, -1)
+        return next((n for n in lengths if any(v.startswith(text[-n:]) for v in self._masks if n < len(v))), 0)
+
+
+def _check(name: str, value: str) -> None:
+    if not VARIABLE_NAME.fullmatch(name) or is_reserved(name):
+        raise UsageError(f"{name!r} cannot be a secret's name")
+    if len(value.strip()) < SHORTEST_SECRET:
+        raise UsageError(f"the value of {name} has fewer than {SHORTEST_SECRET} characters")
+
+
+def _conforms(vault: FakeVault, redactor: FakeRedactor) -> tuple[Vault, Redactor]:
+    return vault, redactor

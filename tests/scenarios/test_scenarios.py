@@ -1,0 +1,343 @@
+"""Each *.toml beside this file is one attempt, or one story of several: what is given, and what must come of it.
+
+The parts are the package's own strict fakes, so a phase that breaks a seam's contract fails here too.
+"""
+
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from cloister import errors, worker
+from cloister.agents.command import CommandAgent
+from cloister.egress.fake import FakeEgress
+from cloister.environment_file import read_environment
+from cloister.errors import CloisterError
+from cloister.forges.fake import FakeForge, FakeRepository
+from cloister.lifecycle import Tools
+from cloister.model.environment import Environment
+from cloister.model.event import (
+    AttemptFinished,
+    AttemptStarted,
+    DiffCollected,
+    EgressAllowed,
+    EgressRefused,
+    Event,
+    Output,
+    PhaseStarted,
+    RecordedEvent,
+    SecretDelivered,
+    SecretRemoved,
+    SnapshotMissed,
+    TaskAccepted,
+    TaskFinished,
+)
+from cloister.model.network import Decision, EgressRecord
+from cloister.model.phase import Phase
+from cloister.model.sandbox import Commit, DiffStats, EndCause, Exit, Stream
+from cloister.model.snapshot import SnapshotRecord, recipe_of
+from cloister.model.task import Attempt, Outcome, Repository, Revision, Task, TaskId
+from cloister.queues.fake import FakeQueue, FakeSnapshotCatalog
+from cloister.sandboxes.fake import FakeBackend, FakeImageStore, FakeNode, Hold, Print, Program
+from cloister.vault.fake import FakeVault
+
+HERE = Path(__file__).parent
+REPOSITORY = Repository(address="https://example.com/shop.git", directory="shop")
+TIP, ASKED = Commit("d" * 40), Commit("a" * 40)
+REVISION = Revision(ref="feature", commit=ASKED, default_branch="main", default_commit=TIP)
+TASK = TaskId("t1")
+QUIET = ("claim", "renew", "record ", "output offset", "open secrets", "finish")
+"""Calls that the events tell of already."""
+
+
+class WorkerKilledError(BaseException):
+    """A dead worker's calls reach nobody."""
+
+
+@dataclass
+class Stage:
+    """Hears every call to every fake: writes it down, and makes it fail or wait as the scenario says."""
+
+    faults: dict[str, Exception] = field(default_factory=dict)
+    pauses: set[str] = field(default_factory=set)
+    calls: list[str] = field(default_factory=list)
+    killed: bool = False
+
+    async def __call__(self, about: str, call: str) -> None:
+        if self.killed:
+            raise WorkerKilledError
+        call = call.replace(TIP, "the tip").replace(ASKED, "the asked commit")
+        if not call.startswith(QUIET):
+            self.calls.append(call)
+        if call in self.pauses:
+            self.pauses.remove(call)
+            await anyio.sleep_forever()
+        if call in self.faults:
+            raise self.faults.pop(call)
+
+
+@dataclass
+class World:
+    """What outlives a worker, as the scenario lays it out."""
+
+    scenario: Mapping[str, Any]
+    environment: Environment
+    node: FakeNode
+    queue: FakeQueue
+    vault: FakeVault
+    catalog: FakeSnapshotCatalog
+    stage: Stage
+
+    def tools(self) -> tuple[Tools, FakeEgress]:
+        """The parts of one worker's life."""
+        egress = FakeEgress(_decisions(self.scenario.get("egress", ())), on_call=self.stage)
+        commits = {"main": TIP, "feature": ASKED}
+        tools = Tools(
+            queue=self.queue,
+            images=FakeImageStore(self.node, on_call=self.stage),
+            forge=FakeForge({REPOSITORY.address: FakeRepository(refs=commits)}, on_call=self.stage),
+            vault=self.vault,
+            catalog=self.catalog,
+            backend=FakeBackend(self.node, on_call=self.stage),
+            egress=egress,
+            agents={"command": CommandAgent()},
+        )
+        return tools, egress
+
+
+@pytest.mark.parametrize("file", sorted(HERE.glob("*.toml")), ids=lambda file: file.stem)
+async def test_scenario(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "RENEW_SECONDS", 0.01)
+    scenario = tomllib.loads(file.read_text())
+    world = await _lay_out(scenario)
+    await _play(world)
+    status = await world.queue.get(TASK)
+    events = [event async for event in world.queue.events(TASK)]
+    told = {
+        "events": list(_render(events)),
+        "calls": world.stage.calls,
+        **_told_of_outcome(status.attempts[0].outcome),
+    }
+    expected = scenario["expect"]
+    assert {key: told[key] for key in expected} == expected
+    assert expected.keys() >= {"verdict", "events", "calls"}
+    _expect_the_table_to_hold(world, events)
+
+
+async def _lay_out(scenario: Mapping[str, Any]) -> World:
+    stage = Stage(
+        faults={fault["call"]: _error(fault) for fault in scenario.get("faults", ())},
+        pauses=set(scenario.get("pauses", ())),
+    )
+    environment = _environment(scenario["environment"])
+    vault = FakeVault(on_call=stage)
+    for name, value in scenario.get("secrets", {}).items():
+        await vault.set(environment.name, name, value)
+    change = scenario.get("change", {})
+    world = World(
+        scenario=scenario,
+        environment=environment,
+        node=FakeNode(
+            programs={name: _program(told) for name, told in scenario.get("programs", {}).items()},
+            diff=change.get("diff", "").encode(),
+            stats=DiffStats(**{key: change.get(key, 0) for key in ("files", "added", "removed")}),
+        ),
+        queue=FakeQueue(on_call=stage),
+        vault=vault,
+        catalog=FakeSnapshotCatalog(on_call=stage),
+        stage=stage,
+    )
+    task = _task(environment, scenario.get("task", {}))
+    await _keep_snapshot(world, task, scenario.get("kept", {}))
+    await world.queue.submit(task)
+    stage.calls.clear()
+    return world
+
+
+async def _play(world: World) -> None:
+    """Run a worker; when nothing moves any more, let happen what the scenario says."""
+    tools, egress = world.tools()
+    async with anyio.create_task_group() as group:
+        group.start_soon(_live, tools)
+        await anyio.wait_all_tasks_blocked()
+        match world.scenario.get("then"):
+            case None:
+                pass
+            case "cancel":
+                await world.queue.cancel(TASK)
+            case "lose the lease":
+                world.queue.abandon(await _running(world))
+            case "kill the worker":
+                world.stage.killed = True
+                group.cancel_scope.cancel()
+            case other:
+                raise AssertionError(f"then = {other!r} means nothing")
+    if world.stage.killed:
+        world.stage.killed = False
+        world.stage.calls.append("-- killed --")
+        world.queue.abandon(await _running(world))
+        for sandbox, disk in world.node.disks.items():
+            for command in disk.runs:
+                world.node.release(sandbox, command)
+        tools, egress = world.tools()
+        await worker.run_worker(tools, slots=1, until_idle=True)
+    assert not egress.policies, "the network was left open"
+
+
+async def _live(tools: Tools) -> None:
+    try:
+        await worker.run_worker(tools, slots=1, until_idle=True)
+    except* WorkerKilledError:
+        pass
+
+
+async def _running(world: World) -> Attempt:
+    (status,) = await world.queue.list()
+    started = [event async for event in world.queue.events(TASK) if isinstance(event.event, AttemptStarted)]
+    return Attempt(id=status.attempts[0].attempt, task=status.task, retry=len(started) - 1)
+
+
+def _expect_the_table_to_hold(world: World, events: Sequence[RecordedEvent]) -> None:
+    """What is true of every attempt, whatever becomes of it: the table of `lifecycle`."""
+    assert not world.node.disks, "a sandbox was left"
+    values = list(world.scenario.get("secrets", {}).values())
+    for command in world.node.commands:
+        if command.id not in ("setup", "maintenance"):
+            assert not command.secrets
+        shown = repr((command.argv, command.variables, command.stdin, command.files))
+        assert not any(value in shown for value in values)
+    assert not any(value in repr(event) for value in values for event in events)
+    phases = [event.phase for event in events if isinstance(event.event, PhaseStarted)]
+    assert phases[-1:] in ([], [Phase.TEARDOWN])
+
+
+def _task(environment: Environment, told: Mapping[str, Any]) -> Task:
+    return Task(
+        id=TASK,
+        repository=REPOSITORY,
+        revision=REVISION,
+        environment=environment,
+        prompt="fix the failing test",
+        agent="command",
+        command="fix",
+        patch=told.get("patch", "").encode(),
+        use_cache=told.get("use_cache", True),
+        accepted_at=datetime.now(UTC),
+    )
+
+
+def _environment(text: str) -> Environment:
+    return read_environment(text.encode(), source="environment.toml", default_name=REPOSITORY.address)
+
+
+async def _keep_snapshot(world: World, task: Task, told: Mapping[str, Any]) -> None:
+    """Keep the disk of a former task: of this environment, or of `environment`, as it was then."""
+    if not told:
+        return
+    environment = _environment(told["environment"]) if "environment" in told else world.environment
+    image = await FakeImageStore(world.node, [environment.image]).ensure(environment.image)
+    secrets = await world.vault.open_for(replace(task, environment=environment))
+    recipe = recipe_of(environment, repository=REPOSITORY.address, image_digest=image, secret_versions=secrets.versions)
+    now = datetime.now(UTC)
+    await world.catalog.add(
+        SnapshotRecord(
+            key=recipe.key,
+            environment=environment.name,
+            repository=REPOSITORY.address,
+            commit=TIP,
+            parts=recipe.parts,
+            created_at=now - timedelta(hours=2),
+            expires_at=now + timedelta(hours=-1 if told.get("expired") else 1),
+        )
+    )
+    if not told.get("disk_is_gone"):
+        world.node.snapshots.add(recipe.key)
+
+
+def _program(told: Mapping[str, Any]) -> Program:
+    steps: list[Print | Hold] = []
+    for step in told.get("does", ()):
+        match step:
+            case "hold":
+                steps.append(Hold())
+            case {"stderr": text}:
+                steps.append(Print(data=text.encode(), stream=Stream.STDERR))
+            case {"hex": digits}:
+                steps.append(Print(data=bytes.fromhex(digits)))
+            case {"stdout": text}:
+                steps.append(Print(data=text.encode()))
+            case _:
+                raise AssertionError(f"{step!r} is nothing that a program does")
+    ends = Exit(status=told.get("status", 0), cause=EndCause(told.get("cause", "exited")))
+    message = {"/cloister/out/message.md": told["message"].encode()} if "message" in told else {}
+    return Program(steps=steps, ends=ends, leaves=message)
+
+
+def _error(told: Mapping[str, str]) -> Exception:
+    kinds = {kind.__name__: kind for kind in vars(errors).values() if isinstance(kind, type)}
+    error = kinds[told["error"]](told["message"])
+    assert isinstance(error, CloisterError)
+    return error
+
+
+def _decisions(told: Sequence[Mapping[str, Any]]) -> Mapping[Phase, Sequence[EgressRecord]]:
+    records: dict[Phase, list[EgressRecord]] = {}
+    for each in told:
+        decision = Decision(allowed=each["allowed"], rule=each["rule"], hint=each.get("hint", ""))
+        phase = Phase(each["phase"])
+        records.setdefault(phase, []).append(
+            EgressRecord(
+                sandbox="t1-1-1", phase=phase, host=each["host"], port=443, method="CONNECT", decision=decision
+            )
+        )
+    return records
+
+
+def _told_of_outcome(outcome: Outcome | None) -> dict[str, Any]:
+    assert outcome is not None, "the attempt did not end"
+    return {
+        "verdict": outcome.verdict,
+        "reason": outcome.reason,
+        "message": outcome.message,
+        "exit_status": outcome.exit_status,
+        "diff": outcome.change.diff.decode() if outcome.change else None,
+        "phases": [str(phase) for phase in outcome.seconds],
+    }
+
+
+def _render(events: Sequence[RecordedEvent]) -> Iterator[str]:
+    """Events as lines, with those of their fields that a scenario can know."""
+    for recorded in events:
+        details = " ".join([recorded.event.name, *_details(recorded.event)])
+        yield f"{recorded.phase}: {details}" if recorded.phase else details
+
+
+def _details(event: Event) -> Sequence[str]:
+    match event:
+        case TaskAccepted() | DiffCollected(files=0):
+            return ()
+        case AttemptStarted(retry=retry):
+            return [f"retry {retry}"] if retry else ()
+        case PhaseStarted(network=network, secrets=secrets):
+            return [f"network {network}", *secrets]
+        case SecretDelivered(names=names) | SecretRemoved(names=names):
+            return names
+        case SnapshotMissed(reason=reason):
+            return [f"({reason})"]
+        case Output(stream=stream, text=text):
+            return [stream, repr(text)]
+        case EgressAllowed(host=host, rule=rule):
+            return [host, f"({rule})"]
+        case EgressRefused(host=host, rule=rule, hint=hint):
+            return [host, f"({rule}; {hint})"]
+        case DiffCollected(files=files, added=added, removed=removed):
+            return [f"{files} file +{added} -{removed}"]
+        case AttemptFinished(verdict=verdict) | TaskFinished(verdict=verdict):
+            return [verdict]
+        case _:
+            return ()
