@@ -1,0 +1,272 @@
+"""What every `AttemptQueue` promises, with the `TaskStore` over the same rows."""
+
+import dataclasses
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from cloister.errors import ConflictError, LeaseLostError
+from cloister.model.event import (
+    AttemptFinished,
+    Output,
+    PhaseFinished,
+    PhaseStarted,
+    RecordedEvent,
+    TaskAccepted,
+    TaskFinished,
+)
+from cloister.model.phase import Phase
+from cloister.model.task import Attempt, Outcome, TaskId, TaskState, Verdict
+from cloister.protocols import AttemptQueue, TaskStore
+from cloister.queues.embedded import EmbeddedQueue
+from cloister.stores.attempts import SqlLedger
+from cloister.stores.database import Database
+from cloister.stores.tasks import SqlTaskStore
+
+SUCCESS = Outcome(verdict=Verdict.SUCCEEDED)
+
+
+@asynccontextmanager
+async def _embedded(state: Path) -> AsyncIterator[tuple[AttemptQueue, TaskStore]]:
+    async with (
+        Database.open(state / "cloister.db") as database,
+        EmbeddedQueue.open(SqlLedger(database), state / "workers") as queue,
+    ):
+        yield queue, SqlTaskStore(database)
+
+
+@pytest.fixture(params=[_embedded], ids=["embedded"])
+def new_worker(request: pytest.FixtureRequest, tmp_path: Path):
+    """Opens one more worker over the same rows; it dies at the end of its block."""
+    return lambda: request.param(tmp_path)
+
+
+@pytest.fixture
+async def worker(new_worker) -> AsyncIterator[tuple[AttemptQueue, TaskStore]]:
+    async with new_worker() as opened:
+        yield opened
+
+
+@pytest.fixture
+def queue(worker: tuple[AttemptQueue, TaskStore]) -> AttemptQueue:
+    return worker[0]
+
+
+@pytest.fixture
+def store(worker: tuple[AttemptQueue, TaskStore]) -> TaskStore:
+    return worker[1]
+
+
+async def _claim(queue: AttemptQueue) -> Attempt:
+    attempt = await queue.claim()
+    assert attempt is not None
+    return attempt
+
+
+async def _log(store: TaskStore, task: str = "t1") -> list[RecordedEvent]:
+    return [event async for event in store.events(TaskId(task))]
+
+
+def _output(end: int, command: str = "setup") -> Output:
+    return Output(stream="stdout", text="x", command=command, offset=end)
+
+
+async def test_a_task_is_accepted_once(queue, store, new_task) -> None:
+    await queue.submit(new_task())
+    with pytest.raises(ConflictError):
+        await queue.submit(new_task(prompt="another"))
+    assert [type(event.event) for event in await _log(store)] == [TaskAccepted]
+
+
+async def test_an_attempt_that_is_over_is_written_no_more(queue, store, new_task) -> None:
+    await queue.submit(new_task())
+    attempt = await _claim(queue)
+    await queue.finish(attempt, SUCCESS)
+    before = await _log(store)
+    for write in (
+        lambda: queue.renew(attempt),
+        lambda: queue.finish(attempt, Outcome(verdict=Verdict.FAILED)),
+        lambda: _record_and_flush(queue, attempt),
+    ):
+        with pytest.raises(LeaseLostError):
+            await write()
+    assert await _log(store) == before
+    assert (await store.get("t1")).verdict is Verdict.SUCCEEDED
+
+
+async def test_an_older_retry_is_written_no_more(queue, store, new_worker, new_task) -> None:
+    await queue.submit(new_task())
+    async with new_worker() as (doomed, _):
+        stale = await _claim(doomed)
+    taken_over = await _claim(queue)
+    assert taken_over == dataclasses.replace(stale, retry=1)
+    for write in (
+        lambda: queue.renew(stale),
+        lambda: queue.finish(stale, SUCCESS),
+        lambda: _record_and_flush(queue, stale),
+    ):
+        with pytest.raises(LeaseLostError):
+            await write()
+    assert await queue.renew(taken_over)
+    assert [type(event.event) for event in await _log(store)] == [TaskAccepted]
+
+
+async def _record_and_flush(queue: AttemptQueue, attempt: Attempt) -> None:
+    await queue.record(attempt, Phase.SETUP, _output(1))
+    await queue.output_offset(attempt, "setup")
+    await queue.record(attempt, Phase.SETUP, _output(2))
+
+
+async def test_a_living_worker_keeps_its_attempt(queue, new_worker, new_task) -> None:
+    await queue.submit(new_task())
+    async with new_worker() as (other, _):
+        attempt = await _claim(other)
+        assert await queue.claim() is None
+        assert await other.renew(attempt)
+
+
+async def test_a_worker_never_takes_its_own_attempt_twice(queue, new_task) -> None:
+    await queue.submit(new_task())
+    await _claim(queue)
+    assert await queue.claim() is None
+
+
+async def test_attempts_are_claimed_oldest_first_and_each_once(queue, new_task) -> None:
+    tasks = [new_task(id, attempts=2) for id in ("t2", "t1")]
+    for task in tasks:
+        await queue.submit(task)
+    claimed = [await _claim(queue) for _ in range(4)]
+    assert [(attempt.task, attempt.number, attempt.retry) for attempt in claimed] == [
+        (task, number, 0) for task in tasks for number in (1, 2)
+    ]
+    assert len({attempt.id for attempt in claimed}) == 4
+    assert await queue.claim() is None
+
+
+async def test_workers_that_claim_at_once_never_share(queue, new_worker, new_task) -> None:
+    await queue.submit(new_task(attempts=4))
+    claimed: list[Attempt | None] = []
+
+    async def take(queue: AttemptQueue) -> None:
+        for _ in range(3):
+            claimed.append(await queue.claim())
+
+    async with new_worker() as (second, _), new_worker() as (third, _):
+        async with anyio.create_task_group() as group:
+            for each in (queue, second, third):
+                group.start_soon(take, each)
+        ids = [attempt.id for attempt in claimed if attempt is not None]
+        assert len(ids) == len(set(ids)) == 4
+
+
+async def test_an_abandoned_attempt_comes_before_younger_ones(queue, new_worker, new_task) -> None:
+    await queue.submit(new_task("t1"))
+    await queue.submit(new_task("t2"))
+    async with new_worker() as (doomed, _):
+        abandoned = await _claim(doomed)
+    assert (await _claim(queue)).id == abandoned.id
+
+
+async def test_the_log_keeps_the_order_and_is_complete_at_the_end(queue, store, new_task) -> None:
+    await queue.submit(new_task(), notes=["uncommitted work was left alone"])
+    attempt = await _claim(queue)
+    await queue.record(attempt, Phase.SETUP, PhaseStarted(network="full", secrets=("TOKEN",)))
+    for end in range(1, 500):
+        await queue.record(attempt, Phase.SETUP, _output(end))
+    await queue.record(attempt, Phase.SETUP, PhaseFinished(seconds=1.5))
+    await queue.finish(attempt, Outcome(verdict=Verdict.FAILED, reason="setup failed"))
+    log = await _log(store)
+    assert [event.seq for event in log] == list(range(1, 505))
+    assert [event.event for event in log] == [
+        TaskAccepted(commit="a" * 40, ref="main", environment="web", notes=("uncommitted work was left alone",)),
+        PhaseStarted(network="full", secrets=("TOKEN",)),
+        *[_output(end) for end in range(1, 500)],
+        PhaseFinished(seconds=1.5),
+        AttemptFinished(verdict=Verdict.FAILED, reason="setup failed"),
+        TaskFinished(verdict=Verdict.FAILED),
+    ]
+    assert {event.phase for event in log[1:502]} == {Phase.SETUP}
+    assert {event.attempt for event in log[1:503]} == {attempt.id}
+
+
+async def test_attempts_of_several_workers_share_one_log(queue, store, new_worker, new_task) -> None:
+    await queue.submit(new_task(attempts=2))
+
+    async def work(queue: AttemptQueue) -> None:
+        attempt = await _claim(queue)
+        for end in range(1, 200):
+            await queue.record(attempt, Phase.AGENT, _output(end))
+            if end % 20 == 0:
+                await anyio.lowlevel.checkpoint()
+        await queue.finish(attempt, SUCCESS)
+
+    async with new_worker() as (other, _), anyio.create_task_group() as group:
+        group.start_soon(work, queue)
+        group.start_soon(work, other)
+    log = await _log(store)
+    assert [event.seq for event in log] == list(range(1, 403))
+    assert isinstance(log[-1].event, TaskFinished)
+    for attempt in {event.attempt for event in log} - {None}:
+        ends = [event.event.offset for event in log if event.attempt == attempt and isinstance(event.event, Output)]
+        assert ends == list(range(1, 200))
+
+
+async def test_output_goes_on_where_the_record_of_that_command_ends(queue, new_worker, new_task) -> None:
+    await queue.submit(new_task(attempts=2))
+    async with new_worker() as (doomed, _):
+        attempt = await _claim(doomed)
+        assert await doomed.output_offset(attempt, "setup") == 0
+        await doomed.record(attempt, Phase.SETUP, _output(10))
+        await doomed.record(attempt, Phase.SETUP, _output(25))
+        await doomed.record(attempt, Phase.AGENT, _output(7, command="agent"))
+        assert await doomed.output_offset(attempt, "setup") == 25
+    again, other = await _claim(queue), await _claim(queue)
+    assert await queue.output_offset(again, "setup") == 25
+    assert await queue.output_offset(again, "agent") == 7
+    assert await queue.output_offset(other, "setup") == 0
+
+
+async def test_a_cancelled_attempt_is_told_to_its_worker(queue, store, new_task) -> None:
+    await queue.submit(new_task())
+    attempt = await _claim(queue)
+    assert await queue.renew(attempt)
+    await store.cancel(TaskId("t1"))
+    assert not await queue.renew(attempt)
+    await queue.finish(attempt, Outcome(verdict=Verdict.CANCELLED, reason="cancelled"))
+    assert (await store.get("t1")).state is TaskState.FINISHED
+
+
+async def test_a_cancelled_attempt_of_a_dead_worker_is_still_taken_over(queue, store, new_worker, new_task) -> None:
+    await queue.submit(new_task())
+    async with new_worker() as (doomed, _):
+        await _claim(doomed)
+    await store.cancel(TaskId("t1"))
+    attempt = await _claim(queue)  # somebody has to tear its sandbox down
+    assert not await queue.renew(attempt)
+
+
+async def test_a_waiting_worker_is_woken_by_a_submission(queue, new_worker, new_task) -> None:
+    assert await queue.claim() is None
+    async with new_worker() as (other, _):
+        for submitter, task in ((queue, "t1"), (other, "t2")):
+            with anyio.fail_after(20):
+                async with anyio.create_task_group() as group:
+                    group.start_soon(submitter.submit, new_task(task))
+                    while (attempt := await queue.claim()) is None:
+                        await queue.wait_for_work()
+            assert attempt.task.id == task
+
+
+async def test_a_waiting_worker_finds_what_a_dead_one_left(queue, new_worker, new_task) -> None:
+    async with new_worker() as (doomed, _):
+        await queue.submit(new_task())
+        await _claim(doomed)
+        assert await queue.claim() is None
+    with anyio.fail_after(20):
+        while (attempt := await queue.claim()) is None:
+            await queue.wait_for_work()
+    assert attempt.retry == 1
