@@ -52,8 +52,9 @@ class Exchange:
         try:
             await self._download(upload)
         finally:
-            upload.cancel()
-            await asyncio.wait({upload})
+            if not upload.done():
+                upload.cancel()
+                await asyncio.wait({upload})
         if self._near.our_state is not h11.DONE or self._near.their_state is not h11.DONE:
             return False
         self._client.unread(self._near.trailing_data[0])

@@ -123,20 +123,23 @@ def _check_lines(head: bytes) -> None:
     for line in header_lines:
         if not _HEADER_LINE.fullmatch(line):
             raise MalformedError("a header line is not `Name: value` (folded lines, bare CR or LF and NUL are refused)")
+    # Here and not later, because h11 takes `1, 1` and equal lengths for one.
+    lengths = [value.strip(b"\t ") for name, value in map(_split_header, header_lines) if name == b"content-length"]
+    if len(lengths) > 1 or not all(map(bytes.isdigit, lengths)):
+        raise MalformedError("Content-Length is not one number")
+
+
+def _split_header(line: bytes) -> tuple[bytes, bytes]:
+    name, _, value = line.partition(b":")
+    return name.lower(), value
 
 
 def _check_framing(event: h11.Request) -> None:
     names = [name for name, _ in event.headers]
-    # h11 merges equal Content-Length headers, so they are counted as they came.
-    raw_names = [name.lower() for name, _ in event.headers.raw_items()]
     if b"transfer-encoding" in names and b"content-length" in names:
         raise MalformedError("it has both Content-Length and Transfer-Encoding")
     if b"transfer-encoding" in names and event.http_version != b"1.1":
         raise MalformedError("Transfer-Encoding needs HTTP/1.1")
-    if raw_names.count(b"content-length") > 1 or any(
-        not value.isdigit() for name, value in event.headers.raw_items() if name.lower() == b"content-length"
-    ):
-        raise MalformedError("Content-Length is not one number")
     if b"upgrade" in names or b"http2-settings" in names:
         raise MalformedError("a change of protocol is not carried")
     if event.method == b"CONNECT" and (b"content-length" in names or b"transfer-encoding" in names):

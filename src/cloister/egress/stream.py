@@ -41,21 +41,24 @@ class Stream:
     async def receive_until(self, mark: bytes, *, limit: int) -> bytes | None:
         """Return the bytes up to and with `mark`; None when the stream ended before the first byte.
 
-        EOFError when it ended later, ValueError when `limit` bytes came without the mark.
+        EOFError when it ended later, ValueError when they are more than `limit`.
         """
-        data = b""
-        while mark not in data:
-            if len(data) >= limit:
-                raise ValueError("too long")
+        data = bytearray()
+        end = -1
+        while end < 0 and len(data) <= limit:
             more = await self.receive()
-            if not more:
-                if data:
-                    raise EOFError
+            if not more and not data:
                 return None
+            if not more:
+                raise EOFError
+            searched = max(len(data) - len(mark) + 1, 0)
             data += more
-        head, _, rest = data.partition(mark)
-        self.unread(rest)
-        return head + mark
+            end = data.find(mark, searched)
+        end += len(mark)
+        if end < len(mark) or end > limit:
+            raise ValueError(f"no {mark!r} in {limit} bytes")
+        self.unread(bytes(data[end:]))
+        return bytes(data[:end])
 
     async def send(self, data: bytes) -> None:
         """Return when the kernel has taken all of it."""

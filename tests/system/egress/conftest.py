@@ -1,0 +1,80 @@
+"""The egress process, for real, in a world of its own."""
+
+import os
+import socket
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from cloister.egress.messages import EgressSettings
+from cloister.egress.process import EgressProcess
+
+from .door import Door
+from .origin import Authority, Origin, answer_by_path, answer_with_echo, make_authority
+from .world import World, made_world
+
+PUBLIC = "93.184.215.14"
+PUBLIC_6 = "2606:2800:21f::1"
+NAMES = ["example.com", "www.example.com", "other.org"]
+
+
+@pytest.fixture(scope="session")
+def namespace() -> Iterator[World]:
+    if os.geteuid() != 0:
+        pytest.skip("a network namespace of its own needs root")
+    with made_world(f"cloister-test-{os.getpid()}") as world:
+        yield world
+
+
+@pytest.fixture
+def world(namespace: World) -> World:
+    """The world with names that any test may use."""
+    namespace.lookups.clear()
+    namespace.zone.clear()
+    namespace.zone.update({name: [PUBLIC, PUBLIC_6] for name in NAMES})
+    return namespace
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return make_authority(tmp_path_factory.mktemp("authority"), NAMES)
+
+
+@pytest.fixture(scope="session")
+def servers(namespace: World, authority: Authority) -> dict[str, Origin]:
+    """Origins at every address of the world."""
+    made = {
+        "http": Origin(namespace.listener("0.0.0.0", 80), answer_by_path),
+        "http6": Origin(namespace.listener("::", 80), answer_by_path),
+        "tls": Origin(namespace.listener("0.0.0.0", 443), answer_with_echo, authority.server_context),
+        "raw": Origin(namespace.listener("0.0.0.0", 8080), answer_with_echo),
+    }
+    for server in made.values():
+        server.start()
+    return made
+
+
+@pytest.fixture
+def origins(servers: dict[str, Origin]) -> dict[str, Origin]:
+    for server in servers.values():
+        server.clear()
+    return servers
+
+
+@pytest.fixture
+def settings() -> EgressSettings:
+    """Short waits where a test waits for their end."""
+    return EgressSettings(response_seconds=1.0, dial_seconds=3.0, request_seconds=2.0, idle_seconds=0.5)
+
+
+@pytest.fixture
+async def egress(world: World, settings: EgressSettings) -> AsyncIterator[EgressProcess]:
+    async with EgressProcess(settings, command_prefix=world.command_prefix) as process:
+        yield process
+
+
+@pytest.fixture
+async def door(egress: EgressProcess, origins: dict[str, Origin]) -> AsyncIterator[Door]:
+    """A sandbox's door, not yet opened; the origins are there."""
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as listener:
+        yield Door(egress, listener)

@@ -1,0 +1,108 @@
+"""What is never reached, however it is spelled and whatever resolves to it."""
+
+import json
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+
+import pytest
+
+from cloister.egress.messages import EgressSettings
+from cloister.model.network import NetworkMode
+
+from .conftest import PUBLIC, PUBLIC_6
+from .door import Door
+from .origin import Origin, read_request
+from .world import World
+
+VECTORS = json.loads((Path(__file__).parents[2] / "unit/egress/addresses.json").read_text())
+ADDRESSES = [vector["address"] for vector in VECTORS["never"] if "%" not in vector["address"]]
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+async def test_a_name_with_such_an_address_is_refused(
+    door: Door, world: World, origins: dict[str, Origin], address: str
+) -> None:
+    world.zone["example.com"] = [address]
+    await door.open()
+    answer = await door.get("http://example.com/")
+    assert answer.startswith(b"HTTP/1.1 403 ") and f"has the address {ip_address(address)}".encode() in answer
+    assert "which is never reached" in door.refusals()[0]
+    assert origins["http"].reached == origins["http6"].reached == []
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+async def test_the_address_itself_is_refused_in_full_mode(door: Door, origins: dict[str, Origin], address: str) -> None:
+    shown = f"[{address}]" if ":" in address else address
+    await door.open(NetworkMode.FULL)
+    assert (await door.get(f"http://{shown}/")).startswith(b"HTTP/1.1 403 ")
+    assert origins["http"].reached == origins["http6"].reached == []
+
+
+@pytest.mark.parametrize(
+    "address", ["10.1.2.3", "169.254.169.254", "100.100.100.200", "64:ff9b::7f00:1", "fd00:ec2::254", "2002:7f00:1::"]
+)
+def test_without_the_proxy_the_probe_arrives(world: World, origins: dict[str, Origin], address: str) -> None:
+    with world.connect(address, 80) as straight:
+        straight.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert read_request(straight).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("spelling", VECTORS["spellings"])
+async def test_what_only_some_read_as_an_address_is_no_host(door: Door, world: World, spelling: str) -> None:
+    world.zone["example.com"] = [PUBLIC]
+    await door.open(NetworkMode.FULL)
+    answer = await door.ask(f"CONNECT {spelling}:80 HTTP/1.1\r\nHost: {spelling}:80\r\n\r\n".encode())
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert world.lookups == []
+
+
+@pytest.mark.parametrize("answer", [[PUBLIC, "10.0.0.1"], ["10.0.0.1", PUBLIC], [PUBLIC, "::1"], ["inside.corp."]])
+async def test_one_private_address_forbids_the_name(
+    door: Door, world: World, origins: dict[str, Origin], answer: list[str]
+) -> None:
+    world.zone["inside.corp"] = ["192.168.1.1"]
+    world.zone["example.com"] = answer
+    await door.open()
+    assert (await door.get("http://example.com/")).startswith(b"HTTP/1.1 403 ")
+    assert origins["http"].reached == []
+    world.zone["example.com"] = [PUBLIC]
+    assert (await door.get("http://example.com/")).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_the_address_that_was_classified_is_dialled(door: Door, world: World, origins: dict[str, Origin]) -> None:
+    world.zone["example.com"] = [PUBLIC]
+    await door.open()
+    await door.get("http://example.com/")
+    assert world.lookups.count("example.com") == 2, "one look-up asks for both families"
+    assert origins["http"].reached == [PUBLIC]
+
+
+async def test_the_other_family_is_dialled_when_the_name_has_only_that(
+    door: Door, world: World, origins: dict[str, Origin]
+) -> None:
+    world.zone["example.com"] = [PUBLIC_6]
+    await door.open()
+    assert (await door.get("http://example.com/")).startswith(b"HTTP/1.1 200 ")
+    assert origins["http6"].reached == [PUBLIC_6]
+
+
+async def test_a_name_that_does_not_exist_is_not_searched_for_elsewhere(door: Door, world: World) -> None:
+    await door.open(NetworkMode.FULL)
+    answer = await door.get("http://nowhere.test/")
+    assert answer.startswith(b"HTTP/1.1 502 ") and b"could not look up nowhere.test" in answer
+    assert set(world.lookups) == {"nowhere.test"}
+
+
+class TestWithAPrivateRangeOpened:
+    @pytest.fixture
+    def settings(self) -> EgressSettings:
+        return EgressSettings(allow_private=(ip_network("10.0.0.0/8"), ip_network("169.254.0.0/16")))
+
+    async def test_it_is_reached_and_the_others_are_not(
+        self, door: Door, world: World, origins: dict[str, Origin]
+    ) -> None:
+        await door.open()
+        for address, status in (("10.1.2.3", 200), ("192.168.1.1", 403), ("169.254.169.254", 403)):
+            world.zone["example.com"] = [address]
+            assert (await door.get("http://example.com/")).startswith(f"HTTP/1.1 {status} ".encode())
+        assert origins["http"].reached == ["10.1.2.3"]
