@@ -19,7 +19,7 @@ _OWN_BUSINESS = re.compile(
 """Names no secret may have, but which a variable may: what it breaks is only the task's own."""
 
 _IMAGE = re.compile(
-    r"(?:[a-z0-9.-]+(?::\d{1,5})?/)?"  # registry
+    r"(?:[a-z0-9]+(?:(?:\.|-+)[a-z0-9]+)*(?::\d{1,5})?/)?"  # registry
     r"[a-z0-9]+(?:(?:[._-]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._-]|__|-+)[a-z0-9]+)*)*"
     r"(?::[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?"  # tag
     r"(?:@sha256:[0-9a-f]{64})?"

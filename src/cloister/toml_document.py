@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -17,6 +17,13 @@ _MOST_LINES_SEARCHED = 500
 _MOST_PROBLEMS_SHOWN = 10
 
 _SYNTAX_PLACE = re.compile(r" \(at line (\d+), column (\d+)\)$")
+_WORDS = {
+    "Input should be": "must be",
+    "Field required": "is missing",
+    "a valid ": "a ",
+    "a integer": "an integer",
+    "a tuple": "a list",
+}
 _TYPE_ERRORS = re.compile(r".*_(type|from_float|parsing)$")
 _TOML_TYPES = {bool: "a boolean", int: "an integer", float: "a float", str: "a string", list: "a list", dict: "a table"}
 
@@ -115,7 +122,8 @@ def _problem(path: KeyPath, *, kind: str, message: str, value: object, schema: t
         table = _annotation_at(schema, path[:-1])
         known = table.model_fields if _is_model(table) else {}
         return Problem(path, f"unknown key `{key}`{nearest(path[-1], known)}")
-    message = message.replace("Input should be", "must be").replace("a valid ", "a ").replace("a integer", "an integer")
+    for theirs, ours in _WORDS.items():
+        message = message.replace(theirs, ours)
     if kind in ("model_type", "dict_type"):
         message = "must be a table"
     if _TYPE_ERRORS.fullmatch(kind):
@@ -136,15 +144,18 @@ def _annotation_at(schema: Any, path: Sequence[str]) -> Any:
     for part in path:
         if _is_model(schema):
             field = schema.model_fields.get(part)
-            schema = _without_none(field.annotation) if field else None
+            schema = _bare(field.annotation) if field else None
         elif get_origin(schema) is dict:
-            schema = get_args(schema)[1]
+            schema = _bare(get_args(schema)[1])
         else:
             return None
     return schema
 
 
-def _without_none(annotation: Any) -> Any:
+def _bare(annotation: Any) -> Any:
+    """Take `Annotated` and `| None` away."""
+    if get_origin(annotation) is Annotated:
+        return get_args(annotation)[0]
     options = [option for option in get_args(annotation) if option is not type(None)]
     return options[0] if type(None) in get_args(annotation) and len(options) == 1 else annotation
 

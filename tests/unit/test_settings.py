@@ -1,0 +1,84 @@
+import ipaddress
+import os
+from pathlib import Path
+
+import pytest
+
+from cloister.errors import UsageError
+from cloister.settings import Settings, load_settings
+
+
+@pytest.fixture(autouse=True)
+def clean_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in os.environ:
+        if name.startswith("CLOISTER_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+
+
+def load(tmp_path: Path, text: str) -> Settings:
+    path = tmp_path / "cloister.toml"
+    path.write_text(text)
+    return load_settings(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("slots = \n", "cloister.toml, line 1, column 9: not TOML"),
+        ('\nstat = "/x"\n', "cloister.toml, line 2: unknown key `stat`; did you mean `state`?"),
+        ("[github]\nsecret = 1\n", "cloister.toml, line 1: unknown key `github`"),
+        ("slots = 0\n", "cloister.toml, line 1: `slots`: must be greater than or equal to 1; for example `slots = 4`"),
+        ('slots = "many"\n', "`slots`: must be an integer"),
+        ("egress_uid = 0\n", "`egress_uid`"),
+        ('runtime = ""\n', "`runtime`"),
+        ('log_level = "loud"\n', "`log_level`: must be 'debug', 'info', 'warning' or 'error'"),
+        ('allow_private = ["10.0.0.0/33"]\n', "`allow_private`: '10.0.0.0/33' does not appear to be"),
+        ('allow_private = ["10.0.0.1/8"]\n', "`allow_private`: 10.0.0.1/8 has host bits set"),
+        ("allow_private = 3\n", "`allow_private`: must be a list of networks"),
+    ],
+)
+def test_refuses_and_says_where_and_why(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        load(tmp_path, text)
+    assert message in caught.value.message
+
+
+def test_a_file_that_was_named_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="there is no settings file"):
+        load_settings(tmp_path / "none.toml")
+    with pytest.raises(UsageError, match="cannot read the settings file"):
+        load_settings(tmp_path)
+
+
+def test_a_wrong_variable_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLOISTER_SLOTS", "many")
+    with pytest.raises(UsageError, match="CLOISTER_SLOTS: `slots`: must be an integer"):
+        load(tmp_path, "slots = 3\n")
+
+
+def test_a_variable_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLOISTER_SLOTS", "7")
+    monkeypatch.setenv("CLOISTER_ALLOW_PRIVATE", "10.0.0.0/8, fd00::/8")
+    settings = load(tmp_path, 'slots = 3\nruntime = "runc"\n')
+    assert (settings.slots, settings.runtime) == (7, "runc")
+    assert settings.allow_private == (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8"))
+
+
+def test_the_users_file_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "config" / "cloister" / "cloister.toml"
+    path.parent.mkdir(parents=True)
+    path.write_text("slots = 9\n")
+    assert load_settings().slots == 9
+
+
+def test_paths_are_absolute_and_follow_the_state(tmp_path: Path) -> None:
+    settings = load(tmp_path, 'state = "~/x"\n')
+    assert settings.state == Path("~/x").expanduser()
+    assert settings.master_key_path == settings.state / "master.key"
+    assert load(tmp_path, 'master_key = "/k"\n').master_key_path == Path("/k")
+
+
+def test_settings_cannot_be_changed(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load(tmp_path, "").slots = 3
