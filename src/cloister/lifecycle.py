@@ -55,10 +55,10 @@ class Tools:
 
 
 async def run_attempt(attempt: Attempt, tools: Tools) -> Outcome:
-    """Run the five phases and say how it ended. Whatever happens in between, teardown comes last.
+    """Run the five phases and say how it ended. Whatever fails in between, teardown comes last.
 
-    May be called again for an attempt whose worker died: it finds the sandbox and goes on behind what
-    already runs there. A cancellation passes through, after teardown.
+    May be called again for an attempt whose worker died or was stopped: it finds the sandbox and goes on behind
+    what already runs there. Therefore a cancellation leaves everything as it is: `end_cancelled` tears it down.
     """
     async with open_journal(attempt, tools.queue, tools.vault) as journal:
         journal.record(AttemptStarted(retry=attempt.retry))
@@ -69,9 +69,18 @@ async def run_attempt(attempt: Attempt, tools: Tools) -> Outcome:
         except CloisterError as error:
             _log.warning("attempt errored", attempt=attempt.id, error=str(error))
             outcome = Outcome(verdict=Verdict.ERRORED, reason=journal.mask_text(str(error)))
-        finally:
+        except Exception:  # a bug of ours; the worker says so
             await _tear_down(attempt, tools, journal)
+            raise
+        await _tear_down(attempt, tools, journal)
         return replace(outcome, seconds=dict(journal.seconds))
+
+
+async def end_cancelled(attempt: Attempt, tools: Tools) -> Outcome:
+    """Tear down an attempt that was cancelled on purpose, and say so."""
+    async with open_journal(attempt, tools.queue, tools.vault) as journal:
+        await _tear_down(attempt, tools, journal)
+        return Outcome(verdict=Verdict.CANCELLED, reason="cancelled", seconds=dict(journal.seconds))
 
 
 async def _provision_to_output(attempt: Attempt, tools: Tools, journal: Journal) -> Outcome:

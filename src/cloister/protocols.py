@@ -203,6 +203,13 @@ class Forge(Protocol):
         """Return a file of that commit, from the mirror; None when there is no such regular file."""
         ...
 
+    async def note(self, repository: Repository) -> str | None:
+        """Say what of a local repository is no part of a task, such as uncommitted work; None when there is nothing.
+
+        Executes nothing that the repository's own configuration names.
+        """
+        ...
+
 
 class Vault(Protocol):
     """Sealed secrets, by environment."""
@@ -258,8 +265,11 @@ class AttemptQueue(Protocol):
         """Accept the task and its attempts, with the event `task_accepted`. Synced to disk when this returns."""
         ...
 
-    async def claim(self) -> Attempt | None:
-        """Take the oldest attempt that waits, or whose worker died (then with `retry` counted up); None when none."""
+    async def claim(self, task: TaskId | None = None) -> Attempt | None:
+        """Take the oldest attempt that waits, or whose worker died (then with `retry` counted up); None when none.
+
+        With `task`, only attempts of that one.
+        """
         ...
 
     async def wait_for_work(self) -> None:

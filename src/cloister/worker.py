@@ -5,8 +5,8 @@ import structlog
 from anyio.abc import TaskGroup
 
 from cloister.errors import LeaseLostError
-from cloister.lifecycle import Tools, run_attempt
-from cloister.model.task import Attempt, Outcome, Verdict
+from cloister.lifecycle import Tools, end_cancelled, run_attempt
+from cloister.model.task import Attempt, Outcome, TaskId, Verdict
 
 RENEW_SECONDS = 0.5
 """How soon a cancellation is noticed."""
@@ -14,13 +14,16 @@ RENEW_SECONDS = 0.5
 _log = structlog.get_logger(__name__)
 
 
-async def run_worker(tools: Tools, *, slots: int, until_idle: bool = False) -> None:
-    """Run attempts until cancelled, or with `until_idle` until none is left."""
+async def run_worker(tools: Tools, *, slots: int, until_idle: bool = False, task: TaskId | None = None) -> None:
+    """Run attempts (of `task`, when given) until cancelled, or with `until_idle` until none is left.
+
+    What runs when it is cancelled goes on in its containers, for the next worker.
+    """
     free = anyio.Semaphore(slots)
     async with anyio.create_task_group() as group:
         while True:
             await free.acquire()
-            attempt = await tools.queue.claim()
+            attempt = await tools.queue.claim(task)
             if attempt is not None:
                 group.start_soon(_work, attempt, tools, free)
                 continue
@@ -44,23 +47,26 @@ async def _work(attempt: Attempt, tools: Tools, free: anyio.Semaphore) -> None:
 
 async def _run_leased(attempt: Attempt, tools: Tools) -> Outcome | None:
     """Return the outcome; None when the lease was lost, so that nothing may be said any more."""
-    outcome: Outcome | None = Outcome(verdict=Verdict.CANCELLED, reason="cancelled")
+    outcome: Outcome | None = None
+    cancelled = anyio.Event()
     try:
         async with anyio.create_task_group() as group:
-            group.start_soon(_keep_lease, attempt, tools, group)
+            group.start_soon(_keep_lease, attempt, tools, cancelled, group)
             outcome = await run_attempt(attempt, tools)
             group.cancel_scope.cancel()
     except* LeaseLostError:
         _log.warning("lease lost", attempt=attempt.id, retry=attempt.retry)
-        outcome = None
     except* Exception as errors:  # a bug must not reach the neighbours
         _log.exception("attempt broke", attempt=attempt.id, errors=errors.exceptions)
         outcome = Outcome(verdict=Verdict.ERRORED, reason="an error of Cloister's own; its log has the details")
+    if cancelled.is_set() and outcome is None:
+        return await end_cancelled(attempt, tools)
     return outcome
 
 
-async def _keep_lease(attempt: Attempt, tools: Tools, group: TaskGroup) -> None:
+async def _keep_lease(attempt: Attempt, tools: Tools, cancelled: anyio.Event, group: TaskGroup) -> None:
     """Cancel the group when the attempt shall be cancelled."""
     while await tools.queue.renew(attempt):  # noqa: ASYNC110  another process may have asked for it
         await anyio.sleep(RENEW_SECONDS)
+    cancelled.set()
     group.cancel_scope.cancel()

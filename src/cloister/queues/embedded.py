@@ -10,7 +10,7 @@ import anyio
 
 from cloister.model.event import Event, PendingEvent
 from cloister.model.phase import Phase
-from cloister.model.task import Attempt, Outcome, Task
+from cloister.model.task import Attempt, Outcome, Task, TaskId
 from cloister.protocols import AttemptQueue
 from cloister.queues.ledger import Ledger
 from cloister.queues.recorder import EventRecorder
@@ -53,11 +53,11 @@ class EmbeddedQueue:
         await self._ledger.accept(task, notes)
         self._submitted.set()
 
-    async def claim(self) -> Attempt | None:
+    async def claim(self, task: TaskId | None = None) -> Attempt | None:
         """Take the oldest attempt that waits, or whose worker's lock is free."""
         self._submitted = anyio.Event()
         self._seen = self._ledger.version()
-        return await self._ledger.claim(self._worker, self._workers.is_dead)
+        return await self._ledger.claim(self._worker, self._workers.is_dead, task)
 
     async def wait_for_work(self) -> None:
         """Wakes by event for this process's submissions, by a look at the database for those of others."""

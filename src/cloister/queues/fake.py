@@ -64,11 +64,11 @@ class FakeQueue:
             TaskAccepted(commit=task.revision.commit, ref=ref, environment=environment, notes=tuple(notes)),
         )
 
-    async def claim(self) -> Attempt | None:
+    async def claim(self, task: TaskId | None = None) -> Attempt | None:
         """See `protocols.AttemptQueue`; no worker dies here but by `abandon`."""
         await self._tell("", "claim")
         for entry in self._entries.values():
-            if entry.state is TaskState.QUEUED:
+            if entry.state is TaskState.QUEUED and task in (None, entry.attempt.task.id):
                 entry.state = TaskState.RUNNING
                 return entry.attempt
         return None

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 from cloister.model.event import PendingEvent
-from cloister.model.task import Attempt, AttemptId, Lease, Outcome, Task
+from cloister.model.task import Attempt, AttemptId, Lease, Outcome, Task, TaskId
 
 
 class Ledger(Protocol):
@@ -18,8 +18,11 @@ class Ledger(Protocol):
         """Keep a new task with its attempts and `task_accepted`, synced. ConflictError when the id is taken."""
         ...
 
-    async def claim(self, worker: str, is_dead: Callable[[str], bool]) -> Attempt | None:
-        """Lease the oldest attempt that waits, or (retry counted up) whose worker is dead; None when none."""
+    async def claim(self, worker: str, is_dead: Callable[[str], bool], task: TaskId | None = None) -> Attempt | None:
+        """Lease the oldest attempt (of `task`, when given) that waits, or whose worker is dead; None when none.
+
+        From a dead worker, `retry` is counted up.
+        """
         ...
 
     async def holds(self, lease: Lease) -> bool:

@@ -57,15 +57,15 @@ class SqlLedger:
             await connection.execute(insert(ATTEMPTS), [_waiting(task.id, n) for n in range(1, task.attempts + 1)])
             await append_events(connection, task.id, [_acceptance(task, notes)])
 
-    async def claim(self, worker: str, is_dead: Callable[[str], bool]) -> Attempt | None:
+    async def claim(self, worker: str, is_dead: Callable[[str], bool], task: TaskId | None = None) -> Attempt | None:
         """Take the oldest attempt that waits, or whose worker is dead, for `worker`; None when there is none."""
         async with self._database.read() as connection:
             workers = await connection.scalars(_workers_of_running_attempts())
             dead = [other for other in workers if is_dead(other)]
-            if (await connection.execute(_oldest_claimable(dead))).first() is None:
+            if (await connection.execute(_oldest_claimable(dead, task))).first() is None:
                 return None
         async with self._database.write() as connection:
-            row = (await connection.execute(_oldest_claimable(dead))).first()
+            row = (await connection.execute(_oldest_claimable(dead, task))).first()
             return None if row is None else await _take(connection, row, worker)
 
     async def holds(self, lease: Lease) -> bool:
@@ -168,8 +168,9 @@ def _claimable(dead: Collection[str]) -> ColumnElement[bool]:
     return or_(ATTEMPTS.c.state == TaskState.QUEUED, abandoned)
 
 
-def _oldest_claimable(dead: Collection[str]) -> Any:
-    return select(ATTEMPTS).where(_claimable(dead)).order_by(ATTEMPTS.c.position).limit(1)
+def _oldest_claimable(dead: Collection[str], task: TaskId | None) -> Any:
+    query = select(ATTEMPTS).where(_claimable(dead)).order_by(ATTEMPTS.c.position).limit(1)
+    return query if task is None else query.where(ATTEMPTS.c.task == task)
 
 
 async def _take(connection: AsyncConnection, row: Row[Any], worker: str) -> Attempt:

@@ -11,7 +11,6 @@ from typing import Self
 
 from cloister.errors import SandboxError
 from cloister.model.sandbox import Commit
-from cloister.sandboxes.oci.paths import make_passage
 
 MARKER = "disk.json"
 
@@ -42,8 +41,7 @@ class Disk:
     @classmethod
     def create(cls, place: Path, state: DiskState, *, owner: int) -> Self:
         """Make an empty disk; `owner` is the host's uid and gid of a container's root."""
-        make_passage(place, owner)
-        make_passage(place / "layers", owner)
+        (place / "layers").mkdir(parents=True)
         for name, mode in (("git", 0o700), ("tmp", 0o1777)):
             directory = place / name
             directory.mkdir()

@@ -61,16 +61,16 @@ class NodePaths:
 def prepare_paths(state: Path, group: int) -> NodePaths:
     """Make the directories and return them. HostError when there is no tmpfs to use.
 
-    They are ours alone, but the `group` of container roots may pass through: a runtime looks up its root file
-    system and binds when it already is that user.
+    `state` is ours alone. Through `runtime` the `group` of container roots may pass, because a runtime looks up
+    the root file system when it already is that user.
     """
     instance = hashlib.sha256(str(state.resolve()).encode()).hexdigest()[:12]
     runtime = _tmpfs() / f"cloister-{instance}"
     paths = NodePaths(state=state, runtime=runtime)
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    make_passage(state, group)
-    make_passage(runtime, group)
-    for directory in (paths.disks, paths.snapshots, paths.results, paths.trash, paths.sandboxes, paths.containers):
+    for directory in (paths.disks, paths.snapshots, paths.results, paths.trash):
+        directory.mkdir(mode=0o700, exist_ok=True)
+    for directory in (runtime, paths.sandboxes, paths.containers):
         make_passage(directory, group)
     return paths
 

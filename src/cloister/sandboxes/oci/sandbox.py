@@ -124,6 +124,8 @@ class OciSandbox:
         answer = await self._run_tool(
             "collect", {"directory": self._spec.directory, "base": base}, exchange, tree_writable=False
         )
+        if refused := answer.get("refused"):
+            raise TaskFailedError(refused)
         return await import_change(
             self._node.paths.results / self._spec.mirror.name,
             mirror=self._spec.mirror,
@@ -183,8 +185,8 @@ class OciSandbox:
             "patch": bool(checkout.patch),
         }
         answer = await self._run_tool("checkout", request, exchange, tree_writable=True)
-        if answer.get("refused"):
-            raise TaskFailedError(answer["refused"])
+        if refused := answer["refused"]:
+            raise TaskFailedError(refused)
         self._disk.remember(replace(self._disk.state, commit=checkout.commit, clean=not checkout.patch))
 
     def _borrow_git(self) -> None:

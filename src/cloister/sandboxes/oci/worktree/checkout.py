@@ -7,8 +7,6 @@ reason why the patch cannot be applied.
 No other program runs on this disk meanwhile, so what was looked at stays what it was.
 """
 
-# ruff: noqa: PTH
-# Paths are bytes here, which pathlib does not take.
 from __future__ import annotations
 
 import json

@@ -12,8 +12,6 @@ nobody wrote to, so then those tracked files are looked at whose attributes chan
 No other program runs on this disk meanwhile, so what was looked at stays what it was.
 """
 
-# ruff: noqa: PTH
-# Paths are bytes here, which pathlib does not take.
 from __future__ import annotations
 
 import hashlib

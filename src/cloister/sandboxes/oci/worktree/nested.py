@@ -1,7 +1,5 @@
 """Repositories inside a work tree: whether a directory is one, and which commit it is at, read without git."""
 
-# ruff: noqa: PTH
-# Paths are bytes here, which pathlib does not take.
 from __future__ import annotations
 
 import os

@@ -1,7 +1,5 @@
 """Git, run over a work tree that nobody trusts: every setting it obeys is written here."""
 
-# ruff: noqa: PTH
-# Paths are bytes here, which pathlib does not take.
 from __future__ import annotations
 
 import os

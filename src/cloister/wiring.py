@@ -1,0 +1,114 @@
+"""Settings in, a working application out: the only module that knows which parts are real."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from cloister.agents.command import CommandAgent
+from cloister.egress.messages import EgressSettings
+from cloister.egress.process import EgressProcess
+from cloister.forges.local import LocalForge
+from cloister.intake import Intake
+from cloister.lifecycle import Tools
+from cloister.model.task import Outcome, TaskId, Verdict
+from cloister.protocols import AttemptQueue, SandboxBackend
+from cloister.queues.embedded import EmbeddedQueue
+from cloister.reaper import destroy_strays, expire_snapshots
+from cloister.sandboxes.oci.backend import open_backend
+from cloister.sandboxes.oci.image import OciImageStore
+from cloister.settings import Settings
+from cloister.stores.attempts import SqlLedger
+from cloister.stores.database import Database
+from cloister.stores.secrets import SqlSecretStore
+from cloister.stores.snapshots import SqlSnapshotCatalog
+from cloister.stores.tasks import SqlTaskStore
+from cloister.vault.keys import KeyFile
+from cloister.vault.vault import SealedVault
+from cloister.worker import run_worker
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Application:
+    """An open installation on this machine."""
+
+    intake: Intake
+    images: OciImageStore
+    tools: Tools
+    backend: SandboxBackend
+    settings: Settings
+
+    async def work(self, *, until_idle: bool = False, task: TaskId | None = None) -> None:
+        """Run attempts (of `task`, when given) until cancelled, or with `until_idle` until none is left."""
+        await destroy_strays(self.intake.store, self.backend)
+        await run_worker(self.tools, slots=self.settings.slots, until_idle=until_idle, task=task)
+
+    async def clean(self) -> "CleanReport":
+        """Cancel what no living worker holds, and remove everything that belongs to nobody."""
+        cancelled = await _cancel_unowned(self.tools.queue)
+        destroyed = await destroy_strays(self.intake.store, self.backend)
+        expired = await expire_snapshots(self.tools.catalog, self.backend, datetime.now(UTC))
+        return CleanReport(attempts=cancelled, sandboxes=destroyed, snapshots=expired)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CleanReport:
+    """How much `clean` ended and removed."""
+
+    attempts: int
+    sandboxes: int
+    snapshots: int
+
+
+@asynccontextmanager
+async def open_application(settings: Settings) -> AsyncIterator[Application]:
+    """Open the installation in this process. Nothing is run until `work` is called."""
+    async with AsyncExitStack() as stack:
+        yield await _open_parts(settings, stack)
+
+
+async def _open_parts(settings: Settings, stack: AsyncExitStack) -> Application:
+    egress = await stack.enter_async_context(
+        EgressProcess(
+            EgressSettings(allow_private=settings.allow_private), uid=settings.egress_uid, gid=settings.egress_uid
+        )
+    )
+    images = OciImageStore(settings.state)
+    backend = await stack.enter_async_context(open_backend(settings.state, images, runtime=settings.runtime))
+    database = await stack.enter_async_context(Database.open(settings.state / "cloister.db"))
+    queue = await stack.enter_async_context(EmbeddedQueue.open(SqlLedger(database), settings.state / "workers"))
+    forge = LocalForge(settings.state)
+    vault = SealedVault(SqlSecretStore(database), KeyFile(settings.master_key_path))
+    catalog = SqlSnapshotCatalog(database)
+    agents = {agent.name: agent for agent in (CommandAgent(),)}
+    intake = Intake(
+        store=SqlTaskStore(database),
+        queue=queue,
+        forge=forge,
+        vault=vault,
+        images=images,
+        catalog=catalog,
+        backend=backend,
+        agents=frozenset(agents),
+        now=lambda: datetime.now(UTC),
+    )
+    tools = Tools(
+        queue=queue,
+        images=images,
+        forge=forge,
+        vault=vault,
+        catalog=catalog,
+        backend=backend,
+        egress=egress,
+        agents=agents,
+    )
+    return Application(intake=intake, images=images, tools=tools, backend=backend, settings=settings)
+
+
+async def _cancel_unowned(queue: AttemptQueue) -> int:
+    cancelled = 0
+    while attempt := await queue.claim():
+        outcome = Outcome(verdict=Verdict.CANCELLED, reason="its worker died, and `cloister clean` ended it")
+        await queue.finish(attempt, outcome)
+        cancelled += 1
+    return cancelled
