@@ -107,7 +107,7 @@ def _walk(root: int, tree: bytes) -> Iterator[Written]:
         folder = pending.pop()
         descriptor = _open_beneath(root, tree + b"/" + folder if folder else tree)
         try:
-            names = sorted(os.fsencode(name) for name in os.listdir(descriptor))  # noqa: PTH208
+            names = sorted(os.fsencode(name) for name in os.listdir(descriptor))
             marked = _has(descriptor, _OPAQUE, b"x")
             for name in names:
                 if not folder and name == b".git":
