@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cloister.cli.session import open_application
+from cloister.cli.session import open_application, settings_of
 from cloister.cli.task import JsonOption
 from cloister.cli.terminal import output_console, print_line
 
@@ -27,11 +27,16 @@ def worker(
     """
     import anyio
 
+    from cloister import log, wiring
     from cloister.cli.follow import interruptions
+
+    settings = settings_of(context)
+    if slots is not None:
+        settings = settings.model_copy(update={"slots": slots})
 
     async def work() -> None:
         async with (
-            open_application(context, slots=slots) as application,
+            wiring.open_application(settings) as application,
             interruptions() as interruption,
             anyio.create_task_group() as group,
         ):
@@ -39,7 +44,8 @@ def worker(
             await application.work(until_idle=until_idle)
             group.cancel_scope.cancel()
 
-    anyio.run(work)
+    with log.logging_to_stderr(settings.log_level):
+        anyio.run(work)
 
 
 async def _stop_when_interrupted(interruption: "Interruption", group: "TaskGroup") -> None:

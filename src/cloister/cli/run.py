@@ -3,13 +3,14 @@
 import os
 import sys
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cloister.cli.exit import CANCELLED, code_of_verdict
-from cloister.cli.session import open_client, start_background_worker
+from cloister.cli.session import ask, open_application, start_background_worker
 from cloister.cli.terminal import error_console, output_console, print_line
 from cloister.cli.work_tree import repository_address
 from cloister.errors import UsageError
@@ -80,16 +81,20 @@ def _run(context: typer.Context, request: Request, *, as_json: bool) -> None:
     import anyio
 
     from cloister.cli.follow import follow, interruptions, submit
+    from cloister.client import Client
 
     async def work() -> "tuple[View, TaskStatus] | None":
-        async with open_client(context, work=True) as client, interruptions() as interruption:
+        async with open_application(context) as application, interruptions() as interruption:
+            client = Client(application.intake)
             task = await submit(client, request, interruption)
             if task is None:
                 return None
-            view = new_view(await client.task(task.id), as_json=as_json)
-            with view:
+            with new_view(await client.task(task.id), as_json=as_json) as view:
                 view.say(f"task {task.id}")
-                status = await follow(client, task.id, view, interruption)
+                async with anyio.create_task_group() as worker:
+                    worker.start_soon(partial(application.work, task=task.id))
+                    status = await follow(client, task.id, view, interruption)
+                    worker.cancel_scope.cancel()
             return view, status
 
     ended = anyio.run(work)
@@ -104,7 +109,6 @@ def _run(context: typer.Context, request: Request, *, as_json: bool) -> None:
 
 def _detach(context: typer.Context, request: Request, *, as_json: bool) -> None:
     from cloister.cli.json_lines import to_json
-    from cloister.cli.session import ask
 
     task = ask(context, lambda client: client.submit(request))
     start_background_worker(context)

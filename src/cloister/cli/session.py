@@ -39,30 +39,27 @@ def settings_of(context: typer.Context) -> "Settings":
 
 
 @asynccontextmanager
-async def open_application(
-    context: typer.Context, *, work: bool = False, slots: int | None = None
-) -> "AsyncIterator[Application]":
-    """Start the application inside this command; with `work` it also carries out what is asked."""
-    from cloister import wiring
+async def open_application(context: typer.Context) -> "AsyncIterator[Application]":
+    """Start the application inside this command. Its log goes to a file, since the terminal is the user's."""
+    from cloister import log, wiring
 
     settings = settings_of(context)
-    if slots is not None:
-        settings = settings.model_copy(update={"slots": slots})
-    async with wiring.open_application(settings, work=work) as application:
-        yield application
+    with log.logging_to_file(settings.log_directory, settings.log_level):
+        async with wiring.open_application(settings) as application:
+            yield application
 
 
 @asynccontextmanager
-async def open_client(context: typer.Context, *, work: bool = False) -> "AsyncIterator[Client]":
+async def open_client(context: typer.Context) -> "AsyncIterator[Client]":
     """Start the application inside this command and talk to it."""
     from cloister.client import Client
 
-    async with open_application(context, work=work) as application:
+    async with open_application(context) as application:
         yield Client(application.intake)
 
 
 def ask(context: typer.Context, question: "Callable[[Client], Awaitable[T]]") -> T:
-    """Answer one question with a client that does no work itself."""
+    """Answer one question of a command that follows nothing."""
     import anyio
 
     async def answer() -> T:
