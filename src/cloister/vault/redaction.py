@@ -9,8 +9,8 @@ from ahocorasick_rs import BytesAhoCorasick, Implementation, MatchKind
 from cloister.model.secret import SHORTEST_SECRET, SecretValue
 from cloister.vault.encodings import forms_of
 
-_MOST_TRIES = 64
-"""Places looked at for the beginning of a form; after so many (a value like `aaaa...`) the next one is taken."""
+_MOST_COMPARED_BYTES = 1024 * 1024
+"""Spent on one chunk to find out what to hold back. A value like `aaaa...` may take more; then too much is held."""
 
 
 class MaskingRedactor:
@@ -55,8 +55,10 @@ class MaskingRedactor:
 
     def _first_beginning(self, data: bytes, start: int) -> int:
         """Where, at or after `start`, the rest of `data` may be the beginning of a form; its end when nowhere."""
-        for tried, at in enumerate(self._candidates(data, max(start, len(data) - self._longest + 1))):
-            if tried == _MOST_TRIES or self._begins_a_form(data[at:]):
+        compared = 0
+        for at in self._candidates(data, max(start, len(data) - self._longest + 1)):
+            compared += len(data) - at
+            if compared > _MOST_COMPARED_BYTES or self._begins_a_form(data[at:]):
                 return at
         return len(data)
 
