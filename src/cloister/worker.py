@@ -57,7 +57,7 @@ async def _run_leased(attempt: Attempt, tools: Tools) -> Outcome | None:
     except* LeaseLostError:
         _log.warning("lease lost", attempt=attempt.id, retry=attempt.retry)
     except* Exception as errors:  # a bug must not reach the neighbours
-        _log.exception("attempt broke", attempt=attempt.id, errors=errors.exceptions)
+        _log.error("attempt broke", attempt=attempt.id, exc_info=errors)
         outcome = Outcome(verdict=Verdict.ERRORED, reason="an error of Cloister's own; its log has the details")
     if cancelled.is_set() and outcome is None:
         return await end_cancelled(attempt, tools)

@@ -69,15 +69,16 @@ class OciProcess:
         """Return a connection to the supervisor, None when it has gone."""
         watch = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         watch.setblocking(False)
-        # The path through /proc keeps within the 107 bytes of sun_path, wherever the directory is.
-        folder = os.open(self._directory, os.O_PATH)
         try:
-            watch.connect(f"/proc/self/fd/{folder}/watch")
+            # A path through /proc keeps within the 107 bytes of sun_path, wherever the directory is.
+            folder = os.open(self._directory, os.O_PATH)
+            try:
+                watch.connect(f"/proc/self/fd/{folder}/watch")
+            finally:
+                os.close(folder)
         except (ConnectionRefusedError, FileNotFoundError):
             watch.close()
             return None
-        finally:
-            os.close(folder)
         return watch
 
     def _read_chunks(self, offset: int) -> list[Chunk]:
