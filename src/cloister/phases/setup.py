@@ -39,7 +39,7 @@ async def run(
         commit=task.revision.default_commit, branch=task.revision.default_branch, origin=task.repository.address
     )
     asked = Checkout(commit=task.revision.commit, branch=task.branch, origin=task.repository.address, patch=task.patch)
-    if not warm:
+    if not _stands_on_kept_disk(sandbox, warm):
         await _prepare(SETUP, scripts.script, default, task, sandbox, secrets, journal, seconds_left)
         if task.use_cache:
             await sandbox.snapshot(recipe.key)
@@ -48,6 +48,13 @@ async def run(
     elif scripts.maintenance:
         await _prepare(MAINTENANCE, scripts.maintenance, asked, task, sandbox, secrets, journal, seconds_left)
     await sandbox.checkout(asked)
+
+
+def _stands_on_kept_disk(sandbox: Sandbox, warm: bool) -> bool:
+    """Ask the disk before the catalogue, which may have changed since a former worker made this sandbox."""
+    if sandbox.has_started(SETUP):
+        return False
+    return warm or sandbox.has_started(MAINTENANCE)
 
 
 async def _prepare(
