@@ -85,7 +85,7 @@ def print_table(console: Console, headings: Sequence[str], rows: Sequence[Sequen
     """Print rows as a table on a terminal, and elsewhere as lines of tab-separated columns without headings."""
     if not console.is_terminal:
         for row in rows:
-            print_line(console, "\t".join(neutralize(cell) for cell in row))
+            console.file.write("\t".join(neutralize(cell) for cell in row) + "\n")
         return
     table = Table(*headings, box=None, pad_edge=False)
     for row in rows:

@@ -1,0 +1,260 @@
+import dataclasses
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cloister.environment_file import REPOSITORY_FILE
+from cloister.errors import CloisterError, ConflictError, EnvironmentFileError, NotFoundError, UsageError
+from cloister.forges.fake import FakeForge, FakeRepository
+from cloister.intake import Intake, best_attempt, new_task_id
+from cloister.model.event import TaskAccepted
+from cloister.model.network import NetworkMode
+from cloister.model.request import EnvironmentText, Request
+from cloister.model.sandbox import Change, Commit, DiffStats
+from cloister.model.secret import SecretValue
+from cloister.model.snapshot import SnapshotKey, SnapshotRecord
+from cloister.model.task import AttemptId, AttemptStatus, Outcome, TaskState, TaskStatus, Verdict
+from cloister.queues.fake import FakeQueue, FakeSnapshotCatalog
+from cloister.sandboxes.fake import FakeBackend, FakeImageStore, FakeNode
+from cloister.vault.fake import FakeVault
+
+TIP, FEATURE = Commit("d" * 40), Commit("f" * 40)
+DIFF = b"diff --git a/x b/x\n"
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def files() -> dict[tuple[Commit, str], bytes]:
+    return {}
+
+
+@pytest.fixture
+def node() -> FakeNode:
+    return FakeNode()
+
+
+@pytest.fixture
+def intake(files: Mapping[tuple[Commit, str], bytes], node: FakeNode) -> Intake:
+    project = FakeRepository(refs={"main": TIP, "feature": FEATURE}, files=files, note="2 files are not part of it")
+    queue = FakeQueue()
+    return Intake(
+        store=queue,
+        queue=queue,
+        forge=FakeForge({"/srv/project": project, "/srv/empty": FakeRepository(refs={})}),
+        vault=FakeVault(),
+        images=FakeImageStore(node, ["base", "slim"]),
+        catalog=FakeSnapshotCatalog(),
+        backend=FakeBackend(node),
+        agents={"command", "robot"},
+        now=lambda: NOW,
+    )
+
+
+def new_request(**changes: Any) -> Request:
+    return dataclasses.replace(Request(repository="/srv/project", prompt="fix the test", command="make fix"), **changes)
+
+
+def environment_text(text: str) -> EnvironmentText:
+    return EnvironmentText(source="env.toml", raw=text.encode())
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"prompt": ""}, UsageError, "the prompt is empty"),
+        ({"prompt": " \n\t"}, UsageError, "the prompt is empty"),
+        ({"prompt": "x" * (1024 * 1024 + 1)}, UsageError, "the prompt has 1048577 bytes"),
+        ({"prompt": "ä" * (512 * 1024 + 1)}, UsageError, "the prompt has 1048578 bytes"),
+        ({"prompt": "\udcff"}, UsageError, "not valid UTF-8"),
+        ({"attempts": 0}, UsageError, "1 to 4 attempts, not 0"),
+        ({"attempts": 5}, UsageError, "1 to 4 attempts, not 5"),
+        ({"repository": "/srv/none"}, NotFoundError, "/srv/none"),
+        ({"repository": "/srv/empty"}, NotFoundError, "no commit"),
+        ({"repository": "ext::sh -c x"}, UsageError, "address"),
+        ({"repository": "https://u:hunter2@host/x"}, UsageError, "user name, password or token"),
+        ({"ref": "none"}, NotFoundError, "none"),
+        ({"ref": ""}, UsageError, "not a branch, tag or commit"),
+        ({"ref": "--upload-pack=x"}, UsageError, "not a branch, tag or commit"),
+        ({"ref": "a\nb"}, UsageError, "not a branch, tag or commit"),
+        ({"environment": environment_text("[limits]\ncpu = 0\n")}, EnvironmentFileError, "env.toml, line 2"),
+        ({"environment": environment_text('image = "bse"\n')}, NotFoundError, "no image 'bse'; known: base, slim"),
+        ({"environment": environment_text("[secrets]\nA = {}\n")}, NotFoundError, "secret A of environment"),
+        (
+            {"environment": environment_text('[secrets]\nA = {mode="brokered",hosts=["a.example"],header="X"}\n')},
+            UsageError,
+            "A is brokered",
+        ),
+        ({"environment": environment_text('[network]\nmethods = ["GET"]\n')}, UsageError, "network.methods"),
+        ({"variables": {"A-B": "x"}}, UsageError, "'A-B' is not a variable name"),
+        ({"secrets": {"A-B": SecretValue("hunter2")}}, UsageError, "'A-B' is not a variable name"),
+        ({"secrets": {"TOKEN": SecretValue("short")}}, UsageError, "TOKEN"),
+        ({"secrets": {"A": SecretValue("hunter2")}, "variables": {"A": "x"}}, UsageError, "A is a variable"),
+        ({"allow": ("com",)}, UsageError, "too broad"),
+        ({"internet": NetworkMode.OFF, "allow": ("a.example",)}, UsageError, "the internet is off"),
+        ({"patch": b""}, UsageError, "the patch is not a diff"),
+        ({"patch": b"hello\n"}, UsageError, "the patch is not a diff"),
+        ({"patch": DIFF * 2_000_000}, UsageError, "at most 32 MiB"),
+        ({"command": " "}, UsageError, "the command line is empty"),
+        ({"command": "a\x00b"}, UsageError, "NUL"),
+        ({"agent": "robot"}, UsageError, "agent 'robot' takes no command line"),
+        ({"agent": "command", "command": None}, UsageError, "needs a command line"),
+        ({"agent": "claude", "command": None}, NotFoundError, "'claude' is not installed here; known: command, robot"),
+        ({"command": None}, NotFoundError, "agent 'codex' is not installed here"),
+    ],
+)
+async def test_a_wrong_request_makes_nothing(
+    intake: Intake, changes: Mapping[str, Any], error: type[CloisterError], message: str
+) -> None:
+    with pytest.raises(error) as caught:
+        await intake.submit(new_request(**changes))
+    assert message in caught.value.message
+    assert "hunter2" not in f"{caught.value.message} {caught.value.hint}"
+    assert await intake.tasks() == []
+
+
+async def test_without_an_agent_the_way_out_is_named(intake: Intake) -> None:
+    with pytest.raises(NotFoundError) as caught:
+        await intake.submit(new_request(command=None))
+    assert "--command" in (caught.value.hint or "")
+
+
+async def test_a_missing_secret_names_the_command_that_gives_it(intake: Intake) -> None:
+    with pytest.raises(NotFoundError) as caught:
+        await intake.submit(new_request(environment=environment_text('name = "web"\n[secrets]\nA = {}\n')))
+    assert "cloister secret set web A" in (caught.value.hint or "")
+
+
+async def test_a_request_becomes_a_task(intake: Intake) -> None:
+    task = await intake.submit(new_request(ref="feature", patch=DIFF, attempts=2, use_cache=False))
+    assert (task.revision.commit, task.revision.default_commit) == (FEATURE, TIP)
+    assert (task.agent, task.command, task.patch) == ("command", "make fix", DIFF)
+    assert (task.use_cache, task.attempts, task.accepted_at) == (False, 2, NOW)
+    assert task.environment.name == "/srv/project"
+    status = await intake.task(task.id[:9])
+    assert status.task == task
+    assert len(status.attempts) == 2
+
+
+async def test_the_log_begins_with_what_is_left_out(intake: Intake) -> None:
+    task = await intake.submit(new_request())
+    (first,) = [event async for event in intake.events(task.id)]
+    accepted = first.event
+    assert isinstance(accepted, TaskAccepted)
+    assert accepted.notes[0] == "2 files are not part of it"
+    assert "no setup script" in accepted.notes[1]
+
+
+async def test_the_environment_is_read_from_the_base_commit(
+    intake: Intake, files: dict[tuple[Commit, str], bytes]
+) -> None:
+    files[FEATURE, REPOSITORY_FILE] = b'name = "web"\nimage = "slim"\n'
+    assert (await intake.submit(new_request())).environment.name == "/srv/project"
+    environment = (await intake.submit(new_request(ref="feature"))).environment
+    assert (environment.name, environment.image) == ("web", "slim")
+
+
+async def test_a_bad_file_of_the_repository_is_named_with_its_commit(
+    intake: Intake, files: dict[tuple[Commit, str], bytes]
+) -> None:
+    files[TIP, REPOSITORY_FILE] = b"\nimge = 1\n"
+    with pytest.raises(EnvironmentFileError, match=f"{REPOSITORY_FILE} at dddddddddddd, line 2: unknown key `imge`"):
+        await intake.submit(new_request())
+
+
+async def test_a_file_of_the_request_wins(intake: Intake, files: dict[tuple[Commit, str], bytes]) -> None:
+    files[TIP, REPOSITORY_FILE] = b"this is no TOML"
+    task = await intake.submit(new_request(environment=environment_text('name = "mine"\n')))
+    assert task.environment.name == "mine"
+
+
+async def test_secrets_are_sealed_and_need_no_value_in_the_vault(intake: Intake) -> None:
+    given = new_request(environment=environment_text("[secrets]\nA = {}\n"), secrets={"A": SecretValue("hunter2")})
+    task = await intake.submit(given)
+    assert task.sealed_secrets
+    assert "hunter2" not in repr(task)
+    assert "hunter2" not in repr(given)
+
+
+async def test_an_installed_agent_needs_no_command(intake: Intake) -> None:
+    task = await intake.submit(new_request(agent="robot", command=None))
+    assert (task.agent, task.command) == ("robot", None)
+
+
+async def test_secrets_are_kept_by_environment(intake: Intake) -> None:
+    await intake.set_secret("web", "TOKEN", "hunter2")
+    assert await intake.secret_names("web") == ["TOKEN"]
+    assert await intake.secret_names("other") == []
+    await intake.remove_secret("web", "TOKEN")
+    with pytest.raises(NotFoundError):
+        await intake.remove_secret("web", "TOKEN")
+
+
+@pytest.mark.parametrize(("environment", "name"), [("", "A"), ("a\nb", "A"), ("web", "A B"), ("web", "HOME")])
+async def test_secrets_need_names(intake: Intake, environment: str, name: str) -> None:
+    with pytest.raises(UsageError):
+        await intake.set_secret(environment, name, "hunter2")
+
+
+async def test_snapshots_are_removed_by_the_beginning_of_their_key(intake: Intake, node: FakeNode) -> None:
+    for key in ("abc1", "abd2"):
+        node.snapshots.add(SnapshotKey(key))
+        await intake.catalog.add(
+            SnapshotRecord(
+                key=SnapshotKey(key),
+                environment="web",
+                repository="/srv/project",
+                commit=TIP,
+                parts={},
+                created_at=NOW,
+                expires_at=NOW,
+            )
+        )
+    for wrong, error in (("", NotFoundError), ("x", NotFoundError), ("ab", ConflictError)):
+        with pytest.raises(error):
+            await intake.remove_snapshot(wrong)
+    assert await intake.remove_snapshot("abc") == "abc1"
+    assert node.snapshots == {"abd2"}
+    assert [record.key for record in await intake.snapshots()] == ["abd2"]
+
+
+async def test_there_is_no_change_before_the_end(intake: Intake) -> None:
+    task = await intake.submit(new_request())
+    with pytest.raises(ConflictError, match="there is no change yet"):
+        await intake.change(task.id)
+    with pytest.raises(NotFoundError, match="no number 2"):
+        await intake.change(task.id, attempt=2)
+    await intake.cancel(task.id)
+    with pytest.raises(ConflictError, match="left no change"):
+        await intake.change(task.id)
+
+
+def test_ids_sort_and_are_safe_everywhere() -> None:
+    ids = [new_task_id(NOW + timedelta(milliseconds=number)) for number in range(100)]
+    assert ids == sorted(ids)
+    assert all(re.fullmatch(r"[0-9a-hjkmnp-tv-z]{12}", identifier) for identifier in ids)
+    assert len({new_task_id(NOW) for _ in range(100)}) > 95
+
+
+def test_the_best_attempt_is_shown_first(new_task: Any) -> None:
+    change = Change(
+        base=TIP, commit=FEATURE, repository=Path("/m"), diff=DIFF, stats=DiffStats(files=1, added=0, removed=0)
+    )
+
+    def attempt(number: int, outcome: Outcome | None) -> AttemptStatus:
+        state = TaskState.FINISHED if outcome else TaskState.RUNNING
+        return AttemptStatus(attempt=AttemptId(f"t1-{number}"), number=number, state=state, outcome=outcome)
+
+    def best(*outcomes: Outcome | None) -> int:
+        attempts = tuple(attempt(number, outcome) for number, outcome in enumerate(outcomes, 1))
+        status = TaskStatus(task=new_task(), state=TaskState.RUNNING, verdict=None, finished_at=None, attempts=attempts)
+        return best_attempt(status).number
+
+    failed, changed = Outcome(verdict=Verdict.FAILED), Outcome(verdict=Verdict.FAILED, change=change)
+    succeeded = Outcome(verdict=Verdict.SUCCEEDED, change=change)
+    assert best(None, None) == 1
+    assert best(None, failed, changed) == 3
+    assert best(failed, changed, succeeded, succeeded) == 3
