@@ -1,9 +1,11 @@
 """What is remembered of kept disks."""
 
+import dataclasses
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from cloister.errors import StoreError
 from cloister.model.snapshot import SnapshotKey, SnapshotRecord
 from cloister.stores.database import Database
 from cloister.stores.snapshots import SqlSnapshotCatalog
@@ -35,10 +37,6 @@ async def test_what_was_never_added_is_not_found(catalog: SqlSnapshotCatalog) ->
 
 
 async def test_a_naive_time_is_refused(catalog: SqlSnapshotCatalog) -> None:
-    import dataclasses
-
-    from cloister.errors import StoreError
-
     with pytest.raises(StoreError, match="naive"):
         await catalog.add(dataclasses.replace(_record("k"), created_at=NOON.replace(tzinfo=None)))
 
