@@ -19,6 +19,7 @@ import structlog
 from cloister.errors import CloisterError, TaskFailedError, UsageError
 from cloister.journal import Journal, open_journal
 from cloister.model.event import AttemptStarted
+from cloister.model.network import NetworkMode
 from cloister.model.phase import Phase
 from cloister.model.task import Attempt, Outcome, Verdict
 from cloister.phases import agent, output, provision, setup, teardown
@@ -103,26 +104,27 @@ async def _provision_to_output(attempt: Attempt, tools: Tools, journal: Journal)
     sandbox = provisioned.sandbox
 
     if not sandbox.has_started(agent.AGENT):
-        with journal.phase(Phase.SETUP, network=environment.network.setup, secrets=sorted(secrets.values)):
-            await _open_network(Phase.SETUP, attempt, sandbox, tools, journal)
+        plan = setup.make_plan(environment.setup, sandbox, hit=provisioned.hit)
+        network, names = (environment.network.setup, sorted(secrets.values)) if plan.script else (NetworkMode.OFF, [])
+        with journal.phase(Phase.SETUP, network=network, secrets=names):
+            if plan.script:
+                await _open_network(Phase.SETUP, attempt, sandbox, tools, journal)
             await setup.run(
                 task,
+                plan,
                 sandbox,
                 secrets,
                 journal,
                 recipe=provisioned.recipe,
-                warm=provisioned.warm,
                 catalog=tools.catalog,
                 now=datetime.now(UTC),
-                seconds_left=ends_at - anyio.current_time(),
+                seconds_left=_seconds_until(ends_at),
             )
 
     with journal.phase(Phase.AGENT, network=environment.network.agent):
         await _open_network(Phase.AGENT, attempt, sandbox, tools, journal)
         accepted_to_agent = (datetime.now(UTC) - task.accepted_at).total_seconds()
-        ended = await agent.run(
-            task, tools.agents[task.agent], sandbox, journal, seconds_left=ends_at - anyio.current_time()
-        )
+        ended = await agent.run(task, tools.agents[task.agent], sandbox, journal, seconds_left=_seconds_until(ends_at))
 
     with journal.phase(Phase.OUTPUT):
         await tools.egress.close(attempt.sandbox)
@@ -137,6 +139,13 @@ async def _provision_to_output(attempt: Attempt, tools: Tools, journal: Journal)
         change=collected.change,
         accepted_to_agent_seconds=accepted_to_agent,
     )
+
+
+def _seconds_until(ends_at: float) -> float:
+    left = ends_at - anyio.current_time()
+    if left <= 0:
+        raise TaskFailedError("limits.time was used up before the agent started")
+    return left
 
 
 async def _open_network(phase: Phase, attempt: Attempt, sandbox: Sandbox, tools: Tools, journal: Journal) -> None:

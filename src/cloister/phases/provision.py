@@ -19,8 +19,8 @@ class Provisioned:
     sandbox: Sandbox
     recipe: SnapshotRecipe
     """Names the disk that setup makes."""
-    warm: bool
-    """Whether the sandbox stands on that disk already."""
+    hit: bool
+    """Whether that disk was kept, and a new sandbox stands on it."""
 
 
 async def run(
@@ -57,7 +57,7 @@ async def run(
         mirror=mirror,
         limits=environment.limits,
     )
-    return Provisioned(sandbox=await backend.create(attempt.sandbox, spec), recipe=recipe, warm=not reason)
+    return Provisioned(sandbox=await backend.create(attempt.sandbox, spec), recipe=recipe, hit=not reason)
 
 
 async def _reason_of_miss(

@@ -1,10 +1,12 @@
 """Phase 2: dependencies are installed, with the internet and the secrets; the disk is kept for later attempts."""
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cloister.errors import TaskFailedError
 from cloister.journal import Journal
 from cloister.model.container import container_variables, work_tree
+from cloister.model.environment import SetupRecipe
 from cloister.model.event import SecretDelivered, SecretRemoved, SnapshotSaved
 from cloister.model.phase import Phase
 from cloister.model.sandbox import Checkout, Command, EndCause
@@ -17,14 +19,34 @@ SETUP = "setup"
 MAINTENANCE = "maintenance"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What this phase has to do."""
+
+    warm: bool
+    """The sandbox stands on a disk that setup made; maintenance is all it may need."""
+    script: str | None
+
+    @property
+    def command(self) -> str:
+        """Id of the command that runs the script."""
+        return MAINTENANCE if self.warm else SETUP
+
+
+def make_plan(recipe: SetupRecipe, sandbox: Sandbox, *, hit: bool) -> Plan:
+    """Decide by what a former worker already started here, and else by whether a snapshot fitted (`hit`)."""
+    warm = not sandbox.has_started(SETUP) and (hit or sandbox.has_started(MAINTENANCE))
+    return Plan(warm=warm, script=recipe.maintenance if warm else recipe.script)
+
+
 async def run(
     task: Task,
+    plan: Plan,
     sandbox: Sandbox,
     secrets: DeliveredSecrets,
     journal: Journal,
     *,
     recipe: SnapshotRecipe,
-    warm: bool,
     catalog: SnapshotCatalog,
     now: datetime,
     seconds_left: float,
@@ -32,49 +54,38 @@ async def run(
     """Bring the sandbox to where the agent starts: dependencies in place, the work tree at the task's commit.
 
     A cold disk is set up at the default branch and kept; a warm one is maintained at the task's commit (the
-    rule of Codex cloud's container cache). TaskFailedError when a script fails.
+    rule of Codex cloud's container cache). TaskFailedError when the script fails.
     """
-    scripts = task.environment.setup
     default = Checkout(
         commit=task.revision.default_commit, branch=task.revision.default_branch, origin=task.repository.address
     )
     asked = Checkout(commit=task.revision.commit, branch=task.branch, origin=task.repository.address, patch=task.patch)
-    if not _stands_on_kept_disk(sandbox, warm):
-        await _prepare(SETUP, scripts.script, default, task, sandbox, secrets, journal, seconds_left)
-        if task.use_cache:
-            await sandbox.snapshot(recipe.key)
-            await catalog.add(_record_of(task, recipe, now))
-            journal.record(SnapshotSaved(key=recipe.key))
-    elif scripts.maintenance:
-        await _prepare(MAINTENANCE, scripts.maintenance, asked, task, sandbox, secrets, journal, seconds_left)
+    if plan.script is not None or not plan.warm:
+        if not sandbox.has_started(plan.command):
+            await sandbox.checkout(asked if plan.warm else default)
+        if plan.script is not None:
+            await _run_script(plan.command, plan.script, task, sandbox, secrets, journal, seconds_left)
+    if task.use_cache and not plan.warm:
+        await sandbox.snapshot(recipe.key)
+        await catalog.add(_record_of(task, recipe, now))
+        journal.record(SnapshotSaved(key=recipe.key))
     await sandbox.checkout(asked)
 
 
-def _stands_on_kept_disk(sandbox: Sandbox, warm: bool) -> bool:
-    """Ask the disk before the catalogue, which may have changed since a former worker made this sandbox."""
-    if sandbox.has_started(SETUP):
-        return False
-    return warm or sandbox.has_started(MAINTENANCE)
-
-
-async def _prepare(
+async def _run_script(
     name: str,
-    script: str | None,
-    checkout: Checkout,
+    script: str,
     task: Task,
     sandbox: Sandbox,
     secrets: DeliveredSecrets,
     journal: Journal,
     seconds_left: float,
 ) -> None:
-    """Run a script on a work tree at `checkout`, in a session of its own."""
-    if not sandbox.has_started(name):
-        await sandbox.checkout(checkout)
-    if script is None:
-        return
+    """Run a script in a session of its own, the only one that has the secrets."""
     names = tuple(sorted(secrets.values))
+    starts = not sandbox.has_started(name)
     timeout = min(task.environment.setup.timeout_seconds, seconds_left)
-    if names:
+    if names and starts:
         journal.record(SecretDelivered(names=names))
     process = await sandbox.start(
         Command(
