@@ -5,7 +5,19 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, insert, or_, select, update
+from sqlalchemy import (
+    CompoundSelect,
+    Row,
+    ScalarSelect,
+    and_,
+    case,
+    exists,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -26,6 +38,9 @@ from cloister.stores.database import Database
 from cloister.stores.documents import document_to_task, outcome_to_document, pack, task_to_document, unpack
 from cloister.stores.events import Entry, append_events, read_output_offset
 from cloister.stores.schema import ATTEMPTS, TASKS
+
+_WAITING = ""
+"""Stands for a waiting attempt among the workers of running ones; no worker has this name."""
 
 
 class SqlLedger:
@@ -60,13 +75,12 @@ class SqlLedger:
     async def claim(self, worker: str, is_dead: Callable[[str], bool], task: TaskId | None = None) -> Attempt | None:
         """Take the oldest attempt that waits, or whose worker is dead, for `worker`; None when there is none."""
         async with self._database.read() as connection:
-            workers = await connection.scalars(_workers_of_running_attempts())
-            dead = [other for other in workers if is_dead(other)]
-            if (await connection.execute(_oldest_claimable(dead, task))).first() is None:
-                return None
+            found = set(await connection.scalars(_workers_and_waiting()))
+        dead = [other for other in found - {_WAITING} if is_dead(other)]
+        if not dead and _WAITING not in found:
+            return None
         async with self._database.write() as connection:
-            row = (await connection.execute(_oldest_claimable(dead, task))).first()
-            return None if row is None else await _take(connection, row, worker)
+            return await _take_oldest(connection, worker, dead)
 
     async def holds(self, lease: Lease) -> bool:
         """Whether work shall go on: False when the end was asked for. LeaseLostError when the lease is void."""
@@ -159,32 +173,36 @@ def _acceptance(task: Task, notes: Sequence[str]) -> Entry:
     return Entry(at=task.accepted_at, attempt=None, phase=None, event=event)
 
 
-def _workers_of_running_attempts() -> Any:
-    return select(ATTEMPTS.c.worker).where(ATTEMPTS.c.state == TaskState.RUNNING).distinct()
+def _workers_and_waiting() -> CompoundSelect[Any]:
+    """The workers of running attempts, and `_WAITING` when there is an attempt that waits."""
+    running = select(ATTEMPTS.c.worker).where(ATTEMPTS.c.state == TaskState.RUNNING)
+    waiting = exists().where(ATTEMPTS.c.state == TaskState.QUEUED)
+    return running.union(select(literal(_WAITING)).where(waiting))
 
 
-def _claimable(dead: Collection[str]) -> ColumnElement[bool]:
-    abandoned = and_(ATTEMPTS.c.state == TaskState.RUNNING, ATTEMPTS.c.worker.in_(dead))
-    return or_(ATTEMPTS.c.state == TaskState.QUEUED, abandoned)
+def _oldest_claimable(dead: Collection[str]) -> ScalarSelect[int]:
+    # Two searches in the index by state: with an OR, every attempt that waits would be read and sorted.
+    oldest = select(func.min(ATTEMPTS.c.position).label("position"))
+    waiting = oldest.where(ATTEMPTS.c.state == TaskState.QUEUED)
+    abandoned = oldest.where(ATTEMPTS.c.state == TaskState.RUNNING, ATTEMPTS.c.worker.in_(dead))
+    return select(func.min(waiting.union_all(abandoned).subquery().c.position)).scalar_subquery()
 
 
-def _oldest_claimable(dead: Collection[str], task: TaskId | None) -> Any:
-    query = select(ATTEMPTS).where(_claimable(dead)).order_by(ATTEMPTS.c.position).limit(1)
-    return query if task is None else query.where(ATTEMPTS.c.task == task)
-
-
-async def _take(connection: AsyncConnection, row: Row[Any], worker: str) -> Attempt:
-    retry = row.retry + (row.state == TaskState.RUNNING)
-    claim = {"state": TaskState.RUNNING, "worker": worker, "retry": retry}
-    await connection.execute(update(ATTEMPTS).where(ATTEMPTS.c.id == row.id).values(claim))
-    await connection.execute(update(TASKS).where(TASKS.c.id == row.task).values(state=TaskState.RUNNING))
-    task = (await connection.execute(select(TASKS).where(TASKS.c.id == row.task))).one()
+async def _take_oldest(connection: AsyncConnection, worker: str, dead: Collection[str]) -> Attempt | None:
+    retry = case((ATTEMPTS.c.state == TaskState.RUNNING, ATTEMPTS.c.retry + 1), else_=ATTEMPTS.c.retry)
+    claim = update(ATTEMPTS).where(ATTEMPTS.c.position == _oldest_claimable(dead))
+    claim = claim.values(state=TaskState.RUNNING, worker=worker, retry=retry)
+    row = (await connection.execute(claim.returning(*ATTEMPTS.c))).first()
+    if row is None:
+        return None
+    start = update(TASKS).where(TASKS.c.id == row.task).values(state=TaskState.RUNNING)
+    task = (await connection.execute(start.returning(*TASKS.c))).one()
     return Attempt(
         id=AttemptId(row.id),
         task=document_to_task(task.document, patch=await unpack(task.patch), sealed_secrets=task.sealed_secrets),
         turn=row.turn,
         number=row.number,
-        retry=retry,
+        retry=row.retry,
     )
 
 
