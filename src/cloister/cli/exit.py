@@ -56,13 +56,13 @@ def _tell(error: BaseException) -> int | None:
         case CloisterError():
             say_error(error)
             return error.exit_code
-        case KeyboardInterrupt():
+        case KeyboardInterrupt() | typer.Abort():
             print_line(error_console(), "cancelled; nothing was started")
             return CANCELLED
         case BrokenPipeError():
             leave_broken_pipe()
             return BROKEN_PIPE
-        case typer.Exit() | typer.Abort() | typer.TyperException() | SystemExit() | GeneratorExit():
+        case typer.Exit() | typer.TyperException() | SystemExit() | GeneratorExit():
             return None
         case _:
             _tell_bug(error)

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 def run(
     context: typer.Context,
-    prompt: Annotated[str, typer.Argument(help="What shall be done; `-` reads it from standard input.")],
+    prompt: Annotated[
+        str, typer.Argument(metavar="PROMPT", help="What shall be done; `-` reads it from standard input.")
+    ],
     repo: Annotated[
         str | None, typer.Option(metavar="PATH|URL", help="Repository; by default that of the current directory.")
     ] = None,
@@ -40,7 +42,7 @@ def run(
     command: Annotated[
         str | None, typer.Option(help="A command line that does the work, in place of an agent.")
     ] = None,
-    attempts: Annotated[int, typer.Option(min=1, max=4, help="Independent answers to make.")] = 1,
+    attempts: Annotated[int, typer.Option(metavar="1..4", help="Independent answers to make.")] = 1,
     patch: Annotated[Path | None, typer.Option(metavar="FILE", help="A diff to start with.")] = None,
     var: Annotated[list[str] | None, typer.Option(metavar="K=V", help="Variable, in setup and for the agent.")] = None,
     secret_from_env: Annotated[

@@ -1,0 +1,54 @@
+"""`cloister doctor`: whether this machine can run sandboxes, and what to do about it."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import typer
+
+from cloister.cli.session import settings_of
+from cloister.cli.task import JsonOption
+from cloister.cli.terminal import neutralize, output_console, print_line
+
+if TYPE_CHECKING:
+    from cloister.doctor.finding import Finding
+
+NOT_FIT = 3
+_STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+
+
+def doctor(context: typer.Context, as_json: JsonOption = False) -> None:
+    """Look at this machine: what sandboxes need, what it cannot enforce, and what to do about it.
+
+    Ends with 3 when no sandbox can run here. Changes nothing.
+
+    Example:  cloister doctor
+    """
+    import anyio
+
+    from cloister.cli.json_lines import to_json
+    from cloister.doctor import examine
+    from cloister.doctor.finding import State
+
+    findings = anyio.run(examine, settings_of(context))
+    if as_json:
+        typer.echo(to_json([asdict(finding) for finding in findings]))
+    else:
+        for finding in findings:
+            _show(finding)
+    if any(finding.state is State.FAIL for finding in findings):
+        raise typer.Exit(NOT_FIT)
+
+
+def _show(finding: "Finding") -> None:
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    console = output_console()
+    if not console.is_terminal:
+        cells = (finding.state, finding.name, finding.what, finding.do)
+        print_line(console, "\t".join(neutralize(cell) for cell in cells))
+        return
+    row = Table.grid(Padding(0, 2), expand=True)  # type: ignore[arg-type]
+    console.print(row)
+    del Text

@@ -1,0 +1,121 @@
+"""Commands against an installation whose sandboxes are scripted, and whose git, database and vault are real."""
+
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from cloister import wiring, worker
+from cloister.agents.command import CommandAgent
+from cloister.cli.main import app
+from cloister.egress.fake import FakeEgress
+from cloister.forges.local import LocalForge
+from cloister.intake import Intake
+from cloister.lifecycle import Tools
+from cloister.model.network import EgressRecord
+from cloister.model.phase import Phase
+from cloister.model.sandbox import DiffStats
+from cloister.queues.embedded import EmbeddedQueue
+from cloister.sandboxes.fake import FakeBackend, FakeImageStore, FakeNode, Print, Program
+from cloister.settings import Settings
+from cloister.stores.attempts import SqlLedger
+from cloister.stores.database import Database
+from cloister.stores.secrets import SqlSecretStore
+from cloister.stores.snapshots import SqlSnapshotCatalog
+from cloister.stores.tasks import SqlTaskStore
+from cloister.vault.keys import KeyFile
+from cloister.vault.vault import SealedVault
+
+DIFF = b"diff --git a/a.txt b/a.txt\n--- a/a.txt\n+++ b/a.txt\n@@ -1 +1 @@\n-one\n+two\n"
+
+
+@dataclass
+class Installation:
+    """What the commands find."""
+
+    state: Path
+    project: Path
+    """A work tree with one commit: `a.txt`, which says "one"."""
+    node: FakeNode
+    decisions: dict[Phase, Sequence[EgressRecord]] = field(default_factory=dict)
+    on_call: Callable[[str, str], Awaitable[None]] | None = None
+    """Told of each call to a sandbox, before it takes effect."""
+
+    def run(self, *arguments: str, stdin: str | bytes | None = None) -> Result:
+        """Run one command, as in a process of its own."""
+        return CliRunner().invoke(app, arguments, input=stdin)
+
+    def git(self, *arguments: str) -> str:
+        """Run git in the project."""
+        names = ("-c", "user.name=A", "-c", "user.email=a@example.com")
+        return subprocess.run(
+            ["git", *names, *arguments], cwd=self.project, check=True, capture_output=True, text=True
+        ).stdout
+
+
+@pytest.fixture
+def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installation:
+    program = Program(steps=[Print(data=b"working\n")], leaves={"/cloister/out/message.md": b"I fixed it."})
+    node = FakeNode(programs={"agent": program}, diff=DIFF, stats=DiffStats(files=1, added=1, removed=1))
+    made = Installation(state=tmp_path / "state", project=tmp_path / "project", node=node)
+    made.project.mkdir()
+    made.git("init", "--quiet", "--initial-branch=main")
+    (made.project / "a.txt").write_text("one\n")
+    made.git("add", ".")
+    made.git("commit", "--quiet", "--message=one")
+    monkeypatch.chdir(made.project)
+    monkeypatch.setenv("CLOISTER_STATE", str(made.state))
+    monkeypatch.delenv("CLOISTER_DEBUG", raising=False)
+    monkeypatch.setattr(worker, "RENEW_SECONDS", 0.01)
+    monkeypatch.setattr(wiring, "open_application", _opener(made))
+    return made
+
+
+def _opener(made: Installation) -> Callable[[Settings], Any]:
+    @asynccontextmanager
+    async def open_application(settings: Settings) -> AsyncIterator[wiring.Application]:
+        async with (
+            Database.open(settings.state / "cloister.db") as database,
+            EmbeddedQueue.open(SqlLedger(database), settings.state / "workers") as queue,
+        ):
+            yield _application(made, settings, database, queue)
+
+    return open_application
+
+
+def _application(
+    made: Installation, settings: Settings, database: Database, queue: EmbeddedQueue
+) -> wiring.Application:
+    images = FakeImageStore(made.node)
+    backend = FakeBackend(made.node, on_call=made.on_call)
+    forge = LocalForge(settings.state)
+    vault = SealedVault(SqlSecretStore(database), KeyFile(settings.master_key_path))
+    catalog = SqlSnapshotCatalog(database)
+    intake = Intake(
+        store=SqlTaskStore(database),
+        queue=queue,
+        forge=forge,
+        vault=vault,
+        images=images,
+        catalog=catalog,
+        backend=backend,
+        agents={"command"},
+        now=lambda: datetime.now(UTC),
+    )
+    tools = Tools(
+        queue=queue,
+        images=images,
+        forge=forge,
+        vault=vault,
+        catalog=catalog,
+        backend=backend,
+        egress=FakeEgress(made.decisions),
+        agents={"command": CommandAgent()},
+    )
+    return wiring.Application(intake=intake, images=images, tools=tools, backend=backend, settings=settings)
