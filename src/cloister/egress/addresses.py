@@ -1,7 +1,7 @@
 """What is never reachable: every address that is not plainly a public host's."""
 
 from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -66,6 +66,15 @@ _GLOBAL_UNICAST = IPv6Network("2000::/3")
 _METADATA_NETWORKS = tuple(ip_network(text) for text in _METADATA)
 _PRIVATE_NETWORKS = tuple((ip_network(text), reason) for text, reason in _PRIVATE)
 _NEVER_NETWORKS = tuple((ip_network(text), reason) for text, reason in _NEVER)
+
+
+def is_address(host: str) -> bool:
+    """Whether a canonical host is an address, not a name."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def classify(address: Address, allow_private: Sequence[Network] = ()) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from ipaddress import ip_address
 
-from cloister.egress.addresses import Address
+from cloister.egress.addresses import Address, is_address
 from cloister.egress.answer import AnswerError
 from cloister.egress.request import Authority
 
@@ -16,7 +16,7 @@ async def look_up(authority: Authority, *, seconds: float) -> list[Address]:
 
     By the host's own resolver, so that its search order and hosts file hold. AnswerError when there are none.
     """
-    if not authority.is_name:
+    if is_address(authority.host):
         return [ip_address(authority.host)]
     loop = asyncio.get_running_loop()
     try:

@@ -52,9 +52,7 @@ class Exchange:
         try:
             await self._download(upload)
         finally:
-            if not upload.done():
-                upload.cancel()
-                await asyncio.wait({upload})
+            await _end(upload)
         if self._near.our_state is not h11.DONE or self._near.their_state is not h11.DONE:
             return False
         self._client.unread(self._near.trailing_data[0])
@@ -134,6 +132,15 @@ class Exchange:
         if self._answered:
             return ConnectionAbortedError(what)
         return AnswerError(status, f"{self._request.authority} {what}.")
+
+
+async def _end(upload: "asyncio.Task[None]") -> None:
+    """End the upload; how it failed no longer matters, since the client has its answer or will be reset."""
+    if not upload.done():
+        upload.cancel()
+        await asyncio.wait({upload})
+    if not upload.cancelled():
+        upload.exception()
 
 
 def _response_head(response: h11.Response) -> h11.Response:

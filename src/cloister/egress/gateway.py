@@ -1,8 +1,8 @@
 """Who may reach what: the policy's answer to one request, in words its reader can act on."""
 
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 
-from cloister.egress.addresses import Address, classify
+from cloister.egress.addresses import Address, classify, is_address
 from cloister.model.network import Decision, NetworkMode, NetworkPolicy, host_matches
 from cloister.model.phase import Phase
 
@@ -57,7 +57,7 @@ def _judge_host(policy: NetworkPolicy, host: str) -> Decision:
 
 
 def _judge_limited(policy: NetworkPolicy, host: str) -> Decision:
-    if _is_address(host):
+    if is_address(host):
         return _refuse(
             "limited internet allows names, not addresses",
             f'use a name that is in network.allow, or set network.{policy.phase} = "full" {_FILE}',
@@ -89,7 +89,7 @@ def _judge_method(policy: NetworkPolicy, port: int, method: str) -> Decision | N
 def _hint_to_open(phase: Phase, host: str) -> str:
     if phase not in (Phase.SETUP, Phase.AGENT):
         return ""
-    if _is_address(host):
+    if is_address(host):
         return f'set network.{phase} = "full" {_FILE}'
     option = f", or run with --internet limited --allow {host}" if phase is Phase.AGENT else ""
     return f'set network.{phase} = "limited" and add "{host}" to network.allow {_FILE}{option}'
@@ -97,11 +97,3 @@ def _hint_to_open(phase: Phase, host: str) -> str:
 
 def _refuse(rule: str, hint: str) -> Decision:
     return Decision(allowed=False, rule=rule, hint=hint)
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True

@@ -22,7 +22,6 @@ from cloister.protocols import Egress, Listeners
 
 NOBODY = 65534
 
-_ANSWER_SECONDS = 30.0
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 2.0
 _MOST_LAST_WORDS = 64 * 1024
@@ -67,10 +66,15 @@ class EgressProcess:
         uid: int = NOBODY,
         gid: int = NOBODY,
         command_prefix: Sequence[str] = (),
+        answer_seconds: float = 30.0,
     ) -> None:
-        """Run the child as `uid` and `gid` when we are root; `command_prefix` is put before its command line."""
+        """Run the child as `uid` and `gid` when we are root; `command_prefix` is put before its command line.
+
+        `open` and `close` fail when nobody has answered within `answer_seconds`, restarts included.
+        """
         self._settings = settings or EgressSettings()
         self._command = (*command_prefix, sys.executable, "-I", "-m", "cloister.egress", str(uid), str(gid))
+        self._answer_seconds = answer_seconds
         self._orders: dict[SandboxName, _Order] = {}
         self._tickets: dict[int, _Order] = {}
         self._last_ticket = 0
@@ -120,7 +124,7 @@ class EgressProcess:
 
     async def _give(self, order: _Order) -> None:
         """Make this the sandbox's order, and return once it is carried out."""
-        with anyio.move_on_after(_ANSWER_SECONDS):
+        with anyio.move_on_after(self._answer_seconds):
             async with self._ordering:
                 self._replace(order)
                 if self._channel is not None:
@@ -130,7 +134,9 @@ class EgressProcess:
                     self._finish(order)
             await order.done.wait()
         if not order.done.is_set():
-            raise EgressError("The egress process does not answer.", hint=self._last_words or None)
+            raise EgressError(
+                "The egress process does not answer.", hint=f"It said: {self._last_words}" if self._last_words else None
+            )
 
     def _replace(self, order: _Order) -> None:
         former = self._orders.get(order.name)

@@ -39,11 +39,6 @@ class Authority:
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
-    @property
-    def is_name(self) -> bool:
-        """Whether the host is a name, not an address."""
-        return ":" not in self.host and not self.host[-1].isdigit()
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:

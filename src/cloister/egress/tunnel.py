@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Coroutine
 
+from cloister.egress.addresses import is_address
 from cloister.egress.client_hello import parse_client_hello
 from cloister.egress.request import Authority
 from cloister.egress.stream import Stream
@@ -78,7 +79,7 @@ async def _pump(source: Stream, sink: Stream, before: Coroutine[None, None, None
 
 def _check_server_name(server_name: str | None, authority: Authority, *, encrypted: bool) -> None:
     if server_name is None:
-        if authority.is_name:
+        if not is_address(authority.host):
             raise ValueError("it has no server name")
         return
     with contextlib.suppress(ValueError):

@@ -16,6 +16,8 @@ from cloister.model.phase import Phase
 from cloister.model.sandbox import SandboxName
 from cloister.protocols import Listeners
 
+FIRST = SandboxName("t-1")
+
 
 @dataclass
 class Door:
@@ -23,7 +25,7 @@ class Door:
 
     egress: EgressProcess
     listener: socket.socket
-    name: SandboxName = SandboxName("t-1")
+    name: SandboxName = FIRST
     records: list[EgressRecord] = field(default_factory=list)
 
     async def open(

@@ -43,6 +43,8 @@ class Origin:
     def _handle(self, connection: socket.socket) -> None:
         with connection:
             try:
+                # A connection that was reset already would leak in wrap_socket.
+                connection.recv(1, socket.MSG_PEEK)
                 stream = self.tls.wrap_socket(connection, server_side=True) if self.tls else connection
                 with stream:
                     request = read_request(stream)

@@ -27,7 +27,7 @@ async def test_off_refuses_with_a_sentence_that_says_what_to_set(door: Door, wor
 
 async def test_off_refuses_a_tunnel(door: Door) -> None:
     await door.open(NetworkMode.OFF)
-    with pytest.raises(ValueError, match="403 Forbidden(.|\n)*agent internet is off"):
+    with pytest.raises(ValueError, match=r"403 Forbidden(.|\n)*agent internet is off"):
         async with door.tunnel("example.com:443"):
             pass
 

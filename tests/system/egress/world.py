@@ -4,13 +4,12 @@ Nothing that is sent in it ever reaches a wire: `ip route add local 0.0.0.0/0 de
 """
 
 import ctypes
-import os
 import shutil
 import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
@@ -62,9 +61,7 @@ class World:
 
         def enter() -> None:
             try:
-                with open(f"/run/netns/{self.name}", "rb") as namespace:
-                    if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), _CLONE_NEWNET) != 0:
-                        raise OSError(ctypes.get_errno(), "setns")
+                _enter_namespace(self.name)
                 made.append(make())
             except BaseException as error:
                 errors.append(error)
@@ -125,8 +122,14 @@ def made_world(name: str) -> Iterator[World]:
             subprocess.run(["ip", "netns", "delete", name], check=True)
     finally:
         shutil.rmtree(settings)
-        if not os.listdir(settings.parent):
+        with suppress(OSError):  # others have settings there
             settings.parent.rmdir()
+
+
+def _enter_namespace(name: str) -> None:
+    with Path("/run/netns", name).open("rb") as namespace:
+        if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), _CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), "setns")
 
 
 def _bind_udp(address: str, port: int) -> socket.socket:

@@ -1,0 +1,116 @@
+from ipaddress import ip_address
+
+import pytest
+
+from cloister.egress.addresses import classify
+from cloister.egress.gateway import decide, explain, refuse_address
+from cloister.model.network import NetworkMode, NetworkPolicy
+from cloister.model.phase import Phase
+
+
+def policy(mode: NetworkMode, phase: Phase = Phase.AGENT, **more: object) -> NetworkPolicy:
+    return NetworkPolicy(mode=mode, phase=phase, environment="web", **more)  # type: ignore[arg-type]
+
+
+def limited(*allow: str, **more: object) -> NetworkPolicy:
+    return policy(NetworkMode.LIMITED, allow=allow, **more)
+
+
+@pytest.mark.parametrize(
+    ("refused_by", "host", "port", "method", "rule", "hint"),
+    [
+        (
+            policy(NetworkMode.OFF),
+            *("example.com", 443, "CONNECT"),
+            "agent internet is off",
+            'set network.agent = "limited" and add "example.com" to network.allow in the environment file, '
+            "or run with --internet limited --allow example.com",
+        ),
+        (
+            policy(NetworkMode.OFF, Phase.SETUP),
+            *("example.com", 443, "CONNECT"),
+            "setup internet is off",
+            'set network.setup = "limited" and add "example.com" to network.allow in the environment file',
+        ),
+        (policy(NetworkMode.OFF, Phase.OUTPUT), "example.com", 443, "CONNECT", "output internet is off", ""),
+        (
+            policy(NetworkMode.OFF),
+            *("1.1.1.1", 443, "CONNECT"),
+            "agent internet is off",
+            'set network.agent = "full" in the environment file',
+        ),
+        (
+            limited("example.org"),
+            *("example.com", 443, "CONNECT"),
+            "example.com is not in network.allow",
+            'add "example.com" to network.allow in the environment file, or run with --allow example.com',
+        ),
+        (
+            limited("example.com"),
+            *("1.1.1.1", 80, "GET"),
+            "limited internet allows names, not addresses",
+            'use a name that is in network.allow, or set network.agent = "full" in the environment file',
+        ),
+        (
+            limited("example.com"),
+            *("example.com", 22, "CONNECT"),
+            "port 22 is not in network.ports",
+            "add 22 to network.ports in the environment file",
+        ),
+        (
+            limited("example.com", methods=("GET",)),
+            *("example.com", 80, "POST"),
+            "POST is not in network.methods",
+            'add "POST" to network.methods in the environment file',
+        ),
+        (
+            limited("example.com", methods=("GET", "CONNECT")),
+            *("example.com", 443, "CONNECT"),
+            "network.methods is set, and methods inside an encrypted tunnel cannot be checked yet",
+            "remove network.methods in the environment file",
+        ),
+        (
+            policy(NetworkMode.FULL),
+            *("example.com", 80, "TRACE"),
+            "TRACE shows a request's headers to its sender, so it is never carried",
+            "",
+        ),
+    ],
+)
+def test_a_refusal_names_its_rule_and_its_setting(
+    refused_by: NetworkPolicy, host: str, port: int, method: str, rule: str, hint: str
+) -> None:
+    decision = decide(refused_by, host, port, method)
+    assert (decision.allowed, decision.rule, decision.hint) == (False, rule, hint)
+
+
+@pytest.mark.parametrize(
+    ("allowed_by", "host", "port", "method", "rule"),
+    [
+        (limited("example.com"), "example.com", 443, "CONNECT", "allow: example.com"),
+        (limited("example.com"), "a.b.example.com", 80, "POST", "allow: example.com"),
+        (limited("example.com", methods=("GET",)), "example.com", 80, "CONNECT", "allow: example.com"),
+        (limited("example.com", ports=(22,)), "example.com", 22, "CONNECT", "allow: example.com"),
+        (policy(NetworkMode.FULL), "anything.at.all", 443, "CONNECT", "agent internet is full"),
+        (policy(NetworkMode.FULL), "1.1.1.1", 443, "CONNECT", "agent internet is full"),
+    ],
+)
+def test_what_is_allowed_names_its_rule(
+    allowed_by: NetworkPolicy, host: str, port: int, method: str, rule: str
+) -> None:
+    decision = decide(allowed_by, host, port, method)
+    assert (decision.allowed, decision.rule) == (True, rule)
+
+
+def test_an_address_that_a_setting_can_open_says_so() -> None:
+    private, metadata = ip_address("10.0.0.1"), ip_address("169.254.169.254")
+    assert "allow_private" in refuse_address("example.com", private, classify(private) or "").hint
+    assert refuse_address("example.com", metadata, classify(metadata) or "").hint == ""
+
+
+def test_the_sentence_has_all_that_its_reader_needs() -> None:
+    asked = policy(NetworkMode.OFF)
+    assert explain(asked, "2606:4700::1", 443, "CONNECT", decide(asked, "2606:4700::1", 443, "CONNECT")) == (
+        "Cloister refused CONNECT [2606:4700::1]:443 in the agent phase of environment 'web': agent internet is off; "
+        'to allow it, set network.agent = "full" in the environment file.'
+    )
