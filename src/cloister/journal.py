@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 
 import anyio
+import structlog
 
 from cloister.model.event import EgressAllowed, EgressRefused, Event, Output, PhaseFinished, PhaseStarted
 from cloister.model.network import EgressRecord, NetworkMode
@@ -21,6 +22,10 @@ LAST_CHARACTERS = 2000
 """How much of a command's output is remembered for the sentence that says why it failed."""
 _MOST_WAITING = 1000
 """Events on their way to the queue; above, reading of output pauses."""
+_CLOSING_SECONDS = 10.0
+"""How long the last events may take to reach the queue, of an attempt that was cancelled too."""
+
+_log = structlog.get_logger(__name__)
 
 
 class Journal:
@@ -32,6 +37,7 @@ class Journal:
         self._vault = vault
         self._entries, self._arriving = anyio.create_memory_object_stream[tuple[Phase | None, Event]](math.inf)
         self._drained = anyio.Event()
+        self._delivery = anyio.CancelScope(shield=True)
         self._secrets = DeliveredSecrets(values={}, versions={})
         self._phase: Phase | None = None
         self.seconds: dict[Phase, float] = {}
@@ -43,25 +49,11 @@ class Journal:
 
     def record(self, event: Event) -> None:
         """Append an event. Never fails: the phases, teardown above all, do not depend on the log."""
-        with contextlib.suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
-            self._entries.send_nowait((self._phase, event))
+        self._record(self._phase, event)
 
     def record_egress(self, record: EgressRecord) -> None:
-        """Append a decision of the egress process."""
-        decision = record.decision
-        if decision.allowed:
-            self.record(EgressAllowed(host=record.host, port=record.port, method=record.method, rule=decision.rule))
-        else:
-            self.record(
-                EgressRefused(
-                    host=record.host,
-                    port=record.port,
-                    method=record.method,
-                    rule=decision.rule,
-                    hint=decision.hint,
-                    command=record.command,
-                )
-            )
+        """Append a decision of the egress process, as of the phase whose policy made it."""
+        self._record(record.phase, _event_of_egress(record))
 
     @contextmanager
     def phase(
@@ -79,19 +71,26 @@ class Journal:
             self._phase = None
 
     async def follow(self, process: Process, command: str) -> tuple[Exit, str]:
-        """Record what a process prints until it ends; return how it ended and its last words."""
+        """Record what a process prints until it ends; return how it ended and its last words.
+
+        What a former worker has recorded is read again, because masking depends on it, but not recorded again.
+        """
         texts = {stream: _MaskedText(self._vault.redactor(self._secrets)) for stream in Stream}
-        last = ""
-        offset = await self._queue.output_offset(self._attempt, command)
-        async for chunk in process.output(offset):
+        last, offset = "", 0
+        recorded = await self._queue.output_offset(self._attempt, command)
+        async for chunk in process.output():
             offset = chunk.end
-            last += self._print(texts[chunk.stream].feed(chunk.data), chunk.stream, command, offset)
-            last = last[-LAST_CHARACTERS:]
+            text = texts[chunk.stream].feed(chunk.data)
+            last = (last + text)[-LAST_CHARACTERS:]
+            if offset > recorded:
+                self._print(text, chunk.stream, command, offset)
             if self._arriving.statistics().current_buffer_used > _MOST_WAITING:
                 await self._drained.wait()
-        for stream, text in texts.items():
-            last += self._print(text.end(), stream, command, offset)
-        return await process.wait(), last[-LAST_CHARACTERS:].strip()
+        for stream, masked in texts.items():
+            text = masked.end()
+            last = (last + text)[-LAST_CHARACTERS:]
+            self._print(text, stream, command, offset)
+        return await process.wait(), last.strip()
 
     def mask_text(self, text: str) -> str:
         """Return a whole text, masked."""
@@ -100,6 +99,17 @@ class Journal:
 
     async def deliver(self) -> None:
         """Hand what is recorded to the queue, until the journal is closed."""
+        with self._delivery:
+            await self._deliver()
+        if self._delivery.cancelled_caught:
+            _log.error("the last events did not reach the queue", attempt=self._attempt.id)
+
+    def close(self) -> None:
+        """Nothing more will be recorded; `deliver` ends when all is delivered, or its time is up."""
+        self._delivery.deadline = anyio.current_time() + _CLOSING_SECONDS
+        self._entries.close()
+
+    async def _deliver(self) -> None:
         async with self._arriving:
             async for phase, event in self._arriving:
                 await self._queue.record(self._attempt, phase, event)
@@ -107,14 +117,13 @@ class Journal:
                     self._drained.set()
                     self._drained = anyio.Event()
 
-    def close(self) -> None:
-        """Nothing more will be recorded; `deliver` ends when all is delivered."""
-        self._entries.close()
-
-    def _print(self, text: str, stream: Stream, command: str, offset: int) -> str:
+    def _print(self, text: str, stream: Stream, command: str, offset: int) -> None:
         if text:
             self.record(Output(stream=stream, text=text, command=command, offset=offset))
-        return text
+
+    def _record(self, phase: Phase | None, event: Event) -> None:
+        with contextlib.suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+            self._entries.send_nowait((phase, event))
 
 
 @asynccontextmanager
@@ -127,6 +136,20 @@ async def open_journal(attempt: Attempt, queue: AttemptQueue, vault: Vault) -> A
             yield journal
         finally:
             journal.close()
+
+
+def _event_of_egress(record: EgressRecord) -> Event:
+    decision = record.decision
+    if decision.allowed:
+        return EgressAllowed(host=record.host, port=record.port, method=record.method, rule=decision.rule)
+    return EgressRefused(
+        host=record.host,
+        port=record.port,
+        method=record.method,
+        rule=decision.rule,
+        hint=decision.hint,
+        command=record.command,
+    )
 
 
 class _MaskedText:

@@ -93,11 +93,11 @@ class Sandbox(Protocol):
         """Return new duplicates of the listening sockets inside the namespace."""
         ...
 
-    async def snapshot(self, key: SnapshotKey) -> None:
+    async def snapshot(self, key: SnapshotKey) -> bool:
         """Save the disk as `key`, atomically and in constant time; this sandbox goes on above it.
 
         The work tree is first made clean as by `checkout` at its present commit. No container may run.
-        When `key` is already kept, nothing is saved.
+        When `key` is already kept, nothing is saved and False is returned.
         """
         ...
 
@@ -251,6 +251,11 @@ class Redactor(Protocol):
 
     def flush(self) -> bytes:
         """Return what was held back; the stream is over."""
+        ...
+
+    @property
+    def held_bytes(self) -> int:
+        """How much is held back now. A new masker that starts behind it could not know a value cut there."""
         ...
 
 

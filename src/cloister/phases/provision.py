@@ -1,13 +1,15 @@
 """Phase 1: a sandbox for this one attempt, from a saved disk when one fits, else from the image."""
 
+import contextlib
 from dataclasses import dataclass
 from datetime import datetime
 
+from cloister.errors import ConflictError
 from cloister.journal import Journal
 from cloister.model.event import SnapshotHit, SnapshotMissed
 from cloister.model.sandbox import SandboxSpec
 from cloister.model.secret import DeliveredSecrets
-from cloister.model.snapshot import SnapshotRecipe, reason_of_miss, recipe_of
+from cloister.model.snapshot import SnapshotRecipe, SnapshotRecord, reason_of_miss, recipe_of
 from cloister.model.task import Attempt
 from cloister.protocols import Forge, ImageStore, Sandbox, SandboxBackend, SnapshotCatalog
 
@@ -66,6 +68,15 @@ async def _reason_of_miss(
     record = await catalog.find(recipe.key)
     if record is not None and record.expires_at > now and await backend.has_snapshot(recipe.key):
         return None
+    if record is not None and record.expires_at <= now:
+        await _remove_expired(record, catalog, backend)
     task = attempt.task
     nearest = record or await catalog.find_newest(task.environment.name, task.repository.address)
     return reason_of_miss(recipe, nearest, now=now)
+
+
+async def _remove_expired(record: SnapshotRecord, catalog: SnapshotCatalog, backend: SandboxBackend) -> None:
+    """Make room for the disk that setup makes anew under the same key."""
+    with contextlib.suppress(ConflictError):  # a sandbox stands on it; a later attempt, or the reaper, removes it
+        await backend.remove_snapshot(record.key)
+        await catalog.remove(record.key)

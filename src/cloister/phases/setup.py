@@ -66,9 +66,7 @@ async def run(
         if plan.script is not None:
             await _run_script(plan.command, plan.script, task, sandbox, secrets, journal, seconds_left)
     if task.use_cache and not plan.warm:
-        await sandbox.snapshot(recipe.key)
-        await catalog.add(_record_of(task, recipe, now))
-        journal.record(SnapshotSaved(key=recipe.key))
+        await _keep_disk(task, sandbox, journal, recipe, catalog, now)
     await sandbox.checkout(asked)
 
 
@@ -107,6 +105,16 @@ async def _run_script(
     if ended.status != 0:
         how = "" if ended.cause is EndCause.EXITED else f" ({ended.cause})"
         raise TaskFailedError(f"the {name} script ended with status {ended.status}{how}; it last said: {last_words}")
+
+
+async def _keep_disk(
+    task: Task, sandbox: Sandbox, journal: Journal, recipe: SnapshotRecipe, catalog: SnapshotCatalog, now: datetime
+) -> None:
+    if await sandbox.snapshot(recipe.key):
+        await catalog.add(_record_of(task, recipe, now))
+        journal.record(SnapshotSaved(key=recipe.key))
+    elif await catalog.find(recipe.key) is None:  # kept by a worker that died before it could say so
+        await catalog.add(_record_of(task, recipe, now))
 
 
 def _record_of(task: Task, recipe: SnapshotRecipe, now: datetime) -> SnapshotRecord:

@@ -155,6 +155,13 @@ class FakeNode:
         """Let a held program go on to its next hold, or to its end."""
         self.disks[sandbox].runs[command].release()
 
+    def release_all(self) -> None:
+        """Let every held program go on to its end."""
+        for disk in self.disks.values():
+            for run in disk.runs.values():
+                while run.ended is None:
+                    run.release()
+
 
 class FakeImageStore:
     """Images that are built by being asked for."""
@@ -213,6 +220,7 @@ class FakeBackend:
 
     async def remove_snapshot(self, key: SnapshotKey) -> None:
         """See `protocols.SandboxBackend`."""
+        await _tell(self._on_call, "", "remove a snapshot")
         if any(disk.stands_on == key for disk in self._node.disks.values()):
             raise ConflictError(f"a sandbox stands on snapshot {key}")
         self._node.snapshots.discard(key)
@@ -262,14 +270,16 @@ class FakeSandbox:
         self._expect_to_exist("listeners")
         return Listeners(proxy=tuple(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC) for _ in range(2)))
 
-    async def snapshot(self, key: SnapshotKey) -> None:
+    async def snapshot(self, key: SnapshotKey) -> bool:
         """See `protocols.Sandbox`."""
         await self._tell("snapshot")
         self._expect_no_container("snapshot")
         assert self._disk.checkout is not None, "snapshot before a checkout"
-        if key not in self._node.snapshots:
-            self._node.snapshots.add(key)
-            self._disk.stands_on = key
+        if key in self._node.snapshots:
+            return False
+        self._node.snapshots.add(key)
+        self._disk.stands_on = key
+        return True
 
     async def read_file(self, path: str, *, limit_bytes: int) -> bytes | None:
         """See `protocols.Sandbox`."""

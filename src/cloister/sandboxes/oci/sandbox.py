@@ -135,11 +135,11 @@ class OciSandbox:
             name=self.name,
         )
 
-    async def snapshot(self, key: SnapshotKey) -> None:
+    async def snapshot(self, key: SnapshotKey) -> bool:
         """Keep the disk under `key`; see `protocols.Sandbox`."""
         state = self._disk.state
         if self._node.snapshots.find(key) is not None:
-            return
+            return False
         if state.commit is None or state.snapshot is not None:
             raise SandboxError(f"{self.name} cannot be kept: it has no work tree, or stands on a snapshot itself")
         self._seal_what_was_written()
@@ -150,6 +150,7 @@ class OciSandbox:
         above = DiskState(image=state.image, snapshot=key, commit=state.commit, clean=True)
         self._disk = Disk.create(self._node.paths.disk(self.name), above, owner=UID_BASE)
         self.mount()
+        return True
 
     async def read_file(self, path: str, *, limit_bytes: int) -> bytes | None:
         """Read a file that the sandbox wrote; see `protocols.Sandbox`."""
