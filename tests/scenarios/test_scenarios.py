@@ -29,6 +29,7 @@ from cloister.model.event import (
     EgressRefused,
     Event,
     Output,
+    PhaseFinished,
     PhaseStarted,
     RecordedEvent,
     SecretDelivered,
@@ -39,7 +40,7 @@ from cloister.model.event import (
 )
 from cloister.model.network import Decision, EgressRecord
 from cloister.model.phase import Phase
-from cloister.model.sandbox import Commit, DiffStats, EndCause, Exit, Stream
+from cloister.model.sandbox import Commit, DiffStats, EndCause, Exit, SandboxName, SandboxSpec, Stream
 from cloister.model.snapshot import SnapshotRecord, recipe_of
 from cloister.model.task import Attempt, Outcome, Repository, Revision, Task, TaskId
 from cloister.queues.fake import FakeQueue, FakeSnapshotCatalog
@@ -51,6 +52,7 @@ REPOSITORY = Repository(address="https://example.com/shop.git", directory="shop"
 TIP, ASKED = Commit("d" * 40), Commit("a" * 40)
 REVISION = Revision(ref="feature", commit=ASKED, default_branch="main", default_commit=TIP)
 TASK = TaskId("t1")
+NEIGHBOUR = SandboxName("another-attempt")
 QUIET = ("claim", "renew", "record ", "output offset", "open secrets", "finish")
 """Calls that the events tell of already."""
 
@@ -67,6 +69,8 @@ class Stage:
     pauses: set[str] = field(default_factory=set)
     calls: list[str] = field(default_factory=list)
     killed: bool = False
+    released: anyio.Event = field(default_factory=anyio.Event)
+    renewed: anyio.Event = field(default_factory=anyio.Event)
 
     async def __call__(self, about: str, call: str) -> None:
         if self.killed:
@@ -74,9 +78,11 @@ class Stage:
         call = call.replace(TIP, "the tip").replace(ASKED, "the asked commit")
         if not call.startswith(QUIET):
             self.calls.append(call)
+        if call == "renew":
+            self.renewed.set()
         if call in self.pauses:
             self.pauses.remove(call)
-            await anyio.sleep_forever()
+            await self.released.wait()
         if call in self.faults:
             raise self.faults.pop(call)
 
@@ -170,23 +176,40 @@ async def _play(world: World) -> None:
                 pass
             case "cancel":
                 await world.queue.cancel(TASK)
+                await _let_go_on(world.stage)
             case "lose the lease":
                 world.queue.abandon(await _running(world))
-            case "kill the worker":
-                world.stage.killed = True
+                await _let_go_on(world.stage)
+            case "stop the worker" | "kill the worker" as what:
+                world.stage.killed = what == "kill the worker"
                 group.cancel_scope.cancel()
             case other:
                 raise AssertionError(f"then = {other!r} means nothing")
-    if world.stage.killed:
-        world.stage.killed = False
-        world.stage.calls.append("-- killed --")
-        world.queue.abandon(await _running(world))
-        for sandbox, disk in world.node.disks.items():
-            for command in disk.runs:
-                world.node.release(sandbox, command)
-        tools, egress = world.tools()
-        await worker.run_worker(tools, slots=1, until_idle=True)
-    assert not egress.policies, "the network was left open"
+    if group.cancel_scope.cancel_called:
+        egress = await _take_over(world)
+    assert bool(egress.policies) == ("network" in world.scenario.get("left", ())), "what is left of the network"
+
+
+async def _let_go_on(stage: Stage) -> None:
+    """Once the worker knows: what is not cancelled by then goes on."""
+    stage.renewed = anyio.Event()
+    await stage.renewed.wait()
+    await anyio.wait_all_tasks_blocked()
+    stage.released.set()
+
+
+async def _take_over(world: World) -> FakeEgress:
+    """Let the next worker go on with what the killed one left."""
+    world.stage.killed = False
+    world.stage.calls.append(f"-- {world.scenario['then']} --")
+    attempt = await _running(world)
+    if world.scenario.get("meanwhile_kept"):
+        await _keep_snapshot(world, attempt.task, {"expired": False})
+    world.queue.abandon(attempt)
+    world.node.release_all()
+    tools, egress = world.tools()
+    await worker.run_worker(tools, slots=1, until_idle=True)
+    return egress
 
 
 async def _live(tools: Tools) -> None:
@@ -204,7 +227,9 @@ async def _running(world: World) -> Attempt:
 
 def _expect_the_table_to_hold(world: World, events: Sequence[RecordedEvent]) -> None:
     """What is true of every attempt, whatever becomes of it: the table of `lifecycle`."""
-    assert not world.node.disks, "a sandbox was left"
+    assert bool(world.node.disks.keys() - {NEIGHBOUR}) == ("sandbox" in world.scenario.get("left", ())), (
+        "what is left of the sandbox"
+    )
     values = list(world.scenario.get("secrets", {}).values())
     for command in world.node.commands:
         if command.id not in ("setup", "maintenance"):
@@ -212,8 +237,11 @@ def _expect_the_table_to_hold(world: World, events: Sequence[RecordedEvent]) -> 
         shown = repr((command.argv, command.variables, command.stdin, command.files))
         assert not any(value in shown for value in values)
     assert not any(value in repr(event) for value in values for event in events)
-    phases = [event.phase for event in events if isinstance(event.event, PhaseStarted)]
-    assert phases[-1:] in ([], [Phase.TEARDOWN])
+    borders = [(e.event.name, e.phase) for e in events if isinstance(e.event, PhaseStarted | PhaseFinished)]
+    if world.scenario.get("then") not in ("kill the worker", "lose the lease"):
+        assert borders[0::2] == [("phase_started", phase) for _, phase in borders[1::2]]
+    assert borders[-2:] == [("phase_started", Phase.TEARDOWN), ("phase_finished", Phase.TEARDOWN)]
+    assert [event.event.name for event in (events[0], events[-1])] == ["task_accepted", "task_finished"]
 
 
 def _task(environment: Environment, told: Mapping[str, Any]) -> Task:
@@ -257,6 +285,10 @@ async def _keep_snapshot(world: World, task: Task, told: Mapping[str, Any]) -> N
     )
     if not told.get("disk_is_gone"):
         world.node.snapshots.add(recipe.key)
+    if told.get("in_use"):
+        limits, mirror = environment.limits, Path("/mirrors/shop")
+        spec = SandboxSpec(image=image, snapshot=recipe.key, directory="shop", mirror=mirror, limits=limits)
+        await FakeBackend(world.node).create(NEIGHBOUR, spec)
 
 
 def _program(told: Mapping[str, Any]) -> Program:
@@ -270,7 +302,7 @@ def _program(told: Mapping[str, Any]) -> Program:
             case {"hex": digits}:
                 steps.append(Print(data=bytes.fromhex(digits)))
             case {"stdout": text}:
-                steps.append(Print(data=text.encode()))
+                steps.append(Print(data=text.encode() * step.get("times", 1)))
             case _:
                 raise AssertionError(f"{step!r} is nothing that a program does")
     ends = Exit(status=told.get("status", 0), cause=EndCause(told.get("cause", "exited")))
@@ -311,16 +343,18 @@ def _told_of_outcome(outcome: Outcome | None) -> dict[str, Any]:
 
 
 def _render(events: Sequence[RecordedEvent]) -> Iterator[str]:
-    """Events as lines, with those of their fields that a scenario can know."""
+    """Events as lines, with those of their fields that a scenario can know; without those that always come."""
     for recorded in events:
+        if isinstance(recorded.event, TaskAccepted | PhaseFinished | TaskFinished):
+            continue
         details = " ".join([recorded.event.name, *_details(recorded.event)])
         yield f"{recorded.phase}: {details}" if recorded.phase else details
 
 
 def _details(event: Event) -> Sequence[str]:
     match event:
-        case TaskAccepted() | DiffCollected(files=0):
-            return ()
+        case DiffCollected(files=0):
+            return ["nothing"]
         case AttemptStarted(retry=retry):
             return [f"retry {retry}"] if retry else ()
         case PhaseStarted(network=network, secrets=secrets):
@@ -330,14 +364,14 @@ def _details(event: Event) -> Sequence[str]:
         case SnapshotMissed(reason=reason):
             return [f"({reason})"]
         case Output(stream=stream, text=text):
-            return [stream, repr(text)]
+            return [stream, repr(text) if len(text) < 100 else f"{len(text)} characters"]
         case EgressAllowed(host=host, rule=rule):
             return [host, f"({rule})"]
         case EgressRefused(host=host, rule=rule, hint=hint):
             return [host, f"({rule}; {hint})"]
         case DiffCollected(files=files, added=added, removed=removed):
             return [f"{files} file +{added} -{removed}"]
-        case AttemptFinished(verdict=verdict) | TaskFinished(verdict=verdict):
+        case AttemptFinished(verdict=verdict):
             return [verdict]
         case _:
             return ()
