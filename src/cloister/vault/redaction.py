@@ -39,6 +39,11 @@ class MaskingRedactor:
         data, self._held = self._held, b""
         return self._mask(data, len(data))[0] if data else b""
 
+    @property
+    def held_bytes(self) -> int:
+        """The length of the possible beginning of a form, with which the stream ends at present."""
+        return len(self._held)
+
     def _mask(self, data: bytes, until: int) -> tuple[bytes, int]:
         """Mask the forms that begin before `until`; return what can be shown, and where that ends."""
         pieces: list[bytes] = []

@@ -102,7 +102,9 @@ def test_a_near_miss_is_shown(near: str) -> None:
 def test_only_what_may_become_a_value_is_held_back() -> None:
     redactor = _redactor(TOKEN="s3cr3tvalue")
     assert redactor.feed(b"hello\n") == b"hello\n"
+    assert redactor.held_bytes == 0
     assert redactor.feed(b"a line s3c") == b"a line "
+    assert redactor.held_bytes == 3
     assert redactor.feed(b"x") == b"s3cx"
     assert redactor.feed(b"s3cr3tvalu") == b""
     assert redactor.feed(b"e") == b"[secret TOKEN]"
