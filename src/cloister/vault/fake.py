@@ -97,7 +97,13 @@ class FakeRedactor:
         """See `protocols.Redactor`."""
         assert not self._flushed, "flushed twice"
         self._flushed = True
-        return self._held
+        text, self._held = self._held, b""
+        return text
+
+    @property
+    def held_bytes(self) -> int:
+        """See `protocols.Redactor`."""
+        return len(self._held)
 
     def _mask(self, text: bytes) -> bytes:
         for value in sorted(self._masks, key=len, reverse=True):
