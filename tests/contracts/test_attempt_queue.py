@@ -147,6 +147,21 @@ async def test_attempts_are_claimed_oldest_first_and_each_once(queue, new_task) 
     assert await queue.claim() is None
 
 
+async def test_the_attempts_of_one_task_alone_are_claimed_on_demand(queue, new_worker, new_task) -> None:
+    for id in ("t1", "t2"):
+        await queue.submit(new_task(id, attempts=2))
+    async with new_worker() as (doomed, _):
+        abandoned = [await doomed.claim(TaskId("t2")), await doomed.claim(TaskId("t1"))]
+    claimed = [await queue.claim(TaskId("t2")) for _ in range(3)]
+    assert [attempt and (attempt.task.id, attempt.number, attempt.retry) for attempt in claimed] == [
+        ("t2", 1, 1),
+        ("t2", 2, 0),
+        None,
+    ]
+    assert (await _claim(queue)).id == abandoned[1].id
+    assert await queue.claim(TaskId("unknown")) is None
+
+
 async def test_workers_that_claim_at_once_never_share(queue, new_worker, new_task) -> None:
     await queue.submit(new_task(attempts=4))
     claimed: list[Attempt | None] = []

@@ -73,14 +73,14 @@ class SqlLedger:
             await append_events(connection, task.id, [_acceptance(task, notes)])
 
     async def claim(self, worker: str, is_dead: Callable[[str], bool], task: TaskId | None = None) -> Attempt | None:
-        """Take the oldest attempt that waits, or whose worker is dead, for `worker`; None when there is none."""
+        """Take the oldest attempt (of `task`, when given) that waits, or whose worker is dead, for `worker`."""
         async with self._database.read() as connection:
             found = set(await connection.scalars(_workers_and_waiting()))
         dead = [other for other in found - {_WAITING} if is_dead(other)]
         if not dead and _WAITING not in found:
             return None
         async with self._database.write() as connection:
-            return await _take_oldest(connection, worker, dead)
+            return await _take(connection, _oldest_claimable(dead, task), worker)
 
     async def holds(self, lease: Lease) -> bool:
         """Whether work shall go on: False when the end was asked for. LeaseLostError when the lease is void."""
@@ -180,17 +180,19 @@ def _workers_and_waiting() -> CompoundSelect[Any]:
     return running.union(select(literal(_WAITING)).where(waiting))
 
 
-def _oldest_claimable(dead: Collection[str]) -> ScalarSelect[int]:
+def _oldest_claimable(dead: Collection[str], task: TaskId | None) -> ScalarSelect[int]:
     # Two searches in the index by state: with an OR, every attempt that waits would be read and sorted.
     oldest = select(func.min(ATTEMPTS.c.position).label("position"))
+    if task is not None:
+        oldest = oldest.where(ATTEMPTS.c.task == task)
     waiting = oldest.where(ATTEMPTS.c.state == TaskState.QUEUED)
     abandoned = oldest.where(ATTEMPTS.c.state == TaskState.RUNNING, ATTEMPTS.c.worker.in_(dead))
     return select(func.min(waiting.union_all(abandoned).subquery().c.position)).scalar_subquery()
 
 
-async def _take_oldest(connection: AsyncConnection, worker: str, dead: Collection[str]) -> Attempt | None:
+async def _take(connection: AsyncConnection, position: ScalarSelect[int], worker: str) -> Attempt | None:
     retry = case((ATTEMPTS.c.state == TaskState.RUNNING, ATTEMPTS.c.retry + 1), else_=ATTEMPTS.c.retry)
-    claim = update(ATTEMPTS).where(ATTEMPTS.c.position == _oldest_claimable(dead))
+    claim = update(ATTEMPTS).where(ATTEMPTS.c.position == position)
     claim = claim.values(state=TaskState.RUNNING, worker=worker, retry=retry)
     row = (await connection.execute(claim.returning(*ATTEMPTS.c))).first()
     if row is None:
