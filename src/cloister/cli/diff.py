@@ -32,11 +32,17 @@ def diff(
 
         typer.echo(to_json(change_to_json(change)))
     elif console.is_terminal:
-        for line in change.diff.decode(errors="replace").splitlines():
-            print_line(console, _coloured(line))
+        print_diff(change.diff)
     else:
         sys.stdout.buffer.write(change.diff)
         sys.stdout.buffer.flush()
+
+
+def print_diff(diff: bytes) -> None:
+    """Print a diff for people: in colour on a terminal, and with nothing that a terminal would obey."""
+    console = output_console()
+    for line in diff.decode(errors="replace").splitlines():
+        print_line(console, _coloured(line))
 
 
 def apply(

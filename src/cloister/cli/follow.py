@@ -2,16 +2,18 @@
 
 import errno
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
 
 from cloister.cli.live import View
 from cloister.client import Client
-from cloister.model.request import Request
-from cloister.model.task import Task, TaskId, TaskStatus
+from cloister.model.task import TaskId, TaskStatus
+
+T = TypeVar("T")
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _TICK_SECONDS = 0.2
@@ -57,14 +59,14 @@ async def interruptions() -> AsyncIterator[Interruption]:
         group.cancel_scope.cancel()
 
 
-async def submit(client: Client, request: Request, interruption: Interruption) -> Task | None:
-    """Submit; None when interrupted before the task was accepted."""
-    task: Task | None = None
+async def unless_interrupted(work: Callable[[], Awaitable[T]], interruption: Interruption) -> T | None:
+    """Do it and return what came of it; None when the user asked us to stop before."""
+    result: T | None = None
     async with anyio.create_task_group() as group:
         group.start_soon(_cancel_when_interrupted, group, interruption)
-        task = await client.submit(request)
+        result = await work()
         group.cancel_scope.cancel()
-    return task
+    return result
 
 
 async def follow(client: Client, task: TaskId, view: View, interruption: Interruption) -> TaskStatus:

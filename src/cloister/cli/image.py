@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from cloister.model.image import BuildProgress, Image
     from cloister.model.sandbox import ImageDigest
+    from cloister.sandboxes.oci.image import OciImageStore
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -20,6 +21,7 @@ app = typer.Typer(
 )
 
 _DIGEST_SHOWN = 12
+_EVERYWHERE = "base"
 
 
 @app.command()
@@ -93,6 +95,13 @@ def remove(
 
     anyio.run(work)
     print_line(output_console(), f"removed {name}")
+
+
+async def ensure_image(images: "OciImageStore") -> None:
+    """Build the image `base` now, and visibly, when this machine never did: every sandbox needs it for git."""
+    if not any(image.name == _EVERYWHERE for image in await images.list()):
+        with BuildBar() as bar:
+            await images.ensure(_EVERYWHERE, bar.show)
 
 
 class BuildBar:

@@ -76,21 +76,27 @@ def run(
     if detach:
         _detach(context, request, as_json=as_json)
     else:
-        _run(context, request, as_json=as_json)
+        status = run_and_follow(context, request, as_json=as_json)
+        assert status.verdict is not None
+        raise typer.Exit(code_of_verdict(status.verdict))
 
 
-def _run(context: typer.Context, request: Request, *, as_json: bool) -> None:
+def run_and_follow(context: typer.Context, request: Request, *, as_json: bool = False) -> "TaskStatus":
+    """Run a task inside this command, show it to its end, and return where it ended."""
     import anyio
 
-    from cloister.cli.follow import follow, interruptions, submit
+    from cloister.cli.follow import follow, interruptions, unless_interrupted
+    from cloister.cli.image import ensure_image
     from cloister.client import Client
 
     async def work() -> "tuple[View, TaskStatus] | None":
         async with open_application(context) as application, interruptions() as interruption:
             client = Client(application.intake)
-            task = await submit(client, request, interruption)
+            task = await unless_interrupted(partial(client.submit, request), interruption)
             if task is None:
                 return None
+            if not as_json:  # only now: a request that is refused has built nothing
+                await unless_interrupted(partial(ensure_image, application.images), interruption)
             with new_view(await client.task(task.id), as_json=as_json) as view:
                 view.say(f"task {task.id}")
                 async with anyio.create_task_group() as worker:
@@ -105,8 +111,7 @@ def _run(context: typer.Context, request: Request, *, as_json: bool) -> None:
         raise typer.Exit(CANCELLED)
     view, status = ended
     view.finish(status)
-    assert status.verdict is not None
-    raise typer.Exit(code_of_verdict(status.verdict))
+    return status
 
 
 def _detach(context: typer.Context, request: Request, *, as_json: bool) -> None:

@@ -18,6 +18,7 @@ from cloister.egress.fake import FakeEgress
 from cloister.forges.local import LocalForge
 from cloister.intake import Intake
 from cloister.lifecycle import Tools
+from cloister.model.image import Image
 from cloister.model.network import EgressRecord
 from cloister.model.phase import Phase
 from cloister.model.sandbox import DiffStats
@@ -33,6 +34,14 @@ from cloister.vault.keys import KeyFile
 from cloister.vault.vault import SealedVault
 
 DIFF = b"diff --git a/a.txt b/a.txt\n--- a/a.txt\n+++ b/a.txt\n@@ -1 +1 @@\n-one\n+two\n"
+
+
+class BuiltImages(FakeImageStore):
+    """Every image was built before."""
+
+    async def list(self) -> Sequence[Image]:
+        digest = await self.ensure("base")
+        return [Image(name="base", digest=digest, created_at=datetime.now(UTC), size_bytes=1, packages={})]
 
 
 @dataclass
@@ -92,7 +101,7 @@ def _opener(made: Installation) -> Callable[[Settings], Any]:
 def _application(
     made: Installation, settings: Settings, database: Database, queue: EmbeddedQueue
 ) -> wiring.Application:
-    images = FakeImageStore(made.node)
+    images = BuiltImages(made.node)
     backend = FakeBackend(made.node, on_call=made.on_call)
     forge = LocalForge(settings.state)
     vault = SealedVault(SqlSecretStore(database), KeyFile(settings.master_key_path))

@@ -1,0 +1,43 @@
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from cloister.cli.main import app
+
+
+def commands(command: object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    yield path
+    for name, below in getattr(command, "commands", {}).items():
+        yield from commands(below, (*path, name))
+
+
+@pytest.mark.parametrize("path", list(commands(get_command(app))), ids=" ".join)
+def test_every_command_has_help_with_an_example(path: tuple[str, ...]) -> None:
+    done = CliRunner().invoke(app, [*path, "--help"])
+    assert done.exit_code == 0
+    assert "Example:  cloister" in done.stdout
+
+
+def test_help_loads_no_part_of_the_application() -> None:
+    script = (
+        "import sys; from typer.main import get_command; from cloister.cli.main import app; get_command(app);"
+        "print([name for name in ('anyio', 'pydantic', 'sqlalchemy', 'cryptography', 'asyncio', 'structlog',"
+        " 'cloister.intake', 'cloister.wiring', 'cloister.settings') if name in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=True, capture_output=True).stdout == b"[]\n"
+
+
+def test_python_m_cloister_is_the_command() -> None:
+    done = subprocess.run([sys.executable, "-m", "cloister", "--help"], check=True, capture_output=True, text=True)
+    assert "Usage: cloister" in done.stdout
+
+
+def test_a_closed_pipe_is_no_traceback() -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m cloister --help | true", shell=True, capture_output=True, check=False, text=True
+    )
+    assert "Traceback" not in done.stderr
