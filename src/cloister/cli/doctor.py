@@ -1,5 +1,6 @@
 """`cloister doctor`: whether this machine can run sandboxes, and what to do about it."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -7,7 +8,7 @@ import typer
 
 from cloister.cli.session import settings_of
 from cloister.cli.task import JsonOption
-from cloister.cli.terminal import neutralize, output_console, print_line
+from cloister.cli.terminal import neutralize, output_console
 
 if TYPE_CHECKING:
     from cloister.doctor.finding import Finding
@@ -33,22 +34,25 @@ def doctor(context: typer.Context, as_json: JsonOption = False) -> None:
     if as_json:
         typer.echo(to_json([asdict(finding) for finding in findings]))
     else:
-        for finding in findings:
-            _show(finding)
+        _show(findings)
     if any(finding.state is State.FAIL for finding in findings):
         raise typer.Exit(NOT_FIT)
 
 
-def _show(finding: "Finding") -> None:
-    from rich.padding import Padding
+def _show(findings: "Sequence[Finding]") -> None:
     from rich.table import Table
     from rich.text import Text
 
     console = output_console()
     if not console.is_terminal:
-        cells = (finding.state, finding.name, finding.what, finding.do)
-        print_line(console, "\t".join(neutralize(cell) for cell in cells))
+        for finding in findings:
+            cells = (finding.state, finding.name, finding.what, finding.do)
+            typer.echo("\t".join(neutralize(cell) for cell in cells))
         return
-    row = Table.grid(Padding(0, 2), expand=True)  # type: ignore[arg-type]
-    console.print(row)
-    del Text
+    table = Table("", "what", "found", box=None, pad_edge=False)
+    for finding in findings:
+        found = Text(neutralize(finding.what))
+        if finding.do:
+            found.append(f"\n→ {neutralize(finding.do)}", style="cyan")
+        table.add_row(Text(finding.state, style=_STYLES[finding.state]), finding.name, found)
+    console.print(table)

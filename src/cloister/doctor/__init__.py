@@ -1,0 +1,17 @@
+"""Whether this host can run sandboxes, what it cannot enforce, and what to do about it.
+
+`facts` looks at the host, `checks` judges what was found: the one can be wrong only about machines,
+the other only about rules.
+"""
+
+from collections.abc import Sequence
+
+from cloister.doctor.checks import judge
+from cloister.doctor.facts import read_facts
+from cloister.doctor.finding import Finding
+from cloister.settings import Settings
+
+
+async def examine(settings: Settings) -> Sequence[Finding]:
+    """Look at this host and say what was found. Changes nothing; mounts only in namespaces that end with it."""
+    return judge(await read_facts(settings))

@@ -1,0 +1,48 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cloister.doctor.facts import RUNTIMES
+
+
+def doctor(state: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "cloister", "doctor", *options],
+        env={**os.environ, "CLOISTER_STATE": str(state)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_a_host_that_cannot_hold_disks_ends_with_3(tmp_path: Path) -> None:
+    state = tmp_path / "a:b"
+    state.mkdir()
+    answer = doctor(state, "--json")
+    assert answer.returncode == 3
+    failures = [finding for finding in json.loads(answer.stdout) if finding["state"] == "fail"]
+    assert "state directory" in {finding["name"] for finding in failures}
+    assert all(finding["do"] for finding in failures)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="sandboxes need root")
+def test_this_host_can_run_sandboxes_and_looking_leaves_nothing(tmp_path: Path) -> None:
+    mounts = Path("/proc/self/mounts").read_text().count(str(tmp_path))
+    answer = doctor(tmp_path / "state", "--json")
+    findings = {finding["name"]: finding for finding in json.loads(answer.stdout)}
+    assert answer.returncode == 0, answer.stdout
+    assert findings["overlay"]["state"] == "ok"
+    assert findings["runtime"]["what"].split()[0] in RUNTIMES
+    assert list(tmp_path.iterdir()) == []
+    assert Path("/proc/self/mounts").read_text().count(str(tmp_path)) == mounts
+
+
+def test_elsewhere_than_on_a_terminal_each_finding_is_one_line(tmp_path: Path) -> None:
+    lines = doctor(tmp_path).stdout.splitlines()
+    assert len(lines) > 10
+    assert all(line.split("\t")[0] in ("ok", "warn", "fail") for line in lines)
