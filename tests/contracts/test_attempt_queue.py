@@ -1,9 +1,10 @@
 """What every `AttemptQueue` promises, with the `TaskStore` over the same rows."""
 
 import dataclasses
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any, cast
 
 import anyio
 import anyio.lowlevel
@@ -23,6 +24,7 @@ from cloister.model.phase import Phase
 from cloister.model.task import Attempt, Outcome, TaskId, TaskState, Verdict
 from cloister.protocols import AttemptQueue, TaskStore
 from cloister.queues.embedded import EmbeddedQueue
+from cloister.queues.fake import FakeQueue
 from cloister.stores.attempts import SqlLedger
 from cloister.stores.database import Database
 from cloister.stores.tasks import SqlTaskStore
@@ -30,19 +32,59 @@ from cloister.stores.tasks import SqlTaskStore
 SUCCESS = Outcome(verdict=Verdict.SUCCEEDED)
 
 
-@asynccontextmanager
-async def _embedded(state: Path) -> AsyncIterator[tuple[AttemptQueue, TaskStore]]:
-    async with (
-        Database.open(state / "cloister.db") as database,
-        EmbeddedQueue.open(SqlLedger(database), state / "workers") as queue,
-    ):
-        yield queue, SqlTaskStore(database)
+NewWorker = Callable[[], AbstractAsyncContextManager[tuple[AttemptQueue, TaskStore]]]
 
 
-@pytest.fixture(params=[_embedded], ids=["embedded"])
-def new_worker(request: pytest.FixtureRequest, tmp_path: Path):
+def _embedded(state: Path) -> NewWorker:
+    @asynccontextmanager
+    async def new_worker() -> AsyncIterator[tuple[AttemptQueue, TaskStore]]:
+        async with (
+            Database.open(state / "cloister.db") as database,
+            EmbeddedQueue.open(SqlLedger(database), state / "workers") as queue,
+        ):
+            yield queue, SqlTaskStore(database)
+
+    return new_worker
+
+
+class _FakeWorker:
+    """One of several workers over the same fake rows."""
+
+    def __init__(self, rows: FakeQueue) -> None:
+        self._rows = rows
+        self._claimed: list[Attempt] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._rows, name)
+
+    async def claim(self, task: TaskId | None = None) -> Attempt | None:
+        attempt = await self._rows.claim(task)
+        if attempt is not None:
+            self._claimed.append(attempt)
+        return attempt
+
+    def die(self) -> None:
+        for attempt in self._claimed:
+            with suppress(LeaseLostError):
+                self._rows.abandon(attempt)
+
+
+def _fake(_: Path) -> NewWorker:
+    rows = FakeQueue()
+
+    @asynccontextmanager
+    async def new_worker() -> AsyncIterator[tuple[AttemptQueue, TaskStore]]:
+        worker = _FakeWorker(rows)
+        yield cast(AttemptQueue, worker), rows
+        worker.die()
+
+    return new_worker
+
+
+@pytest.fixture(params=[_embedded, _fake], ids=["embedded", "fake"])
+def new_worker(request: pytest.FixtureRequest, tmp_path: Path) -> NewWorker:
     """Opens one more worker over the same rows; it dies at the end of its block."""
-    return lambda: request.param(tmp_path)
+    return request.param(tmp_path)
 
 
 @pytest.fixture

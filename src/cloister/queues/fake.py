@@ -34,6 +34,7 @@ OnCall = Callable[[str, str], Awaitable[None]]
 class _Entry:
     attempt: Attempt
     state: TaskState = TaskState.QUEUED
+    abandoned: bool = False
     cancelled: bool = False
     outcome: Outcome | None = None
 
@@ -68,8 +69,9 @@ class FakeQueue:
         """See `protocols.AttemptQueue`; no worker dies here but by `abandon`."""
         await self._tell("", "claim")
         for entry in self._entries.values():
-            if entry.state is TaskState.QUEUED and task in (None, entry.attempt.task.id):
-                entry.state = TaskState.RUNNING
+            free = entry.state is TaskState.QUEUED or entry.abandoned
+            if free and task in (None, entry.attempt.task.id):
+                entry.state, entry.abandoned = TaskState.RUNNING, False
                 return entry.attempt
         return None
 
@@ -113,7 +115,7 @@ class FakeQueue:
         taken_over = Attempt(
             id=attempt.id, task=attempt.task, turn=attempt.turn, number=attempt.number, retry=attempt.retry + 1
         )
-        entry.attempt, entry.state = taken_over, TaskState.QUEUED
+        entry.attempt, entry.abandoned = taken_over, True
         self._wake()
 
     async def get(self, task: str) -> TaskStatus:

@@ -3,9 +3,10 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from cloister.errors import NotFoundError, UsageError
-from cloister.model.secret import SHORTEST_SECRET, VARIABLE_NAME, DeliveredSecrets, SecretMode, SecretValue, is_reserved
+from cloister.model.secret import DeliveredSecrets, SecretMode, SecretValue
 from cloister.model.task import Task
 from cloister.protocols import Redactor, Vault
+from cloister.vault.rules import check_name, check_value
 
 OnCall = Callable[[str, str], Awaitable[None]]
 """Told of each call before it takes effect, as (environment, call). What it raises, the call raises."""
@@ -22,7 +23,8 @@ class FakeVault:
 
     async def set(self, environment: str, name: str, value: str) -> None:
         """See `protocols.Vault`."""
-        _check(name, value)
+        check_name(name)
+        check_value(name, value)
         self._sets += 1
         self._kept[environment, name] = value, self._sets
 
@@ -38,7 +40,8 @@ class FakeVault:
     async def seal_for_task(self, values: Mapping[str, str]) -> bytes:
         """Return a token: a fake's seal holds nothing that could be read."""
         for name, value in values.items():
-            _check(name, value)
+            check_name(name)
+            check_value(name, value)
         token = f"sealed {len(self._sealed)}".encode()
         self._sealed[token] = dict(values)
         return token
@@ -53,7 +56,7 @@ class FakeVault:
             await self._on_call(task.environment.name, "open secrets")
         given = self._given(task)
         values = {name: SecretValue(value) for name, value in given.items()}
-        versions = {name: f"given {value}" for name, value in given.items()}
+        versions = {name: f"given {name} {value}" for name, value in given.items()}
         for use in task.environment.secrets:
             if use.mode is not SecretMode.SETUP:
                 raise UsageError(f"{use.name} is not a setup secret")
@@ -114,13 +117,6 @@ class FakeRedactor:
         """Length of the longest beginning of a value that `text` ends in."""
         lengths = range(max(map(len, self._masks), default=1) - 1, 0, -1)
         return next((n for n in lengths if any(v.startswith(text[-n:]) for v in self._masks if n < len(v))), 0)
-
-
-def _check(name: str, value: str) -> None:
-    if not VARIABLE_NAME.fullmatch(name) or is_reserved(name):
-        raise UsageError(f"{name!r} cannot be a secret's name")
-    if len(value.strip()) < SHORTEST_SECRET:
-        raise UsageError(f"the value of {name} has fewer than {SHORTEST_SECRET} characters")
 
 
 def _conforms(vault: FakeVault, redactor: FakeRedactor) -> tuple[Vault, Redactor]:

@@ -5,15 +5,16 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from cloister.errors import DiskFullError, StoreError
 from cloister.stores.database import Database
 from cloister.stores.migrations import NEWEST
-from cloister.stores.schema import METADATA
+from cloister.stores.schema import METADATA, TASKS
 
 OPEN = """
 import sys, anyio
@@ -31,7 +32,7 @@ print("alembic" in sys.modules)
 FILL = """
 import os, sys, anyio
 from pathlib import Path
-from sqlalchemy import text
+from sqlalchemy import select, text
 from cloister.errors import DiskFullError
 from cloister.stores.database import Database
 
@@ -122,6 +123,12 @@ async def test_an_error_of_the_driver_is_one_of_ours(database: Database) -> None
     with pytest.raises(StoreError, match="refused"):
         async with database.read() as connection:
             await connection.execute(text("SELECT * FROM nowhere"))
+
+
+async def test_a_naive_time_is_refused(database: Database) -> None:
+    with pytest.raises(StoreError, match="naive"):
+        async with database.write() as connection:
+            await connection.execute(select(TASKS.c.id).where(TASKS.c.accepted_at == datetime(2026, 1, 1)))
 
 
 @pytest.mark.parametrize(("synced", "level"), [(True, 2), (False, 1)])
