@@ -6,7 +6,9 @@ from typing import Annotated
 import typer
 
 from cloister.cli import image, node, secret, snapshot, task
+from cloister.cli.demo import demo
 from cloister.cli.diff import apply, diff
+from cloister.cli.doctor import doctor
 from cloister.cli.exit import CloisterGroup
 from cloister.cli.run import run
 from cloister.cli.session import GlobalOptions
@@ -45,3 +47,5 @@ app.add_typer(image.app, name="image")
 app.add_typer(snapshot.app, name="snapshot")
 app.command()(node.worker)
 app.command()(node.clean)
+app.command()(doctor)
+app.command()(demo)

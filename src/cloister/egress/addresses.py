@@ -1,6 +1,6 @@
 """What is never reachable: every address that is not plainly a public host's."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 Address = IPv4Address | IPv6Address
@@ -27,19 +27,18 @@ _PRIVATE = (
     ("100.64.0.0/10", "shared by carriers (RFC 6598)"),
     ("fc00::/7", "unique local (RFC 4193)"),
 )
+# IPv4's documentation ranges (RFC 5737) are not here: they are routed nowhere, so nothing can hide there, and
+# closed networks use them for the mirrors of package registries (docs/decisions/0007).
 _NEVER = (
     ("0.0.0.0/8", "this host (RFC 791)"),
     ("127.0.0.0/8", "loopback"),
     ("169.254.0.0/16", "link-local"),
     ("192.0.0.0/24", "reserved for protocols (RFC 6890)"),
-    ("192.0.2.0/24", "documentation"),
     ("192.31.196.0/24", "AS112 (RFC 7535)"),
     ("192.52.193.0/24", "AMT (RFC 7450)"),
     ("192.88.99.0/24", "6to4 relay (RFC 7526)"),
     ("192.175.48.0/24", "AS112 (RFC 7534)"),
     ("198.18.0.0/15", "benchmarking (RFC 2544)"),
-    ("198.51.100.0/24", "documentation"),
-    ("203.0.113.0/24", "documentation"),
     ("224.0.0.0/4", "multicast"),
     ("240.0.0.0/4", "reserved"),
     ("::/128", "unspecified"),
@@ -77,20 +76,24 @@ def is_address(host: str) -> bool:
     return True
 
 
-def classify(address: Address, allow_private: Sequence[Network] = ()) -> str | None:
+def classify(
+    address: Address, allow_private: Sequence[Network] = (), own: Collection[Address] = frozenset()
+) -> str | None:
     """Return why `address` is never dialled, or None for a public one.
 
-    `allow_private` opens the private ranges it covers; no setting opens metadata services, loopback,
-    link-local or any address that stands for another one.
+    `own` are this machine's addresses, public ones too: its services may be closed to the outside, but not
+    to itself. `allow_private` opens the private ranges and own addresses that it covers; no setting opens
+    metadata services, loopback, link-local or any address that stands for another one.
     """
     if any(address in network for network in _METADATA_NETWORKS):
         return "a cloud's metadata service"
+    is_opened = any(address in network for network in allow_private)
     for network, reason in _PRIVATE_NETWORKS:
         if address in network:
-            return None if any(address in allowed for allowed in allow_private) else reason
+            return None if is_opened else reason
     for network, reason in _NEVER_NETWORKS:
         if address in network:
             return reason
     if isinstance(address, IPv6Address) and address not in _GLOBAL_UNICAST:
         return "reserved"
-    return None
+    return "this machine's own" if address in own and not is_opened else None

@@ -7,6 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloister.egress.addresses import classify
+from cloister.egress.interfaces import own_addresses
+
+DOCUMENTATION = tuple(ip_network(text) for text in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24"))
+"""Left out on purpose: docs/decisions/0007."""
 
 VECTORS = json.loads(Path(__file__).with_name("addresses.json").read_text())
 EVERYTHING = (ip_network("0.0.0.0/0"), ip_network("::/0"))
@@ -35,6 +39,17 @@ def test_a_setting_opens_no_more_than_it_names() -> None:
     assert classify(ip_address("::ffff:10.1.2.3"), allowed) is not None
 
 
+def test_this_machine_is_not_reached_by_its_public_address() -> None:
+    own = ip_address("1.1.1.1")
+    assert classify(own, own={own}) == "this machine's own"
+    assert classify(ip_address("1.1.1.2"), own={own}) is None
+    assert classify(own, (ip_network("1.1.1.1/32"),), own={own}) is None
+
+
+def test_the_machines_addresses_are_found() -> None:
+    assert ip_address("127.0.0.1") in own_addresses()
+
+
 @given(st.ip_addresses(v=4))
 def test_an_address_inside_another_is_never_reached(inner: IPv4Address) -> None:
     number = int(inner)
@@ -45,5 +60,5 @@ def test_an_address_inside_another_is_never_reached(inner: IPv4Address) -> None:
 
 @given(st.ip_addresses())
 def test_what_python_calls_private_is_never_reached(address: IPv4Address | IPv6Address) -> None:
-    if not address.is_global or address.is_multicast:
+    if (not address.is_global or address.is_multicast) and not any(address in network for network in DOCUMENTATION):
         assert classify(address) is not None

@@ -64,6 +64,11 @@ def test_what_is_not_one_clear_hello_is_refused(data: bytes, reason: str) -> Non
         parse_client_hello(data)
 
 
+def test_a_hello_in_too_many_pieces_is_refused() -> None:
+    with pytest.raises(ValueError, match="too many pieces"):
+        parse_client_hello(b"".join(record(HELLO[at : at + 1]) for at in range(5, len(HELLO))))
+
+
 def test_the_server_name_is_read() -> None:
     assert parse_client_hello(HELLO) == ClientHello(server_name="example.com", encrypted_hello=False)
     assert parse_client_hello(made_hello(server_name(b"a.com"))) is not None
