@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from cloister.model.image import BuildProgress, Image
     from cloister.model.sandbox import ImageDigest
-    from cloister.sandboxes.oci.image import OciImageStore
+    from cloister.wiring import Application
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -97,11 +97,11 @@ def remove(
     print_line(output_console(), f"removed {name}")
 
 
-async def ensure_image(images: "OciImageStore") -> None:
+async def ensure_image(application: "Application") -> None:
     """Build the image `base` now, and visibly, when this machine never did: every sandbox needs it for git."""
-    if not any(image.name == _EVERYWHERE for image in await images.list()):
+    if not any(image.name == _EVERYWHERE for image in await application.images.list()):
         with BuildBar() as bar:
-            await images.ensure(_EVERYWHERE, bar.show)
+            await application.images.ensure(_EVERYWHERE, bar.show)
 
 
 class BuildBar:
