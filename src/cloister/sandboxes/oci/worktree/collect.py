@@ -14,10 +14,8 @@ No other program runs on this disk meanwhile, so what was looked at stays what i
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import shutil
 import stat
 import subprocess
 import sys
@@ -64,7 +62,6 @@ def collect(places: trusted.Places, base: str, written: Sequence[tuple[bytes, by
     if not written:
         return base
     scratch = os.path.join(places.exchange, b"scratch")
-    shutil.rmtree(scratch, ignore_errors=True)
     trusted.make_git_dir(scratch, places, sha256=len(base) == 64)
     variables = trusted.environment(scratch, places.tree)
     commit = _Change(places, base, variables, written).commit()
@@ -191,6 +188,8 @@ class _Change:
 
     def _put_link(self, path: bytes, emptied: set[bytes]) -> None:
         target = os.readlink(os.path.join(self._tree, path))
+        import hashlib  # here, because few changes hold a symlink and each import costs milliseconds
+
         digest = hashlib.sha256 if len(self._base) == 64 else hashlib.sha1
         object_id = digest(b"blob %d\0" % len(target) + target).hexdigest().encode()
         if self._tracked[path] != (importer.SYMLINK, object_id) or _is_inside(path, emptied):

@@ -115,6 +115,8 @@ class Disk:
         return refused
 
     def collect(self, base: Commit) -> dict[str, Any]:
+        shutil.rmtree(self.root / "cloister/exchange")
+        (self.root / "cloister/exchange").mkdir()
         write_list(self.root / "cloister/exchange/written", list_written(self.upper, "project"))
         return self.run("collect", {"directory": "project", "base": base})
 
