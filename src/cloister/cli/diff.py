@@ -8,7 +8,7 @@ import typer
 
 from cloister.cli.session import ask
 from cloister.cli.task import JsonOption, TaskArgument
-from cloister.cli.terminal import neutralize, output_console, print_line
+from cloister.cli.terminal import neutralize, output_console, print_line, print_lines
 from cloister.cli.work_tree import apply_diff, find_work_tree
 from cloister.errors import UsageError
 
@@ -40,9 +40,7 @@ def diff(
 
 def print_diff(diff: bytes) -> None:
     """Print a diff for people: in colour on a terminal, and with nothing that a terminal would obey."""
-    console = output_console()
-    for line in diff.decode(errors="replace").splitlines():
-        print_line(console, _coloured(line))
+    print_lines(output_console(), [_coloured(line) for line in diff.decode(errors="replace").split("\n")])
 
 
 def apply(

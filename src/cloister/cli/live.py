@@ -12,7 +12,7 @@ from rich.text import Text
 
 from cloister.cli.json_lines import event_to_json, finished_to_json, to_json
 from cloister.cli.narrator import Narrator, phase_to_text, stats_to_text, style_of
-from cloister.cli.terminal import neutralize, print_line
+from cloister.cli.terminal import neutralize, print_line, print_lines
 from cloister.intake import best_attempt
 from cloister.model.event import PhaseFinished, PhaseStarted, RecordedEvent, TaskFinished
 from cloister.model.task import AttemptId, AttemptStatus, TaskStatus
@@ -60,8 +60,7 @@ class PlainView:
 
     def show(self, recorded: RecordedEvent) -> None:
         """Print it."""
-        for line in self._narrator.tell(recorded):
-            print_line(self._console, line)
+        print_lines(self._console, self._narrator.tell(recorded))
 
     def say(self, sentence: str) -> None:
         """Print it."""
@@ -72,8 +71,7 @@ class PlainView:
 
     def finish(self, status: TaskStatus) -> None:
         """Print message, statistics, verdict, and what to do next."""
-        for line in summary(status):
-            print_line(self._console, line)
+        print_lines(self._console, summary(status))
 
 
 class LiveView(PlainView):

@@ -96,7 +96,7 @@ def run_and_follow(context: typer.Context, request: Request, *, as_json: bool = 
             if task is None:
                 return None
             if not as_json:  # only now: a request that is refused has built nothing
-                await unless_interrupted(partial(ensure_image, application.images), interruption)
+                await unless_interrupted(partial(ensure_image, application), interruption)
             with new_view(await client.task(task.id), as_json=as_json) as view:
                 view.say(f"task {task.id}")
                 async with anyio.create_task_group() as worker:

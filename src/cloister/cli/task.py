@@ -7,7 +7,7 @@ import typer
 from cloister.cli.exit import CANCELLED, code_of_verdict
 from cloister.cli.run import new_view
 from cloister.cli.session import ask, open_client, start_background_worker
-from cloister.cli.terminal import neutralize, output_console, print_line, print_table
+from cloister.cli.terminal import neutralize, output_console, print_line, print_lines, print_table
 from cloister.model.phase import Phase
 
 if TYPE_CHECKING:
@@ -67,8 +67,7 @@ def show(context: typer.Context, task: TaskArgument, as_json: JsonOption = False
     console = output_console()
     for line in _description(status):
         print_line(console, neutralize(line))
-    for text in summary(status):
-        print_line(console, text)
+    print_lines(console, summary(status))
 
 
 @app.command()
@@ -115,9 +114,7 @@ def wait(context: typer.Context, task: TaskArgument, as_json: JsonOption = False
     if as_json:
         typer.echo(to_json(task_to_json(status, diffs=True)))
     else:
-        console = output_console()
-        for line in summary(status):
-            print_line(console, line)
+        print_lines(output_console(), summary(status))
     raise typer.Exit(code_of_verdict(status.verdict) if status.verdict else CANCELLED)
 
 

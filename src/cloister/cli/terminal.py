@@ -77,8 +77,19 @@ def error_console() -> Console:
 
 
 def print_line(console: Console, text: Text | str) -> None:
-    """Print one line, never wrapped where it is not shown on a terminal."""
+    """Print one line, never wrapped."""
     console.print(text, soft_wrap=True)
+
+
+def print_lines(console: Console, lines: Sequence[Text]) -> None:
+    """Print lines, many at once: a flood of output costs little where it is not shown on a terminal."""
+    if not lines:
+        return
+    if console.is_terminal:
+        console.print(Text("\n").join(lines), soft_wrap=True)
+    else:
+        console.file.write("".join(f"{line.plain}\n" for line in lines))
+        console.file.flush()
 
 
 def print_table(console: Console, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
