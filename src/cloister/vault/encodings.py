@@ -1,6 +1,7 @@
 """The forms in which a value may be printed or written: itself, and what common tools make of it."""
 
 import base64
+import html
 import json
 import re
 import shlex
@@ -25,10 +26,17 @@ def forms_of(value: str) -> set[bytes]:
 def _forms(text: str) -> Iterator[bytes]:
     raw = text.encode()
     yield raw
+    yield raw.replace(b"\n", b"\r\n")  # what a terminal makes of it
     yield from _base64_forms(raw)
     yield raw.hex().encode()
     yield raw.hex().upper().encode()
-    for form in (*_url_forms(text), *_json_forms(text), *_shell_forms(text)):
+    for form in (
+        *_url_forms(text),
+        *_json_forms(text),
+        *_shell_forms(text),
+        html.escape(text),
+        html.escape(text, False),
+    ):
         yield form.encode()
 
 

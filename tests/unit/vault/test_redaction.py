@@ -1,6 +1,7 @@
 """Values are masked wherever the stream is cut, and nothing else is touched or delayed."""
 
 import base64
+import html
 import itertools
 import json
 import shlex
@@ -54,6 +55,7 @@ def test_every_pair_of_split_positions() -> None:
         json.dumps(TOKEN)[1:-1].encode(),
         json.dumps(TOKEN, ensure_ascii=False)[1:-1].encode(),
         shlex.quote(TOKEN)[1:-1].encode(),
+        html.escape(TOKEN).encode(),
         base64.b64encode(TOKEN.encode()).rstrip(b"="),
         base64.urlsafe_b64encode(TOKEN.encode()).rstrip(b"="),
     ],
@@ -90,6 +92,8 @@ def test_lines_of_a_value_are_masked_one_by_one_and_whole() -> None:
     assert _through(_redactor(KEY=PEM), [b"<", PEM.encode(), b">"]) == b"<[secret KEY]>"
     shown = _through(_redactor(KEY=PEM), [b"  9w0BAQEFAASCBKcwggSj\r\nMIIEvQIBADANBgkqhkiG\nend\n"])
     assert shown == b"  [secret KEY]\r\n[secret KEY]\nend\n"
+    on_terminal = PEM.encode().replace(b"\n", b"\r\n")
+    assert _through(_redactor(KEY=PEM), [b"<", on_terminal, b">"]) == b"<[secret KEY]>"
 
 
 @pytest.mark.parametrize(
