@@ -47,6 +47,7 @@ COURSE: list[tuple[Phase | None, Event]] = [
         EgressRefused(host="b\x1b[1m.example", port=80, method="GET", rule="off", hint="do this", command="curl"),
     ),
     (Phase.AGENT, PhaseFinished(seconds=1)),
+    (None, AttemptFinished(verdict=Verdict.CANCELLED, reason="cancelled")),
     (None, AttemptFinished(verdict=Verdict.FAILED, reason="the agent exited with 3")),
     (None, TaskFinished(verdict=Verdict.FAILED)),
 ]
@@ -67,6 +68,7 @@ agent: network off, no secrets
   refused: GET b.example:80: off (asked by curl)
            do this
 agent took 1.0 s
+cancelled
 failed: the agent exited with 3
 """
 
