@@ -14,6 +14,7 @@ from cloister.stores.database import Database
 from cloister.stores.secrets import SqlSecretStore
 from cloister.stores.tasks import SqlTaskStore
 from cloister.vault.keys import KeyFile
+from cloister.vault.sealing import rewrap
 from cloister.vault.vault import SealedVault
 
 WITH_TOKEN = Environment(name="web", secrets=(SecretUse(name="TOKEN"),))
@@ -72,6 +73,20 @@ async def test_what_was_sealed_while_the_key_was_replaced_still_opens(vault: Sea
     sealed = await vault.seal_for_task({"TOKEN": "sealed before, kept after"})
     await vault.rotate_key()
     assert _revealed(await vault.open_for(new_task(sealed_secrets=sealed))) == {"TOKEN": "sealed before, kept after"}
+
+
+async def test_a_crash_between_the_database_and_the_key_file_loses_nothing(vault, database, tmp_path, new_task) -> None:
+    keys = KeyFile(tmp_path / "keys" / "master.key")
+    await vault.set("web", "TOKEN", "kept in the vault")
+    with pytest.raises(KeyboardInterrupt), keys.replacing() as new:
+        keyring = keys.load()
+        await SqlSecretStore(database).reseal_all(lambda sealed: rewrap(sealed, keyring, new))
+        raise KeyboardInterrupt
+    task = new_task(environment=WITH_TOKEN)
+    assert _revealed(await vault.open_for(task)) == {"TOKEN": "kept in the vault"}
+    await vault.rotate_key()
+    assert _revealed(await vault.open_for(task)) == {"TOKEN": "kept in the vault"}
+    assert not (tmp_path / "keys" / "master.key.next").exists()
 
 
 async def test_a_replacement_that_meets_a_damaged_value_changes_nothing(vault, database, tmp_path, new_task) -> None:
