@@ -7,6 +7,7 @@ from http import HTTPStatus
 from cloister.egress.stream import Stream
 
 _SEND_SECONDS = 10.0
+_LONGEST_SENTENCE = 2000
 
 
 class AnswerError(Exception):
@@ -21,7 +22,7 @@ class AnswerError(Exception):
 
 async def send_answer(client: Stream, answer: AnswerError) -> None:
     """Send the answer and close the connection in order. A client that is gone, or does not read, is left."""
-    body = answer.sentence.encode("ascii", "backslashreplace") + b"\n"
+    body = answer.sentence.encode("ascii", "backslashreplace")[:_LONGEST_SENTENCE] + b"\n"
     head = (
         f"HTTP/1.1 {answer.status.value} {answer.status.phrase}\r\n"
         "Content-Type: text/plain; charset=us-ascii\r\n"

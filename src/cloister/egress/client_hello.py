@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-LARGEST_HELLO_BYTES = 64 * 1024
+LARGEST_HELLO_BYTES = 16 * 1024
+MOST_RECORDS = 32
 
 _HANDSHAKE = 22
 _CLIENT_HELLO = 1
@@ -59,8 +60,11 @@ def parse_client_hello(data: bytes) -> ClientHello | None:
     soon as it cannot be one.
     """
     message = b""
-    at = 0
+    at = records = 0
     while at < len(data) and not _is_complete(message):
+        records += 1
+        if records > MOST_RECORDS:
+            raise ValueError("its ClientHello is in too many pieces")
         header = data[at : at + 5]
         _check_record(header)
         if len(header) < 5:

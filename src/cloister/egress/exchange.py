@@ -6,7 +6,7 @@ from http import HTTPStatus
 import h11
 
 from cloister.egress.answer import AnswerError
-from cloister.egress.request import MalformedError, Request, end_to_end
+from cloister.egress.request import LARGEST_HEAD_BYTES, MalformedError, Request, end_to_end
 from cloister.egress.stream import Stream
 
 _CONTENT_LENGTH = b"content-length"
@@ -22,7 +22,7 @@ class Exchange:
         self._near = near
         self._request = request
         self._upstream = upstream
-        self._far = h11.Connection(h11.CLIENT)
+        self._far = h11.Connection(h11.CLIENT, max_incomplete_event_size=LARGEST_HEAD_BYTES)
         self._silence_seconds = silence_seconds
         self._deadline = asyncio.timeout(silence_seconds)
         self._answered = False

@@ -3,19 +3,20 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 
 from cloister.egress.addresses import Address, classify
 from cloister.egress.answer import AnswerError
 from cloister.egress.dial import dial, look_up
 from cloister.egress.gateway import decide, explain, refuse_address
+from cloister.egress.interfaces import own_addresses
 from cloister.egress.messages import EgressSettings
 from cloister.egress.request import Authority
 from cloister.egress.stream import Stream
 from cloister.model.network import Decision, EgressRecord, NetworkPolicy
 
-_LONGEST_SHOWN = 300
+_LONGEST_RULE = 300
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,12 +91,12 @@ class Gate:
 
     async def record_malformed(self, reason: str) -> None:
         """Report a request that was not one."""
-        decision = Decision(allowed=False, rule=f"malformed request: {reason[:_LONGEST_SHOWN]}")
-        await self._report(self._record("", 0, "", decision))
+        await self._report(self._record("", 0, "", Decision(allowed=False, rule=f"malformed request: {reason}")))
 
     def _record(self, host: str, port: int, method: str, decision: Decision) -> EgressRecord:
+        shown = replace(decision, rule=decision.rule[:_LONGEST_RULE])  # some quote what a client sent
         return EgressRecord(
-            sandbox=self.name, phase=self.policy.phase, host=host, port=port, method=method, decision=decision
+            sandbox=self.name, phase=self.policy.phase, host=host, port=port, method=method, decision=shown
         )
 
     def _judge(self, flow: Flow) -> Decision:
@@ -110,8 +111,9 @@ class Gate:
         """Return the addresses to dial. One forbidden address forbids them all: mixed answers are an attack's."""
         async with self._lookups:
             addresses = await look_up(flow.authority, seconds=self.settings.dial_seconds)
+        own = own_addresses()
         for address in addresses:
-            reason = classify(address, self.settings.allow_private)
+            reason = classify(address, self.settings.allow_private, own)
             if reason is not None:
                 await self.refuse(flow, refuse_address(flow.authority.host, address, reason))
         return addresses

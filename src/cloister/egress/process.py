@@ -29,8 +29,8 @@ _MOST_LAST_WORDS = 64 * 1024
 # Nothing of our own environment: neither its proxies nor its resolver options are the child's business.
 _ENVIRONMENT = {
     "PATH": os.defpath,
-    # Half of these threads of libuv look up names; its default of 4 would let few sandboxes starve the others.
-    "UV_THREADPOOL_SIZE": "64",
+    # Half of these threads of libuv look up names; its default of 4 would let one sandbox starve the others.
+    "UV_THREADPOOL_SIZE": "128",
     # No search list: `example.com` that does not exist must not become `example.com.corp.internal`.
     "LOCALDOMAIN": ".",
 }
@@ -178,6 +178,7 @@ class EgressProcess:
         # A session of its own: Ctrl-C is for us, and we still need it until we have cleaned up.
         return await anyio.open_process(
             self._command,
+            cwd="/",
             stdin=control,
             stdout=subprocess.DEVNULL,
             stderr=stderr,

@@ -1,6 +1,7 @@
 """The proxy as a sandbox sees it: CONNECT, and plain HTTP, one request after the other."""
 
 import asyncio
+from functools import partial
 from http import HTTPStatus
 
 import h11
@@ -105,7 +106,7 @@ async def _serve_opaque_tunnel(gate: Gate, client: Stream, flow: Flow) -> None:
         await client.send(_ESTABLISHED)
         if flow.authority.port == HTTPS_PORT:
             await _pass_hello(gate, client, flow)
-        await relay(client, upstream, before_upload=_pass_first_bytes(gate, client, flow))
+        await relay(client, upstream, before_upload=partial(_pass_first_bytes, gate, client, flow))
     except ForeignTunnelError as error:
         await gate.record(flow, Decision(allowed=False, rule=str(error)))
         await client.send(ACCESS_DENIED_ALERT)  # no other words are left

@@ -9,6 +9,7 @@ import h11
 from cloister.model.network import parse_host
 
 LARGEST_HEAD_BYTES = 64 * 1024
+MOST_HEADERS = 200
 END_OF_HEAD = b"\r\n\r\n"
 
 _REQUEST_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32} [\x21-\x7e]+ HTTP/1\.[01]")
@@ -115,6 +116,8 @@ def _check_lines(head: bytes) -> None:
     request_line, *header_lines = head.removesuffix(END_OF_HEAD).split(b"\r\n")
     if not _REQUEST_LINE.fullmatch(request_line):
         raise MalformedError("the request line is not `METHOD TARGET HTTP/1.1`")
+    if len(header_lines) > MOST_HEADERS:
+        raise MalformedError(f"it has more than {MOST_HEADERS} headers")
     for line in header_lines:
         if not _HEADER_LINE.fullmatch(line):
             raise MalformedError("a header line is not `Name: value` (folded lines, bare CR or LF and NUL are refused)")

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable
 
 from cloister.egress.addresses import is_address
 from cloister.egress.client_hello import parse_client_hello
@@ -52,26 +52,27 @@ def starts_with_tls(data: bytes) -> bool:
     return data[:1] == _TLS_HANDSHAKE
 
 
-async def relay(client: Stream, upstream: Stream, *, before_upload: Coroutine[None, None, None]) -> None:
+async def relay(client: Stream, upstream: Stream, *, before_upload: Callable[[], Awaitable[None]]) -> None:
     """Carry bytes both ways until both ends have ended; then close both in order.
 
     Each direction waits for its reader, and ends for itself; the client's begins when `before_upload` has
-    passed. OSError when either end breaks; what `before_upload` raises.
+    passed. Raises what ended a direction before its time, OSError when an end broke.
     """
     try:
         async with asyncio.TaskGroup() as directions:
             directions.create_task(_pump(upstream, client))
-            directions.create_task(_pump(client, upstream, before_upload))
-    except* ForeignTunnelError as errors:
-        raise errors.exceptions[0] from None
-    except* (OSError, EOFError) as errors:
-        raise ConnectionAbortedError("an end of the tunnel broke") from errors
+            directions.create_task(_check_and_pump(client, upstream, before_upload))
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None  # the first: it ended the other direction too
     await asyncio.gather(client.close_in_order(), upstream.close_in_order())
 
 
-async def _pump(source: Stream, sink: Stream, before: Coroutine[None, None, None] | None = None) -> None:
-    if before is not None:
-        await before
+async def _check_and_pump(source: Stream, sink: Stream, check: Callable[[], Awaitable[None]]) -> None:
+    await check()
+    await _pump(source, sink)
+
+
+async def _pump(source: Stream, sink: Stream) -> None:
     while data := await source.receive():
         await sink.send(data)
     sink.finish_sending()
@@ -86,4 +87,4 @@ def _check_server_name(server_name: str | None, authority: Authority, *, encrypt
         if parse_host(server_name) == authority.host:
             return
     hidden = " and hides another" if encrypted else ""
-    raise ValueError(f"it names the server {server_name!r}{hidden}")
+    raise ValueError(f"it names the server {server_name[:253]!r}{hidden}")

@@ -69,6 +69,15 @@ async def test_one_private_address_forbids_the_name(
     assert (await door.get("http://example.com/")).startswith(b"HTTP/1.1 200 ")
 
 
+async def test_this_machines_own_public_address_is_refused(
+    door: Door, world: World, origins: dict[str, Origin]
+) -> None:
+    world.zone["example.com"] = [world.own_address]
+    await door.open()
+    assert b"which is never reached: this machine's own" in await door.get("http://example.com/")
+    assert origins["http"].reached == []
+
+
 async def test_the_address_that_was_classified_is_dialled(door: Door, world: World, origins: dict[str, Origin]) -> None:
     world.zone["example.com"] = [PUBLIC]
     await door.open()

@@ -36,6 +36,7 @@ MALFORMED = {
     "NUL in a header": GET + "X: a\0b\r\n\r\n",
     "space before the colon": GET + "Content-Length : 1\r\n\r\nx",
     "no header name": GET + ": x\r\n\r\n",
+    "too many headers": GET + "X: a\r\n" * 300 + "\r\n",
     "no colon": GET + "nonsense\r\n\r\n",
     "upgrade": GET + "Upgrade: websocket\r\nConnection: upgrade\r\n\r\n",
     "h2c": GET + "Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n\r\n",

@@ -30,6 +30,8 @@ class World:
     name: str
     zone: dict[str, list[str]] = field(default_factory=dict)
     """Name to addresses, or to one name with a trailing dot (CNAME). `!` makes the authority silent."""
+    own_address: str = "93.184.215.99"
+    """A public address of the machine itself."""
     lookups: list[str] = field(default_factory=list)
 
     @property
@@ -116,6 +118,7 @@ def made_world(name: str) -> Iterator[World]:
             for line in ("link set lo up", "route add local 0.0.0.0/0 dev lo", "-6 route add local ::/0 dev lo"):
                 subprocess.run(["ip", "-n", name, *line.split()], check=True)
             world = World(name)
+            subprocess.run(["ip", "-n", name, "address", "add", f"{world.own_address}/32", "dev", "lo"], check=True)
             world.serve_names()
             yield world
         finally:
