@@ -95,7 +95,8 @@ class Disk:
 
     def is_empty(self) -> bool:
         """Whether nothing was written to the top layer."""
-        return next(os.scandir(self.upper), None) is None
+        with os.scandir(self.upper) as entries:
+            return next(entries, None) is None
 
     def seal(self, *, owner: int) -> None:
         """Let the top layer never change again, and put an empty one above it. It must not be mounted."""
