@@ -14,8 +14,7 @@ FILE_NAME = "cloister.log"
 
 @contextmanager
 def logging_to_file(directory: Path, level: str) -> Iterator[None]:
-    """Append to the log of this installation, which only its owner reads, as long as the context is open."""
-    directory.mkdir(parents=True, exist_ok=True)
+    """Append to the log in `directory`, which only its owner reads, as long as the context is open."""
     path = directory / FILE_NAME
     path.touch(mode=0o600)
     with path.open("a") as file:

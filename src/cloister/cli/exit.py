@@ -1,5 +1,6 @@
 """How a command ends: exit codes, and one line for every error."""
 
+import errno
 import os
 import sys
 import time
@@ -14,7 +15,7 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from cloister.cli.terminal import error_console, leave_broken_pipe, neutralize, print_line
-from cloister.errors import CloisterError
+from cloister.errors import CloisterError, DiskFullError
 from cloister.model.task import Verdict
 
 CANCELLED = 4
@@ -64,6 +65,10 @@ def _tell(error: BaseException) -> int | None:
             return BROKEN_PIPE
         case typer.Exit() | typer.TyperException() | SystemExit() | GeneratorExit():
             return None
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
+            hint = "free some, or name another state directory with CLOISTER_STATE"
+            say_error(DiskFullError(f"no space left on the device: {error.filename or 'state directory'}", hint=hint))
+            return DiskFullError.exit_code
         case _:
             _tell_bug(error)
             return BUG
@@ -91,7 +96,7 @@ def _keep_traceback(error: BaseException) -> Path | None:
 
     try:
         folder = load_settings().log_directory
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = folder / f"bug-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}.txt"
         path.touch(mode=0o600)
         path.write_text("".join(traceback.format_exception(error)))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cloister.cli.session import open_application, settings_of
+from cloister.cli.session import open_application, open_state
 from cloister.cli.task import JsonOption
 from cloister.cli.terminal import output_console, print_line
 
@@ -30,7 +30,7 @@ def worker(
     from cloister import log, wiring
     from cloister.cli.follow import interruptions
 
-    settings = settings_of(context)
+    settings = open_state(context)
     if slots is not None:
         settings = settings.model_copy(update={"slots": slots})
 

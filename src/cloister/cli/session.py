@@ -1,5 +1,6 @@
 """What every command needs: the settings, and a client to talk to."""
 
+import errno
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import typer
+
+from cloister.errors import DiskFullError, HostError
 
 if TYPE_CHECKING:
     from cloister.client import Client
@@ -38,12 +41,30 @@ def settings_of(context: typer.Context) -> "Settings":
     return load_settings(config_of(context))
 
 
+def open_state(context: typer.Context) -> "Settings":
+    """Read the settings, and make sure of the state directory, which only its owner reads.
+
+    Raises HostError or DiskFullError when it cannot be written.
+    """
+    settings = settings_of(context)
+    try:
+        settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        settings.log_directory.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        kind = DiskFullError if error.errno == errno.ENOSPC else HostError
+        raise kind(
+            f"cannot write the state directory {settings.state}: {error.strerror}",
+            hint="name another one with CLOISTER_STATE",
+        ) from error
+    return settings
+
+
 @asynccontextmanager
 async def open_application(context: typer.Context) -> "AsyncIterator[Application]":
     """Start the application inside this command. Its log goes to a file, since the terminal is the user's."""
     from cloister import log, wiring
 
-    settings = settings_of(context)
+    settings = open_state(context)
     with log.logging_to_file(settings.log_directory, settings.log_level):
         async with wiring.open_application(settings) as application:
             yield application
@@ -74,8 +95,7 @@ def start_background_worker(context: typer.Context) -> Path:
 
     It has a session of its own, so that the end of this terminal is not its end.
     """
-    settings = settings_of(context)
-    settings.log_directory.mkdir(parents=True, exist_ok=True)
+    settings = open_state(context)
     log = settings.log_directory / "worker.log"
     config = config_of(context)
     options = ["--config", str(config.absolute())] if config else []

@@ -1,12 +1,15 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
 from cloister.cli.main import app
+
+from .conftest import Installation
 
 
 def commands(command: object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -41,3 +44,18 @@ def test_a_closed_pipe_is_no_traceback() -> None:
         f"{sys.executable} -m cloister --help | true", shell=True, capture_output=True, check=False, text=True
     )
     assert "Traceback" not in done.stderr
+
+
+def test_a_state_directory_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("CLOISTER_STATE", str(tmp_path / "file"))
+    done = CliRunner().invoke(app, ["task", "list"])
+    assert done.exit_code == 3
+    assert f"cannot write the state directory {tmp_path / 'file'}" in done.stderr
+    assert "CLOISTER_STATE" in done.stderr
+
+
+def test_the_state_directory_is_its_owners_alone(installation: Installation) -> None:
+    assert installation.run("task", "list").exit_code == 0
+    assert installation.state.stat().st_mode & 0o777 == 0o700
+    assert (installation.state / "log" / "cloister.log").stat().st_mode & 0o777 == 0o600
