@@ -47,6 +47,10 @@ _MIB = 1024 * 1024
 _LAST_LINES = 5
 
 
+class OutputLimitError(RepositoryError):
+    """Git printed more than the caller takes; it was killed."""
+
+
 @dataclass(frozen=True, slots=True)
 class GitOutput:
     """What one git process left."""
@@ -72,7 +76,8 @@ async def run_git(
     looks for options. The command and all it started are killed at the deadline, when it prints more than
     `limit_bytes`, and on cancellation.
 
-    Raises RepositoryError, with git's last lines, for a status not in `accept`; HostError when there is no git.
+    Raises RepositoryError, with git's last lines, for a status not in `accept` and at the deadline, OutputLimitError
+    for too much output, and HostError when there is no git.
     """
     environment = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
     environment |= _VARIABLES | {"GIT_DIR": str(git_dir)} | dict(variables or {})
@@ -107,12 +112,17 @@ async def _run(
     try:
         return await _communicate(process, feed, limit_bytes)
     except BaseException:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        _kill(process)
         raise
     finally:
         with anyio.CancelScope(shield=True):
             await process.aclose()
+
+
+def _kill(process: Process) -> None:
+    """Kill it, and what it started: the leader of a process group keeps its number until it is waited for."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 async def _communicate(process: Process, feed: bytes, limit_bytes: int) -> GitOutput:
@@ -124,10 +134,10 @@ async def _communicate(process: Process, feed: bytes, limit_bytes: int) -> GitOu
         tasks.start_soon(_drain, process.stderr, stderr)
         complete = await _read(process.stdout, stdout, limit_bytes)
         if not complete:
-            os.killpg(process.pid, signal.SIGKILL)
+            _kill(process)
     status = await process.wait()
     if not complete:
-        raise RepositoryError(f"git printed more than {limit_bytes} bytes")
+        raise OutputLimitError(f"git printed more than {limit_bytes} bytes")
     return GitOutput(status=status, stdout=bytes(stdout), stderr=stderr.decode(errors="replace"))
 
 

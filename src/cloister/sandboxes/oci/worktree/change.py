@@ -8,10 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-import anyio
-
 from cloister.errors import SandboxError, TaskFailedError
-from cloister.git import GitOutput, last_lines, run_git
+from cloister.git import GitOutput, OutputLimitError, last_lines, run_git
 from cloister.model.sandbox import Change, Commit, DiffStats
 
 LARGEST_PACK_BYTES = 1024**3
@@ -19,13 +17,8 @@ LARGEST_DIFF_BYTES = 256 * 1024**2
 REFS = "refs/cloister/"
 _SECONDS = 15 * 60.0
 _DIFF = (
-    "--no-ext-diff",
-    "--no-textconv",
-    "--no-color",
-    "--ignore-submodules=none",
-    "--submodule=short",
-    "-M",
-    "-l1000",
+    *("--no-ext-diff", "--no-textconv", "--no-color", "--ignore-submodules=none", "--submodule=short"),
+    *("-M", "-l1000", "--numstat", "--patch", "--binary", "--full-index"),
 )
 
 
@@ -103,7 +96,10 @@ def _pack_refusal(output: GitOutput) -> Exception:
 
 def _open_pack(pack: Path) -> BinaryIO:
     """Open what a container wrote, if it is a plain file."""
-    descriptor = os.open(pack, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        descriptor = os.open(pack, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise SandboxError(f"{pack} cannot be read: {error.strerror}") from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise SandboxError(f"{pack} is not a file")
@@ -140,33 +136,28 @@ def _admit(quarantine: Path, objects: Path) -> None:
 
 
 async def _compare(repository: Path, base: Commit, commit: Commit) -> tuple[bytes, DiffStats]:
-    outputs: dict[str, bytes] = {}
-
-    async def run(name: str, *options: str) -> None:
+    try:
         output = await run_git(
-            ["diff-tree", "-r", *_DIFF, *options, base, commit],
+            ["diff-tree", "-r", *_DIFF, base, commit],
             git_dir=repository,
             timeout_seconds=_SECONDS,
             limit_bytes=LARGEST_DIFF_BYTES,
         )
-        outputs[name] = output.stdout
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(run, "diff", "--patch", "--binary", "--full-index")
-        tasks.start_soon(run, "numbers", "--numstat", "-z")
-    return outputs["diff"], read_numstat(outputs["numbers"])
+    except OutputLimitError as error:
+        raise TaskFailedError(f"the change's diff is larger than {LARGEST_DIFF_BYTES} bytes") from error
+    numbers, _, diff = output.stdout.partition(b"\n\n")
+    return diff, read_numstat(numbers)
 
 
-def read_numstat(output: bytes) -> DiffStats:
-    """Sum up what `git diff --numstat -z` prints (git-diff(1), "Other diff formats"); binary files have no lines."""
-    files = added = removed = 0
-    fields = iter(output.split(b"\0")[:-1])
-    for field in fields:
-        plus, minus, path = field.split(b"\t", 2)
-        files += 1
+def read_numstat(numbers: bytes) -> DiffStats:
+    """Sum up what `git diff --numstat` prints (git-diff(1), "Other diff formats"); binary files have no lines.
+
+    Names are quoted where they hold a newline, so that a line is a file.
+    """
+    added, removed = 0, 0
+    lines = [line for line in numbers.split(b"\n") if line]
+    for line in lines:
+        plus, minus, _ = line.split(b"\t", 2)
         added += int(plus) if plus != b"-" else 0
         removed += int(minus) if minus != b"-" else 0
-        if not path:  # renamed: the two names follow
-            next(fields)
-            next(fields)
-    return DiffStats(files=files, added=added, removed=removed)
+    return DiffStats(files=len(lines), added=added, removed=removed)
