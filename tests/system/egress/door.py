@@ -45,10 +45,9 @@ class Door:
 
     async def ask(self, request: bytes) -> bytes:
         """Send bytes, and return all that comes back until the proxy closes. ConnectionResetError when it is reset."""
-        with anyio.fail_after(30):
-            async with await self.connect() as stream:
-                await stream.send(request)
-                return await read_to_end(stream)
+        async with await self.connect() as stream:
+            await stream.send(request)
+            return await read_to_end(stream)
 
     async def get(self, address: str, *, method: str = "GET", headers: str = "") -> bytes:
         """Ask for an http:// address in the proxy's form."""
@@ -74,13 +73,14 @@ class Door:
 async def read_to_end(stream: SocketStream) -> bytes:
     """Return all bytes until the peer ends. ConnectionResetError when it breaks off."""
     data = b""
-    while True:
-        try:
-            data += await stream.receive()
-        except anyio.EndOfStream:
-            return data
-        except anyio.BrokenResourceError as error:
-            raise ConnectionResetError from error
+    with anyio.fail_after(20):
+        while True:
+            try:
+                data += await stream.receive()
+            except anyio.EndOfStream:
+                return data
+            except anyio.BrokenResourceError as error:
+                raise ConnectionResetError from error
 
 
 def client_hello(server_name: str | None) -> bytes:
