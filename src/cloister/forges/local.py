@@ -127,12 +127,11 @@ async def _find(mirror: Mirror, remote: Remote, ref: str) -> Commit:
 
 
 async def _find_commit(mirror: Mirror, remote: Remote, name: str) -> Commit:
-    try:
-        found = await mirror.find_commit(name)
-    except RepositoryError as error:
-        raise UsageError(str(error), hint="give more of its digits") from error
-    if found is not None:
-        return found
+    found = await mirror.find_commits(name)
+    if len(found) > 1:
+        raise UsageError(f"{name} is short for {len(found)} commits", hint="give more of its digits")
+    if found:
+        return found[0]
     if not _FULL_COMMIT.fullmatch(name):
         raise _unknown(remote, name)
     try:

@@ -6,12 +6,11 @@ import re
 import shutil
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import anyio
 import anyio.to_thread
 
-from cloister.errors import RepositoryError
 from cloister.forges.remote import HEADS, TAGS, Remote
 from cloister.git import run_git
 from cloister.model.sandbox import Commit
@@ -63,25 +62,32 @@ class Mirror:
         """Whether that commit is here."""
         return commit in self.refs().values() or await self.find_commit(commit) == commit
 
-    async def find_commit(self, name: str) -> Commit | None:
-        """Return the commit that a full or short object id stands for, through annotated tags.
+    async def find_commit(self, object_id: str) -> Commit | None:
+        """Return the commit that a full object id stands for, through annotated tags; None when there is none."""
+        return next(iter(await self._peel([object_id])), None)
 
-        None when there is none. Raises RepositoryError when a short one stands for several.
-        """
+    async def find_commits(self, prefix: str) -> Sequence[Commit]:
+        """Return every commit whose id, or whose annotated tag's, begins with `prefix` (at least 4 digits)."""
         if not self.path.exists():
-            return None
+            return []
+        output = await run_git(["rev-parse", f"--disambiguate={prefix}"], git_dir=self.path)
+        return await self._peel(output.stdout.decode().split())
+
+    async def _peel(self, object_ids: Sequence[str]) -> Sequence[Commit]:
+        if not object_ids or not self.path.exists():
+            return []
         output = await run_git(
             ["cat-file", "--batch-check=%(objectname) %(objecttype)"],
             git_dir=self.path,
-            stdin=f"{name}^{{commit}}\n".encode(),
+            stdin="".join(f"{object_id}^{{commit}}\n" for object_id in object_ids).encode(),
         )
-        value, _, kind = output.stdout.decode().strip().rpartition(" ")
-        if kind == "ambiguous":
-            raise RepositoryError(f"{name} is short for several commits")
-        return Commit(value) if kind == "commit" else None
+        lines = (line.rpartition(" ") for line in output.stdout.decode().splitlines())
+        return sorted({Commit(object_id) for object_id, _, kind in lines if kind == "commit"})
 
     async def read_file(self, commit: Commit, path: str, *, limit_bytes: int) -> bytes | None:
         """Return a regular file of a commit; None when there is none."""
+        if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
+            return None
         listing = await run_git(
             ["ls-tree", "-z", "--full-tree", commit, "--", path],
             git_dir=self.path,
