@@ -82,7 +82,7 @@ class Intake:
         environment = await self._environment(request, repository, revision)
         agent = self._agent(request, environment)
         await self._check_image(environment.image)
-        await self._check_secrets(environment, request)
+        await self._check_secrets(environment, request, repository)
         values = {name: value.reveal() for name, value in request.secrets.items()}
         accepted_at = self.now()
         task = Task(
@@ -204,12 +204,18 @@ class Intake:
         if image not in known:
             raise NotFoundError(f"there is no image {image!r}; known: {', '.join(known)}")
 
-    async def _check_secrets(self, environment: Environment, request: Request) -> None:
+    async def _check_secrets(self, environment: Environment, request: Request, repository: Repository) -> None:
         for name in request.secrets:
             _check_secret_name(name)
             if name in environment.variables:
                 raise UsageError(f"{name} is a variable of the environment, so it cannot be a secret too")
         wanted = {secret.name for secret in environment.secrets} - request.secrets.keys()
+        if wanted and request.environment is None and environment.name != repository.address:
+            # Whoever writes a repository must not choose whose secrets its setup script gets.
+            raise UsageError(
+                f"the repository's own {REPOSITORY_FILE} asks for the secrets of environment {environment.name!r}",
+                hint=f"if that is meant: --env {REPOSITORY_FILE}; else give values to {repository.address!r}",
+            )
         missing = sorted(wanted.difference(await self.vault.names(environment.name)) if wanted else ())
         if missing:
             raise NotFoundError(

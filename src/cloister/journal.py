@@ -70,14 +70,15 @@ class Journal:
             self.record(PhaseFinished(seconds=self.seconds[phase]))
             self._phase = None
 
-    async def follow(self, process: Process, command: str) -> tuple[Exit, str]:
+    async def follow(self, process: Process, command: str, *, resumed: bool) -> tuple[Exit, str]:
         """Record what a process prints until it ends; return how it ended and its last words.
 
-        What a former worker has recorded is read again, because masking depends on it, but not recorded again.
+        With `resumed`, a former worker started it: what that one has recorded is read again, because masking
+        depends on it, but not recorded again.
         """
         texts = {stream: _MaskedText(self._vault.redactor(self._secrets)) for stream in Stream}
         last, offset = "", 0
-        recorded = await self._queue.output_offset(self._attempt, command)
+        recorded = await self._queue.output_offset(self._attempt, command) if resumed else 0
         async for chunk in process.output():
             offset = chunk.end
             text = texts[chunk.stream].feed(chunk.data)

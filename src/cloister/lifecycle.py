@@ -59,7 +59,7 @@ async def run_attempt(attempt: Attempt, tools: Tools) -> Outcome:
     """Run the five phases and say how it ended. Whatever fails in between, teardown comes last.
 
     May be called again for an attempt whose worker died or was stopped: it finds the sandbox and goes on behind
-    what already runs there. Therefore a cancellation leaves everything as it is: `end_cancelled` tears it down.
+    what already runs there. Therefore a cancellation leaves everything as it is: `end_attempt` tears it down.
     """
     async with open_journal(attempt, tools.queue, tools.vault) as journal:
         journal.record(AttemptStarted(retry=attempt.retry))
@@ -77,11 +77,11 @@ async def run_attempt(attempt: Attempt, tools: Tools) -> Outcome:
         return replace(outcome, seconds=dict(journal.seconds))
 
 
-async def end_cancelled(attempt: Attempt, tools: Tools) -> Outcome:
-    """Tear down an attempt that was cancelled on purpose, and say so."""
+async def end_attempt(attempt: Attempt, tools: Tools, verdict: Verdict, reason: str) -> Outcome:
+    """Tear down an attempt that shall not go on, and return its outcome."""
     async with open_journal(attempt, tools.queue, tools.vault) as journal:
         await _tear_down(attempt, tools, journal)
-        return Outcome(verdict=Verdict.CANCELLED, reason="cancelled", seconds=dict(journal.seconds))
+        return Outcome(verdict=verdict, reason=reason, seconds=dict(journal.seconds))
 
 
 async def _provision_to_output(attempt: Attempt, tools: Tools, journal: Journal) -> Outcome:

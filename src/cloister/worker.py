@@ -5,11 +5,13 @@ import structlog
 from anyio.abc import TaskGroup
 
 from cloister.errors import LeaseLostError
-from cloister.lifecycle import Tools, end_cancelled, run_attempt
+from cloister.lifecycle import Tools, end_attempt, run_attempt
 from cloister.model.task import Attempt, Outcome, TaskId, Verdict
 
 RENEW_SECONDS = 0.5
 """How soon a cancellation is noticed."""
+MOST_RETRIES = 10
+"""How often an attempt is taken over: one that kills its worker must not do so for ever."""
 
 _log = structlog.get_logger(__name__)
 
@@ -47,6 +49,8 @@ async def _work(attempt: Attempt, tools: Tools, free: anyio.Semaphore) -> None:
 
 async def _run_leased(attempt: Attempt, tools: Tools) -> Outcome | None:
     """Return the outcome; None when the lease was lost, so that nothing may be said any more."""
+    if attempt.retry > MOST_RETRIES:
+        return await end_attempt(attempt, tools, Verdict.ERRORED, f"its worker died {attempt.retry} times")
     outcome: Outcome | None = None
     cancelled = anyio.Event()
     try:
@@ -60,7 +64,7 @@ async def _run_leased(attempt: Attempt, tools: Tools) -> Outcome | None:
         _log.error("attempt broke", attempt=attempt.id, exc_info=errors)
         outcome = Outcome(verdict=Verdict.ERRORED, reason="an error of Cloister's own; its log has the details")
     if cancelled.is_set() and outcome is None:
-        return await end_cancelled(attempt, tools)
+        return await end_attempt(attempt, tools, Verdict.CANCELLED, "cancelled")
     return outcome
 
 

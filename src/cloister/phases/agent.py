@@ -20,6 +20,7 @@ _REASONS = {
 async def run(task: Task, agent: Agent, sandbox: Sandbox, journal: Journal, *, seconds_left: float) -> Exit:
     """Run the agent to its end, or go on following it when a former worker started it."""
     prompt = task.prompt.encode()
+    resumed = sandbox.has_started(AGENT)
     process = await sandbox.start(
         Command(
             id=AGENT,
@@ -32,7 +33,7 @@ async def run(task: Task, agent: Agent, sandbox: Sandbox, journal: Journal, *, s
             output_bytes=task.environment.limits.output_bytes,
         )
     )
-    ended, _ = await journal.follow(process, AGENT)
+    ended, _ = await journal.follow(process, AGENT, resumed=resumed)
     return ended
 
 

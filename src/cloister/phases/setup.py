@@ -81,9 +81,9 @@ async def _run_script(
 ) -> None:
     """Run a script in a session of its own, the only one that has the secrets."""
     names = tuple(sorted(secrets.values))
-    starts = not sandbox.has_started(name)
+    resumed = sandbox.has_started(name)
     timeout = min(task.environment.setup.timeout_seconds, seconds_left)
-    if names and starts:
+    if names and not resumed:
         journal.record(SecretDelivered(names=names))
     process = await sandbox.start(
         Command(
@@ -97,7 +97,7 @@ async def _run_script(
             output_bytes=task.environment.limits.output_bytes,
         )
     )
-    ended, last_words = await journal.follow(process, name)
+    ended, last_words = await journal.follow(process, name, resumed=resumed)
     if names:
         journal.record(SecretRemoved(names=names))
     if ended.cause is EndCause.TIMED_OUT:

@@ -68,15 +68,17 @@ class OciImageStore:
 
     def rootfs(self, digest: ImageDigest) -> Path:
         """Return the root file system. NotFoundError when it is not whole on this node."""
-        self.get(digest)
-        return self._folder / digest / "rootfs"
+        place = self._folder / digest
+        if not (place / "image.json").exists():  # not read: this is on the way of every start
+            raise _absent(digest)
+        return place / "rootfs"
 
     def get(self, digest: ImageDigest) -> Image:
         """Return what is known of an image. NotFoundError when it is not whole on this node."""
         try:
             return _read_image(self._folder / digest / "image.json")
         except (FileNotFoundError, NotADirectoryError) as error:
-            raise NotFoundError(f"there is no image {digest[:12]} on this node") from error
+            raise _absent(digest) from error
 
     async def list(self) -> Sequence[Image]:
         """Every whole image, newest first."""
@@ -106,7 +108,8 @@ class OciImageStore:
             return None
         with suppress(FileNotFoundError, NotFoundError):
             digest = ImageDigest((self._folder / "names" / name).read_text().strip())
-            return self.get(digest).digest
+            self.rootfs(digest)
+            return digest
         return None
 
     async def _resolve(self, name_or_digest: str) -> ImageDigest:
@@ -206,6 +209,10 @@ class OciImageStore:
 
 def _conforms(store: OciImageStore) -> ImageStore:
     return store
+
+
+def _absent(digest: ImageDigest) -> NotFoundError:
+    return NotFoundError(f"there is no image {digest[:12]} on this node")
 
 
 def _ignore(_: BuildProgress) -> None:

@@ -1,7 +1,7 @@
 """Kept disks, by key: a snapshot is a sandbox's disk under another name."""
 
 import json
-import os
+import subprocess
 import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -81,7 +81,7 @@ class Snapshots:
         self._trash.throw(self._place(key))
 
     def _sync(self, place: Path, marker: SnapshotMarker) -> None:
-        os.sync()
+        subprocess.run(["sync", "--file-system", str(place)], check=False)
         if (place / MARKER).exists():
             self._write_marker(place, SnapshotMarker(**{**asdict(marker), "synced": True}))
 
