@@ -48,9 +48,11 @@ async def open_backend(state: Path, images: OciImageStore, *, runtime: str = "au
         trash=trash,
     )
     node.containers.open()
+    backend = OciBackend(node)
     try:
-        yield OciBackend(node)
+        yield backend
     finally:
+        backend.close()
         node.containers.close()
         await trash.wait()
 
@@ -96,6 +98,12 @@ class OciBackend:
     async def remove_snapshot(self, key: SnapshotKey) -> None:
         """Forget it; see `protocols.SandboxBackend`."""
         self._node.snapshots.remove(key)
+
+    def close(self) -> None:
+        """Give back our own descriptors. The sandboxes stay as they are."""
+        for sandbox in self._open.values():
+            sandbox.close_listeners()
+        self._open.clear()
 
     def _find(self, name: SandboxName, spec: SandboxSpec) -> OciSandbox | None:
         place = self._node.paths.sandbox(name)

@@ -1,5 +1,6 @@
 """A running or ended container, seen from the worker through its supervisor's files and socket."""
 
+import contextlib
 import json
 import os
 import socket
@@ -62,7 +63,8 @@ class OciProcess:
         if watch is None:
             return
         with watch:
-            watch.send(f"stop {grace_seconds}\n".encode())
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it is just going
+                watch.send(f"stop {grace_seconds}\n".encode())
             await _until_gone(watch)
 
     async def _connect(self) -> socket.socket | None:

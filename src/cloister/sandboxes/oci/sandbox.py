@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from cloister.errors import SandboxError, TaskFailedError
+from cloister.errors import RepositoryError, SandboxError, TaskFailedError
 from cloister.model.sandbox import WORKSPACE, Change, Checkout, Command, Commit, SandboxName, SandboxSpec
 from cloister.model.snapshot import SnapshotKey
 from cloister.protocols import Listeners
@@ -165,8 +165,11 @@ class OciSandbox:
             return None
         finally:
             os.close(folder)
-        with os.fdopen(file, "rb") as content:
-            return content.read(limit_bytes) if stat.S_ISREG(os.fstat(file).st_mode) else None
+        try:
+            regular = stat.S_ISREG(os.fstat(file).st_mode)
+            return _read(file, limit_bytes) if regular else None
+        finally:
+            os.close(file)
 
     def _seal_what_was_written(self) -> None:
         if not self._disk.is_empty():
@@ -186,6 +189,8 @@ class OciSandbox:
             "patch": bool(checkout.patch),
         }
         answer = await self._run_tool("checkout", request, exchange, tree_writable=True)
+        if answer["missing"]:
+            raise RepositoryError(f"commit {checkout.commit} is not in the mirror {self._spec.mirror.name}")
         if refused := answer["refused"]:
             raise TaskFailedError(refused)
         self._disk.remember(replace(self._disk.state, commit=checkout.commit, clean=not checkout.patch))
@@ -218,3 +223,8 @@ class OciSandbox:
             Bind(source=exchange, target=guard.TOOL_EXCHANGE, writable=True),
         )
         return await run_tool(self._node, self.name, script, request, binds=binds, limits=self._spec.limits)
+
+
+def _read(file: int, limit_bytes: int) -> bytes:
+    with open(file, "rb", closefd=False) as content:
+        return content.read(limit_bytes)

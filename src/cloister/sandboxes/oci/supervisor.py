@@ -9,8 +9,8 @@ because forking this is ten times cheaper than starting an interpreter. A superv
 - ends it at its deadline, at its output limit, or when asked through the socket,
 - writes how it ended to the file `exit`, by rename, and goes.
 
-Whoever connects to the socket `watch` receives a byte when there is more output, and the end of the
-stream when the supervisor has gone. A client may send `stop SECONDS`.
+Whoever connects to the socket `watch` receives a byte at once, a byte when there is more output, and the
+end of the stream when the supervisor has gone. A client may send `stop SECONDS`.
 """
 
 import contextlib
@@ -187,8 +187,7 @@ class Supervisor:
         if len(kept) < len(data):
             self._kill("output limit reached")
         for client in list(self.clients):
-            with contextlib.suppress(BlockingIOError):
-                self._send(client)
+            self._send(client)
 
     def _accept(self) -> None:
         client, _ = self.watch.accept()
@@ -213,10 +212,14 @@ class Supervisor:
     def _send(self, client: socket.socket) -> None:
         try:
             client.send(b"\n")
+        except BlockingIOError:
+            pass  # it has signs enough that it did not read
         except (BrokenPipeError, ConnectionResetError):
             self._drop(client)
 
     def _drop(self, client: socket.socket) -> None:
+        if client not in self.clients:  # it was dropped a moment ago, when there was output to tell it of
+            return
         self.events.unregister(client)
         self.clients.remove(client)
         client.close()

@@ -2,7 +2,7 @@
 
 Standard input: a JSON object with `directory`, `commit`, `branch` (HEAD for none), `origin` (empty for that of the
 last checkout), and `patch` (true: apply /cloister/exchange/patch afterwards). Standard output: `refused`, null or the
-reason why the patch cannot be applied.
+reason why the patch cannot be applied; `missing`, whether the mirror lacks the commit.
 
 No other program runs on this disk meanwhile, so what was looked at stays what it was.
 """
@@ -33,21 +33,30 @@ def main() -> None:
         request = json.load(sys.stdin)
         places = trusted.Places(trusted.root_of(sys.argv), request["directory"])
         commit = trusted.check_commit(request["commit"])
-        check_out(places, commit, branch=trusted.check_branch(request["branch"]), origin=request["origin"])
-        refused = apply_patch(places) if request.get("patch") else None
+        branch, origin = trusted.check_branch(request["branch"]), request["origin"]
+        missing = not check_out(places, commit, branch=branch, origin=origin)
+        refused = apply_patch(places) if request.get("patch") and not missing else None
     except (OSError, ValueError, KeyError, subprocess.SubprocessError, trusted.GitError) as error:
         trusted.fail(error)
-    json.dump({"refused": refused}, sys.stdout)
+    json.dump({"refused": refused, "missing": missing}, sys.stdout)
 
 
-def check_out(places: trusted.Places, commit: str, *, branch: str, origin: str) -> None:
-    """Make every tracked path what `commit` says, leave untracked ones, and replace `.git`."""
+def check_out(places: trusted.Places, commit: str, *, branch: str, origin: str) -> bool:
+    """Make every tracked path what `commit` says, leave untracked ones, and replace `.git`.
+
+    False when there is no such commit.
+    """
     _make_directory(places.tree)
     sha256 = len(commit) == 64
     trusted.make_git_dir(places.git, places, sha256=sha256)
     _remove(os.path.join(places.git, b"index.lock"))
     variables = trusted.environment(places.git, places.tree)
-    folders, gitlinks = _read_folders(commit, variables)
+    try:
+        folders, gitlinks = _read_folders(commit, variables)
+    except trusted.GitError as error:
+        if "not a tree object" in str(error):
+            return False
+        raise
     for folder in folders:
         _unmask(os.path.join(places.tree, folder))
     # Not `reset --hard`: that would want, and move, a branch.
@@ -55,6 +64,7 @@ def check_out(places: trusted.Places, commit: str, *, branch: str, origin: str) 
     for gitlink in gitlinks:
         _forget_old_submodule(os.path.join(places.tree, gitlink))
     _write_git(places, commit, branch=branch, origin=_keep_origin(places, origin), sha256=sha256)
+    return True
 
 
 def apply_patch(places: trusted.Places) -> str | None:
