@@ -1,0 +1,26 @@
+"""Run all benchmarks, or those named: `./dev bench disk start`."""
+
+import argparse
+import asyncio
+import importlib
+import sys
+from pathlib import Path
+
+NAMES = ("disk", "start", "teardown", "snapshot", "changes")
+
+
+def main() -> int:
+    """Return 0 when every bar was reached, else 1."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; all by default")
+    parser.add_argument("--state", type=Path, default=Path("/var/lib/cloister-bench"), help="where disks and images go")
+    options = parser.parse_args()
+    if unknown := set(options.names) - set(NAMES):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    options.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    passed = [asyncio.run(importlib.import_module(name).run(options.state)) for name in options.names or NAMES]
+    return 0 if all(passed) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
