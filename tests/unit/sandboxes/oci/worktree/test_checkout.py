@@ -26,13 +26,18 @@ from .conftest import Disk, Twin, git, head_of, tree_of
         {"branch": "a..b"},
         {"branch": "x.lock"},
         {"origin": "a\nb"},
-        {"commit": "0" * 40},
     ],
 )
 async def test_a_request_that_cannot_be_meant_fails(disk: Disk, source: Path, request_: dict[str, str]) -> None:
     whole = {"directory": "project", "commit": head_of(source), "branch": "b", "origin": "", "patch": False}
     with pytest.raises(AssertionError, match="Error: "):
         disk.run("checkout", {**whole, **request_})
+
+
+async def test_a_commit_that_the_mirror_lacks_changes_nothing(disk: Disk) -> None:
+    request = {"directory": "project", "commit": "0" * 40, "branch": "b", "origin": "", "patch": True}
+    assert disk.run("checkout", request) == {"refused": None, "missing": True}
+    assert git(disk.tree, "status", "--porcelain", "--branch") == b"## cloister/1\n"
 
 
 async def test_has_the_history_the_branch_and_the_origin(disk: Disk, source: Path) -> None:
