@@ -115,7 +115,8 @@ class FakeRedactor:
 
     def _beginning_at_end(self, text: bytes) -> int:
         """Length of the longest beginning of a value that `text` ends in."""
-        lengths = range(max(map(len, self._masks), default=1) - 1, 0, -1)
+        longest = max(map(len, self._masks), default=1) - 1
+        lengths = range(min(longest, len(text)), 0, -1)
         return next((n for n in lengths if any(v.startswith(text[-n:]) for v in self._masks if n < len(v))), 0)
 
 

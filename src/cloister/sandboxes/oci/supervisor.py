@@ -194,6 +194,7 @@ class Supervisor:
         client.setblocking(False)
         self.clients.append(client)
         self.events.register(client, selectors.EVENT_READ, "client")
+        self._send(client)  # it may have looked before the last output was written, which it was not told of
 
     def _hear(self, client: socket.socket) -> None:
         try:

@@ -1,0 +1,226 @@
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from itertools import pairwise
+
+import anyio
+import anyio.lowlevel
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloister import journal as journal_module
+from cloister.errors import StoreError
+from cloister.journal import open_journal
+from cloister.model.environment import Environment
+from cloister.model.event import AttemptStarted, Event, Output
+from cloister.model.network import Decision, EgressRecord
+from cloister.model.phase import Phase
+from cloister.model.sandbox import Chunk, Commit, Exit, Stream
+from cloister.model.secret import DeliveredSecrets, SecretValue
+from cloister.model.task import Attempt, Repository, Revision, Task, TaskId
+from cloister.protocols import Process
+from cloister.queues.fake import FakeQueue
+from cloister.vault.fake import FakeVault
+
+SECRETS = DeliveredSecrets(values={"TOKEN": SecretValue("hünter-2345")}, versions={"TOKEN": "1"})
+
+
+class Printed:
+    """A process that printed these pieces and has ended."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        ends = [sum(map(len, pieces[: n + 1])) for n in range(len(pieces))]
+        self._chunks = [Chunk(Stream.STDOUT, piece, end) for piece, end in zip(pieces, ends, strict=True)]
+
+    async def output(self, offset: int = 0) -> AsyncIterator[Chunk]:
+        for chunk in self._chunks:
+            if chunk.end > offset:
+                yield chunk
+
+    async def wait(self) -> Exit:
+        return Exit(status=0)
+
+    async def stop(self, grace_seconds: float = 0.0) -> None:
+        raise AssertionError("nobody stops it")
+
+
+def _conforms(process: Printed) -> Process:
+    return process
+
+
+async def claimed(queue: FakeQueue) -> Attempt:
+    commit = Commit("a" * 40)
+    task = Task(
+        id=TaskId("t1"),
+        repository=Repository(address="/srv/shop", directory="shop"),
+        revision=Revision(ref="main", commit=commit, default_branch="main", default_commit=commit),
+        environment=Environment(name="web"),
+        prompt="fix it",
+        agent="command",
+        accepted_at=datetime.now(UTC),
+    )
+    await queue.submit(task)
+    attempt = await queue.claim()
+    assert attempt is not None
+    return attempt
+
+
+async def recorded(queue: FakeQueue) -> list[tuple[Phase | None, Event]]:
+    return [(entry.phase, entry.event) async for entry in queue.events(TaskId("t1")) if entry.attempt]
+
+
+def text_of(entries: list[tuple[Phase | None, Event]]) -> str:
+    return "".join(event.text for _, event in entries if isinstance(event, Output))
+
+
+async def test_events_arrive_in_order_each_with_its_phase() -> None:
+    queue = FakeQueue()
+    async with open_journal(await claimed(queue), queue, FakeVault()) as journal:
+        journal.record(AttemptStarted(retry=0))
+        with journal.phase(Phase.SETUP):
+            journal.record(AttemptStarted(retry=1))
+        journal.record(AttemptStarted(retry=2))
+    phases = [(phase, event.name) for phase, event in await recorded(queue)]
+    assert phases == [
+        (None, "attempt_started"),
+        (Phase.SETUP, "phase_started"),
+        (Phase.SETUP, "attempt_started"),
+        (Phase.SETUP, "phase_finished"),
+        (None, "attempt_started"),
+    ]
+    assert journal.seconds.keys() == {Phase.SETUP}
+
+
+async def test_a_phase_that_fails_is_finished_and_measured() -> None:
+    queue = FakeQueue()
+    async with open_journal(await claimed(queue), queue, FakeVault()) as journal:
+        with pytest.raises(ZeroDivisionError), journal.phase(Phase.AGENT):
+            raise ZeroDivisionError
+    assert [event.name for _, event in await recorded(queue)] == ["phase_started", "phase_finished"]
+    assert Phase.AGENT in journal.seconds
+
+
+async def test_a_late_decision_belongs_to_the_phase_that_made_it() -> None:
+    queue = FakeQueue()
+    decision = Decision(allowed=True, rule="full")
+    late = EgressRecord(
+        sandbox="t1-1-1", phase=Phase.SETUP, host="example.com", port=443, method="CONNECT", decision=decision
+    )
+    async with open_journal(await claimed(queue), queue, FakeVault()) as journal:
+        with journal.phase(Phase.AGENT):
+            journal.record_egress(late)
+    assert [phase for phase, event in await recorded(queue) if event.name == "egress_allowed"] == [Phase.SETUP]
+
+
+@given(st.lists(st.integers(min_value=1, max_value=40), max_size=12), st.integers(min_value=0, max_value=13))
+def test_wherever_output_is_cut_and_reading_is_interrupted_the_log_is_the_same(cuts: list[int], died: int) -> None:
+    printed = "ä token hünter-2345 é\nhünter-2345".encode()
+    borders = sorted({0, *(cut for cut in cuts if cut < len(printed)), len(printed)})
+    pieces = [printed[start:end] for start, end in pairwise(borders)]
+
+    async def follow_twice() -> str:
+        queue = FakeQueue()
+        attempt = await claimed(queue)
+        for seen in (pieces[: min(died, len(pieces) - 1)], pieces):
+            await _follow_until_killed(attempt, queue, seen, whole=seen is pieces)
+        return text_of(await recorded(queue))
+
+    assert anyio.run(follow_twice) == "ä token [secret TOKEN] é\n[secret TOKEN]"
+
+
+async def _follow_until_killed(attempt: Attempt, queue: FakeQueue, pieces: list[bytes], *, whole: bool) -> None:
+    class Held(Printed):
+        async def output(self, offset: int = 0) -> AsyncIterator[Chunk]:
+            async for chunk in super().output(offset):
+                yield chunk
+            if not whole:
+                await anyio.sleep_forever()
+
+    async with anyio.create_task_group() as group:
+
+        async def follow() -> None:
+            async with open_journal(attempt, queue, FakeVault()) as journal:
+                journal.mask(SECRETS)
+                await journal.follow(Held(*pieces), "setup", resumed=True)
+
+        group.start_soon(follow)
+        if not whole:
+            await anyio.wait_all_tasks_blocked()
+            group.cancel_scope.cancel()
+
+
+async def test_bytes_that_are_no_text_are_marked_and_the_last_words_are_the_end() -> None:
+    queue = FakeQueue()
+    async with open_journal(await claimed(queue), queue, FakeVault()) as journal:
+        _, last = await journal.follow(Printed(b"a" * 3000, b"\xff end\n\xf0\x9f"), "agent", resumed=False)
+    assert last == "a" * (2000 - len("\ufffd end\n\ufffd")) + "\ufffd end\n\ufffd"
+    assert text_of(await recorded(queue)).endswith("\ufffd end\n\ufffd")
+
+
+async def test_reading_waits_for_a_slow_queue() -> None:
+    go_on = anyio.Event()
+    taken = 0
+
+    async def slow(_: str, call: str) -> None:
+        if call == "record output":
+            await go_on.wait()
+
+    class Counted(Printed):
+        async def output(self, offset: int = 0) -> AsyncIterator[Chunk]:
+            nonlocal taken
+            async for chunk in super().output(offset):
+                taken += 1
+                yield chunk
+
+    queue = FakeQueue(on_call=slow)
+    attempt = await claimed(queue)
+    async with anyio.create_task_group() as group, open_journal(attempt, queue, FakeVault()) as journal:
+
+        async def follow() -> None:
+            await journal.follow(Counted(*[b"line\n"] * 5000), "agent", resumed=False)
+
+        group.start_soon(follow)
+        await anyio.wait_all_tasks_blocked()
+        assert taken < 1100
+        go_on.set()
+        while taken < 5000:
+            await anyio.wait_all_tasks_blocked()
+
+
+async def test_the_last_events_of_a_cancelled_attempt_arrive() -> None:
+    queue = FakeQueue()
+    attempt = await claimed(queue)
+    with anyio.CancelScope() as scope:
+        async with open_journal(attempt, queue, FakeVault()) as journal:
+            scope.cancel()
+            with journal.phase(Phase.AGENT):
+                await anyio.lowlevel.checkpoint()
+    assert [event.name for _, event in await recorded(queue)] == ["phase_started", "phase_finished"]
+
+
+async def test_a_queue_that_takes_nothing_does_not_hold_up_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(_: str, call: str) -> None:
+        if call.startswith("record"):
+            await anyio.sleep_forever()
+
+    monkeypatch.setattr(journal_module, "_CLOSING_SECONDS", 0.01)
+    queue = FakeQueue(on_call=never)
+    async with open_journal(await claimed(queue), queue, FakeVault()) as journal:
+        journal.record(AttemptStarted(retry=0))
+    assert await recorded(queue) == []
+
+
+async def test_a_broken_queue_ends_the_attempt_and_recording_goes_on_harmlessly() -> None:
+    async def broken(_: str, call: str) -> None:
+        if call.startswith("record"):
+            raise StoreError("the database is damaged")
+
+    queue = FakeQueue(on_call=broken)
+    with pytest.raises(ExceptionGroup) as caught:
+        async with open_journal(await claimed(queue), queue, FakeVault()) as journal:
+            journal.record(AttemptStarted(retry=0))
+            try:
+                await anyio.sleep_forever()
+            finally:
+                journal.record(AttemptStarted(retry=0))
+    assert caught.group_contains(StoreError)

@@ -1,0 +1,124 @@
+from datetime import UTC, datetime
+
+import anyio
+import pytest
+
+from cloister import worker
+from cloister.agents.command import CommandAgent
+from cloister.egress.fake import FakeEgress
+from cloister.forges.fake import FakeForge, FakeRepository
+from cloister.lifecycle import Tools
+from cloister.model.environment import Environment, Limits
+from cloister.model.sandbox import Commit
+from cloister.model.task import Repository, Revision, Task, TaskId, Verdict
+from cloister.queues.fake import FakeQueue, FakeSnapshotCatalog
+from cloister.sandboxes.fake import FakeBackend, FakeImageStore, FakeNode, Hold, OnCall, Program
+from cloister.vault.fake import FakeVault
+from cloister.worker import run_worker
+
+COMMIT = Commit("a" * 40)
+
+
+def made_task(name: str, *, attempts: int = 1, limits: Limits | None = None) -> Task:
+    return Task(
+        id=TaskId(name),
+        repository=Repository(address="/srv/shop", directory="shop"),
+        revision=Revision(ref="main", commit=COMMIT, default_branch="main", default_commit=COMMIT),
+        environment=Environment(name="web", limits=limits or Limits()),
+        prompt="fix it",
+        agent="command",
+        command="fix",
+        attempts=attempts,
+        accepted_at=datetime.now(UTC),
+    )
+
+
+def made_tools(node: FakeNode, queue: FakeQueue, on_call: OnCall | None = None) -> Tools:
+    return Tools(
+        queue=queue,
+        images=FakeImageStore(node),
+        forge=FakeForge({"/srv/shop": FakeRepository(refs={"main": COMMIT})}),
+        vault=FakeVault(),
+        catalog=FakeSnapshotCatalog(),
+        backend=FakeBackend(node, on_call=on_call),
+        egress=FakeEgress(),
+        agents={"command": CommandAgent()},
+    )
+
+
+async def test_no_more_attempts_than_slots_run_at_once() -> None:
+    node, queue = FakeNode(programs={"agent": Program(steps=[Hold()])}), FakeQueue()
+    await queue.submit(made_task("t1", attempts=4))
+    async with anyio.create_task_group() as group:
+
+        async def work() -> None:
+            await run_worker(made_tools(node, queue), slots=2, until_idle=True)
+
+        group.start_soon(work)
+        for _ in range(2):
+            await anyio.wait_all_tasks_blocked()
+            assert len(node.disks) == 2
+            node.release_all()
+    assert (await queue.get("t1")).verdict is Verdict.SUCCEEDED
+    assert len(node.commands) == 4
+
+
+async def test_a_bug_in_one_attempt_does_not_reach_its_neighbour() -> None:
+    async def on_call(sandbox: str, call: str) -> None:
+        if sandbox == "bad-1-1" and call == "start agent":
+            raise ZeroDivisionError("a bug")
+
+    node, queue = FakeNode(programs={"agent": Program()}), FakeQueue()
+    for name in ("bad", "good"):
+        await queue.submit(made_task(name))
+    await run_worker(made_tools(node, queue, on_call), slots=2, until_idle=True)
+    verdicts = {name: (await queue.get(name)).verdict for name in ("bad", "good")}
+    assert verdicts == {"bad": Verdict.ERRORED, "good": Verdict.SUCCEEDED}
+    assert not node.disks
+
+
+async def test_a_cancellation_ends_one_attempt_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "RENEW_SECONDS", 0.01)
+    node, queue = FakeNode(programs={"agent": Program(steps=[Hold()])}), FakeQueue()
+    for name in ("unwanted", "wanted"):
+        await queue.submit(made_task(name))
+    async with anyio.create_task_group() as group:
+
+        async def work() -> None:
+            await run_worker(made_tools(node, queue), slots=2, until_idle=True)
+
+        group.start_soon(work)
+        await anyio.wait_all_tasks_blocked()
+        await queue.cancel(TaskId("unwanted"))
+        async for _ in queue.events(TaskId("unwanted"), follow=True):
+            pass
+        assert list(node.disks) == ["wanted-1-1"]
+        node.release_all()
+    verdicts = {name: (await queue.get(name)).verdict for name in ("unwanted", "wanted")}
+    assert verdicts == {"unwanted": Verdict.CANCELLED, "wanted": Verdict.SUCCEEDED}
+
+
+async def test_work_that_comes_later_is_taken() -> None:
+    node, queue = FakeNode(programs={"agent": Program()}), FakeQueue()
+    async with anyio.create_task_group() as group:
+
+        async def work() -> None:
+            await run_worker(made_tools(node, queue), slots=1)
+
+        group.start_soon(work)
+        await anyio.wait_all_tasks_blocked()
+        await queue.submit(made_task("t1"))
+        async for _ in queue.events(TaskId("t1"), follow=True):
+            pass
+        group.cancel_scope.cancel()
+    assert (await queue.get("t1")).verdict is Verdict.SUCCEEDED
+
+
+async def test_an_attempt_without_time_fails_before_its_agent() -> None:
+    node, queue = FakeNode(), FakeQueue()
+    await queue.submit(made_task("t1", limits=Limits(time_seconds=0.0)))
+    await run_worker(made_tools(node, queue), slots=1, until_idle=True)
+    outcome = (await queue.get("t1")).attempts[0].outcome
+    assert outcome is not None
+    assert (outcome.verdict, outcome.reason) == (Verdict.FAILED, "limits.time was used up before the agent started")
+    assert not node.commands
