@@ -70,6 +70,7 @@ async def _run_leased(attempt: Attempt, tools: Tools) -> Outcome | None:
 
 async def _keep_lease(attempt: Attempt, tools: Tools, cancelled: anyio.Event, group: TaskGroup) -> None:
     """Cancel the group when the attempt shall be cancelled."""
+    await anyio.sleep(RENEW_SECONDS)
     while await tools.queue.renew(attempt):  # noqa: ASYNC110  another process may have asked for it
         await anyio.sleep(RENEW_SECONDS)
     cancelled.set()

@@ -12,6 +12,8 @@ from cloister.queues.ledger import Ledger
 
 MOST_WAITING = 10_000
 """Events in memory; a caller that adds more waits for the disk."""
+LINGER_SECONDS = 0.03
+"""More may follow at once, above all while an attempt is being started, which a write would slow down."""
 
 
 class EventRecorder:
@@ -71,6 +73,7 @@ class EventRecorder:
     async def _write_forever(self) -> None:
         while True:
             await self._arrived.wait()
+            await anyio.sleep(LINGER_SECONDS)
             self._arrived = anyio.Event()
             try:
                 await self.flush()
