@@ -95,14 +95,17 @@ def mount_table() -> list[str]:
 
 def processes_of(sandbox: str) -> list[str]:
     """Command lines of what runs in the control groups of a sandbox."""
+    return [_command_line(pid) for pid in pids_of(sandbox)]
+
+
+def pids_of(sandbox: str) -> set[int]:
+    """What runs in the control groups of a sandbox."""
+    name = f"cloister.{sandbox}.*/cgroup.procs"
     pids: set[int] = set()
-    for file in [
-        *_CGROUPS.glob(f"cloister.{sandbox}.*/cgroup.procs"),
-        *_CGROUPS.glob(f"*/cloister.{sandbox}.*/cgroup.procs"),
-    ]:
+    for file in [*_CGROUPS.glob(name), *_CGROUPS.glob(f"*/{name}")]:
         with contextlib.suppress(OSError):
             pids |= {int(line) for line in file.read_text().split()}
-    return [_command_line(pid) for pid in pids]
+    return pids
 
 
 def _namespaces(pids: Sequence[int], places: Sequence[str]) -> set[str]:
