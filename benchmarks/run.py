@@ -3,10 +3,13 @@
 import argparse
 import asyncio
 import importlib
+import os
+import shutil
 import sys
 from pathlib import Path
 
 NAMES = ("disk", "start", "teardown", "snapshot", "changes")
+BESIDE_DOCKER = {"start", "teardown", "snapshot"}
 
 
 def main() -> int:
@@ -17,8 +20,13 @@ def main() -> int:
     options = parser.parse_args()
     if unknown := set(options.names) - set(NAMES):
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    if os.geteuid() != 0:
+        parser.error("sandboxes and docker need root")
+    names = options.names or NAMES
+    if BESIDE_DOCKER & set(names) and shutil.which("dockerd") is None:
+        parser.error("there is no dockerd to be measured against: apt install docker.io")
     options.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    passed = [asyncio.run(importlib.import_module(name).run(options.state)) for name in options.names or NAMES]
+    passed = [asyncio.run(importlib.import_module(name).run(options.state)) for name in names]
     return 0 if all(passed) else 1
 
 
