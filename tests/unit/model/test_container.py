@@ -1,0 +1,37 @@
+"""What a program finds in its environment: what cannot be replaced, and that the reference says it all."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from cloister.model.container import container_variables
+from cloister.model.environment import Environment
+from cloister.model.phase import Phase
+
+PAGE = Path(__file__).parents[3] / "docs" / "reference" / "sandbox.md"
+
+
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy", "SSL_CERT_FILE", "CLOISTER_PHASE", "NO_PROXY"])
+def test_a_variable_cannot_change_what_the_table_of_phases_says(new_task, name: str) -> None:
+    plain = container_variables(new_task(), Phase.AGENT)
+    task = new_task(environment=Environment(name="web", variables={name: "mine"}))
+    assert container_variables(task, Phase.AGENT)[name] == plain[name]
+
+
+def test_a_variable_may_replace_the_rest(new_task) -> None:
+    task = new_task(environment=Environment(name="web", variables={"PATH": "/opt/bin", "DATABASE_URL": "sqlite://"}))
+    variables = container_variables(task, Phase.SETUP)
+    assert (variables["PATH"], variables["DATABASE_URL"]) == ("/opt/bin", "sqlite://")
+
+
+def test_only_what_comes_after_setup_reads_its_bashrc(new_task) -> None:
+    assert "BASH_ENV" not in container_variables(new_task(), Phase.SETUP)
+    assert container_variables(new_task(), Phase.AGENT)["BASH_ENV"] == "/root/.bashrc"
+
+
+def test_the_reference_lists_every_variable_and_no_other(new_task) -> None:
+    table = PAGE.read_text().partition("## Environment variables")[2].partition("## Scripts")[0]
+    cells = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    listed = {name for cell in cells for name in re.findall(r"`([A-Z_]+)`", cell)}
+    assert listed == {name.upper() for name in container_variables(new_task(), Phase.AGENT)}
