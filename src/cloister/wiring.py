@@ -4,10 +4,12 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 from cloister.agents.command import CommandAgent
 from cloister.egress.messages import EgressSettings
 from cloister.egress.process import EgressProcess
+from cloister.egress.registries import registries_of_host
 from cloister.forges.local import LocalForge
 from cloister.intake import Intake
 from cloister.lifecycle import Tools
@@ -70,7 +72,10 @@ async def open_application(settings: Settings) -> AsyncIterator[Application]:
 async def _open_parts(settings: Settings, stack: AsyncExitStack) -> Application:
     egress = await stack.enter_async_context(
         EgressProcess(
-            EgressSettings(allow_private=settings.allow_private), uid=settings.egress_uid, gid=settings.egress_uid
+            EgressSettings(allow_private=settings.allow_private),
+            registries=partial(registries_of_host, settings.state / "registries.json"),
+            uid=settings.egress_uid,
+            gid=settings.egress_uid,
         )
     )
     images = OciImageStore(settings.state)

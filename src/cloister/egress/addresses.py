@@ -26,9 +26,11 @@ _PRIVATE = (
     ("192.168.0.0/16", "private (RFC 1918)"),
     ("100.64.0.0/10", "shared by carriers (RFC 6598)"),
     ("fc00::/7", "unique local (RFC 4193)"),
+    # Routed nowhere in public, so closed networks use them like private ones.
+    ("192.0.2.0/24", "documentation (RFC 5737)"),
+    ("198.51.100.0/24", "documentation (RFC 5737)"),
+    ("203.0.113.0/24", "documentation (RFC 5737)"),
 )
-# IPv4's documentation ranges (RFC 5737) are not here: they are routed nowhere, so nothing can hide there, and
-# closed networks use them for the mirrors of package registries (docs/decisions/0007).
 _NEVER = (
     ("0.0.0.0/8", "this host (RFC 791)"),
     ("127.0.0.0/8", "loopback"),
@@ -77,20 +79,25 @@ def is_address(host: str) -> bool:
 
 
 def classify(
-    address: Address, allow_private: Sequence[Network] = (), own: Collection[Address] = frozenset()
+    address: Address,
+    allow_private: Sequence[Network] = (),
+    own: Collection[Address] = frozenset(),
+    *,
+    of_registry: bool = False,
 ) -> str | None:
     """Return why `address` is never dialled, or None for a public one.
 
     `own` are this machine's addresses, public ones too: its services may be closed to the outside, but not
     to itself. `allow_private` opens the private ranges and own addresses that it covers; no setting opens
-    metadata services, loopback, link-local or any address that stands for another one.
+    metadata services, loopback, link-local or any address that stands for another one. `of_registry`, for
+    the address of a registry that this host is configured with, opens all private ranges, but none of `own`.
     """
     if any(address in network for network in _METADATA_NETWORKS):
         return "a cloud's metadata service"
     is_opened = any(address in network for network in allow_private)
     for network, reason in _PRIVATE_NETWORKS:
         if address in network:
-            return None if is_opened else reason
+            return None if is_opened or (of_registry and address not in own) else reason
     for network, reason in _NEVER_NETWORKS:
         if address in network:
             return reason

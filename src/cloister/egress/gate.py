@@ -112,8 +112,9 @@ class Gate:
         async with self._lookups:
             addresses = await look_up(flow.authority, seconds=self.settings.dial_seconds)
         own = own_addresses()
+        of_registry = flow.authority.host in self.settings.registries
         for address in addresses:
-            reason = classify(address, self.settings.allow_private, own)
+            reason = classify(address, self.settings.allow_private, own, of_registry=of_registry)
             if reason is not None:
                 await self.refuse(flow, refuse_address(flow.authority.host, address, reason))
         return addresses

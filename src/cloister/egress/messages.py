@@ -16,6 +16,8 @@ class EgressSettings:
 
     allow_private: tuple[Network, ...] = ()
     """Private ranges that may be dialled."""
+    registries: tuple[str, ...] = ()
+    """Hosts, as `parse_host` returns them, that may have private addresses. They stand for no sub-domains."""
     connections: int = 512
     """Open connections of one sandbox, half-open ones included; more wait in the kernel's queue."""
     lookups: int = 4
@@ -37,7 +39,8 @@ def settings_to_json(settings: EgressSettings) -> dict[str, object]:
 
 def json_to_settings(values: Mapping[str, Any]) -> EgressSettings:
     """Return what `settings_to_json` wrote."""
-    return EgressSettings(**{**values, "allow_private": tuple(ip_network(text) for text in values["allow_private"])})
+    allow_private = tuple(ip_network(text) for text in values["allow_private"])
+    return EgressSettings(**{**values, "allow_private": allow_private, "registries": tuple(values["registries"])})
 
 
 def policy_to_json(policy: NetworkPolicy) -> dict[str, object]:

@@ -4,9 +4,9 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Self
 
@@ -63,6 +63,7 @@ class EgressProcess:
         self,
         settings: EgressSettings | None = None,
         *,
+        registries: Callable[[], Awaitable[Collection[str]]] | None = None,
         uid: int = NOBODY,
         gid: int = NOBODY,
         command_prefix: Sequence[str] = (),
@@ -70,9 +71,12 @@ class EgressProcess:
     ) -> None:
         """Run the child as `uid` and `gid` when we are root; `command_prefix` is put before its command line.
 
+        `registries` returns more of `EgressSettings.registries`. It is asked once, before the first child is
+        started and without anybody but `open` waiting for it, and must not fail.
         `open` and `close` fail when nobody has answered within `answer_seconds`, restarts included.
         """
         self._settings = settings or EgressSettings()
+        self._registries = registries
         self._command = (*command_prefix, sys.executable, "-I", "-m", "cloister.egress", str(uid), str(gid))
         self._answer_seconds = answer_seconds
         self._orders: dict[SandboxName, _Order] = {}
@@ -148,15 +152,21 @@ class EgressProcess:
     async def _keep_alive(self) -> None:
         """Run a child, and another one when it dies; those that die at once are started ever more slowly."""
         pause = _FIRST_PAUSE_SECONDS
+        settings = await self._complete_settings()
         while True:
             with contextlib.suppress(OSError, _BrokenChildError):
                 async with self._child() as channel:
-                    await channel.send(settings_to_json(self._settings))
+                    await channel.send(settings_to_json(settings))
                     if await channel.receive() is not None:
                         pause = 0.0
                         await self._direct(channel)
             await anyio.sleep(pause)
             pause = min(max(2 * pause, _FIRST_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS)
+
+    async def _complete_settings(self) -> EgressSettings:
+        if self._registries is None:
+            return self._settings
+        return replace(self._settings, registries=(*self._settings.registries, *await self._registries()))
 
     @asynccontextmanager
     async def _child(self) -> AsyncIterator[ControlChannel]:

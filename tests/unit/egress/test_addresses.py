@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from cloister.egress.addresses import classify
 from cloister.egress.interfaces import own_addresses
 
-DOCUMENTATION = tuple(ip_network(text) for text in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24"))
-"""Left out on purpose: docs/decisions/0007."""
-
 VECTORS = json.loads(Path(__file__).with_name("addresses.json").read_text())
 EVERYTHING = (ip_network("0.0.0.0/0"), ip_network("::/0"))
+
+
+def is_private(vector: dict[str, str]) -> bool:
+    return any(word in vector["reason"] for word in ("private", "carriers", "unique local", "RFC 5737"))
 
 
 @pytest.mark.parametrize("vector", VECTORS["never"], ids=lambda vector: vector["address"])
@@ -28,8 +29,19 @@ def test_a_public_address_is_reached(address: str) -> None:
 
 @pytest.mark.parametrize("vector", VECTORS["never"], ids=lambda vector: vector["address"])
 def test_a_setting_opens_private_ranges_and_nothing_else(vector: dict[str, str]) -> None:
-    private = any(word in vector["reason"] for word in ("private", "carriers", "unique local"))
-    assert (classify(ip_address(vector["address"]), EVERYTHING) is None) == private
+    assert (classify(ip_address(vector["address"]), EVERYTHING) is None) == is_private(vector)
+
+
+@pytest.mark.parametrize("vector", VECTORS["never"], ids=lambda vector: vector["address"])
+def test_a_registry_may_have_a_private_address_and_no_other_one(vector: dict[str, str]) -> None:
+    assert (classify(ip_address(vector["address"]), of_registry=True) is None) == is_private(vector)
+
+
+@pytest.mark.parametrize("address", ["10.1.2.3", "203.0.113.7", "fd00::1", "1.1.1.1"])
+def test_a_registry_is_not_this_machine_itself(address: str) -> None:
+    own = ip_address(address)
+    assert classify(own, own={own}, of_registry=True) is not None
+    assert classify(own, own=(), of_registry=True) is None
 
 
 def test_a_setting_opens_no_more_than_it_names() -> None:
@@ -60,5 +72,5 @@ def test_an_address_inside_another_is_never_reached(inner: IPv4Address) -> None:
 
 @given(st.ip_addresses())
 def test_what_python_calls_private_is_never_reached(address: IPv4Address | IPv6Address) -> None:
-    if (not address.is_global or address.is_multicast) and not any(address in network for network in DOCUMENTATION):
+    if not address.is_global or address.is_multicast:
         assert classify(address) is not None
