@@ -5,6 +5,7 @@ import asyncio
 import importlib
 import os
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -26,6 +27,7 @@ def main() -> int:
     if BESIDE_DOCKER & set(names) and shutil.which("dockerd") is None:
         parser.error("there is no dockerd to be measured against: apt install docker.io")
     options.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that a daemon and sandboxes are taken down too
     passed = [asyncio.run(importlib.import_module(name).run(options.state)) for name in names]
     return 0 if all(passed) else 1
 
