@@ -116,7 +116,7 @@ async def run(state: Path) -> bool:
     """Measure and publish."""
     place = Path(tempfile.mkdtemp(prefix="start-", dir=state))
     try:
-        samples = await _measure(state, make_project(place, files=100).tree)
+        samples = await _measure(state, make_project(place / "project", files=100).tree)
     finally:
         shutil.rmtree(place)
     accepted, docker, crun, *_ = samples
