@@ -7,7 +7,16 @@ from hypothesis import strategies as st
 
 from cloister.model.event import Event, event_to_fields, fields_to_event
 
-EVENTS = st.sampled_from(sorted(Event.by_name)).flatmap(lambda name: st.builds(Event.by_name[name]))
+SECONDS = st.floats(min_value=0, allow_infinity=False)
+
+
+def made(name: str) -> st.SearchStrategy[Event]:
+    kind = Event.by_name[name]
+    given = {"seconds": SECONDS} if "seconds" in kind.__annotations__ else {}
+    return st.builds(kind, **given)
+
+
+EVENTS = st.sampled_from(sorted(Event.by_name)).flatmap(made)
 
 
 def test_an_unknown_name_is_refused() -> None:
