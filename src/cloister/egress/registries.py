@@ -172,5 +172,9 @@ def _recall(cache: Path) -> _Answer | None:
 
 def _remember(cache: Path, answer: _Answer) -> None:
     draft = cache.with_name(f"{cache.name}.{os.getpid()}.draft")
-    draft.write_text(json.dumps(asdict(answer)))
-    draft.rename(cache)
+    try:
+        draft.write_text(json.dumps(asdict(answer)))
+        draft.rename(cache)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
