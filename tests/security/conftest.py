@@ -10,7 +10,7 @@ import pytest
 
 from cloister.sandboxes.oci.bundle import UID_BASE
 from cloister.sandboxes.oci.image import OciImageStore
-from cloister.sandboxes.oci.paths import prepare_paths
+from cloister.sandboxes.oci.paths import paths_of
 
 from ..system.conftest import installation, project
 from ..system.leftovers import mount_table
@@ -34,7 +34,7 @@ async def block(tmp_path: Path, images: OciImageStore, runtime: str) -> AsyncIte
     """A node of this runtime."""
     async with opened_block(tmp_path, images, prefix=f"s{secrets.token_hex(4)}", runtime=runtime) as opened:
         yield opened
-    place = prepare_paths(tmp_path / "state", UID_BASE).runtime
+    place = paths_of(tmp_path / "state").runtime
     assert [line for line in mount_table() if str(place) in line or str(tmp_path) in line] == []
     shutil.rmtree(place)
 
