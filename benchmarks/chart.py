@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH = 760
-_LABEL = 210
+_LABEL = 240
 _FIGURE = 100
 _LINE = 22
 _HEADING = 30
-_COLOURS = ("#2563eb", "#94a3b8", "#cbd5e1", "#e2b877")
-"""The first subject is ours; the others stay in the background."""
+_OURS, _THEIRS = "#2563eb", "#94a3b8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +20,8 @@ class Stroke:
     p50: float
     p95: float
     figure: str
+    ours: bool
+    """Ours stand out; the others stay in the background."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,6 @@ class Group:
 
 def draw_bars(title: str, groups: Sequence[Group]) -> str:
     """Return the chart. Labels may hold any text."""
-    subjects = list(dict.fromkeys(stroke.label for group in groups for stroke in group.strokes))
     body = []
     y = 44
     for group in groups:
@@ -41,7 +41,7 @@ def draw_bars(title: str, groups: Sequence[Group]) -> str:
         y += _HEADING
         scale = (WIDTH - _LABEL - _FIGURE) / (max(stroke.p95 for stroke in group.strokes) or 1.0)
         for stroke in group.strokes:
-            body.append(_draw(stroke, y, scale, _COLOURS[subjects.index(stroke.label) % len(_COLOURS)]))
+            body.append(_draw(stroke, y, scale))
             y += _LINE
         y += 10
     return "\n".join(
@@ -57,7 +57,8 @@ def draw_bars(title: str, groups: Sequence[Group]) -> str:
     )
 
 
-def _draw(stroke: Stroke, y: int, scale: float, colour: str) -> str:
+def _draw(stroke: Stroke, y: int, scale: float) -> str:
+    colour = _OURS if stroke.ours else _THEIRS
     middle = y + 8
     length, reach = max(1.0, stroke.p50 * scale), _LABEL + stroke.p95 * scale
     return "\n".join(

@@ -115,13 +115,12 @@ def figure(value: float, unit: str) -> str:
 
 def _groups(samples: Sequence[Samples]) -> list[Group]:
     rows = dict.fromkeys(one.row for one in samples)
-    return [
-        Group(
-            row,
-            [Stroke(one.subject, one.p50, one.p95, figure(one.p50, one.unit)) for one in samples if one.row == row],
-        )
-        for row in rows
-    ]
+    return [Group(row, [_stroke(one, samples[0]) for one in samples if one.row == row]) for row in rows]
+
+
+def _stroke(one: Samples, first: Samples) -> Stroke:
+    ours = one.subject.startswith("cloister") or one.subject == first.subject
+    return Stroke(one.subject, one.p50, one.p95, figure(one.p50, one.unit), ours)
 
 
 def _table(report: Report) -> list[tuple[str, str, str, str, str]]:
