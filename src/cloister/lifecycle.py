@@ -104,7 +104,7 @@ async def _provision_to_output(attempt: Attempt, tools: Tools, journal: Journal)
     sandbox = provisioned.sandbox
 
     if not sandbox.has_started(agent.AGENT):
-        plan = setup.make_plan(environment.setup, sandbox, hit=provisioned.hit)
+        plan = setup.make_plan(environment.setup, sandbox)
         network, names = (environment.network.setup, sorted(secrets.values)) if plan.script else (NetworkMode.OFF, [])
         with journal.phase(Phase.SETUP, network=network, secrets=names):
             if plan.script:

@@ -59,6 +59,11 @@ class Listeners:
 class Sandbox(Protocol):
     """The disk, the network namespace and the limits of one attempt."""
 
+    @property
+    def stands_on(self) -> SnapshotKey | None:
+        """The saved disk below this one: what it was made from, or was last saved as."""
+        ...
+
     async def checkout(self, checkout: Checkout) -> None:
         """Put the work tree into exactly this state, and draw a line.
 

@@ -43,6 +43,8 @@ async def _work(attempt: Attempt, tools: Tools, free: anyio.Semaphore) -> None:
             await tools.queue.finish(attempt, outcome)
     except LeaseLostError:
         _log.warning("lease lost", attempt=attempt.id, retry=attempt.retry)
+    except Exception:  # nor may a store that fails; the attempt is taken over once we have ended
+        _log.exception("attempt not finished", attempt=attempt.id)
     finally:
         free.release()
 

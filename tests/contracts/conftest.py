@@ -1,6 +1,5 @@
 """One sandbox backend at a time: the scripted one, or the real one with the real image."""
 
-import shutil
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -12,9 +11,8 @@ from cloister.model.sandbox import Commit
 from cloister.protocols import SandboxBackend
 from cloister.sandboxes.fake import FakeBackend, FakeImageStore, FakeNode
 from cloister.sandboxes.oci.backend import open_backend
-from cloister.sandboxes.oci.bundle import UID_BASE
 from cloister.sandboxes.oci.image import OciImageStore
-from cloister.sandboxes.oci.paths import prepare_paths
+from cloister.sandboxes.oci.paths import paths_of
 
 from .rig import Rig
 
@@ -62,7 +60,7 @@ async def oci_rig(repository: tuple[Path, Commit], images: OciImageStore, tmp_pa
 
     async with Rig.opened(opener, await images.ensure("base"), repository) as rig:
         yield rig
-    shutil.rmtree(prepare_paths(tmp_path / "state", UID_BASE).runtime)
+    assert not paths_of(tmp_path / "state").runtime.exists(), "the directory on tmpfs was left"
     assert str(tmp_path) not in Path("/proc/self/mounts").read_text(), "a mount was left"
 
 

@@ -15,8 +15,7 @@ from cloister.cli.json_lines import event_to_json, to_json
 from cloister.model.request import EnvironmentText, Request
 from cloister.model.task import Outcome, TaskStatus
 from cloister.protocols import Egress
-from cloister.sandboxes.oci.bundle import UID_BASE
-from cloister.sandboxes.oci.paths import NodePaths, prepare_paths
+from cloister.sandboxes.oci.paths import NodePaths, paths_of
 from cloister.settings import Settings
 from cloister.wiring import Application, open_application
 
@@ -90,7 +89,7 @@ class Installation:
 
     @property
     def paths(self) -> NodePaths:
-        return prepare_paths(self.state, UID_BASE)
+        return paths_of(self.state)
 
     def cloister(self, *arguments: str | Path, cwd: Path | None = None, stdin: str | None = None) -> Ran:
         """Run one command to its end."""

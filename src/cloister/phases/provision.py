@@ -4,10 +4,10 @@ import contextlib
 from dataclasses import dataclass
 from datetime import datetime
 
-from cloister.errors import ConflictError
+from cloister.errors import ConflictError, NotFoundError, SandboxError
 from cloister.journal import Journal
 from cloister.model.event import SnapshotHit, SnapshotMissed
-from cloister.model.sandbox import SandboxSpec
+from cloister.model.sandbox import SandboxName, SandboxSpec
 from cloister.model.secret import DeliveredSecrets
 from cloister.model.snapshot import SnapshotRecipe, SnapshotRecord, reason_of_miss, recipe_of
 from cloister.model.task import Attempt
@@ -21,8 +21,6 @@ class Provisioned:
     sandbox: Sandbox
     recipe: SnapshotRecipe
     """Names the disk that setup makes."""
-    hit: bool
-    """Whether that disk was kept, and a new sandbox stands on it."""
 
 
 async def run(
@@ -59,7 +57,14 @@ async def run(
         mirror=mirror,
         limits=environment.limits,
     )
-    return Provisioned(sandbox=await backend.create(attempt.sandbox, spec), recipe=recipe, hit=not reason)
+    return Provisioned(sandbox=await _create(attempt.sandbox, spec, backend), recipe=recipe)
+
+
+async def _create(name: SandboxName, spec: SandboxSpec, backend: SandboxBackend) -> Sandbox:
+    try:
+        return await backend.create(name, spec)
+    except NotFoundError as error:  # removed since we looked: not the task's doing
+        raise SandboxError(str(error)) from error
 
 
 async def _reason_of_miss(

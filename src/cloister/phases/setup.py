@@ -33,9 +33,9 @@ class Plan:
         return MAINTENANCE if self.warm else SETUP
 
 
-def make_plan(recipe: SetupRecipe, sandbox: Sandbox, *, hit: bool) -> Plan:
-    """Decide by what a former worker already started here, and else by whether a snapshot fitted (`hit`)."""
-    warm = not sandbox.has_started(SETUP) and (hit or sandbox.has_started(MAINTENANCE))
+def make_plan(recipe: SetupRecipe, sandbox: Sandbox) -> Plan:
+    """Decide by the disk, not by the catalogue, which may have changed since a former worker made this sandbox."""
+    warm = sandbox.stands_on is not None and not sandbox.has_started(SETUP)
     return Plan(warm=warm, script=recipe.maintenance if warm else recipe.script)
 
 

@@ -235,6 +235,11 @@ class FakeSandbox:
         self._disk = disk
         self._on_call = on_call
 
+    @property
+    def stands_on(self) -> SnapshotKey | None:
+        """See `protocols.Sandbox`."""
+        return self._disk.stands_on
+
     async def checkout(self, checkout: Checkout) -> None:
         """See `protocols.Sandbox`."""
         with_patch = " with a patch" if checkout.patch else ""

@@ -18,7 +18,7 @@ from cloister.sandboxes.oci.disk import Disk, DiskState
 from cloister.sandboxes.oci.guard import make_guard
 from cloister.sandboxes.oci.image import OciImageStore
 from cloister.sandboxes.oci.node import Node
-from cloister.sandboxes.oci.paths import make_passage, prepare_paths
+from cloister.sandboxes.oci.paths import make_passage, open_paths
 from cloister.sandboxes.oci.runtime import find_runtime
 from cloister.sandboxes.oci.sandbox import OciSandbox
 from cloister.sandboxes.oci.snapshots import Snapshots
@@ -33,28 +33,27 @@ async def open_backend(state: Path, images: OciImageStore, *, runtime: str = "au
 
     HostError when the host lacks something. What runs when the block is left goes on, under its supervisors.
     """
-    paths = prepare_paths(state, UID_BASE)
     init = shutil.which(INIT_PROGRAM)
     if init is None:
         raise HostError(f"{INIT_PROGRAM} is not installed", hint="cloister doctor")
-    trash = Trash(paths.trash)
-    node = Node(
-        paths=paths,
-        images=images,
-        snapshots=Snapshots(paths, trash),
-        containers=Containers(find_runtime(runtime, paths.containers)),
-        guard=make_guard(state, UID_BASE),
-        init=Path(init),
-        trash=trash,
-    )
-    node.containers.open()
-    backend = OciBackend(node)
-    try:
-        yield backend
-    finally:
-        backend.close()
-        node.containers.close()
-        await trash.wait()
+    with open_paths(state, UID_BASE) as paths:
+        trash = Trash(paths.trash)
+        node = Node(
+            paths=paths,
+            images=images,
+            snapshots=Snapshots(paths, trash),
+            containers=Containers(find_runtime(runtime, paths.containers)),
+            guard=make_guard(state, UID_BASE),
+            init=Path(init),
+            trash=trash,
+        )
+        backend = OciBackend(node)
+        try:
+            yield backend
+        finally:
+            backend.close()
+            node.containers.close()
+            await trash.wait()
 
 
 class OciBackend:

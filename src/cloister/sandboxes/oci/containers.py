@@ -29,7 +29,9 @@ class Containers:
         self._requests: socket.socket | None = None
 
     def open(self) -> None:
-        """Start the spawner; see `supervisor`."""
+        """Start the spawner, see `supervisor`, unless it runs. The first start of a container does it otherwise."""
+        if self._requests is not None:
+            return
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._spawner = subprocess.Popen(
@@ -96,8 +98,8 @@ class Containers:
 
     async def _ask(self, order: Mapping[str, object]) -> None:
         async with self._lock:
-            if self._requests is None:
-                raise SandboxError("the sandbox backend is closed")
+            self.open()
+            assert self._requests is not None
             try:
                 self._requests.send(json.dumps(order).encode())
                 await anyio.wait_readable(self._requests)

@@ -1,8 +1,12 @@
 """Where a node keeps what: a state directory that lasts, and a directory on tmpfs that does not."""
 
+import contextlib
+import fcntl
 import hashlib
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,21 +62,36 @@ class NodePaths:
         return self.sandboxes / name
 
 
-def prepare_paths(state: Path, group: int) -> NodePaths:
-    """Make the directories and return them. HostError when there is no tmpfs to use.
+def paths_of(state: Path) -> NodePaths:
+    """Say where things are, whether they are there or not. HostError when there is no tmpfs to use."""
+    instance = hashlib.sha256(str(state.resolve()).encode()).hexdigest()[:12]
+    return NodePaths(state=state, runtime=_tmpfs() / f"cloister-{instance}")
+
+
+@contextmanager
+def open_paths(state: Path, group: int) -> Iterator[NodePaths]:
+    """Make the directories; the last process that leaves takes the empty ones on tmpfs away again.
+
+    HostError when there is no tmpfs to use.
 
     `state` is ours alone. Through `runtime` the `group` of container roots may pass, because a runtime looks up
     the root file system when it already is that user.
     """
-    instance = hashlib.sha256(str(state.resolve()).encode()).hexdigest()[:12]
-    runtime = _tmpfs() / f"cloister-{instance}"
-    paths = NodePaths(state=state, runtime=runtime)
+    paths = paths_of(state)
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for directory in (paths.disks, paths.snapshots, paths.results, paths.trash):
-        directory.mkdir(mode=0o700, exist_ok=True)
-    for directory in (runtime, paths.sandboxes, paths.containers):
-        make_passage(directory, group)
-    return paths
+    with (state / "node.lock").open("a") as users:
+        fcntl.flock(users, fcntl.LOCK_SH)
+        for directory in (paths.disks, paths.snapshots, paths.results, paths.trash):
+            directory.mkdir(mode=0o700, exist_ok=True)
+        for directory in (paths.runtime, paths.sandboxes, paths.containers):
+            make_passage(directory, group)
+        try:
+            yield paths
+        finally:
+            with contextlib.suppress(OSError):  # others are still here, or something runs on
+                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                for directory in (paths.sandboxes, paths.containers, paths.runtime):
+                    directory.rmdir()
 
 
 def _tmpfs() -> Path:

@@ -38,6 +38,12 @@ class OciSandbox:
         self._place = node.paths.sandbox(name)
 
     @property
+    def stands_on(self) -> SnapshotKey | None:
+        """The saved disk below; see `protocols.Sandbox`."""
+        key = self._disk.state.snapshot
+        return SnapshotKey(key) if key is not None else None
+
+    @property
     def root(self) -> Path:
         """Where the disk is mounted on the host."""
         return self._place / "root"
