@@ -46,4 +46,4 @@ def made_installation(place: Path, project: Project) -> Iterator[Installation]:
         assert left.kinds() == set(), left
     finally:
         clear_leftovers(made, ours=ours)
-        shutil.rmtree(made.paths.runtime)
+        shutil.rmtree(made.paths.runtime, ignore_errors=True)

@@ -138,7 +138,9 @@ def _directories(installation: Installation) -> Iterator[str]:
     for place in (paths.disks, paths.trash, paths.sandboxes, paths.containers, installation.state / "workers"):
         if place.exists():
             yield from (str(entry) for entry in place.iterdir())
-    for snapshot in paths.snapshots.iterdir():
+    if paths.runtime.exists():
+        yield str(paths.runtime)
+    for snapshot in paths.snapshots.glob("*"):
         if not (snapshot / "snapshot.json").exists():
             yield str(snapshot)
 

@@ -21,6 +21,6 @@ def test_everything_is_found_while_an_agent_runs(installation: Installation) -> 
 
 def test_half_a_snapshot_is_found(installation: Installation) -> None:
     half = installation.paths.snapshots / "0123"
-    half.mkdir()
+    half.mkdir(parents=True)
     assert find_leftovers(installation).directories == {str(half)}
     half.rmdir()
