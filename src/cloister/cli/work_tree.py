@@ -1,9 +1,11 @@
 """The user's own work tree: where it is, and how a change is put into it."""
 
 import os
+import pwd
 import re
 import subprocess
 from pathlib import Path
+from typing import NamedTuple
 
 from cloister.errors import ConflictError, NotFoundError, UsageError
 from cloister.repository_address import parse_repository
@@ -48,6 +50,9 @@ def apply_diff(work_tree: Path, diff: bytes, *, three_way: bool) -> str:
     that and a diff that does not fit are a ConflictError.
     """
     options = ["--3way"] if three_way else []
+    if three_way:
+        # A merge goes by the index, which a copied work tree does not match until it is read again.
+        _git(work_tree, "update-index", "-q", "--refresh")
     done = _git(work_tree, "apply", "--whitespace=nowarn", *options, "-", stdin=diff)
     said = done.stderr.decode(errors="replace").strip()
     if done.returncode == 0:
@@ -63,6 +68,9 @@ def apply_diff(work_tree: Path, diff: bytes, *, three_way: bool) -> str:
 def _git(work_tree: Path, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     # A command run from a git hook would otherwise work on that hook's repository.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    owner = _other_owner(work_tree)
+    if owner is not None:
+        environment["HOME"] = owner.home
     try:
         return subprocess.run(
             [*_GIT, "-C", str(work_tree), *arguments],
@@ -70,6 +78,38 @@ def _git(work_tree: Path, *arguments: str, stdin: bytes = b"") -> subprocess.Com
             capture_output=True,
             env={**environment, "LC_ALL": "C.UTF-8"},
             check=False,
+            user=owner and owner.uid,
+            group=owner and owner.gid,
+            extra_groups=() if owner else None,
         )
     except FileNotFoundError as error:
         raise NotFoundError("git is not installed", hint="see: cloister doctor") from error
+
+
+class _Owner(NamedTuple):
+    uid: int
+    gid: int
+    home: str
+
+
+def _other_owner(work_tree: Path) -> _Owner | None:
+    """Whom root should be for git: whoever the work tree belongs to, if they can enter it.
+
+    As root, git would leave files that its owner cannot write, and refuses a repository of somebody else
+    (`safe.directory`) for everything that needs one.
+    """
+    status = work_tree.stat()
+    if os.geteuid() != 0 or status.st_uid == 0:
+        return None
+    owner = _Owner(status.st_uid, status.st_gid, _home(status.st_uid))
+    entered = subprocess.run(
+        ["test", "-x", str(work_tree)], check=False, user=owner.uid, group=owner.gid, extra_groups=()
+    )
+    return owner if entered.returncode == 0 else None
+
+
+def _home(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_dir
+    except KeyError:
+        return "/"

@@ -1,5 +1,9 @@
 import json
+import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -7,6 +11,9 @@ from cloister.model.sandbox import Exit
 from cloister.sandboxes.fake import Hold, Print, Program
 
 from .conftest import DIFF, Installation
+
+ANOTHER = 4242
+"""A user id that is not root's."""
 
 
 @pytest.fixture
@@ -151,6 +158,41 @@ def test_a_change_is_merged_when_asked(installation: Installation) -> None:
     assert conflicted.exit_code == 2
     assert "conflict" in conflicted.stderr
     assert "<<<<<<<" in path.read_text()
+
+
+@pytest.fixture
+def anothers(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A clone of the project that belongs to somebody else, where they can enter it; the current directory."""
+    with TemporaryDirectory(dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        clone = Path(folder) / "project"
+        shutil.copytree(installation.project, clone)
+        for path in (clone, *clone.rglob("*")):
+            os.chown(path, ANOTHER, ANOTHER)
+        monkeypatch.chdir(clone)
+        yield clone
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+@pytest.mark.parametrize("options", [(), ("--3way",)])
+def test_what_root_applies_belongs_to_the_owner_of_the_work_tree(
+    installation: Installation, anothers: Path, options: tuple[str, ...]
+) -> None:
+    (installation.project / "a.txt").write_text("two\n")
+    installation.node.diff = installation.git("diff", "--full-index").encode()
+    task = installation.run("run", "--command", "x", "fix").stdout.splitlines()[0].removeprefix("task ")
+    done = installation.run("apply", task, *options)
+    assert done.exit_code == 0, done.output
+    path = anothers / "a.txt"
+    assert (path.read_text(), path.stat().st_uid) == ("two\n", ANOTHER)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_root_applies_where_the_owner_cannot_enter(installation: Installation, anothers: Path) -> None:
+    anothers.parent.chmod(0o700)
+    task = installation.run("run", "--command", "x", "fix").stdout.splitlines()[0].removeprefix("task ")
+    assert installation.run("apply", task).exit_code == 0
+    assert (anothers / "a.txt").read_text() == "two\n"
 
 
 def test_nothing_can_be_written_outside_of_the_work_tree(installation: Installation) -> None:
