@@ -90,13 +90,16 @@ async def test_a_silent_client_is_killed_with_what_it_started(
 ) -> None:
     monkeypatch.setattr(registries, "_ANSWER_SECONDS", 0.5)
     os.mkfifo(alive := cache.with_name("alive"))
-    install("npm", f"sleep 600 > {alive} & wait")
-    install("apt-get", "exec sleep 600")
-    with anyio.fail_after(30):
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(registries_of_host, cache)
-            # Opened when `sleep` has it open for writing; at its end when nobody has any more.
-            assert await anyio.to_thread.run_sync(alive.read_bytes) == b""
+    install("npm", f"sleep 60 > {alive} & wait")
+    install("apt-get", "exec sleep 60")
+    end = os.open(alive, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert await registries_of_host(cache) == NOTHING
+        with anyio.fail_after(30):
+            await anyio.wait_readable(end)  # once `sleep` had it open for writing, and nobody has any more
+        assert os.read(end, 1) == b""
+    finally:
+        os.close(end)
 
 
 @pytest.mark.parametrize(
