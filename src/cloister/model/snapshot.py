@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import NewType
 
 from cloister.model.environment import Environment
+from cloister.model.network import NetworkMode
 
 SnapshotKey = NewType("SnapshotKey", str)
 """64 hexadecimal digits: SHA-256 over the named parts."""
@@ -78,8 +79,14 @@ def reason_of_miss(wanted: SnapshotRecipe, nearest: SnapshotRecord | None, *, no
 
 
 def _network_of_setup(environment: Environment) -> list[object]:
+    """What setup could reach, without what means nothing in its mode: a domain that is allowed to the agent alone
+    costs no new setup.
+    """
     network = environment.network
-    return [network.setup, *sorted(network.allow), network.methods and sorted(network.methods), sorted(network.ports)]
+    if network.setup == NetworkMode.OFF:
+        return [network.setup]
+    allow = sorted(network.allow) if network.setup == NetworkMode.LIMITED else []
+    return [network.setup, *allow, network.methods and sorted(network.methods), sorted(network.ports)]
 
 
 def _digest(text: str) -> str:

@@ -41,7 +41,7 @@ def made_record(recipe: SnapshotRecipe, *, expires_in: float = 1.0) -> SnapshotR
         ("variables", made_recipe(replace(WEB, variables={"A": "b"}))),
         ("versions", made_recipe(replace(WEB, versions={"python": "3.12"}))),
         ("setup network", made_recipe(replace(WEB, network=NetworkRecipe(setup=NetworkMode.OFF)))),
-        ("setup network", made_recipe(replace(WEB, network=NetworkRecipe(allow=("example.com",))))),
+        ("setup network", made_recipe(replace(WEB, network=NetworkRecipe(ports=(443,))))),
     ],
 )
 def test_each_part_changes_the_key_and_a_miss_names_it(part: str, changed: SnapshotRecipe) -> None:
@@ -57,10 +57,17 @@ def test_each_part_changes_the_key_and_a_miss_names_it(part: str, changed: Snaps
         replace(WEB, checks=(Check(name="test", command="npm test"),)),
         replace(WEB, cache_ttl_seconds=1.0),
         replace(WEB, network=NetworkRecipe(agent=NetworkMode.FULL)),
+        replace(WEB, network=NetworkRecipe(agent=NetworkMode.LIMITED, allow=("example.com",))),
     ],
 )
 def test_what_setup_does_not_see_leaves_the_key_alone(same: Environment) -> None:
     assert made_recipe(same).key == made_recipe().key
+
+
+def test_domains_are_a_part_where_setup_is_limited_to_them() -> None:
+    limited = replace(WEB, network=NetworkRecipe(setup=NetworkMode.LIMITED, allow=("example.com",)))
+    more = replace(limited, network=replace(limited.network, allow=("example.com", "example.org")))
+    assert reason_of_miss(made_recipe(more), made_record(made_recipe(limited)), now=NOW) == "changed: setup network"
 
 
 def test_the_order_in_which_things_are_named_means_nothing() -> None:
