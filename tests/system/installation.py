@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -198,6 +199,15 @@ class Command:
             if event["event"] == name and all(value in str(event[key]) for key, value in fields.items()):
                 return event
         raise AssertionError(f"it ended with {self.end()} before {name} {fields}: {self.events[-3:]}")
+
+    def interrupt(self) -> None:
+        """What Ctrl-C does."""
+        self.process.send_signal(signal.SIGINT)
+
+    def kill(self) -> None:
+        """SIGKILL, and only to the command itself."""
+        self.process.kill()
+        self.process.wait()
 
     def end(self) -> Ran:
         """Wait for its end. The events that were read are left out of the output."""

@@ -152,7 +152,9 @@ class OciSandbox:
         await self._put_work_tree(Checkout(commit=state.commit, branch="HEAD", origin=""))
         self.unmount()
         self._disk.seal(owner=UID_BASE)
-        self._node.snapshots.keep(key, self._disk, state.commit)
+        if not self._node.snapshots.keep(key, self._disk, state.commit):
+            self.mount()
+            return False
         above = DiskState(image=state.image, snapshot=key, commit=state.commit, clean=True)
         self._disk = Disk.create(self._node.paths.disk(self.name), above, owner=UID_BASE)
         self.mount()

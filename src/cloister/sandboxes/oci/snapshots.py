@@ -1,9 +1,11 @@
 """Kept disks, by key: a snapshot is a sandbox's disk under another name."""
 
+import fcntl
 import json
 import subprocess
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -61,16 +63,23 @@ class Snapshots:
         """The trusted git directory that belongs to its work tree."""
         return self._place(key) / "git"
 
-    def keep(self, key: SnapshotKey, disk: Disk, commit: Commit) -> None:
-        """Make a snapshot of `disk`, which is renamed: constant time, whatever its size. It must not be mounted."""
+    def keep(self, key: SnapshotKey, disk: Disk, commit: Commit) -> bool:
+        """Make a snapshot of `disk`, which is renamed: constant time, whatever its size. It must not be mounted.
+
+        False, and the disk is left as it is, when somebody kept one meanwhile: a sandbox may stand on that already.
+        """
         place = self._place(key)
-        self._trash.throw(place)  # what an interrupted earlier keeping left
-        for leftover in (disk.upper, disk.place / "tmp"):
-            self._trash.throw(leftover)
-        disk.place.rename(place)
         marker = SnapshotMarker(image=disk.state.image, commit=commit, layers=disk.state.layers, boot_id=_boot_id())
-        self._write_marker(place, marker)
+        with self._alone():
+            if self.find(key) is not None:
+                return False
+            self._trash.throw(place)  # what an interrupted earlier keeping left
+            for leftover in (disk.upper, disk.place / "tmp"):
+                self._trash.throw(leftover)
+            disk.place.rename(place)
+            self._write_marker(place, marker)
         threading.Thread(target=self._sync, args=(place, marker), name=f"cloister-sync-{key[:8]}", daemon=True).start()
+        return True
 
     def remove(self, key: SnapshotKey) -> None:
         """Forget it. Absent is not an error; ConflictError while a sandbox stands on it."""
@@ -79,6 +88,13 @@ class Snapshots:
             if disk is not None and disk.state.snapshot == key:
                 raise ConflictError(f"the snapshot {key[:12]} is in use by {place.name}")
         self._trash.throw(self._place(key))
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other processes of this node out, for the moment that a renaming takes."""
+        with (self._paths.state / "snapshots.lock").open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     def _sync(self, place: Path, marker: SnapshotMarker) -> None:
         subprocess.run(["sync", "--file-system", str(place)], check=False)
