@@ -92,7 +92,7 @@ async def test_the_deadline_ends_it_and_what_it_started(waiting: str) -> None:
     before = children()
     with pytest.raises(RepositoryError, match="did not end within"):
         await run_git(["ls-remote", "--", waiting], git_dir=NO_REPOSITORY, timeout_seconds=0.3)
-    assert children() == before
+    assert children() <= before
 
 
 async def test_cancellation_ends_it(waiting: str) -> None:
@@ -100,7 +100,7 @@ async def test_cancellation_ends_it(waiting: str) -> None:
     with anyio.move_on_after(0.3) as scope:
         await run_git(["ls-remote", "--", waiting], git_dir=NO_REPOSITORY)
     assert scope.cancelled_caught
-    assert children() == before
+    assert children() <= before
 
 
 async def test_no_git(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
