@@ -98,17 +98,28 @@ class Containers:
 
     async def _ask(self, order: Mapping[str, object]) -> None:
         async with self._lock:
-            self.open()
-            assert self._requests is not None
             try:
-                self._requests.send(json.dumps(order).encode())
-                await anyio.wait_readable(self._requests)
-                answer = self._requests.recv(1000)
+                answer = await self._exchange(json.dumps(order).encode())
             except OSError as error:
+                self.close()
                 raise SandboxError(f"the spawner of supervisors has gone: {error}") from error
-        if not answer:
-            self.close()
-            self.open()
-            raise SandboxError("the spawner of supervisors was killed; it was started again")
+            if not answer:
+                self.close()
+                raise SandboxError("the spawner of supervisors was killed while it worked; the next one takes over")
         if answer != b"ok":
             raise HostError(f"no supervisor could be started: {answer.decode()}", hint="cloister doctor")
+
+    async def _exchange(self, request: bytes) -> bytes:
+        try:
+            self._open_requests().send(request)
+        except BrokenPipeError:  # it was killed while it waited, so nothing was read of this
+            self.close()
+            self._open_requests().send(request)
+        requests = self._open_requests()
+        await anyio.wait_readable(requests)
+        return requests.recv(1000)
+
+    def _open_requests(self) -> socket.socket:
+        self.open()
+        assert self._requests is not None
+        return self._requests
