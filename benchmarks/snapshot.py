@@ -59,6 +59,7 @@ class OurSide:
             async with self._bench.sandbox() as sandbox:
                 await sandbox.checkout(self._bench.project.checkout())
                 await self._bench.run(sandbox, *size.program())
+                await sandbox.checkout(self._bench.project.checkout())  # what setup did to tracked files is not kept
                 begun = time.perf_counter()
                 await sandbox.snapshot(key)
                 seconds = time.perf_counter() - begun

@@ -101,8 +101,8 @@ class Sandbox(Protocol):
     async def snapshot(self, key: SnapshotKey) -> bool:
         """Save the disk as `key`, atomically and in constant time; this sandbox goes on above it.
 
-        The work tree is first made clean as by `checkout` at its present commit. No container may run.
-        When `key` is already kept, nothing is saved and False is returned.
+        No container may run. False when `key` is already kept: then nothing is saved. SandboxError when anything
+        ran since the last checkout, or the sandbox stands on a saved disk itself.
         """
         ...
 

@@ -1,5 +1,8 @@
 """What every sandbox backend promises of the work tree and of saved disks; see `protocols`."""
 
+import pytest
+
+from cloister.errors import SandboxError
 from cloister.model.sandbox import DiffStats, Exit
 from cloister.model.snapshot import SnapshotKey
 from cloister.sandboxes.fake import Print
@@ -65,7 +68,10 @@ async def test_a_saved_disk_is_what_the_next_sandbox_starts_from(rig: Rig) -> No
     sandbox = await rig.create()
     await sandbox.checkout(rig.checkout(branch="main"))
     await rig.run(sandbox, Script(text="echo tool > /root/tool; echo y > README"), id="setup", cwd=TREE)
+    with pytest.raises(SandboxError, match="not clean"):
+        await sandbox.snapshot(KEY)
     assert not await rig.backend.has_snapshot(KEY)
+    await sandbox.checkout(rig.checkout(branch="main"))
     assert await sandbox.snapshot(KEY)
     assert not await sandbox.snapshot(KEY)
     assert await rig.backend.has_snapshot(KEY)
@@ -80,6 +86,7 @@ async def test_a_sandbox_goes_on_above_the_disk_it_saved(rig: Rig) -> None:
     sandbox = await rig.create()
     await sandbox.checkout(rig.checkout(branch="main"))
     await rig.run(sandbox, Script(text="echo tool > /root/tool"), id="setup")
+    await sandbox.checkout(rig.checkout(branch="main"))
     await sandbox.snapshot(KEY)
     await sandbox.checkout(rig.checkout())
     assert sandbox.has_started("setup")

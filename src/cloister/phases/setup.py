@@ -66,6 +66,8 @@ async def run(
         if plan.script is not None:
             await _run_script(plan.command, plan.script, task, sandbox, secrets, journal, seconds_left)
     if task.use_cache and not plan.warm:
+        if plan.script is not None:
+            await sandbox.checkout(default)  # what the script did to tracked files is not kept
         await _keep_disk(task, sandbox, journal, recipe, catalog, now)
     await sandbox.checkout(asked)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import anyio
 import anyio.lowlevel
 
-from cloister.errors import ConflictError, NotFoundError
+from cloister.errors import ConflictError, NotFoundError, SandboxError
 from cloister.model.sandbox import (
     WORKSPACE,
     Change,
@@ -131,6 +131,8 @@ class _Disk:
     spec: SandboxSpec
     stands_on: SnapshotKey | None
     checkout: Checkout | None = None
+    clean: bool = False
+    """Whether nothing ran since the checkout."""
     runs: dict[str, _Run] = field(default_factory=dict)
 
 
@@ -246,6 +248,7 @@ class FakeSandbox:
         await self._tell(f"checkout {checkout.branch} at {checkout.commit}{with_patch}")
         self._expect_no_container("checkout")
         self._disk.checkout = checkout
+        self._disk.clean = not checkout.patch
 
     async def start(self, command: Command) -> "FakeProcess":
         """See `protocols.Sandbox`."""
@@ -253,6 +256,7 @@ class FakeSandbox:
         await self._tell(f"attach to {command.id}" if run else f"start {command.id}")
         if run is None:
             run = self._disk.runs[command.id] = self._new_run(command)
+            self._disk.clean = False
             self._node.commands.append(command)
         return FakeProcess(run)
 
@@ -279,9 +283,10 @@ class FakeSandbox:
         """See `protocols.Sandbox`."""
         await self._tell("snapshot")
         self._expect_no_container("snapshot")
-        assert self._disk.checkout is not None, "snapshot before a checkout"
         if key in self._node.snapshots:
             return False
+        if not self._disk.clean or self._disk.stands_on is not None:
+            raise SandboxError(f"{self._name} cannot be kept: its work tree is not clean, or it stands on a kept disk")
         self._node.snapshots.add(key)
         self._disk.stands_on = key
         return True

@@ -81,10 +81,13 @@ class OciSandbox:
         """Put the work tree into this state; see `protocols.Sandbox`."""
         self._seal_what_was_written()
         state = self._disk.state
-        if state.clean and state.commit == checkout.commit and not checkout.patch:
+        if state.clean and state.commit == checkout.commit:
             write_branch(self._disk.upper, self._spec.directory, checkout.branch, checkout.commit, UID_BASE)
-            return
-        await self._put_work_tree(checkout)
+        else:
+            await self._put_work_tree(replace(checkout, patch=b""))
+            self._seal_what_was_written()  # or every file of it would be looked at for the change
+        if checkout.patch:
+            await self._put_work_tree(checkout)
 
     async def start(self, command: Command) -> OciProcess:
         """Start or attach; see `protocols.Sandbox`."""
@@ -128,7 +131,7 @@ class OciSandbox:
         exchange = self._new_exchange()
         write_list(exchange / "written", list_written(self._disk.upper, self._spec.directory))
         answer = await self._run_tool(
-            "collect", {"directory": self._spec.directory, "base": base}, exchange, tree_writable=False
+            "collect", {"directory": self._spec.directory, "base": base}, exchange, writable=False
         )
         if refused := answer.get("refused"):
             raise TaskFailedError(refused)
@@ -146,12 +149,10 @@ class OciSandbox:
         state = self._disk.state
         if self._node.snapshots.find(key) is not None:
             return False
-        if state.commit is None or state.snapshot is not None:
-            raise SandboxError(f"{self.name} cannot be kept: it has no work tree, or stands on a snapshot itself")
+        if state.commit is None or not state.clean or state.snapshot is not None:
+            raise SandboxError(f"{self.name} cannot be kept: its work tree is not clean, or it stands on a kept disk")
         self._seal_what_was_written()
-        await self._put_work_tree(Checkout(commit=state.commit, branch="HEAD", origin=""))
         self.unmount()
-        self._disk.seal(owner=UID_BASE)
         if not self._node.snapshots.keep(key, self._disk, state.commit):
             self.mount()
             return False
@@ -196,7 +197,7 @@ class OciSandbox:
             "origin": checkout.origin,
             "patch": bool(checkout.patch),
         }
-        answer = await self._run_tool("checkout", request, exchange, tree_writable=True)
+        answer = await self._run_tool("checkout", request, exchange, writable=True)
         if answer["missing"]:
             raise RepositoryError(f"commit {checkout.commit} is not in the mirror {self._spec.mirror.name}")
         if refused := answer["refused"]:
@@ -221,13 +222,13 @@ class OciSandbox:
         return exchange
 
     async def _run_tool(
-        self, script: str, request: dict[str, object], exchange: Path, *, tree_writable: bool
+        self, script: str, request: dict[str, object], exchange: Path, *, writable: bool
     ) -> dict[str, str]:
         guard.check_mount_points(self._disk.upper)
         binds = (
-            Bind(source=self.root / WORKSPACE.lstrip("/"), target=WORKSPACE, writable=tree_writable),
+            Bind(source=self.root / WORKSPACE.lstrip("/"), target=WORKSPACE, writable=writable),
             Bind(source=self._spec.mirror, target=guard.MIRROR),
-            Bind(source=self._disk.git, target=guard.TOOL_GIT, writable=True),
+            Bind(source=self._disk.git, target=guard.TOOL_GIT, writable=writable),
             Bind(source=exchange, target=guard.TOOL_EXCHANGE, writable=True),
         )
         return await run_tool(self._node, self.name, script, request, binds=binds, limits=self._spec.limits)
