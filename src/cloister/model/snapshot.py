@@ -79,9 +79,7 @@ def reason_of_miss(wanted: SnapshotRecipe, nearest: SnapshotRecord | None, *, no
 
 
 def _network_of_setup(environment: Environment) -> list[object]:
-    """What setup could reach, without what means nothing in its mode: a domain that is allowed to the agent alone
-    costs no new setup.
-    """
+    """What setup could reach. What means nothing in its mode is left out: a domain for the agent costs no new setup."""
     network = environment.network
     if network.setup == NetworkMode.OFF:
         return [network.setup]
