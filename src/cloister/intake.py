@@ -214,7 +214,8 @@ class Intake:
             # Whoever writes a repository must not choose whose secrets its setup script gets.
             raise UsageError(
                 f"the repository's own {REPOSITORY_FILE} asks for the secrets of environment {environment.name!r}",
-                hint=f"if that is meant: --env {REPOSITORY_FILE}; else give values to {repository.address!r}",
+                hint=f"if you trust it with them: --env {REPOSITORY_FILE}; else let it name no environment, and give "
+                f"values of this repository's own: cloister secret set {repository.address} {min(wanted)}",
             )
         missing = sorted(wanted.difference(await self.vault.names(environment.name)) if wanted else ())
         if missing:

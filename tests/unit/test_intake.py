@@ -128,6 +128,15 @@ async def test_a_missing_secret_names_the_command_that_gives_it(intake: Intake) 
     assert "cloister secret set web A" in (caught.value.hint or "")
 
 
+async def test_a_repository_does_not_choose_a_vault(intake: Intake, files: dict[tuple[Commit, str], bytes]) -> None:
+    files[TIP, REPOSITORY_FILE] = b'name = "web"\n[secrets]\nA = {}\n'
+    await intake.set_secret("web", "A", "hunter2")
+    with pytest.raises(UsageError, match="asks for the secrets of environment 'web'") as caught:
+        await intake.submit(new_request())
+    assert f"--env {REPOSITORY_FILE}" in (caught.value.hint or "")
+    assert "cloister secret set /srv/project A" in (caught.value.hint or "")
+
+
 async def test_a_request_becomes_a_task(intake: Intake) -> None:
     task = await intake.submit(new_request(ref="feature", patch=DIFF, attempts=2, use_cache=False))
     assert (task.revision.commit, task.revision.default_commit) == (FEATURE, TIP)
