@@ -32,15 +32,19 @@ def run(
         str | None, typer.Option(metavar="PATH|URL", help="Repository; by default that of the current directory.")
     ] = None,
     ref: Annotated[
-        str | None, typer.Option(help="Branch, tag or commit to start at; by default the default branch.")
+        str | None,
+        typer.Option(
+            metavar="REF",
+            help="Branch, tag or commit to start at; by default the branch checked out, or a URL's default.",
+        ),
     ] = None,
     env: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Environment file; by default .cloister/environment.toml at that commit."),
     ] = None,
-    agent: Annotated[str | None, typer.Option(help="Name of the agent.")] = None,
+    agent: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the agent.")] = None,
     command: Annotated[
-        str | None, typer.Option(help="A command line that does the work, in place of an agent.")
+        str | None, typer.Option(metavar="CMD", help="A command line that does the work, in place of an agent.")
     ] = None,
     attempts: Annotated[int, typer.Option(metavar="1..4", help="Independent answers to make.")] = 1,
     patch: Annotated[Path | None, typer.Option(metavar="FILE", help="A diff to start with.")] = None,

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import shlex
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -16,6 +17,8 @@ from cloister.protocols import Forge
 LARGEST_FILE_BYTES = 16 * 1024 * 1024
 _SHORT_COMMIT = re.compile(r"[0-9a-fA-F]{4,64}")
 _FULL_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_REVISION = re.compile(r"[~^]|@\{")
+"""What no ref's name can hold, and git's own notation for commits does (gitrevisions(7))."""
 _FORBIDDEN_ADDRESS = re.compile(r"^-|^[a-z0-9+.-]+::|[\x00-\x1f\x7f]", re.IGNORECASE)
 
 
@@ -150,7 +153,7 @@ async def _pin(mirror: Mirror, repository: Repository, commit: Commit) -> None:
 
 def _unknown(remote: Remote, ref: str) -> NotFoundError:
     near = remote.near(ref)
-    return NotFoundError(
-        f"there is no branch, tag or commit {ref!r} in {remote.address}",
-        hint=f"did you mean {', '.join(near)}?" if near else "see: git branch -a; git tag",
-    )
+    hint = f"did you mean {', '.join(near)}?" if near else "see: git branch -a; git tag"
+    if _REVISION.search(ref):
+        hint = f"give the commit itself: git rev-parse {shlex.quote(ref)}"
+    return NotFoundError(f"there is no branch, tag or commit {ref!r} in {remote.address}", hint=hint)

@@ -76,6 +76,8 @@ async def test_an_unknown_ref(forge: LocalForge, source: Path, ref: str) -> None
         await forge.resolve(at(source), ref)
     if ref == "trunc":
         assert caught.value.hint == "did you mean trunk?"
+    if ref == "HEAD~1":
+        assert caught.value.hint == "give the commit itself: git rev-parse 'HEAD~1'"
 
 
 async def test_a_tag_of_something_else_is_no_commit(forge: LocalForge, source: Path) -> None:
