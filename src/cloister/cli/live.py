@@ -15,7 +15,7 @@ from cloister.cli.narrator import Narrator, phase_to_text, stats_to_text, style_
 from cloister.cli.terminal import neutralize, print_line, print_lines
 from cloister.intake import best_attempt
 from cloister.model.event import PhaseFinished, PhaseStarted, RecordedEvent, TaskFinished
-from cloister.model.task import AttemptId, AttemptStatus, TaskStatus
+from cloister.model.task import AttemptId, AttemptStatus, Outcome, TaskStatus
 
 
 class View(Protocol):
@@ -165,8 +165,10 @@ def summary(status: TaskStatus) -> list[Text]:
     if status.verdict is None:
         return [*lines, Text(f"task {status.task.id} is {status.state}")]
     seconds = (status.finished_at - status.task.accepted_at).total_seconds() if status.finished_at else 0.0
-    lines.append(Text(f"task {status.task.id} {status.verdict} in {seconds:.1f} s", style=style_of(status.verdict)))
     best = best_attempt(status).outcome
+    reason = _reason(best) if len(status.attempts) == 1 else ""
+    ended = f"task {status.task.id} {status.verdict} in {seconds:.1f} s{reason}"
+    lines.append(Text(ended, style=style_of(status.verdict)))
     if best is not None and best.change is not None and best.change.diff:
         lines.append(Text(f"  cloister diff {status.task.id}     shows the change"))
         lines.append(Text(f"  cloister apply {status.task.id}    puts it into your work tree"))
@@ -182,5 +184,12 @@ def _attempt_lines(attempt: AttemptStatus, *, several: bool) -> list[Text]:
         stats = outcome.change.stats
         lines.append(Text(stats_to_text(stats.files, stats.added, stats.removed)))
     if several:
-        lines.insert(0, Text(f"attempt {attempt.number}: {outcome.verdict}", style=style_of(outcome.verdict)))
+        ended = f"attempt {attempt.number}: {outcome.verdict}{_reason(outcome)}"
+        lines.insert(0, Text(ended, style=style_of(outcome.verdict)))
     return lines
+
+
+def _reason(outcome: Outcome | None) -> str:
+    if outcome is None or outcome.reason in ("", outcome.verdict):
+        return ""
+    return ": " + neutralize(outcome.reason).partition("\n")[0]

@@ -28,7 +28,7 @@ def list_snapshots(context: typer.Context, as_json: JsonOption = False) -> None:
     rows = [
         (
             record.key[:_KEY_SHOWN],
-            record.environment,
+            record.environment if record.environment != record.repository else "-",
             record.repository,
             f"{record.created_at.astimezone():%Y-%m-%d %H:%M}",
             f"{record.expires_at.astimezone():%Y-%m-%d %H:%M}",

@@ -83,6 +83,8 @@ def test_waiting_ends_as_the_task_did(installation: Installation, task: str) -> 
     installation.node.programs["agent"] = Program(ends=Exit(status=9))
     failed = installation.run("run", "--command", "x", "fix").stdout.splitlines()[0].removeprefix("task ")
     assert installation.run("task", "wait", failed, "--json").exit_code == 1
+    for command in ("wait", "show"):
+        assert "the agent ended with status 9" in installation.run("task", command, failed).stdout.splitlines()[-3]
 
 
 def test_a_detached_task_is_done_by_a_worker(installation: Installation, waiting: str) -> None:
