@@ -58,7 +58,9 @@ def apply_diff(work_tree: Path, diff: bytes, *, three_way: bool) -> str:
     if done.returncode == 0:
         return said
     if three_way:
-        raise ConflictError(f"the change does not fit without conflicts:\n{said}", hint="see: git status")
+        mine = "does not match index" in said
+        hint = "commit or stash your own changes to these files first" if mine else "see: git status"
+        raise ConflictError(f"the change does not fit without conflicts:\n{said}", hint=hint)
     raise ConflictError(
         f"the change does not fit into {work_tree}, which was left as it is:\n{said}",
         hint="let git merge it, which may leave conflict markers: --3way",

@@ -154,6 +154,7 @@ def test_a_change_is_merged_when_asked(installation: Installation) -> None:
     installation.git("checkout", "--quiet", "a.txt")
     task = installation.run("run", "--command", "x", "fix").stdout.splitlines()[0].removeprefix("task ")
     path.write_text("zero\none\nand\n\n\n\n\n\n\n\nmine\n")
+    assert "commit or stash your own changes" in installation.run("apply", task, "--3way").stderr
     installation.git("commit", "--quiet", "--all", "--message=mine")
     assert installation.run("apply", task).exit_code == 2
     conflicted = installation.run("apply", task, "--3way")
