@@ -38,7 +38,9 @@ def _make_repository(bench: Path) -> Path:
     _download(bench)
     archive = next(bench.glob("click-*.tar.gz"))
     with tarfile.open(archive) as content:
-        content.extractall(bench, filter="data")
+        # Not as an argument of extractall, which Python 3.11 has not known from the start.
+        content.extraction_filter = getattr(tarfile, "data_filter", None)
+        content.extractall(bench)
     tree = bench / archive.name.removesuffix(".tar.gz")
     (tree / ".gitignore").write_text("__pycache__/\n.pytest_cache/\n")  # a source distribution has none
     _git(tree, "init", "--quiet", "--initial-branch=main")
