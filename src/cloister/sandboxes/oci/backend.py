@@ -31,7 +31,8 @@ INIT_PROGRAM = "catatonit"
 async def open_backend(state: Path, images: OciImageStore, *, runtime: str = "auto") -> AsyncIterator["OciBackend"]:
     """Open the node whose state directory is `state`. `runtime` is a program's name or path, or `auto`.
 
-    HostError when the host lacks something, or we are not root. What runs when the block is left goes on, under its supervisors.
+    HostError when the host lacks something, or we are not root. What runs when the block is left goes on, under its
+    supervisors.
     """
     if os.geteuid() != 0:
         raise HostError("sandboxes are made by root alone", hint="run cloister as root, for instance with sudo")
