@@ -27,6 +27,8 @@ def repository_address(given: str | None) -> str:
     if given is not None and _URL.match(given):
         return given
     start = Path(given or ".").expanduser().resolve()
+    if not start.exists():  # before its parents are asked, one of which may be another repository
+        raise NotFoundError(f"there is no {start}")
     work_tree = find_work_tree(start)
     if given is None and work_tree is None:
         raise UsageError(f"{start} is in no git repository", hint="name one: --repo PATH|URL")
