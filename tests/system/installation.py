@@ -98,14 +98,15 @@ class Installation:
             [*CLOISTER, *map(str, arguments)],
             cwd=cwd or self.project.path,
             env=self._environment(),
-            input=stdin,
+            input=stdin.encode() if stdin is not None else None,
             stdin=subprocess.DEVNULL if stdin is None else None,
             capture_output=True,
-            text=True,
             check=False,
             timeout=120,
         )
-        return Ran(done.returncode, done.stdout, done.stderr)
+        # Not as text: a diff may hold bytes that are not UTF-8, and carriage returns.
+        stdout, stderr = (data.decode(errors="surrogateescape") for data in (done.stdout, done.stderr))
+        return Ran(done.returncode, stdout, stderr)
 
     @contextmanager
     def started(self, *arguments: str | Path) -> Iterator["Command"]:
