@@ -24,6 +24,8 @@ _CA_NAMES = (
     "REQUESTS_CA_BUNDLE",
     "SSL_CERT_FILE",
 )
+_PIP = {"PIP_BREAK_SYSTEM_PACKAGES": "1", "PIP_ROOT_USER_ACTION": "ignore"}
+"""A sandbox is one project's: root's `pip install` breaks nothing there (PEP 668, "Use cases": containers)."""
 _JAVA_OPTIONS = " ".join(
     f"-D{scheme}.proxyHost=127.0.0.1 -D{scheme}.proxyPort={PROXY_PORT}" for scheme in ("http", "https")
 )
@@ -47,6 +49,7 @@ def container_variables(task: Task, phase: Phase) -> Mapping[str, str]:
         "LANG": "C.UTF-8",
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "TERM": "dumb",
+        **_PIP,
         **shell,  # what setup wrote there is how it leaves variables to the agent
         **task.environment.variables,
         **proxies,

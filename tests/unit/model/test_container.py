@@ -25,6 +25,10 @@ def test_a_variable_may_replace_the_rest(new_task) -> None:
     assert (variables["PATH"], variables["DATABASE_URL"]) == ("/opt/bin", "sqlite://")
 
 
+def test_pip_installs_without_a_virtual_environment(new_task) -> None:
+    assert container_variables(new_task(), Phase.SETUP)["PIP_BREAK_SYSTEM_PACKAGES"] == "1"
+
+
 def test_only_what_comes_after_setup_reads_its_bashrc(new_task) -> None:
     assert "BASH_ENV" not in container_variables(new_task(), Phase.SETUP)
     assert container_variables(new_task(), Phase.AGENT)["BASH_ENV"] == "/root/.bashrc"
