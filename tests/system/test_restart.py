@@ -1,7 +1,10 @@
 """S16: any of our processes is killed at any moment; what ran goes on, or is gone without a trace."""
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -157,3 +160,30 @@ def _wait_for(path: Path) -> None:
     while not path.exists():
         assert time.monotonic() < deadline, f"{path} did not come"
         time.sleep(0.02)
+
+
+CRASHES = [
+    *("before unmount", "after unmount", "before rename", "before marker"),
+    *("after marker", "after rename", "before mount", "after mount"),
+]
+
+
+@pytest.mark.parametrize("point", CRASHES)
+def test_half_a_snapshot_is_never_used(installation: Installation, point: str) -> None:
+    environment = QUIET.replace("automatic = false", 'automatic = false\nscript = "echo installed >made"')
+    task = installation.task("cat made a.txt; echo two >a.txt", environment=environment)
+    crashed = subprocess.run(
+        [sys.executable, Path(__file__).with_name("crash.py"), point, *task],
+        cwd=installation.project.path,
+        env={**os.environ, "CLOISTER_STATE": str(installation.state)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert crashed.returncode == -signal.SIGKILL, crashed
+    name = json.loads(crashed.stdout.splitlines()[0])["task"]
+    ended = installation.cloister("task", "wait", "--json", name)
+    logs = installation.cloister("task", "logs", "--json", name).events
+    assert (ended.code, printed(logs)) == (0, "installed\none\n"), (ended, logs)
+    again = installation.cloister(*task)
+    assert (again.code, printed(again.events)) == (0, "installed\none\n"), again

@@ -1,0 +1,52 @@
+"""Runs `cloister` and dies by SIGKILL at a named point of saving a snapshot.
+
+Usage: python crash.py POINT ARGUMENTS...
+"""
+
+import os
+import signal
+import sys
+from typing import Any
+
+from cloister.cli.main import app
+from cloister.sandboxes.oci.sandbox import OciSandbox
+from cloister.sandboxes.oci.snapshots import Snapshots
+
+POINTS = {
+    "before unmount": (OciSandbox, "unmount", True),
+    "after unmount": (OciSandbox, "unmount", False),
+    "before rename": (Snapshots, "keep", True),
+    "before marker": (Snapshots, "_write_marker", True),
+    "after marker": (Snapshots, "_write_marker", False),
+    "after rename": (Snapshots, "keep", False),
+    "before mount": (OciSandbox, "mount", True),
+    "after mount": (OciSandbox, "mount", False),
+}
+
+
+def _arm(point: str) -> None:
+    owner, name, before = POINTS[point]
+    real = getattr(owner, name)
+
+    def dying(*arguments: Any, **named: Any) -> Any:
+        if before:
+            os.kill(os.getpid(), signal.SIGKILL)
+        real(*arguments, **named)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    setattr(owner, name, dying)
+
+
+def main() -> None:
+    point = sys.argv.pop(1)
+    snapshot = OciSandbox.snapshot
+
+    async def armed_snapshot(*arguments: Any) -> Any:
+        _arm(point)
+        return await snapshot(*arguments)
+
+    OciSandbox.snapshot = armed_snapshot  # type: ignore[method-assign]
+    app()
+
+
+main()
