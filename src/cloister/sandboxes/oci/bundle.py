@@ -50,6 +50,7 @@ READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys")
 
 _CPU_PERIOD_MICROSECONDS = 100_000
 _MOST_FILES = 65536
+_OOM_SCORE = 900
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +105,8 @@ class Bundle:
             "cwd": self.cwd,
             "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), CAPABILITIES),
             "noNewPrivileges": True,
+            # When the host's memory is short, a sandbox goes before anything of the host's, ours included.
+            "oomScoreAdj": _OOM_SCORE,
             "rlimits": [
                 {"type": "RLIMIT_CORE", "soft": 0, "hard": 0},
                 {"type": "RLIMIT_NOFILE", "soft": files, "hard": files},

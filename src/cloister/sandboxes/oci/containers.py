@@ -18,6 +18,9 @@ from cloister.sandboxes.oci.paths import make_passage
 from cloister.sandboxes.oci.process import OciProcess
 from cloister.sandboxes.oci.runtime import Runtime
 
+STOP_SECONDS = 10.0
+"""For a supervisor to end its container; afterwards the runtime does."""
+
 
 class Containers:
     """The node's containers, each in a directory that its supervisor and we share."""
@@ -74,14 +77,13 @@ class Containers:
         for name, content in {**{f"files/{name}": content for name, content in files.items()}, "stdin": stdin}.items():
             path = directory / name
             path.write_bytes(content)
-            os.chown(path, UID_BASE, UID_BASE)
+            path.chmod(0o444)
         (directory / "config.json").write_text(json.dumps(bundle.document()))
         order = {
             "directory": str(directory),
             "argv": self._runtime.run(directory, bundle.container),
             "delete": self._runtime.delete(bundle.container),
             "hide": self._runtime.hide,
-            "owner": UID_BASE,
             "timeout_seconds": timeout_seconds,
             "output_bytes": output_bytes,
             "counters": cgroup.memory_counters(bundle.container),
@@ -90,8 +92,9 @@ class Containers:
         return OciProcess(directory)
 
     async def remove(self, directory: Path, container: str) -> None:
-        """End a container and forget it, also when its supervisor was killed. Absent is not an error."""
-        await OciProcess(directory).stop()
+        """End a container and forget it, also when its supervisor was killed or hangs. Absent is not an error."""
+        with anyio.move_on_after(STOP_SECONDS):
+            await OciProcess(directory).stop()
         if (self._runtime.root / container).exists():
             await self._ask({"delete": self._runtime.delete(container), "hide": self._runtime.hide})
         shutil.rmtree(directory, ignore_errors=True)

@@ -6,7 +6,8 @@ deliberately kept out, and why:
 - namespaces and mounts (`mount unshare setns pivot_root fsopen open_tree ...`, `clone` with a namespace
   flag, `clone3` whose flags a filter cannot see): most ways out of a container begin there;
 - the kernel's interpreters and fault handlers (`bpf io_uring_* userfaultfd perf_event_open`);
-- what is not namespaced (`keyctl add_key request_key syslog kexec_* *_module settimeofday quotactl`);
+- what is not namespaced (`keyctl add_key request_key syslog kexec_* *_module settimeofday quotactl`, and
+  `io_setup`: fs.aio-max-nr is one number for the whole machine, which a sandbox could use up);
 - handles that cross mounts (`open_by_handle_at`, CVE-2014-9357's neighbour) and `fanotify`;
 - terminals: `ioctl` TIOCSTI and TIOCLINUX type into the terminal of whoever looks (CVE-2017-5226);
 - sockets other than unix, inet, inet6 and netlink: AF_VSOCK reaches the hypervisor, AF_ALG and AF_PACKET
@@ -27,7 +28,7 @@ ALLOWED = """
     getdents getdents64 getegid geteuid getgid getgroups getitimer getpeername getpgid getpgrp getpid getppid
     getpriority getrandom getresgid getresuid getrlimit getrusage getsid getsockname getsockopt gettid
     gettimeofday getuid getxattr getxattrat inotify_add_watch inotify_init inotify_init1 inotify_rm_watch
-    io_cancel io_destroy io_getevents io_pgetevents io_setup io_submit ioprio_get ioprio_set kill
+    ioprio_get ioprio_set kill
     landlock_add_rule landlock_create_ruleset landlock_restrict_self lchown lgetxattr link linkat listen
     listxattr listxattrat llistxattr lremovexattr lseek lsetxattr lstat madvise map_shadow_stack membarrier
     memfd_create mincore mkdir mkdirat mknod mknodat mlock mlock2 mlockall mmap mprotect mq_getsetattr mq_notify

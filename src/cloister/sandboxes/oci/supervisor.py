@@ -15,8 +15,10 @@ end of the stream when the supervisor has gone. A client may send `stop SECONDS`
 
 import contextlib
 import ctypes
+import fcntl
 import json
 import os
+import resource
 import select
 import selectors
 import signal
@@ -38,6 +40,9 @@ _MS_REC_PRIVATE = 0x4000 | 0x40000
 _MNT_DETACH = 2
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NAME = 15
+_ALL_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+_MOST_SHARED = {resource.RLIMIT_MSGQUEUE: 256 * 1024, resource.RLIMIT_SIGPENDING: 16 * 1024}
+"""Bytes of message queues, and signals and timers that wait."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -47,8 +52,8 @@ def spawn_forever(requests: socket.socket) -> None:
 
     A request is a JSON object: `directory` (of the process), `argv` (of the runtime), `delete` (the
     runtime's command that removes the container), `hide` (mount points that the runtime must not see),
-    `owner` (host uid of the container's root), `timeout_seconds`, `output_bytes`, `counters` (files that
-    count kills for lack of memory). The answer is `ok`, sent when the watch socket can be connected to.
+    `timeout_seconds`, `output_bytes`, `counters` (files that count kills for lack of memory). The answer is
+    `ok`, sent when the watch socket can be connected to.
     Without `directory`, the container of a lost supervisor is removed, and the answer sent afterwards.
     """
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -146,7 +151,11 @@ class Supervisor:
         out_read, out_write = os.pipe()
         err_read, err_write = os.pipe()
         for end in (out_write, err_write):  # so that /dev/stdout can be opened inside
-            os.fchown(end, self.order["owner"], self.order["owner"])
+            os.fchmod(end, 0o222)
+        for end in (out_read, err_read):
+            # Some runtimes give the pipes to container root, who can then read from them as well: the bytes that
+            # `select` saw may be gone, and whoever waits for them in `read` holds no deadline.
+            os.set_blocking(end, False)
         child = os.fork()
         if child == 0:
             self._become_runtime(out_write, err_write)
@@ -165,22 +174,25 @@ class Supervisor:
         try:
             for path in self.order["hide"]:
                 _hide_mount(path)
-            stdin = os.open(self._path("stdin"), os.O_RDONLY)
-            for source, target in ((stdin, 0), (out_write, 1), (err_write, 2)):
+            for source, target in ((_sealed_copy(self._path("stdin")), 0), (out_write, 1), (err_write, 2)):
                 os.dup2(source, target)
             os.closerange(3, 256)
+            _leave_room_for_host()
             os.execvp(self.order["argv"][0], self.order["argv"])
         except OSError as error:
             os.write(2, f"{self.order['argv'][0]}: {error}\n".encode())
         os._exit(127)
 
     def _copy(self, stream: int, number: int) -> None:
-        data = os.read(stream, READ_BYTES)
+        try:
+            data = os.read(stream, READ_BYTES)
+        except BlockingIOError:
+            return
         if not data:
             self.events.unregister(stream)
             os.close(stream)
             return
-        kept = data[: self.room]
+        kept = data[: self.room] if self._has_space() else b""
         if kept:
             os.write(self.output, FRAME.pack(number, len(kept)) + kept)
         self.room -= len(kept)
@@ -188,6 +200,11 @@ class Supervisor:
             self._kill("output limit reached")
         for client in list(self.clients):
             self._send(client)
+
+    def _has_space(self) -> bool:
+        """Whether a quarter of our tmpfs is free: it is the host's too, and limits are a repository's to choose."""
+        space = os.statvfs(self.directory)
+        return space.f_bavail * 4 >= space.f_blocks
 
     def _accept(self) -> None:
         client, _ = self.watch.accept()
@@ -279,6 +296,29 @@ def _remove_container(order: dict[str, Any]) -> None:
         pidfd = os.pidfd_open(child)
         select.select([pidfd], [], [])
         os.close(pidfd)
+
+
+def _sealed_copy(path: str) -> int:
+    """Return a descriptor with the file's content, which nobody can write to.
+
+    The runtime gives standard input to container root, who could open /proc/self/fd/0 again and fill our tmpfs.
+    """
+    copy = os.memfd_create("stdin", os.MFD_ALLOW_SEALING)
+    with open(path, "rb") as file, open(copy, "wb", closefd=False) as target:
+        target.write(file.read())
+    fcntl.fcntl(copy, fcntl.F_ADD_SEALS, _ALL_SEALS)
+    return os.open(f"/proc/self/fd/{copy}", os.O_RDONLY)
+
+
+def _leave_room_for_host() -> None:
+    """Lower limits that count for the user who makes a user namespace: what all sandboxes use together is ours.
+
+    The namespace remembers them, so that no number of users inside can have more (kernel/ucount.c).
+    """
+    for limit in (resource.RLIMIT_MSGQUEUE, resource.RLIMIT_SIGPENDING):
+        soft, _ = resource.getrlimit(limit)
+        most = _MOST_SHARED[limit] if soft == resource.RLIM_INFINITY else min(soft // 4, _MOST_SHARED[limit])
+        resource.setrlimit(limit, (most, most))
 
 
 def _listen(path: str) -> socket.socket:
