@@ -6,9 +6,10 @@ import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path
 
-from cloister.errors import TaskFailedError
+from cloister.errors import SandboxError, TaskFailedError
 from cloister.model.sandbox import WORKSPACE
 
 MOST_PATHS = 1_000_000
@@ -57,7 +58,7 @@ def list_written(upper: Path, directory: str, *, most: int = MOST_PATHS) -> Sequ
         if kind is None:
             return found
         found.append(Written(b"", kind))
-        for written in _walk(root, os.fsencode(f"{WORKSPACE.lstrip('/')}/{directory}")):
+        for written in _walk(root, os.fsencode(f"{WORKSPACE.lstrip('/')}/{directory}"), most):
             found.append(written)
             if len(found) > most:
                 raise TaskFailedError(
@@ -101,37 +102,77 @@ def _gone(directory: str) -> TaskFailedError:
     return TaskFailedError(f"{WORKSPACE}/{directory} was removed or replaced, so there is no work tree any more")
 
 
-def _walk(root: int, tree: bytes) -> Iterator[Written]:
-    pending = [b""]
-    while pending:
-        folder = pending.pop()
-        descriptor = _open_beneath(root, tree + b"/" + folder if folder else tree)
-        try:
-            names = sorted(os.fsencode(name) for name in os.listdir(descriptor))
-            marked = _has(descriptor, _OPAQUE, b"x")
-            for name in names:
-                if not folder and name == b".git":
-                    continue
-                path = folder + b"/" + name if folder else name
-                if len(path) > LONGEST_PATH_BYTES:
-                    continue
-                kind = _kind(descriptor, name, marked=marked)
-                yield Written(path, kind)
-                if kind in (WrittenKind.DIRECTORY, WrittenKind.OPAQUE):
-                    pending.append(path)
-        finally:
-            os.close(descriptor)
+def _walk(root: int, tree: bytes, most: int) -> Iterator[Written]:
+    """Yield what is below `tree`. Down by name and up by `..`: what a directory costs does not grow with its depth."""
+    descriptor = _open_beneath(root, tree)
+    above: list[_Level] = []
+    try:
+        level = _Level(_identity(descriptor), _list_folder(descriptor, b"", most))
+        while True:
+            yield from level.take_entries()
+            if level.folders:
+                folder = level.folders.pop()
+                descriptor = _step(descriptor, os.path.basename(folder))
+                above.append(level)
+                level = _Level(_identity(descriptor), _list_folder(descriptor, folder, most))
+            elif above:
+                level = above.pop()
+                descriptor = _step(descriptor, b"..")
+                if _identity(descriptor) != level.identity:
+                    raise SandboxError("a directory of the work tree was moved while it was read")
+            else:
+                return
+    finally:
+        os.close(descriptor)
+
+
+class _Level:
+    """A directory on the way from the work tree to where the walk is."""
+
+    def __init__(self, identity: tuple[int, int], entries: Sequence[Written]) -> None:
+        self.identity = identity
+        self.folders = [entry.path for entry in entries if entry.kind in (WrittenKind.DIRECTORY, WrittenKind.OPAQUE)]
+        """Those that were not entered yet."""
+        self._entries = entries
+
+    def take_entries(self) -> Sequence[Written]:
+        """Return them once."""
+        entries, self._entries = self._entries, ()
+        return entries
+
+
+def _list_folder(descriptor: int, folder: bytes, most: int) -> Sequence[Written]:
+    """Return what stands in a directory; of more than `most` names, no more than show that there are too many."""
+    with os.scandir(descriptor) as entries:
+        names = sorted(os.fsencode(entry.name) for entry in islice(entries, most + 2))
+    marked = _has(descriptor, _OPAQUE, b"x")
+    paths = [(name, folder + b"/" + name if folder else name) for name in names if folder or name != b".git"]
+    return [
+        Written(path, _kind(descriptor, name, marked=marked)) for name, path in paths if len(path) <= LONGEST_PATH_BYTES
+    ]
+
+
+def _step(descriptor: int, name: bytes) -> int:
+    """Open a directory from another one, and then close that."""
+    child = os.open(name, _OPEN, dir_fd=descriptor)
+    os.close(descriptor)
+    return child
+
+
+def _identity(descriptor: int) -> tuple[int, int]:
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino
 
 
 def _open_beneath(root: int, path: bytes) -> int:
     """Open a directory one name at a time, so that no symlink is followed and no length is too long."""
     descriptor = os.dup(root)
-    for name in path.split(b"/"):
-        try:
-            child = os.open(name, _OPEN, dir_fd=descriptor)
-        finally:
-            os.close(descriptor)
-        descriptor = child
+    try:
+        for name in path.split(b"/"):
+            descriptor = _step(descriptor, name)
+    except OSError:
+        os.close(descriptor)
+        raise
     return descriptor
 
 
