@@ -1,6 +1,7 @@
 """Runs git on the host: without the user's settings, hooks, prompts or helpers, and never over a sandbox's tree."""
 
 import os
+import resource
 import signal
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
@@ -44,6 +45,7 @@ _VARIABLES = {
     "GIT_PAGER": "cat",
 }
 _MIB = 1024 * 1024
+_GIB = 1024 * _MIB
 _LAST_LINES = 5
 
 
@@ -69,12 +71,14 @@ async def run_git(
     accept: Collection[int] = (0,),
     timeout_seconds: float = 60.0,
     limit_bytes: int = 256 * _MIB,
+    memory_bytes: int = 4 * _GIB,
 ) -> GitOutput:
     """Run one git command on `git_dir` and return what it printed.
 
     Whoever calls puts what a stranger may have written behind `--` or into standard input, never where git
     looks for options. The command and all it started are killed at the deadline, when it prints more than
-    `limit_bytes`, and on cancellation.
+    `limit_bytes`, and on cancellation. A git that allocates more than `memory_bytes` fails: what it reads may have
+    been made for that, and it shares the memory of this host.
 
     Raises RepositoryError, with git's last lines, for a status not in `accept` and at the deadline, OutputLimitError
     for too much output, and HostError when there is no git.
@@ -83,7 +87,7 @@ async def run_git(
     environment |= _VARIABLES | {"GIT_DIR": str(git_dir)} | dict(variables or {})
     try:
         with anyio.fail_after(timeout_seconds):
-            output = await _run(["git", *arguments], environment, stdin, limit_bytes)
+            output = await _run(["git", *arguments], environment, stdin, limit_bytes, memory_bytes)
     except TimeoutError as error:
         raise RepositoryError(f"git {arguments[0]} did not end within {timeout_seconds:g} s") from error
     if output.status not in accept:
@@ -98,7 +102,7 @@ def last_lines(stderr: str) -> str:
 
 
 async def _run(
-    command: Sequence[str], environment: Mapping[str, str], stdin: bytes | BinaryIO, limit_bytes: int
+    command: Sequence[str], environment: Mapping[str, str], stdin: bytes | BinaryIO, limit_bytes: int, memory_bytes: int
 ) -> GitOutput:
     feed = stdin if isinstance(stdin, bytes) else b""
     source = (PIPE if stdin else DEVNULL) if isinstance(stdin, bytes) else stdin
@@ -110,6 +114,7 @@ async def _run(
     except FileNotFoundError as error:
         raise HostError("git is not installed", hint="install it: apt-get install git") from error
     try:
+        _limit_memory(process, memory_bytes)
         return await _communicate(process, feed, limit_bytes)
     except BaseException:
         _kill(process)
@@ -117,6 +122,12 @@ async def _run(
     finally:
         with anyio.CancelScope(shield=True):
             await process.aclose()
+
+
+def _limit_memory(process: Process, limit_bytes: int) -> None:
+    """Limit what it allocates, not the packs that it maps. Set from outside, it costs no program in between."""
+    with suppress(ProcessLookupError):
+        resource.prlimit(process.pid, resource.RLIMIT_DATA, (limit_bytes, limit_bytes))
 
 
 def _kill(process: Process) -> None:

@@ -8,12 +8,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from cloister.errors import SandboxError, TaskFailedError
+from cloister.errors import RepositoryError, SandboxError, TaskFailedError
 from cloister.git import GitOutput, OutputLimitError, last_lines, run_git
 from cloister.model.sandbox import Change, Commit, DiffStats
 
 LARGEST_PACK_BYTES = 1024**3
 LARGEST_DIFF_BYTES = 256 * 1024**2
+_COMPARING_BYTES = 2 * 1024**3
 REFS = "refs/cloister/"
 _SECONDS = 15 * 60.0
 _DIFF = (
@@ -142,9 +143,14 @@ async def _compare(repository: Path, base: Commit, commit: Commit) -> tuple[byte
             git_dir=repository,
             timeout_seconds=_SECONDS,
             limit_bytes=LARGEST_DIFF_BYTES,
+            memory_bytes=_COMPARING_BYTES,
         )
     except OutputLimitError as error:
         raise TaskFailedError(f"the change's diff is larger than {LARGEST_DIFF_BYTES} bytes") from error
+    except RepositoryError as error:
+        if "Out of memory" not in str(error):
+            raise
+        raise TaskFailedError("the change is too large to be compared with what was there") from error
     numbers, _, diff = output.stdout.partition(b"\n\n")
     return diff, read_numstat(numbers)
 
