@@ -12,6 +12,7 @@ from cloister.egress.dial import dial, look_up
 from cloister.egress.gateway import decide, explain, refuse_address
 from cloister.egress.interfaces import own_addresses
 from cloister.egress.messages import EgressSettings
+from cloister.egress.pace import Pace
 from cloister.egress.request import Authority
 from cloister.egress.stream import Stream
 from cloister.model.network import Decision, EgressRecord, NetworkPolicy
@@ -44,6 +45,7 @@ class Gate:
         self._report = report
         self._flows: set[Flow] = set()
         self._lookups = asyncio.Semaphore(settings.lookups)
+        self._pace = Pace(burst=settings.decisions_at_once, per_second=settings.decisions_per_second)
 
     @contextmanager
     def flow(self, authority: Authority, *methods: str) -> Iterator[Flow]:
@@ -87,11 +89,17 @@ class Gate:
 
     async def record(self, flow: Flow, decision: Decision) -> None:
         """Report a decision. Waits while the worker is slow, which slows the sandbox and not us."""
-        await self._report(self._record(flow.authority.host, flow.authority.port, flow.methods[0], decision))
+        await self._report_at_pace(self._record(flow.authority.host, flow.authority.port, flow.methods[0], decision))
 
     async def record_malformed(self, reason: str) -> None:
         """Report a request that was not one."""
-        await self._report(self._record("", 0, "", Decision(allowed=False, rule=f"malformed request: {reason}")))
+        decision = Decision(allowed=False, rule=f"malformed request: {reason}")
+        await self._report_at_pace(self._record("", 0, "", decision))
+
+    async def _report_at_pace(self, record: EgressRecord) -> None:
+        if wait_seconds := self._pace.take(asyncio.get_running_loop().time()):
+            await asyncio.sleep(wait_seconds)
+        await self._report(record)
 
     def _record(self, host: str, port: int, method: str, decision: Decision) -> EgressRecord:
         shown = replace(decision, rule=decision.rule[:_LONGEST_RULE])  # some quote what a client sent

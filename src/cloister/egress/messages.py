@@ -22,6 +22,10 @@ class EgressSettings:
     """Open connections of one sandbox, half-open ones included; more wait in the kernel's queue."""
     lookups: int = 4
     """Names that are looked up at once for one sandbox."""
+    decisions_at_once: int = 2000
+    """Decisions of one sandbox without a pause; each is an event that is kept."""
+    decisions_per_second: float = 50.0
+    """And those that follow; the sandbox waits."""
     request_seconds: float = 30.0
     """For a request's head, and for a tunnel's first bytes, to arrive."""
     idle_seconds: float = 60.0
