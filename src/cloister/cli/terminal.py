@@ -12,7 +12,7 @@ from rich.text import Text
 
 _ESCAPE_SEQUENCE = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor
-    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d\x9e\x9f]).*?(?:\x07|\x1b\\|\x9c|$)"  # OSC, DCS, ...: titles, clipboard, links
+    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d\x9e\x9f]).*?(?:\x07|\x1b\\|\x9c|(?=\n)|$)"  # OSC, DCS: titles, clipboard, links
     r"|\x1b[ -/]*[0-~]"
 )
 """ECMA-48, 5.4 (control sequences) and 5.6 (control strings)."""
