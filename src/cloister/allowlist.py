@@ -1,6 +1,7 @@
 """Allowlists as users write them: domains that are not too broad, and presets by name."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from importlib import resources
 
 from publicsuffixlist import PublicSuffixList
@@ -20,21 +21,32 @@ def parse_allowlist(entries: Iterable[str], presets: Mapping[str, tuple[str, ...
 
     Raises UsageError naming the entry.
     """
-    domains: dict[str, None] = {}
-    suffixes: PublicSuffixList | None = None
+    suffixes = cache(PublicSuffixList)  # 30 ms, so only for an entry that needs it, and once for all
+    return tuple(dict.fromkeys(domain for entry in entries for domain in _parse_entry(entry, presets, suffixes)))
+
+
+def wrong_entries(entries: Iterable[str], presets: Mapping[str, tuple[str, ...]]) -> Iterator[UsageError]:
+    """Yield what `parse_allowlist` has against each of `entries`."""
+    suffixes = cache(PublicSuffixList)
     for entry in entries:
-        if entry.startswith(PRESET):
-            domains.update(dict.fromkeys(_expand(entry.removeprefix(PRESET), presets)))
-            continue
-        suffixes = suffixes or PublicSuffixList()  # 30 ms, so only for an entry that needs it
-        domains[_parse_listed(entry, suffixes)] = None
-    return tuple(domains)
+        try:
+            _parse_entry(entry, presets, suffixes)
+        except UsageError as error:
+            yield error
 
 
 def builtin_presets() -> dict[str, tuple[str, ...]]:
     """Return the presets that ship with Cloister: `common-dependencies`."""
     text = resources.files("cloister").joinpath("data/common-dependencies.txt").read_text()
     return {"common-dependencies": tuple(parse_domain(line) for line in text.split())}
+
+
+def _parse_entry(
+    entry: str, presets: Mapping[str, tuple[str, ...]], suffixes: Callable[[], PublicSuffixList]
+) -> tuple[str, ...]:
+    if entry.startswith(PRESET):
+        return _expand(entry.removeprefix(PRESET), presets)
+    return (_parse_listed(entry, suffixes),)
 
 
 def _expand(name: str, presets: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
@@ -44,12 +56,12 @@ def _expand(name: str, presets: Mapping[str, tuple[str, ...]]) -> tuple[str, ...
     return presets[name]
 
 
-def _parse_listed(entry: str, suffixes: PublicSuffixList) -> str:
+def _parse_listed(entry: str, suffixes: Callable[[], PublicSuffixList]) -> str:
     try:
         domain = parse_domain(entry)
     except ValueError as error:
         raise UsageError(f"network.allow: {error}") from error
-    if suffixes.is_public(domain):
+    if suffixes().is_public(domain):
         raise UsageError(
             f"network.allow: {entry!r} is too broad: anyone can have a name below it",
             hint=f"Name the domain below it that you mean, such as example.{domain}.",

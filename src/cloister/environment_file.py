@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from pydantic import ValidationError
 
-from cloister.allowlist import builtin_presets, parse_allowlist
+from cloister.allowlist import builtin_presets, parse_allowlist, wrong_entries
 from cloister.environment_schema import (
     EnvironmentTable,
     SecretTable,
@@ -183,11 +183,8 @@ def _conflicts(table: EnvironmentTable) -> Iterator[Problem]:
             yield Problem(("versions", language), message)
     for name, secret in table.secrets.items():
         yield from (Problem(("secrets", name), f"secret {name} {message}") for message in _secret_conflicts(secret))
-    for entry in table.network.allow:
-        try:
-            parse_allowlist([entry], builtin_presets())
-        except UsageError as error:
-            yield Problem(("network", "allow"), f"{error.message}. {error.hint or ''}".strip())
+    for error in wrong_entries(table.network.allow, builtin_presets()):
+        yield Problem(("network", "allow"), f"{error.message}. {error.hint or ''}".strip())
     for name, service in table.services.items():
         port = _READY.fullmatch(service.ready or "")
         if port and not 1 <= int(port[1]) <= 65535:

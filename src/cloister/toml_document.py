@@ -14,7 +14,15 @@ LARGEST_DOCUMENT_BYTES = 256 * 1024
 _MOST_LINES_SEARCHED = 500
 """Lines are found by parsing ever longer beginnings of the text, which is quadratic; longer texts get no line."""
 
+_LARGEST_TEXT_SEARCHED = 64 * 1024
+
 _MOST_PROBLEMS_SHOWN = 10
+_MOST_PARTS = 100
+_LONG_KEY = re.compile(
+    rf"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){{{_MOST_PARTS}}}""",
+    re.ASCII,
+)
+"""A dotted key takes tomllib time in the square of its parts, minutes for one as long as a document may be."""
 
 _SYNTAX_PLACE = re.compile(r" \(at line (\d+), column (\d+)\)$")
 _WORDS = {
@@ -62,7 +70,7 @@ class TomlDocument:
     def _lines(self) -> Mapping[KeyPath, int]:
         """First line of the statement that makes each key: the first beginning of the text that has it."""
         lines = self.text.split("\n")
-        if len(lines) > _MOST_LINES_SEARCHED:
+        if len(lines) > _MOST_LINES_SEARCHED or len(self.text) > _LARGEST_TEXT_SEARCHED:
             return {}
         found: dict[KeyPath, int] = {}
         statement = 1
@@ -83,6 +91,8 @@ def parse_toml(raw: bytes, *, source: str) -> TomlDocument:
         raise TomlSyntaxError(f"{source}: is larger than {LARGEST_DOCUMENT_BYTES // 1024} KiB")
     try:
         text = raw.decode().replace("\r\n", "\n")
+        if _LONG_KEY.search(text):
+            raise TomlSyntaxError(f"{source}: has a name of more than {_MOST_PARTS} parts")
         return TomlDocument(source=source, text=text, data=tomllib.loads(text))
     except UnicodeDecodeError as error:
         raise TomlSyntaxError(f"{source}: byte {error.start} is not UTF-8") from error
