@@ -1,9 +1,10 @@
 """The front door: every request is checked here before anything is made of it."""
 
+import os
 import re
 import secrets
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 
 from anyio import CancelScope
@@ -17,7 +18,7 @@ from cloister.environment_file import (
 )
 from cloister.environment_schema import check_secret_name
 from cloister.errors import ConflictError, NotFoundError, UsageError
-from cloister.model.environment import Environment
+from cloister.model.environment import GIB, HOUR, Environment, Limits
 from cloister.model.event import RecordedEvent
 from cloister.model.request import Request
 from cloister.model.sandbox import Change
@@ -45,6 +46,16 @@ from cloister.protocols import (
 from cloister.repository_address import parse_repository
 
 MOST_ATTEMPTS = 4
+HIGHEST_LIMITS = Limits(
+    cpu=1024,
+    memory_bytes=max(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), Limits().memory_bytes),
+    disk_bytes=1024 * GIB,
+    pids=32_768,
+    output_bytes=GIB,
+    time_seconds=7 * 24 * HOUR,
+    rounds=10,
+)
+"""What any environment may ask for on this machine: a repository writes its own limits."""
 LARGEST_PATCH_BYTES = 32 * 1024 * 1024
 COMMAND_AGENT = "command"
 
@@ -81,6 +92,7 @@ class Intake:
         revision = await self.forge.resolve(repository, request.ref)
         environment = await self._environment(request, repository, revision)
         agent = self._agent(request, environment)
+        _check_limits(environment.limits)
         await self._check_image(environment.image)
         await self._check_secrets(environment, request, repository)
         values = {name: value.reveal() for name, value in request.secrets.items()}
@@ -223,6 +235,14 @@ class Intake:
                 f"secret {', '.join(missing)} of environment {environment.name!r} has no value",
                 hint=f"give it one: cloister secret set {environment.name} {missing[0]}  (or --secret-from-env)",
             )
+
+
+def _check_limits(limits: Limits) -> None:
+    for field in fields(Limits):
+        wanted, highest = getattr(limits, field.name), getattr(HIGHEST_LIMITS, field.name)
+        if wanted > highest:
+            name = field.name.removesuffix("_bytes").removesuffix("_seconds")
+            raise UsageError(f"limits.{name} is {wanted:g}, and this machine gives at most {highest:g}")
 
 
 def best_attempt(status: TaskStatus) -> AttemptStatus:

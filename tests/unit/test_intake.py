@@ -116,6 +116,13 @@ async def test_a_wrong_request_makes_nothing(
     assert await intake.tasks() == []
 
 
+@pytest.mark.parametrize("limit", ['memory = "60000GiB"', 'output = "1000GiB"', "pids = 4000000", 'time = "8000h"'])
+async def test_a_repository_cannot_give_itself_the_whole_machine(intake: Intake, limit: str) -> None:
+    with pytest.raises(UsageError, match="this machine gives at most"):
+        await intake.submit(new_request(environment=environment_text(f"[limits]\n{limit}\n")))
+    assert await intake.tasks() == []
+
+
 async def test_without_an_agent_the_way_out_is_named(intake: Intake) -> None:
     with pytest.raises(NotFoundError) as caught:
         await intake.submit(new_request(command=None))

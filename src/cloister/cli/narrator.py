@@ -114,7 +114,9 @@ def _sentences(event: Event) -> list[tuple[str, str]]:
         case DiffCollected():
             return [(f"  change: {stats_to_text(event.files, event.added, event.removed)}", "")]
         case AttemptFinished():
-            reason = f": {event.reason}" if event.reason not in ("", event.verdict) else ""
+            # Marked as output is: a script's last words must not pass for ours.
+            words = event.reason.replace("\n", "\n  | ")
+            reason = f": {words}" if event.reason not in ("", event.verdict) else ""
             return [(f"{event.verdict}{reason}", style_of(event.verdict))]
         case _:
             return []

@@ -50,6 +50,8 @@ READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys")
 
 _CPU_PERIOD_MICROSECONDS = 100_000
 _MOST_FILES = 65536
+_NO_CORE = 1
+"""Bytes. With 0, a `core_pattern` that is a pipe would still carry a setup's memory to the host; see core(5)."""
 _OOM_SCORE = 900
 
 
@@ -108,7 +110,7 @@ class Bundle:
             # When the host's memory is short, a sandbox goes before anything of the host's, ours included.
             "oomScoreAdj": _OOM_SCORE,
             "rlimits": [
-                {"type": "RLIMIT_CORE", "soft": 0, "hard": 0},
+                {"type": "RLIMIT_CORE", "soft": _NO_CORE, "hard": _NO_CORE},
                 {"type": "RLIMIT_NOFILE", "soft": files, "hard": files},
             ],
         }

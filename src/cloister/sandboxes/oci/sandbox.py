@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from anyio import to_thread
+
 from cloister.errors import RepositoryError, SandboxError, TaskFailedError
 from cloister.model.sandbox import WORKSPACE, Change, Checkout, Command, Commit, SandboxName, SandboxSpec
 from cloister.model.snapshot import SnapshotKey
@@ -129,7 +131,8 @@ class OciSandbox:
     async def changes(self, base: Commit) -> Change:
         """Collect what was changed; see `protocols.Sandbox`."""
         exchange = self._new_exchange()
-        write_list(exchange / "written", list_written(self._disk.upper, self._spec.directory))
+        written = await to_thread.run_sync(list_written, self._disk.upper, self._spec.directory)
+        write_list(exchange / "written", written)
         answer = await self._run_tool(
             "collect", {"directory": self._spec.directory, "base": base}, exchange, writable=False
         )

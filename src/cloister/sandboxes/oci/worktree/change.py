@@ -13,7 +13,7 @@ from cloister.git import GitOutput, OutputLimitError, last_lines, run_git
 from cloister.model.sandbox import Change, Commit, DiffStats
 
 LARGEST_PACK_BYTES = 1024**3
-LARGEST_DIFF_BYTES = 256 * 1024**2
+LARGEST_DIFF_BYTES = 64 * 1024**2
 _COMPARING_BYTES = 2 * 1024**3
 REFS = "refs/cloister/"
 _SECONDS = 15 * 60.0
