@@ -71,7 +71,8 @@ def children() -> set[int]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                if int((entry / "stat").read_text().rpartition(")")[2].split()[1]) == os.getpid():
+                state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
+                if int(parent) == os.getpid() and state != "Z":  # dead ones are ours when we adopt orphans
                     found.add(int(entry.name))
             except (FileNotFoundError, ProcessLookupError):
                 continue
