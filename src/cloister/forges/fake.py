@@ -1,6 +1,6 @@
 """A forge whose repositories are tables in memory."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +12,9 @@ from cloister.protocols import Forge
 OnCall = Callable[[str, str], Awaitable[None]]
 """Told of each call before it takes effect, as (repository, call). What it raises, the call raises."""
 
+SHORTEST_COMMIT = 4
+"""Digits; git takes no fewer for a commit (core.abbrev, git-config(1))."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FakeRepository:
@@ -22,6 +25,14 @@ class FakeRepository:
     default_branch: str = "main"
     files: Mapping[tuple[Commit, str], bytes] = field(default_factory=dict)
     note: str | None = None
+    commits: Collection[Commit] = ()
+    """Those that no branch or tag points to."""
+    bare_mirror: Path | None = None
+    """A real one, for who reads it; without, the mirror is a path where nothing is."""
+
+    def all_commits(self) -> set[Commit]:
+        """Every commit that can be asked for."""
+        return {*self.refs.values(), *self.commits}
 
 
 class FakeForge:
@@ -35,24 +46,27 @@ class FakeForge:
         """See `protocols.Forge`."""
         found = await self._get(repository, f"resolve {ref}")
         default = found.default_branch
+        if default not in found.refs and ref in found.refs:
+            default = str(ref)
         if default not in found.refs:
             raise NotFoundError(f"{repository.address} has no commit")
-        commit = _find_commit(found, ref or default)
+        name = default if ref is None else ref
+        commit = _find_commit(found, name)
         if commit is None:
-            raise NotFoundError(f"{repository.address} has no branch, tag or commit {ref!r}")
-        return Revision(ref=ref or default, commit=commit, default_branch=default, default_commit=found.refs[default])
+            raise NotFoundError(f"{repository.address} has no branch, tag or commit {name!r}")
+        return Revision(ref=name, commit=commit, default_branch=default, default_commit=found.refs[default])
 
     async def mirror(self, repository: Repository, commit: Commit) -> Path:
         """See `protocols.Forge`."""
         found = await self._get(repository, f"mirror {commit}")
-        if commit not in found.refs.values():
+        if commit not in found.all_commits():
             raise RepositoryError(f"{repository.address} has no commit {commit} any more")
-        return Path("/mirrors") / repository.directory
+        return found.bare_mirror or Path("/mirrors") / repository.directory
 
     async def read_file(self, repository: Repository, commit: Commit, path: str) -> bytes | None:
         """See `protocols.Forge`."""
         found = await self._get(repository, f"read {path} at {commit}")
-        assert commit in found.refs.values(), f"read_file at {commit}, which nobody resolved"
+        assert commit in found.all_commits(), f"read_file at {commit}, which nobody resolved"
         return found.files.get((commit, path))
 
     async def note(self, repository: Repository) -> str | None:
@@ -70,7 +84,9 @@ class FakeForge:
 def _find_commit(repository: FakeRepository, ref: str) -> Commit | None:
     if ref in repository.refs:
         return repository.refs[ref]
-    begun = {commit for commit in repository.refs.values() if commit.startswith(ref)}
+    if len(ref) < SHORTEST_COMMIT:
+        return None
+    begun = {commit for commit in repository.all_commits() if commit.startswith(ref)}
     return begun.pop() if len(begun) == 1 else None
 
 

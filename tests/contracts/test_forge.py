@@ -1,0 +1,234 @@
+"""What every `Forge` promises, over one real repository and over the same one scripted."""
+
+import os
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import anyio
+import pytest
+
+from cloister.errors import NotFoundError
+from cloister.forges.fake import FakeForge, FakeRepository
+from cloister.forges.local import LocalForge
+from cloister.model.sandbox import Commit
+from cloister.model.task import Repository, Revision
+from cloister.protocols import Forge
+
+PERSON = {f"GIT_{role}_{key}": "a@example.com" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")}
+GIT = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "GIT_CONFIG_NOSYSTEM": "1", **PERSON}
+
+
+def git(directory: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=directory, env=GIT, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def at(path: Path) -> Repository:
+    return Repository(address=str(path), directory="shop")
+
+
+@dataclass(slots=True)
+class Shop:
+    """A repository on disk, and what a script has to say of it; both change together."""
+
+    path: Path
+    refs: dict[str, Commit] = field(default_factory=dict)
+    commits: list[Commit] = field(default_factory=list)
+    files: dict[tuple[Commit, str], bytes] = field(default_factory=dict)
+
+    @property
+    def repository(self) -> Repository:
+        return at(self.path)
+
+    def commit(self, branch: str, readme: str) -> Commit:
+        (self.path / "README").write_text(readme)
+        git(self.path, "add", "--all")
+        git(self.path, "commit", "--quiet", "-m", readme)
+        made = Commit(git(self.path, "rev-parse", "HEAD"))
+        self.refs[branch] = made
+        self.commits.append(made)
+        self.files[made, "README"] = readme.encode()
+        return made
+
+    def tag(self, name: str, commit: Commit, *options: str) -> None:
+        git(self.path, "tag", *options, name, commit)
+        self.refs[name] = commit
+
+    def scripted(self, *, default_branch: str = "main", note: str | None = None) -> FakeRepository:
+        bare = self.path.with_suffix(".git")
+        git(self.path, "clone", "--quiet", "--mirror", ".", str(bare))
+        return FakeRepository(
+            refs=self.refs,
+            default_branch=default_branch,
+            files=self.files,
+            note=note,
+            commits=self.commits,
+            bare_mirror=bare,
+        )
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    """Two commits on main, one more on topic/cart, a tag of each kind; a file, a folder and a link."""
+    shop = Shop(tmp_path / "shop")
+    git(tmp_path, "init", "--quiet", "--initial-branch=main", "shop")
+    first = shop.commit("main", "first")
+    (shop.path / "folder").mkdir()
+    (shop.path / "folder/data").write_bytes(b"\0data\xff")
+    (shop.path / "link").symlink_to("README")
+    second = shop.commit("main", "second")
+    shop.files[second, "folder/data"] = b"\0data\xff"
+    shop.tag("light", first)
+    shop.tag("annotated", first, "-m", "x")
+    git(shop.path, "checkout", "--quiet", "-b", "topic/cart")
+    shop.commit("topic/cart", "third")
+    git(shop.path, "checkout", "--quiet", "main")
+    return shop
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Repository:
+    git(tmp_path, "init", "--quiet", "--initial-branch=main", "empty")
+    return at(tmp_path / "empty")
+
+
+Open = Callable[..., Forge]
+"""Opens a forge over the shop and the empty repository as they are; named arguments are for the script."""
+
+
+@pytest.fixture(params=["local", "fake"])
+def open_forge(request: pytest.FixtureRequest, tmp_path: Path, shop: Shop, empty: Repository) -> Open:
+    def local(**_: str) -> Forge:
+        return LocalForge(tmp_path / "state")
+
+    def fake(**script: str) -> Forge:
+        return FakeForge({str(shop.path): shop.scripted(**script), empty.address: FakeRepository(refs={})})
+
+    return {"local": local, "fake": fake}[request.param]
+
+
+@pytest.fixture
+def forge(open_forge: Open) -> Forge:
+    return open_forge()
+
+
+@pytest.mark.parametrize("ref", ["absent", "mai", "main ", "main~1", "topic", "f" * 40, "0000", "", "-x", "a\nb"])
+async def test_an_unknown_ref_is_not_found(forge: Forge, shop: Shop, ref: str) -> None:
+    with pytest.raises(NotFoundError):
+        await forge.resolve(shop.repository, ref)
+
+
+@pytest.mark.parametrize("ref", [None, "main"])
+async def test_an_unknown_repository_is_not_found(forge: Forge, tmp_path: Path, ref: str | None) -> None:
+    with pytest.raises(NotFoundError):
+        await forge.resolve(at(tmp_path / "absent"), ref)
+
+
+@pytest.mark.parametrize("ref", [None, "main", "f" * 40])
+async def test_a_repository_without_a_commit_is_not_found(forge: Forge, empty: Repository, ref: str | None) -> None:
+    with pytest.raises(NotFoundError):
+        await forge.resolve(empty, ref)
+
+
+async def test_a_default_branch_without_a_commit_is_not_found_and_another_branch_is(
+    open_forge: Open, shop: Shop
+) -> None:
+    git(shop.path, "checkout", "--quiet", "--orphan", "new")
+    forge = open_forge(default_branch="new")
+    for ref in (None, "new"):
+        with pytest.raises(NotFoundError):
+            await forge.resolve(shop.repository, ref)
+    assert (await forge.resolve(shop.repository, "topic/cart")).commit == shop.refs["topic/cart"]
+
+
+async def test_no_ref_is_the_default_branch(forge: Forge, shop: Shop) -> None:
+    head = shop.refs["main"]
+    expected = Revision(ref="main", commit=head, default_branch="main", default_commit=head)
+    assert await forge.resolve(shop.repository, None) == expected
+    assert await forge.resolve(shop.repository, "main") == expected
+
+
+async def test_the_default_branch_is_the_one_that_the_repository_names(open_forge: Open, shop: Shop) -> None:
+    git(shop.path, "checkout", "--quiet", "topic/cart")
+    revision = await open_forge(default_branch="topic/cart").resolve(shop.repository, None)
+    assert (revision.ref, revision.commit) == ("topic/cart", shop.refs["topic/cart"])
+
+
+@pytest.mark.parametrize("ref", ["topic/cart", "light", "annotated"])
+async def test_a_branch_or_tag_is_the_commit_it_points_to(forge: Forge, shop: Shop, ref: str) -> None:
+    head = shop.refs["main"]
+    assert await forge.resolve(shop.repository, ref) == Revision(
+        ref=ref, commit=shop.refs[ref], default_branch="main", default_commit=head
+    )
+
+
+@pytest.mark.parametrize("digits", [12, 40])
+async def test_a_commit_is_found_by_its_name_full_or_short(forge: Forge, shop: Shop, digits: int) -> None:
+    older = shop.commit("main", "fourth")
+    shop.commit("main", "fifth")
+    for commit in (older, *shop.refs.values()):
+        revision = await forge.resolve(shop.repository, commit[:digits])
+        assert (revision.ref, revision.commit) == (commit[:digits], commit)
+
+
+async def test_resolve_sees_what_was_committed_since(forge: Forge, shop: Shop) -> None:
+    before = await forge.resolve(shop.repository, None)
+    head = shop.commit("main", "fourth")
+    after = await forge.resolve(shop.repository, "main")
+    assert (after.commit, after.default_commit) == (head, head)
+    assert (await forge.resolve(shop.repository, before.commit)).commit == before.commit
+
+
+async def test_concurrent_resolves_agree(forge: Forge, shop: Shop) -> None:
+    found: list[Revision] = []
+
+    async def resolve() -> None:
+        found.append(await forge.resolve(shop.repository, "topic/cart"))
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(5):
+            tasks.start_soon(resolve)
+    assert len(found) == 5
+    assert {revision.commit for revision in found} == {shop.refs["topic/cart"]}
+
+
+@pytest.mark.parametrize("resolved_before", [True, False])
+async def test_the_mirror_is_a_bare_repository_with_the_commit(forge: Forge, shop: Shop, resolved_before: bool) -> None:
+    commit = shop.refs["topic/cart"]
+    if resolved_before:
+        await forge.resolve(shop.repository, commit)
+    mirror = await forge.mirror(shop.repository, commit)
+    assert mirror.is_dir()
+    assert git(mirror, "rev-parse", "--is-bare-repository") == "true"
+    assert git(mirror, "cat-file", "-t", commit) == "commit"
+    assert await forge.mirror(shop.repository, commit) == mirror
+
+
+async def test_a_file_is_read_as_it_is_in_the_commit(forge: Forge, shop: Shop) -> None:
+    (shop.path / "README").write_text("uncommitted")
+    (shop.path / "folder/data").unlink()
+    for name, readme in {"light": b"first", "main": b"second", "topic/cart": b"third"}.items():
+        assert await forge.read_file(shop.repository, shop.refs[name], "README") == readme
+    assert await forge.read_file(shop.repository, shop.refs["main"], "folder/data") == b"\0data\xff"
+
+
+@pytest.mark.parametrize("path", ["absent", "folder", "folder/", "link", "README/x", "../README", "*", "-x"])
+async def test_what_is_no_regular_file_reads_as_none(forge: Forge, shop: Shop, path: str) -> None:
+    assert await forge.read_file(shop.repository, shop.refs["main"], path) is None
+
+
+async def test_a_file_of_a_later_commit_is_absent_from_an_earlier_one(forge: Forge, shop: Shop) -> None:
+    assert await forge.read_file(shop.repository, shop.refs["light"], "folder/data") is None
+
+
+async def test_a_clean_repository_has_no_note(forge: Forge, shop: Shop) -> None:
+    assert await forge.note(shop.repository) is None
+
+
+async def test_uncommitted_work_is_noted_and_is_no_part_of_a_task(open_forge: Open, shop: Shop) -> None:
+    (shop.path / "new").write_text("x")
+    forge = open_forge(note="1 uncommitted file is not part of the task")
+    assert await forge.note(shop.repository) == "1 uncommitted file is not part of the task"
+    assert await forge.read_file(shop.repository, shop.refs["main"], "new") is None
