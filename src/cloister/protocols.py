@@ -168,8 +168,9 @@ class Egress(Protocol):
     ) -> None:
         """Serve these sockets under `policy`; REPLACES what was open, and cuts what it no longer allows.
 
-        Takes the listeners over. `report` is called in our event loop for every decision. Returns when the
-        policy is in force; until then, and whenever the process is down, nothing gets out.
+        Takes the listeners over, also when it fails. `report` is called in our event loop for every decision.
+        Returns when the policy is in force; until then, and whenever the process is down, nothing gets out.
+        EgressError when the policy cannot be one, or cannot be put in force.
         """
         ...
 

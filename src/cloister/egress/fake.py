@@ -3,7 +3,8 @@
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from cloister.model.network import EgressRecord, NetworkPolicy
+from cloister.errors import EgressError
+from cloister.model.network import EgressRecord, NetworkPolicy, parse_domain
 from cloister.model.phase import Phase
 from cloister.model.sandbox import SandboxName
 from cloister.protocols import Egress, Listeners
@@ -34,6 +35,7 @@ class FakeEgress:
         """See `protocols.Egress`."""
         assert listeners.proxy, f"egress opened for {name} without listeners"
         try:
+            _check_policy(policy)
             await self._tell(name, f"egress {policy.mode} in {policy.phase}")
         except BaseException:
             _close(listeners)
@@ -58,6 +60,15 @@ class FakeEgress:
     async def _tell(self, name: SandboxName, call: str) -> None:
         if self._on_call is not None:
             await self._on_call(name, call)
+
+
+def _check_policy(policy: NetworkPolicy) -> None:
+    try:
+        canonical = tuple(parse_domain(domain) for domain in policy.allow)
+    except ValueError as error:
+        raise EgressError(f"The network policy of {policy.environment!r} has a wrong domain: {error}") from error
+    if canonical != policy.allow:
+        raise EgressError(f"The network policy of {policy.environment!r} is not canonical: {policy.allow}")
 
 
 def _close(listeners: Listeners) -> None:
