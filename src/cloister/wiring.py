@@ -1,5 +1,6 @@
 """Settings in, a working application out: the only module that knows which parts are real."""
 
+import gc
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -43,6 +44,8 @@ class Application:
     async def work(self, *, until_idle: bool = False, task: TaskId | None = None) -> None:
         """Run attempts (of `task`, when given) until cancelled, or with `until_idle` until none is left."""
         await destroy_strays(self.intake.store, self.backend)
+        gc.collect()
+        gc.freeze()  # what is loaded by now stays for good, and looking through it would delay a start
         await run_worker(self.tools, slots=self.settings.slots, until_idle=until_idle, task=task)
 
     async def clean(self) -> "CleanReport":

@@ -12,7 +12,7 @@ from cloister.model.snapshot import SnapshotKey
 from cloister.protocols import SandboxBackend
 from cloister.sandboxes.oci import network, syscalls
 from cloister.sandboxes.oci.bundle import UID_BASE
-from cloister.sandboxes.oci.cgroup import remove_groups
+from cloister.sandboxes.oci.cgroup import hasten_entry, remove_groups
 from cloister.sandboxes.oci.containers import Containers
 from cloister.sandboxes.oci.disk import Disk, DiskState
 from cloister.sandboxes.oci.guard import make_guard
@@ -70,7 +70,9 @@ class OciBackend:
         """Find or create; see `protocols.SandboxBackend`."""
         sandbox = self._open.get(name) or self._find(name, spec)
         if sandbox is None:
-            await self.destroy(name)  # a half-made one
+            hasten_entry()
+            if self._node.paths.sandbox(name).exists() or self._node.paths.disk(name).exists():
+                await self.destroy(name)  # a half-made one
             sandbox = self._make(name, spec)
         self._open[name] = sandbox
         return sandbox

@@ -50,9 +50,9 @@ class OciImageStore:
 
     async def ensure(self, name: str, progress: ReportProgress | None = None) -> ImageDigest:
         """Return the digest of the image `name`, building it when it was never built."""
-        recipe = load_recipe(self._recipes, name)
-        if built := self._find(name):
+        if "/" not in name and (built := self._find(name)):  # first, because it is on the way of every start
             return built
+        recipe = load_recipe(self._recipes, name)
         async with self._locked(name):
             return self._find(name) or await self._build(recipe, progress)
 
