@@ -38,10 +38,6 @@ _USEFUL = {
     "newuidmap": ("uidmap", "ordinary users cannot run sandboxes"),
 }
 _UNFIT = {"overlay", "nfs", "nfs4", "cifs", "9p", "vfat", "exfat", "ramfs"}
-_TRACKER = {
-    "debian": "https://security-tracker.debian.org/tracker/source-package/{}",
-    "ubuntu": "https://ubuntu.com/security/cves?package={}",
-}
 
 
 def judge(facts: HostFacts) -> Sequence[Finding]:
@@ -130,7 +126,7 @@ def _runtime(facts: HostFacts) -> Iterable[Finding]:
         yield fail("runtime", f"{names} is not installed", "apt install crun")
         return
     yield ok("runtime", f"{chosen.name} {chosen.version} ({chosen.path}), by the setting {wanted}")
-    yield from _vulnerabilities(chosen, facts.distribution)
+    yield from _vulnerabilities(chosen)
     if chosen.name != OPTIONAL_RUNTIME and OPTIONAL_RUNTIME in facts.runtimes:
         yield ok("gVisor", f"{facts.runtimes[OPTIONAL_RUNTIME].path} is there: runtime = {OPTIONAL_RUNTIME!r} uses it")
 
@@ -141,15 +137,14 @@ def find_runtime(facts: HostFacts) -> RuntimeFact | None:
     return next((facts.runtimes[name] for name in names if name in facts.runtimes), None)
 
 
-def _vulnerabilities(runtime: RuntimeFact, distribution: str) -> Iterable[Finding]:
+def _vulnerabilities(runtime: RuntimeFact) -> Iterable[Finding]:
     listed = find_vulnerabilities(runtime.name, runtime.version)
     patched = [one for one in listed if one.id in runtime.fixed_by_distribution]
     rest = [one for one in listed if one not in patched]
-    tracker = _TRACKER.get(distribution, "your distribution's security tracker").format(runtime.name)
     for one in rest:
         if not one.covered:
             what = f"{one.id} is listed for {runtime.name} {runtime.version}: it {one.what}"
-            yield warn("vulnerability", what, f"update, or use another runtime; back-ported fixes: {tracker}")
+            yield warn("vulnerability", what, "update, use another runtime, or look for the fix in the security tracker")
     reasons: dict[str, list[str]] = {}
     for one in rest:
         if one.covered:
