@@ -144,7 +144,7 @@ def _vulnerabilities(runtime: RuntimeFact) -> Iterable[Finding]:
     for one in rest:
         if not one.covered:
             what = f"{one.id} is listed for {runtime.name} {runtime.version}: it {one.what}"
-            yield warn("vulnerability", what, "update, use another runtime, or look for the fix in the security tracker")
+            yield warn("vulnerability", what, "update, use another runtime, or see the security tracker for the fix")
     reasons: dict[str, list[str]] = {}
     for one in rest:
         if one.covered:
