@@ -92,7 +92,8 @@ def _listen() -> tuple[int, Address]:
 def _is_listening(address: Address) -> bool:
     """Whether any copy of the listener is open, in whichever process."""
     try:
-        socket.create_connection(address).close()
+        # A queue that nobody takes from is full at some time, and connecting would wait for ever.
+        socket.create_connection(address, timeout=5).close()
     except ConnectionRefusedError:
         return False
     return True
