@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
 from cloister.egress.control import ControlChannel
 from cloister.egress.gate import Gate
@@ -56,7 +56,7 @@ class _Server:
             door = self._doors[name] = _Door(gate)
         else:
             await door.gate.replace(json_to_policy(policy))
-        door.listen(listeners)
+        await door.listen(listeners)
 
     async def _report(self, record: EgressRecord) -> None:
         await self._control.send({"kind": "record", "record": record_to_json(record)})
@@ -71,27 +71,23 @@ class _Door:
         self._connections: set[asyncio.Task[None]] = set()
         self._places = asyncio.Semaphore(gate.settings.connections)
 
-    def listen(self, listeners: Sequence[socket.socket]) -> None:
-        """Accept from these listeners instead of the former ones."""
-        _cancel(self._accepting)
-        self._accepting = [asyncio.create_task(self._accept(listener)) for listener in listeners]
+    async def listen(self, listeners: Sequence[socket.socket]) -> None:
+        """Accept from these listeners instead of the former ones, which are closed when this returns."""
+        await _end(self._accepting)
+        self._accepting = [_owning(listener, self._accept(listener)) for listener in listeners]
 
     async def shut(self) -> None:
         """Cut all connections, and forget the listeners."""
-        tasks = [*self._accepting, *self._connections]
-        _cancel(tasks)
-        if tasks:
-            await asyncio.wait(tasks)
+        await _end([*self._accepting, *self._connections])
 
     async def _accept(self, listener: socket.socket) -> None:
-        with listener:
-            listener.setblocking(False)
-            while True:
-                await self._places.acquire()
-                connection = await self._next(listener)
-                task = asyncio.create_task(self._serve(connection))
-                self._connections.add(task)
-                task.add_done_callback(self._leave)
+        listener.setblocking(False)
+        while True:
+            await self._places.acquire()
+            connection = await self._next(listener)
+            task = _owning(connection, self._serve(connection))
+            self._connections.add(task)
+            task.add_done_callback(self._leave)
 
     async def _next(self, listener: socket.socket) -> socket.socket:
         loop = asyncio.get_running_loop()
@@ -116,10 +112,15 @@ class _Door:
         self._places.release()
 
 
-class _Cancellable(Protocol):
-    def cancel(self) -> bool: ...
+def _owning(owned: socket.socket, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Do the work, and close the socket after it; a task that is cancelled before it begins runs no `finally`."""
+    task = asyncio.create_task(work)
+    task.add_done_callback(lambda _: owned.close())
+    return task
 
 
-def _cancel(tasks: Sequence[_Cancellable]) -> None:
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
+    if tasks:
+        await asyncio.wait(tasks)
