@@ -64,7 +64,7 @@ class Command:
     cwd: str = "/"
     stdin: bytes = b""
     files: Mapping[str, bytes] = field(default_factory=dict)
-    """Read-only files to see inside: absolute path below /cloister to content."""
+    """Read-only files to see in /cloister/in: name to content."""
     timeout_seconds: float
     """Wall clock, enforced by the container's supervisor even when we are gone."""
     output_bytes: int

@@ -23,7 +23,7 @@ class Verdict(StrEnum):
     FAILED = "failed"
     """The task's own doing."""
     ERRORED = "errored"
-    """Ours; may be tried again."""
+    """Ours; the same task may well succeed another time."""
     CANCELLED = "cancelled"
 
 
