@@ -21,6 +21,7 @@ from cloister.settings import Settings
 from cloister.wiring import Application, open_application
 
 WARM_ROUNDS = 20
+SMALL_FILES, LARGE_FILES = 100, 100_000
 COLD_ROUNDS = 5
 _ENVIRONMENT = EnvironmentText(
     source="bench.toml",
@@ -80,7 +81,7 @@ def docker_to_command(docker: Docker) -> Callable[[], Awaitable[float]]:
     return probe
 
 
-async def _measure(state: Path, project: Path) -> list[Samples]:
+async def _measure(state: Path, small: Path, large: Path) -> list[Samples]:
     images = OciImageStore(state)
     rootfs = images.rootfs(await images.ensure("base"))
     async with (
@@ -95,17 +96,18 @@ async def _measure(state: Path, project: Path) -> list[Samples]:
         warm = await take_turns(
             "warm start to first instruction",
             {
-                "cloister, accepted": accepted_to_agent(application, project, warm=True),
+                "cloister, accepted": accepted_to_agent(application, small, warm=True),
                 "docker run --rm": lambda: docker.timed("run", "--rm", "--network", "none", IMAGE, *NOW),
                 "crun run true": bare.run,
-                "cloister, asked": asked_to_agent(application, project),
+                f"cloister, accepted, {LARGE_FILES:,} files": accepted_to_agent(application, large, warm=True),
+                "cloister, asked": asked_to_agent(application, small),
                 "docker run, first instruction": docker_to_command(docker),
             },
             rounds=WARM_ROUNDS,
         )
         cold = await take_turns(
             "cold start (checkout and a trivial setup)",
-            {"cloister, accepted": accepted_to_agent(application, project, warm=False)},
+            {"cloister, accepted": accepted_to_agent(application, small, warm=False)},
             rounds=COLD_ROUNDS,
         )
         group.cancel_scope.cancel()
@@ -116,20 +118,28 @@ async def run(state: Path) -> bool:
     """Measure and publish."""
     place = Path(tempfile.mkdtemp(prefix="start-", dir=state))
     try:
-        samples = await _measure(state, make_project(place / "project", files=100).tree)
+        small = make_project(place / "small", files=SMALL_FILES).tree
+        large = make_project(place / "large", files=LARGE_FILES).tree
+        samples = await _measure(state, small, large)
     finally:
         shutil.rmtree(place)
-    accepted, docker, crun, *_ = samples
+    accepted, docker, crun, accepted_large, *_ = samples
     about = (
         "A task on a warm environment, from its acceptance on disk to the first instruction of its agent (`date`, "
         "which prints the clock), through the queue, the worker and the phases. `asked` counts from the request, so "
         "the look at the repository is in it. Beside it `docker run --rm --network none` of the same root file "
         "system and the same `date`, to its end and to its first instruction, and `crun run true` to its end, which "
-        "is the least that a container costs."
+        f"is the least that a container costs. The repository has {SMALL_FILES} files, and {LARGE_FILES:,} in the row "
+        "that says so."
     )
     bars = (
         Bar(what="warm start / docker run --rm, median of pairs", value=paired_ratio(accepted, docker), at_most=1 / 8),
         Bar(what="warm start / docker run --rm, 95 %", value=accepted.p95 / docker.p95, at_most=1 / 8),
         Bar(what="warm start / crun run true, median of pairs", value=paired_ratio(accepted, crun), at_most=4.0),
+        Bar(
+            what=f"warm start, {LARGE_FILES:,} files / {SMALL_FILES} files, median of pairs",
+            value=paired_ratio(accepted_large, accepted),
+            at_most=1.2,
+        ),
     )
     return publish(Report(name="start", title="Start", about=about, samples=tuple(samples), bars=bars))

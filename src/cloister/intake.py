@@ -96,6 +96,7 @@ class Intake:
         await self._check_image(environment.image)
         await self._check_secrets(environment, request, repository)
         values = {name: value.reveal() for name, value in request.secrets.items()}
+        left_out = await self.forge.note(repository)
         accepted_at = self.now()
         task = Task(
             id=new_task_id(accepted_at),
@@ -111,7 +112,6 @@ class Intake:
             attempts=request.attempts,
             accepted_at=accepted_at,
         )
-        left_out = await self.forge.note(repository)
         notes = [*([left_out] if left_out else []), *unsupported(environment)]
         with CancelScope(shield=True):  # whoever is cancelled meanwhile still learns that there is a task
             await self.queue.submit(task, notes)

@@ -1,6 +1,5 @@
 """The disk of a sandbox: a stack of layers in one directory, kept, renamed and removed as a whole."""
 
-import contextlib
 import json
 import os
 import shutil
@@ -32,7 +31,10 @@ class DiskState:
 
 
 class Disk:
-    """One directory: `layers/0`, `layers/1`, ... (the last is written to), `work`, `tmp`, `git` and the marker."""
+    """One directory: `upper` is written to; `kept` holds what a snapshot takes over, `layers/0`, `layers/1`, ... and `git`.
+
+    Beside them `work`, `tmp` and the marker.
+    """
 
     def __init__(self, place: Path, state: DiskState) -> None:
         self.place = place
@@ -41,42 +43,43 @@ class Disk:
     @classmethod
     def create(cls, place: Path, state: DiskState, *, owner: int) -> Self:
         """Make an empty disk; `owner` is the host's uid and gid of a container's root."""
-        (place / "layers").mkdir(parents=True)
-        for name, mode in (("git", 0o700), ("tmp", 0o1777)):
-            directory = place / name
-            directory.mkdir()
-            os.chown(directory, owner, owner)
-            directory.chmod(mode)
+        (place / "tmp").mkdir(parents=True)
         disk = cls(place, state)
-        disk._add_layer(owner)
+        disk._add_upper(owner)
         disk.remember(state)
         return disk
 
     @classmethod
     def find(cls, place: Path) -> Self | None:
-        """Return the disk at `place`; None when there is none or it was never finished."""
+        """Return the disk at `place`; None when there is none, or a step of it was never finished."""
         try:
             fields = json.loads((place / MARKER).read_text())
         except FileNotFoundError:
             return None
         except ValueError as error:
             raise SandboxError(f"the disk {place} has a damaged marker") from error
-        return cls(place, DiskState(**fields))
+        disk = cls(place, DiskState(**fields))
+        return disk if all(layer.is_dir() for layer in (disk.upper, *disk.sealed)) else None
 
     @property
     def upper(self) -> Path:
         """The layer that is written to."""
-        return self.place / "layers" / str(self.state.layers)
+        return self.place / "upper"
+
+    @property
+    def kept(self) -> Path:
+        """What a snapshot of this disk is made of."""
+        return self.place / "kept"
 
     @property
     def sealed(self) -> Sequence[Path]:
-        """The layers below it, topmost first."""
-        return [self.place / "layers" / str(number) for number in reversed(range(self.state.layers))]
+        """The layers below `upper`, topmost first."""
+        return layers_of(self.kept, self.state.layers)
 
     @property
     def git(self) -> Path:
         """The trusted git directory, which no program of the sandbox ever sees."""
-        return self.place / "git"
+        return git_of(self.kept)
 
     def new_work(self) -> Path:
         """Return a work directory that overlayfs has never seen: a volatile mount takes no used one."""
@@ -100,19 +103,30 @@ class Disk:
 
     def seal(self, *, owner: int) -> None:
         """Let the top layer never change again, and put an empty one above it. It must not be mounted."""
-        self.remember(replace(self.state, layers=self.state.layers + 1), owner=owner)
+        layers = self.kept / "layers"
+        layers.mkdir(parents=True, exist_ok=True)
+        self.upper.rename(layers / str(self.state.layers))
+        self._add_upper(owner)
+        self.remember(replace(self.state, layers=self.state.layers + 1))
 
-    def remember(self, state: DiskState, *, owner: int | None = None) -> None:
+    def remember(self, state: DiskState) -> None:
         """Make `state` true, atomically."""
         self.state = state
-        if owner is not None:
-            self._add_layer(owner)
         draft = self.place / f"{MARKER}.draft"
         draft.write_text(json.dumps(asdict(state)))
         draft.rename(self.place / MARKER)
 
-    def _add_layer(self, owner: int) -> None:
-        with contextlib.suppress(FileExistsError):
-            self.upper.mkdir()
+    def _add_upper(self, owner: int) -> None:
+        self.upper.mkdir()
         os.chown(self.upper, owner, owner)
         self.upper.chmod(0o755)
+
+
+def layers_of(kept: Path, count: int) -> Sequence[Path]:
+    """Return the sealed layers in a disk's `kept`, or in the snapshot that it became; topmost first."""
+    return [kept / "layers" / str(number) for number in reversed(range(count))]
+
+
+def git_of(kept: Path) -> Path:
+    """Return the trusted git directory in a disk's `kept`, or in the snapshot that it became."""
+    return kept / "git"

@@ -155,13 +155,9 @@ class OciSandbox:
         if state.commit is None or not state.clean or state.snapshot is not None:
             raise SandboxError(f"{self.name} cannot be kept: its work tree is not clean, or it stands on a kept disk")
         self._seal_what_was_written()
-        self.unmount()
         if not self._node.snapshots.keep(key, self._disk, state.commit):
-            self.mount()
             return False
-        above = DiskState(image=state.image, snapshot=key, commit=state.commit, clean=True)
-        self._disk = Disk.create(self._node.paths.disk(self.name), above, owner=UID_BASE)
-        self.mount()
+        self._disk.remember(DiskState(image=state.image, snapshot=key, commit=state.commit, clean=True))
         return True
 
     async def read_file(self, path: str, *, limit_bytes: int) -> bytes | None:
@@ -190,7 +186,7 @@ class OciSandbox:
             self.mount()
 
     async def _put_work_tree(self, checkout: Checkout) -> None:
-        self._borrow_git()
+        self._prepare_git()
         exchange = self._new_exchange()
         (exchange / "patch").write_bytes(checkout.patch)
         request = {
@@ -200,22 +196,28 @@ class OciSandbox:
             "origin": checkout.origin,
             "patch": bool(checkout.patch),
         }
-        answer = await self._run_tool("checkout", request, exchange, writable=True)
+        git = Bind(source=self._disk.git, target=guard.TOOL_GIT, writable=True)
+        answer = await self._run_tool("checkout", request, exchange, git, writable=True)
         if answer["missing"]:
             raise RepositoryError(f"commit {checkout.commit} is not in the mirror {self._spec.mirror.name}")
         if refused := answer["refused"]:
             raise TaskFailedError(refused)
         self._disk.remember(replace(self._disk.state, commit=checkout.commit, clean=not checkout.patch))
 
-    def _borrow_git(self) -> None:
-        """Give the disk a git directory of its own, when that of its snapshot is all there is."""
-        state = self._disk.state
-        if state.snapshot is not None and not (self._disk.git / "HEAD").exists():
-            shutil.rmtree(self._disk.git)
-            shutil.copytree(self._node.snapshots.git(SnapshotKey(state.snapshot)), self._disk.git, symlinks=True)
-            for path, _, names in os.walk(self._disk.git):
-                for name in (".", *names):
-                    os.lchown(Path(path) / name, UID_BASE, UID_BASE)
+    def _prepare_git(self) -> None:
+        """Give the disk a git directory of its own: that of its snapshot, where there is one."""
+        git, snapshot = self._disk.git, self._disk.state.snapshot
+        if (git / "HEAD").exists():
+            return
+        shutil.rmtree(git, ignore_errors=True)
+        if snapshot is not None:
+            shutil.copytree(self._node.snapshots.git(SnapshotKey(snapshot)), git, symlinks=True)
+        else:
+            git.mkdir(parents=True)
+        git.chmod(0o700)
+        for path, _, names in os.walk(git):
+            for name in (".", *names):
+                os.lchown(Path(path) / name, UID_BASE, UID_BASE)
 
     def _new_exchange(self) -> Path:
         exchange = self._disk.place / "exchange"
@@ -225,14 +227,14 @@ class OciSandbox:
         return exchange
 
     async def _run_tool(
-        self, script: str, request: dict[str, object], exchange: Path, *, writable: bool
+        self, script: str, request: dict[str, object], exchange: Path, *more_binds: Bind, writable: bool
     ) -> dict[str, str]:
         guard.check_mount_points(self._disk.upper)
         binds = (
             Bind(source=self.root / WORKSPACE.lstrip("/"), target=WORKSPACE, writable=writable),
             Bind(source=self._spec.mirror, target=guard.MIRROR),
-            Bind(source=self._disk.git, target=guard.TOOL_GIT, writable=writable),
             Bind(source=exchange, target=guard.TOOL_EXCHANGE, writable=True),
+            *more_binds,
         )
         return await run_tool(self._node, self.name, script, request, binds=binds, limits=self._spec.limits)
 

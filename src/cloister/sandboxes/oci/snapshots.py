@@ -1,4 +1,4 @@
-"""Kept disks, by key: a snapshot is a sandbox's disk under another name."""
+"""Kept disks, by key: a snapshot is what a sandbox's disk kept, under another name."""
 
 import fcntl
 import json
@@ -12,7 +12,7 @@ from pathlib import Path
 from cloister.errors import ConflictError, NotFoundError
 from cloister.model.sandbox import Commit
 from cloister.model.snapshot import SnapshotKey
-from cloister.sandboxes.oci.disk import Disk
+from cloister.sandboxes.oci.disk import Disk, git_of, layers_of
 from cloister.sandboxes.oci.paths import NodePaths
 from cloister.sandboxes.oci.trash import Trash
 
@@ -56,16 +56,16 @@ class Snapshots:
 
     def layers(self, key: SnapshotKey) -> Sequence[Path]:
         """Its layers, topmost first."""
-        count = self.get(key).layers
-        return [self._place(key) / "layers" / str(number) for number in reversed(range(count))]
+        return layers_of(self._place(key), self.get(key).layers)
 
     def git(self, key: SnapshotKey) -> Path:
         """The trusted git directory that belongs to its work tree."""
-        return self._place(key) / "git"
+        return git_of(self._place(key))
 
     def keep(self, key: SnapshotKey, disk: Disk, commit: Commit) -> bool:
-        """Make a snapshot of `disk`, which is renamed: constant time, whatever its size. It must not be mounted.
+        """Make a snapshot of `disk.kept`, which is renamed: constant time, whatever its size.
 
+        A mount of the disk stays good: overlayfs holds its layers, not their paths.
         False, and the disk is left as it is, when somebody kept one meanwhile: a sandbox may stand on that already.
         """
         place = self._place(key)
@@ -74,9 +74,7 @@ class Snapshots:
             if self.find(key) is not None:
                 return False
             self._trash.throw(place)  # what an interrupted earlier keeping left
-            for leftover in (disk.upper, disk.place / "tmp"):
-                self._trash.throw(leftover)
-            disk.place.rename(place)
+            disk.kept.rename(place)
             self._write_marker(place, marker)
         threading.Thread(target=self._sync, args=(place, marker), name=f"cloister-sync-{key[:8]}", daemon=True).start()
         return True
