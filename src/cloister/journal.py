@@ -10,8 +10,16 @@ from contextlib import asynccontextmanager, contextmanager
 import anyio
 import structlog
 
-from cloister.model.event import EgressAllowed, EgressRefused, Event, Output, PhaseFinished, PhaseStarted
-from cloister.model.network import EgressRecord, NetworkMode
+from cloister.model.event import (
+    EgressAllowed,
+    EgressFinished,
+    EgressRefused,
+    Event,
+    Output,
+    PhaseFinished,
+    PhaseStarted,
+)
+from cloister.model.network import EgressEnd, EgressRecord, NetworkMode
 from cloister.model.phase import Phase
 from cloister.model.sandbox import Exit, Stream
 from cloister.model.secret import DeliveredSecrets
@@ -51,9 +59,9 @@ class Journal:
         """Append an event. Never fails: the phases, teardown above all, do not depend on the log."""
         self._record(self._phase, event)
 
-    def record_egress(self, record: EgressRecord) -> None:
-        """Append a decision of the egress process, as of the phase whose policy made it."""
-        self._record(record.phase, _event_of_egress(record))
+    def record_egress(self, told: EgressRecord | EgressEnd) -> None:
+        """Append what the egress process tells, as of the phase whose policy it is about."""
+        self._record(told.phase, _event_of_egress(told))
 
     @contextmanager
     def phase(
@@ -139,17 +147,31 @@ async def open_journal(attempt: Attempt, queue: AttemptQueue, vault: Vault) -> A
             journal.close()
 
 
-def _event_of_egress(record: EgressRecord) -> Event:
-    decision = record.decision
+def _event_of_egress(told: EgressRecord | EgressEnd) -> Event:
+    if isinstance(told, EgressEnd):
+        return EgressFinished(
+            flow=told.flow, sent_bytes=told.sent_bytes, received_bytes=told.received_bytes, seconds=told.seconds
+        )
+    decision = told.decision
     if decision.allowed:
-        return EgressAllowed(host=record.host, port=record.port, method=record.method, rule=decision.rule)
+        return EgressAllowed(
+            host=told.host,
+            port=told.port,
+            method=told.method,
+            rule=decision.rule,
+            command=told.command,
+            flow=told.flow,
+            path=told.path,
+        )
     return EgressRefused(
-        host=record.host,
-        port=record.port,
-        method=record.method,
+        host=told.host,
+        port=told.port,
+        method=told.method,
         rule=decision.rule,
         hint=decision.hint,
-        command=record.command,
+        command=told.command,
+        flow=told.flow,
+        path=told.path,
     )
 
 

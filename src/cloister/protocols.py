@@ -5,13 +5,13 @@ is a value (`Exit`, `Outcome`), "we failed" an exception from `cloister.errors`.
 cancelled; what it had begun is then either complete or removed by `destroy`.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from cloister.model.event import Event, RecordedEvent
-from cloister.model.network import EgressRecord, NetworkPolicy
+from cloister.model.network import EgressEnd, EgressRecord, NetworkPolicy
 from cloister.model.phase import Phase
 from cloister.model.sandbox import (
     Change,
@@ -24,7 +24,7 @@ from cloister.model.sandbox import (
     SandboxName,
     SandboxSpec,
 )
-from cloister.model.secret import DeliveredSecrets
+from cloister.model.secret import DeliveredSecrets, Grant
 from cloister.model.snapshot import SnapshotKey, SnapshotRecord
 from cloister.model.task import Attempt, Outcome, Repository, Revision, Task, TaskId, TaskStatus
 
@@ -54,6 +54,17 @@ class Listeners:
 
     proxy: tuple[int, ...]
     """File descriptors of the HTTP proxy's sockets, one per address family."""
+    transparent: tuple[int, ...] = ()
+    """Where connections to other addresses than loopback arrive; SO_ORIGINAL_DST tells which."""
+    names: tuple[int, ...] = ()
+    """Of the name server that answers placeholder addresses: datagram sockets, then listening ones."""
+    doors: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    """By loopback port, those that stand for an upstream; see `Grant.door`."""
+
+    def descriptors(self) -> tuple[int, ...]:
+        """All of them."""
+        doors = (descriptor for of_door in self.doors.values() for descriptor in of_door)
+        return (*self.proxy, *self.transparent, *self.names, *doors)
 
 
 class Sandbox(Protocol):
@@ -94,8 +105,8 @@ class Sandbox(Protocol):
         """
         ...
 
-    def listeners(self) -> Listeners:
-        """Return new duplicates of the listening sockets inside the namespace."""
+    def listeners(self, doors: Collection[int] = ()) -> Listeners:
+        """Return new duplicates of the listening sockets inside the namespace, and new ones at the ports `doors`."""
         ...
 
     async def snapshot(self, key: SnapshotKey) -> bool:
@@ -164,11 +175,13 @@ class Egress(Protocol):
         name: SandboxName,
         listeners: Listeners,
         policy: NetworkPolicy,
-        report: Callable[[EgressRecord], None],
+        report: Callable[[EgressRecord | EgressEnd], None],
+        grants: Sequence[Grant] = (),
     ) -> None:
-        """Serve these sockets under `policy`; REPLACES what was open, and cuts what it no longer allows.
+        """Serve these sockets under `policy` and `grants`; REPLACES what was open, and cuts what is no longer allowed.
 
-        Takes the listeners over, also when it fails. `report` is called in our event loop for every decision.
+        Takes the listeners over, also when it fails. `report` is called in our event loop for every decision, and
+        when what was allowed is over.
         Returns when the policy is in force; until then, and whenever the process is down, nothing gets out.
         EgressError when the policy cannot be one, or cannot be put in force.
         """

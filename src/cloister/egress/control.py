@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 LARGEST_MESSAGE_BYTES = 1024 * 1024
-_MOST_DESCRIPTORS = 16
+_MOST_DESCRIPTORS = 64
 _SO_SNDBUFFORCE = 32  # asm-generic/socket.h; Python does not name it
 
 

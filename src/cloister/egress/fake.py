@@ -4,9 +4,10 @@ import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from cloister.errors import EgressError
-from cloister.model.network import EgressRecord, NetworkPolicy, parse_domain
+from cloister.model.network import EgressEnd, EgressRecord, NetworkPolicy, parse_domain
 from cloister.model.phase import Phase
 from cloister.model.sandbox import SandboxName
+from cloister.model.secret import Grant
 from cloister.protocols import Egress, Listeners
 
 OnCall = Callable[[str, str], Awaitable[None]]
@@ -21,6 +22,8 @@ class FakeEgress:
     ) -> None:
         self.policies: dict[SandboxName, NetworkPolicy] = {}
         """What is in force."""
+        self.grants: dict[SandboxName, Sequence[Grant]] = {}
+        """Beside the policies."""
         self._decisions = dict(decisions or {})
         self._on_call = on_call
         self._listeners: dict[SandboxName, Listeners] = {}
@@ -30,7 +33,8 @@ class FakeEgress:
         name: SandboxName,
         listeners: Listeners,
         policy: NetworkPolicy,
-        report: Callable[[EgressRecord], None],
+        report: Callable[[EgressRecord | EgressEnd], None],
+        grants: Sequence[Grant] = (),
     ) -> None:
         """See `protocols.Egress`."""
         assert listeners.proxy, f"egress opened for {name} without listeners"
@@ -43,6 +47,7 @@ class FakeEgress:
         self._forget(name)
         self._listeners[name] = listeners
         self.policies[name] = policy
+        self.grants[name] = grants
         for record in self._decisions.get(policy.phase, ()):
             assert record.phase is policy.phase, f"a decision of {record.phase} is scripted for {policy.phase}"
             report(record)
@@ -54,6 +59,7 @@ class FakeEgress:
 
     def _forget(self, name: SandboxName) -> None:
         self.policies.pop(name, None)
+        self.grants.pop(name, None)
         if former := self._listeners.pop(name, None):
             _close(former)
 
@@ -64,15 +70,15 @@ class FakeEgress:
 
 def _check_policy(policy: NetworkPolicy) -> None:
     try:
-        canonical = tuple(parse_domain(domain) for domain in policy.allow)
+        canonical = tuple(parse_domain(domain) for domain in (*policy.allow, *policy.deny))
     except ValueError as error:
         raise EgressError(f"The network policy of {policy.environment!r} has a wrong domain: {error}") from error
-    if canonical != policy.allow:
+    if canonical != (*policy.allow, *policy.deny):
         raise EgressError(f"The network policy of {policy.environment!r} is not canonical: {policy.allow}")
 
 
 def _close(listeners: Listeners) -> None:
-    for descriptor in listeners.proxy:
+    for descriptor in listeners.descriptors():
         os.close(descriptor)  # fails for one that is not ours: closed twice, or never opened
 
 

@@ -1,7 +1,7 @@
 """The gate of one sandbox: the policy in force, what is open under it, and its share of our attention."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from http import HTTPStatus
@@ -15,7 +15,8 @@ from cloister.egress.messages import EgressSettings
 from cloister.egress.pace import Pace
 from cloister.egress.request import Authority
 from cloister.egress.stream import Stream
-from cloister.model.network import Decision, EgressRecord, NetworkPolicy
+from cloister.model.network import Decision, EgressEnd, EgressRecord, NetworkPolicy
+from cloister.model.secret import Grant
 
 _LONGEST_RULE = 300
 
@@ -37,10 +38,12 @@ class Gate:
         name: str,
         policy: NetworkPolicy,
         settings: EgressSettings,
-        report: Callable[[EgressRecord], Awaitable[None]],
+        report: Callable[[EgressRecord | EgressEnd], Awaitable[None]],
+        grants: Sequence[Grant] = (),
     ) -> None:
         self.name = name
         self.policy = policy
+        self.grants = grants
         self.settings = settings
         self._report = report
         self._flows: set[Flow] = set()
@@ -59,9 +62,10 @@ class Gate:
         finally:
             self._flows.remove(flow)
 
-    async def replace(self, policy: NetworkPolicy) -> None:
-        """Put `policy` in force. When this returns, all that it does not allow is cut."""
+    async def replace(self, policy: NetworkPolicy, grants: Sequence[Grant] = ()) -> None:
+        """Put `policy` and `grants` in force. When this returns, all that is not allowed any more is cut."""
         self.policy = policy
+        self.grants = grants
         cut = {flow.task for flow in self._flows if not self._judge(flow).allowed}
         for task in cut:
             task.cancel()

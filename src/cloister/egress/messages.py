@@ -1,13 +1,16 @@
 """What the worker and the egress process say to each other, as JSON values."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from ipaddress import ip_network
+from itertools import islice
 from typing import Any
 
 from cloister.egress.addresses import Network
-from cloister.model.network import Decision, EgressRecord, NetworkMode, NetworkPolicy
+from cloister.model.network import Audit, Decision, EgressEnd, EgressRecord, NetworkMode, NetworkPolicy
 from cloister.model.phase import Phase
+from cloister.model.secret import Grant, SecretValue
+from cloister.protocols import Listeners
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +65,54 @@ def json_to_policy(values: Mapping[str, Any]) -> NetworkPolicy:
         allow=tuple(values["allow"]),
         methods=None if methods is None else tuple(methods),
         ports=tuple(values["ports"]),
+        deny=tuple(values["deny"]),
+        audit=Audit(values["audit"]),
+    )
+
+
+def grant_to_json(grant: Grant) -> dict[str, object]:
+    """Return the grant as JSON values, its secret in the clear: for the control socket alone."""
+    shown = {field.name: getattr(grant, field.name) for field in fields(grant)}
+    return {**shown, "value": grant.value.reveal()}
+
+
+def json_to_grant(values: Mapping[str, Any]) -> Grant:
+    """Return what `grant_to_json` wrote."""
+    methods = values["methods"]
+    return Grant(
+        **{
+            **values,
+            "value": SecretValue(values["value"]),
+            "hosts": tuple(values["hosts"]),
+            "methods": None if methods is None else tuple(methods),
+            "paths": tuple(values["paths"]),
+        }
+    )
+
+
+def listeners_to_json(listeners: Listeners) -> dict[str, object]:
+    """Return how many of `listeners.descriptors()` are for what, in their order."""
+    doors = [[port, len(descriptors)] for port, descriptors in listeners.doors.items()]
+    return {
+        "proxy": len(listeners.proxy),
+        "transparent": len(listeners.transparent),
+        "names": len(listeners.names),
+        "doors": doors,
+    }
+
+
+def json_to_listeners(values: Mapping[str, Any], descriptors: Sequence[int]) -> Listeners:
+    """Return the listeners that these received descriptors are, by what `listeners_to_json` wrote."""
+    rest = iter(descriptors)
+
+    def take(count: int) -> tuple[int, ...]:
+        return tuple(islice(rest, count))
+
+    return Listeners(
+        proxy=take(values["proxy"]),
+        transparent=take(values["transparent"]),
+        names=take(values["names"]),
+        doors={port: take(count) for port, count in values["doors"]},
     )
 
 
@@ -81,4 +132,23 @@ def json_to_record(values: Mapping[str, Any]) -> EgressRecord:
         method=str(values["method"]),
         decision=Decision(allowed=decision["allowed"] is True, rule=str(decision["rule"]), hint=str(decision["hint"])),
         command=None if values["command"] is None else str(values["command"]),
+        flow=int(values["flow"]),
+        path=str(values["path"]),
+    )
+
+
+def end_to_json(end: EgressEnd) -> dict[str, object]:
+    """Return the end of a flow as JSON values."""
+    return asdict(end)
+
+
+def json_to_end(values: Mapping[str, Any]) -> EgressEnd:
+    """Return what `end_to_json` wrote; KeyError, TypeError or ValueError when it is something else."""
+    return EgressEnd(
+        sandbox=str(values["sandbox"]),
+        phase=Phase(values["phase"]),
+        flow=int(values["flow"]),
+        sent_bytes=int(values["sent_bytes"]),
+        received_bytes=int(values["received_bytes"]),
+        seconds=float(values["seconds"]),
     )

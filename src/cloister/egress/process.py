@@ -8,16 +8,25 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequ
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import anyio
 from anyio.abc import Process, TaskGroup
 
 from cloister.egress.control import ControlChannel, control_pair
-from cloister.egress.messages import EgressSettings, json_to_record, policy_to_json, settings_to_json
+from cloister.egress.messages import (
+    EgressSettings,
+    grant_to_json,
+    json_to_end,
+    json_to_record,
+    listeners_to_json,
+    policy_to_json,
+    settings_to_json,
+)
 from cloister.errors import EgressError
-from cloister.model.network import EgressRecord, NetworkPolicy, parse_domain
+from cloister.model.network import EgressEnd, EgressRecord, NetworkPolicy, parse_domain
 from cloister.model.sandbox import SandboxName
+from cloister.model.secret import Grant
 from cloister.protocols import Egress, Listeners
 
 NOBODY = 65534
@@ -41,10 +50,11 @@ class _Order:
     """What the egress process shall do for one sandbox, until a newer order replaces it."""
 
     name: SandboxName
-    listeners: tuple[int, ...] = ()
+    listeners: Listeners = field(default_factory=lambda: Listeners(proxy=()))
     policy: NetworkPolicy | None = None
     """None closes."""
-    report: Callable[[EgressRecord], None] | None = None
+    grants: Sequence[Grant] = ()
+    report: Callable[[EgressRecord | EgressEnd], None] | None = None
     done: anyio.Event = field(default_factory=anyio.Event)
 
 
@@ -103,7 +113,7 @@ class EgressProcess:
             return await self._tasks.__aexit__(kind, error, trace)
         finally:
             for order in self._orders.values():
-                _close_all(order.listeners)
+                _close_all(order.listeners.descriptors())
             self._orders.clear()
 
     async def open(
@@ -111,15 +121,16 @@ class EgressProcess:
         name: SandboxName,
         listeners: Listeners,
         policy: NetworkPolicy,
-        report: Callable[[EgressRecord], None],
+        report: Callable[[EgressRecord | EgressEnd], None],
+        grants: Sequence[Grant] = (),
     ) -> None:
         """See `Egress.open`. EgressError when the policy cannot be one, or the child does not answer."""
         try:
             _check_policy(policy)
         except BaseException:
-            _close_all(listeners.proxy)
+            _close_all(listeners.descriptors())
             raise
-        await self._give(_Order(name=name, listeners=listeners.proxy, policy=policy, report=report))
+        await self._give(_Order(name=name, listeners=listeners, policy=policy, grants=grants, report=report))
 
     async def close(self, name: SandboxName) -> None:
         """See `Egress.close`. While there is no child, nothing is open, and this does not wait for the next one."""
@@ -146,7 +157,7 @@ class EgressProcess:
         former = self._orders.get(order.name)
         self._orders[order.name] = order
         if former is not None:
-            _close_all(former.listeners)
+            _close_all(former.listeners.descriptors())
             former.done.set()
 
     async def _keep_alive(self) -> None:
@@ -226,16 +237,21 @@ class EgressProcess:
         self._tickets[self._last_ticket] = order
         message: dict[str, object] = {"kind": "close", "name": order.name, "ticket": self._last_ticket}
         if order.policy is not None:
-            message |= {"kind": "open", "policy": policy_to_json(order.policy)}
-        await channel.send(message, order.listeners)
+            message |= {
+                "kind": "open",
+                "policy": policy_to_json(order.policy),
+                "grants": [grant_to_json(grant) for grant in order.grants],
+                "listeners": listeners_to_json(order.listeners),
+            }
+        await channel.send(message, order.listeners.descriptors())
 
-    def _hear(self, said: "_Done | EgressRecord") -> None:
+    def _hear(self, said: "_Done | EgressRecord | EgressEnd") -> None:
         match said:
             case _Done(ticket=ticket):
                 order = self._tickets.pop(ticket, None)
                 if order is not None:
                     self._finish(order)
-            case EgressRecord():
+            case EgressRecord() | EgressEnd():
                 order = self._orders.get(SandboxName(said.sandbox))
                 if order is not None and order.report is not None:
                     order.report(said)
@@ -253,7 +269,14 @@ class _Done:
     ticket: int
 
 
-async def _receive(channel: ControlChannel) -> _Done | EgressRecord | None:
+_HEARD: dict[str, Callable[[dict[str, Any]], _Done | EgressRecord | EgressEnd]] = {
+    "done": lambda message: _Done(message["ticket"]),
+    "record": lambda message: json_to_record(message["record"]),
+    "end": lambda message: json_to_end(message["end"]),
+}
+
+
+async def _receive(channel: ControlChannel) -> _Done | EgressRecord | EgressEnd | None:
     """Return what the child says next, None at its end. It parses hostile input, so it is not trusted either."""
     try:
         received = await channel.receive()
@@ -261,7 +284,7 @@ async def _receive(channel: ControlChannel) -> _Done | EgressRecord | None:
             return None
         message, descriptors = received
         _close_all(descriptors)
-        return _Done(message["ticket"]) if message["kind"] == "done" else json_to_record(message["record"])
+        return _HEARD[message["kind"]](message)
     except OSError:
         return None
     except (KeyError, TypeError, ValueError) as error:
@@ -281,7 +304,7 @@ async def _killed_at_the_end(process: Process) -> AsyncIterator[None]:
 
 
 def _check_policy(policy: NetworkPolicy) -> None:
-    for domain in policy.allow:
+    for domain in (*policy.allow, *policy.deny):
         try:
             canonical = parse_domain(domain)
         except ValueError as error:

@@ -3,15 +3,24 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 from cloister.egress.control import ControlChannel
 from cloister.egress.gate import Gate
-from cloister.egress.messages import json_to_policy, json_to_settings, record_to_json
+from cloister.egress.messages import (
+    end_to_json,
+    json_to_grant,
+    json_to_listeners,
+    json_to_policy,
+    json_to_settings,
+    record_to_json,
+)
 from cloister.egress.proxy import serve_client
 from cloister.egress.stream import Stream
-from cloister.model.network import EgressRecord
+from cloister.model.network import EgressEnd, EgressRecord, NetworkPolicy
+from cloister.model.secret import Grant
+from cloister.protocols import Listeners
 
 _BREATH_SECONDS = 0.05
 
@@ -33,36 +42,45 @@ class _Server:
     def __init__(self, control: ControlChannel, settings: dict[str, Any]) -> None:
         self._control = control
         self._settings = json_to_settings(settings)
-        self._doors: dict[str, _Door] = {}
+        self._served: dict[str, _Served] = {}
 
     async def obey(self, message: dict[str, Any], descriptors: Sequence[int]) -> None:
         """Do what the worker asks. Whatever goes wrong ends this process, and with it all that is open."""
         name = message["name"]
         match message["kind"]:
             case "open":
-                listeners = [socket.socket(fileno=descriptor) for descriptor in descriptors]
-                await self._open(name, message["policy"], listeners)
+                listeners = json_to_listeners(message["listeners"], descriptors)
+                grants = [json_to_grant(grant) for grant in message["grants"]]
+                await self._open(name, json_to_policy(message["policy"]), grants, listeners)
             case "close":
-                door = self._doors.pop(name, None)
-                if door is not None:
-                    await door.shut()
+                served = self._served.pop(name, None)
+                if served is not None:
+                    await served.shut()
             case kind:
                 raise ValueError(f"unknown control message {kind!r}")
 
-    async def _open(self, name: str, policy: dict[str, Any], listeners: Sequence[socket.socket]) -> None:
-        door = self._doors.get(name)
-        if door is None:
-            gate = Gate(name, json_to_policy(policy), self._settings, self._report)
-            door = self._doors[name] = _Door(gate)
+    async def _open(self, name: str, policy: NetworkPolicy, grants: Sequence[Grant], listeners: Listeners) -> None:
+        served = self._served.get(name)
+        if served is None:
+            gate = Gate(name, policy, self._settings, self._report, grants)
+            served = self._served[name] = _Served(gate)
         else:
-            await door.gate.replace(json_to_policy(policy))
-        await door.listen(listeners)
+            await served.gate.replace(policy, grants)
+        await served.listen(listeners)
 
-    async def _report(self, record: EgressRecord) -> None:
-        await self._control.send({"kind": "record", "record": record_to_json(record)})
+    async def _report(self, told: EgressRecord | EgressEnd) -> None:
+        match told:
+            case EgressRecord():
+                await self._control.send({"kind": "record", "record": record_to_json(told)})
+            case EgressEnd():
+                await self._control.send({"kind": "end", "end": end_to_json(told)})
 
 
-class _Door:
+Serve = Callable[[Gate, Stream], Awaitable[None]]
+"""Serves one connection of a sandbox to its end. Raises nothing but cancellation."""
+
+
+class _Served:
     """The listeners of one sandbox, and the connections that came in through them."""
 
     def __init__(self, gate: Gate) -> None:
@@ -71,21 +89,25 @@ class _Door:
         self._connections: set[asyncio.Task[None]] = set()
         self._places = asyncio.Semaphore(gate.settings.connections)
 
-    async def listen(self, listeners: Sequence[socket.socket]) -> None:
+    async def listen(self, listeners: Listeners) -> None:
         """Accept from these listeners instead of the former ones, which are closed when this returns."""
         await _end(self._accepting)
-        self._accepting = [_owning(listener, self._accept(listener)) for listener in listeners]
+        self._accepting = [self._accept_from(descriptor, serve_client) for descriptor in listeners.proxy]
+
+    def _accept_from(self, descriptor: int, serve: Serve) -> asyncio.Task[None]:
+        listener = socket.socket(fileno=descriptor)
+        return _owning(listener, self._accept(listener, serve))
 
     async def shut(self) -> None:
         """Cut all connections, and forget the listeners."""
         await _end([*self._accepting, *self._connections])
 
-    async def _accept(self, listener: socket.socket) -> None:
+    async def _accept(self, listener: socket.socket, serve: Serve) -> None:
         listener.setblocking(False)
         while True:
             await self._places.acquire()
             connection = await self._next(listener)
-            task = _owning(connection, self._serve(connection))
+            task = _owning(connection, self._serve(connection, serve))
             self._connections.add(task)
             task.add_done_callback(self._leave)
 
@@ -103,9 +125,9 @@ class _Door:
             self._places.release()
             raise
 
-    async def _serve(self, connection: socket.socket) -> None:
+    async def _serve(self, connection: socket.socket, serve: Serve) -> None:
         with contextlib.closing(Stream(connection)) as client:
-            await serve_client(self.gate, client)
+            await serve(self.gate, client)
 
     def _leave(self, task: asyncio.Task[None]) -> None:
         self._connections.discard(task)

@@ -107,6 +107,22 @@ class EgressAllowed(Event):
     port: int
     method: str
     rule: str
+    command: str | None = None
+    """The command inside the sandbox that asked, where it could be found."""
+    flow: int = 0
+    """Number of the request or tunnel in its attempt; `egress_finished` has it too."""
+    path: str = ""
+    """Where it could be read; without its query."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EgressFinished(Event):
+    """A request or tunnel that the proxy let out is over."""
+
+    flow: int
+    sent_bytes: int
+    received_bytes: int
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +136,8 @@ class EgressRefused(Event):
     hint: str
     command: str | None = None
     """The command inside the sandbox that asked, where it could be found."""
+    flow: int = 0
+    path: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,15 @@ class NetworkMode(StrEnum):
     FULL = "full"
 
 
+class Audit(StrEnum):
+    """How much is told of what a sandbox does on the network."""
+
+    DECISIONS = "decisions"
+    """Who was asked for, by which rule, how much was carried."""
+    FULL = "full"
+    """Every request inside HTTPS too: method and path. The proxy has to open the tunnels for it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkPolicy:
     """Who may be reached from one sandbox during one phase. Immutable; a phase border replaces it."""
@@ -34,6 +43,14 @@ class NetworkPolicy:
     methods: tuple[str, ...] | None = None
     """HTTP methods in capitals; None is every method."""
     ports: tuple[int, ...] = WEB_PORTS
+    deny: tuple[str, ...] = ()
+    """Domains as in `allow`, in every mode; they win over it."""
+    audit: Audit = Audit.DECISIONS
+
+    @property
+    def reads_https(self) -> bool:
+        """Whether requests inside HTTPS have to be read to keep this policy."""
+        return self.methods is not None or self.audit is Audit.FULL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +76,24 @@ class EgressRecord:
     decision: Decision
     command: str | None = field(default=None)
     """The command inside the sandbox that asked, where it could be found."""
+    flow: int = 0
+    """Number of the request or tunnel in its sandbox, from 1; `EgressEnd` has it too."""
+    path: str = ""
+    """Of the request's target, where it could be read; without its query."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EgressEnd:
+    """A request or tunnel that was allowed is over."""
+
+    sandbox: str
+    phase: Phase
+    """The one whose policy let it out."""
+    flow: int
+    sent_bytes: int
+    """From the sandbox."""
+    received_bytes: int
+    seconds: float
 
 
 def parse_host(text: str) -> str:

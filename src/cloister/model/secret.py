@@ -73,6 +73,31 @@ class SecretUse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """A secret that the proxy adds to requests: who may receive it, how it is put in. The sandbox has a placeholder."""
+
+    name: str
+    """Of the secret."""
+    value: SecretValue
+    placeholder: str
+    """What stands for the value in the sandbox. Random, one for each attempt."""
+    hosts: tuple[str, ...]
+    """Canonical domains; each stands for its sub-domains."""
+    header: str = "Authorization"
+    format: str = "{}"
+    """How the header is made of the value."""
+    query: str | None = None
+    """A query parameter that carries the value, in place of the header."""
+    methods: tuple[str, ...] | None = None
+    paths: tuple[str, ...] = ("/",)
+    """Prefixes of the paths it is for."""
+    door: int | None = None
+    """A loopback port inside the sandbox where plain HTTP requests stand for requests to `upstream`."""
+    upstream: str | None = None
+    """`https://host[:port][/prefix]` behind the door."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveredSecrets:
     """The opened secrets of one attempt, for the setup phase alone."""
 

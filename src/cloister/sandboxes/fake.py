@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import anyio
@@ -274,10 +274,10 @@ class FakeSandbox:
         commit = Commit(hashlib.sha1(diff, usedforsecurity=False).hexdigest()) if diff else base
         return Change(base=base, commit=commit, repository=self._disk.spec.mirror, diff=diff, stats=self._node.stats)
 
-    def listeners(self) -> Listeners:
+    def listeners(self, doors: Collection[int] = ()) -> Listeners:
         """Descriptors that can be closed, which is all that a fake egress does with them."""
         self._expect_to_exist("listeners")
-        return Listeners(proxy=tuple(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC) for _ in range(2)))
+        return Listeners(proxy=_two_descriptors(), doors={port: _two_descriptors() for port in doors})
 
     async def snapshot(self, key: SnapshotKey) -> bool:
         """See `protocols.Sandbox`."""
@@ -364,3 +364,8 @@ def _conforms(
     images: FakeImageStore, backend: FakeBackend, sandbox: FakeSandbox, process: FakeProcess
 ) -> tuple[ImageStore, SandboxBackend, Sandbox, Process]:
     return images, backend, sandbox, process
+
+
+def _two_descriptors() -> tuple[int, int]:
+    first, second = (os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC) for _ in range(2))
+    return first, second

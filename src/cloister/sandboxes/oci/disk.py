@@ -31,7 +31,7 @@ class DiskState:
 
 
 class Disk:
-    """One directory: `upper` is written to; `kept` holds what a snapshot takes over, `layers/0`, `layers/1`, ... and `git`.
+    """One directory: `upper` is written to; `kept`, with the layers below it and `git`, becomes a snapshot.
 
     Beside them `work`, `tmp` and the marker.
     """

@@ -34,13 +34,13 @@ def create_namespace(path: Path) -> tuple[socket.socket, ...]:
         Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").write_text("0")
         path.touch(mode=0o600)
         syscalls.mount("/proc/thread-self/ns/net", str(path), flags=syscalls.MS_BIND)
-        return _listen()
+        return _listen(PROXY_PORT)
 
     return _in_thread(make)
 
 
-def listen_in(path: Path) -> tuple[socket.socket, ...]:
-    """Return new listening sockets of the proxy in a namespace that exists."""
+def listen_in(path: Path, port: int = PROXY_PORT) -> tuple[socket.socket, ...]:
+    """Return new listening sockets at a loopback port, on both families, in a namespace that exists."""
 
     def enter() -> tuple[socket.socket, ...]:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -48,7 +48,7 @@ def listen_in(path: Path) -> tuple[socket.socket, ...]:
             syscalls.setns(descriptor, syscalls.CLONE_NEWNET)
         finally:
             os.close(descriptor)
-        return _listen()
+        return _listen(port)
 
     return _in_thread(enter)
 
@@ -60,10 +60,10 @@ def _raise_loopback() -> None:
         fcntl.ioctl(control, _SIOCSIFFLAGS, _INTERFACE_REQUEST.pack(name, flags | _IFF_UP))
 
 
-def _listen() -> tuple[socket.socket, ...]:
+def _listen(port: int) -> tuple[socket.socket, ...]:
     return (
-        socket.create_server(("127.0.0.1", PROXY_PORT), backlog=_BACKLOG),
-        socket.create_server(("::1", PROXY_PORT), family=socket.AF_INET6, backlog=_BACKLOG),
+        socket.create_server(("127.0.0.1", port), backlog=_BACKLOG),
+        socket.create_server(("::1", port), family=socket.AF_INET6, backlog=_BACKLOG),
     )
 
 

@@ -4,7 +4,7 @@ import os
 import shutil
 import socket
 import stat
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from cloister.errors import RepositoryError, SandboxError, TaskFailedError
 from cloister.model.sandbox import WORKSPACE, Change, Checkout, Command, Commit, SandboxName, SandboxSpec
 from cloister.model.snapshot import SnapshotKey
 from cloister.protocols import Listeners
-from cloister.sandboxes.oci import guard, syscalls
+from cloister.sandboxes.oci import guard, network, syscalls
 from cloister.sandboxes.oci.bundle import UID_BASE, Bind, Bundle
 from cloister.sandboxes.oci.disk import Disk, DiskState
 from cloister.sandboxes.oci.node import Node
@@ -75,9 +75,13 @@ class OciSandbox:
         for listener in self._listeners:
             listener.close()
 
-    def listeners(self) -> Listeners:
+    def listeners(self, doors: Collection[int] = ()) -> Listeners:
         """Return duplicates; see `protocols.Sandbox`."""
-        return Listeners(proxy=tuple(os.dup(listener.fileno()) for listener in self._listeners))
+        netns = self._place / "netns"
+        return Listeners(
+            proxy=tuple(os.dup(listener.fileno()) for listener in self._listeners),
+            doors={port: tuple(listener.detach() for listener in network.listen_in(netns, port)) for port in doors},
+        )
 
     async def checkout(self, checkout: Checkout) -> None:
         """Put the work tree into this state; see `protocols.Sandbox`."""
