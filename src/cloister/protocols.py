@@ -316,7 +316,10 @@ class AttemptQueue(Protocol):
         ...
 
     async def finish(self, attempt: Attempt, outcome: Outcome) -> None:
-        """End the attempt, and with the last one the task, with their events. Synced to disk when this returns."""
+        """End the attempt, and with the last one the task, with their events. Synced to disk when this returns.
+
+        When its cancellation was asked for before, it ends as cancelled, whatever the outcome says.
+        """
         ...
 
 

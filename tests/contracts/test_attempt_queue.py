@@ -297,6 +297,16 @@ async def test_a_cancelled_attempt_is_told_to_its_worker(queue, store, new_task)
     assert (await store.get("t1")).state is TaskState.FINISHED
 
 
+async def test_a_cancellation_before_the_end_is_the_verdict(queue, store, new_task) -> None:
+    await queue.submit(new_task())
+    attempt = await _claim(queue)
+    await store.cancel(TaskId("t1"))
+    await queue.finish(attempt, Outcome(verdict=Verdict.SUCCEEDED, message="done"))
+    status = await store.get("t1")
+    assert (status.verdict, status.attempts[0].outcome.verdict) == (Verdict.CANCELLED, Verdict.CANCELLED)
+    assert status.attempts[0].outcome.message == "done", "what it left stays"
+
+
 async def test_a_cancelled_attempt_of_a_dead_worker_is_still_taken_over(queue, store, new_worker, new_task) -> None:
     await queue.submit(new_task())
     async with new_worker() as (doomed, _):

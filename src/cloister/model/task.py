@@ -1,7 +1,7 @@
 """Tasks, turns and attempts: what was asked, how often it was answered, and how that ended."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import NewType
@@ -141,6 +141,12 @@ class Outcome:
     """Time spent per phase."""
     accepted_to_agent_seconds: float | None = None
     """From acceptance of the task to the agent's start."""
+
+    def as_cancelled(self) -> "Outcome":
+        """Return the same for an attempt whose end was asked for before it had ended; what it left stays."""
+        return (
+            self if self.verdict is Verdict.CANCELLED else replace(self, verdict=Verdict.CANCELLED, reason="cancelled")
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

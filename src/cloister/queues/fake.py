@@ -107,7 +107,8 @@ class FakeQueue:
     async def finish(self, attempt: Attempt, outcome: Outcome) -> None:
         """See `protocols.AttemptQueue`."""
         await self._tell(attempt.id, f"finish {outcome.verdict}")
-        self._end(self._get_leased(attempt), outcome)
+        entry = self._get_leased(attempt)
+        self._end(entry, outcome.as_cancelled() if entry.cancelled else outcome)
 
     def abandon(self, attempt: Attempt) -> None:
         """Let the worker of that attempt be dead: the next claim takes the attempt over."""

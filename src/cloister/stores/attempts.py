@@ -112,11 +112,13 @@ class SqlLedger:
 
     async def finish(self, lease: Lease, outcome: Outcome) -> None:
         """End the attempt, and with the last one its task, synced. LeaseLostError when the lease is void."""
-        document, diff = outcome_to_document(outcome), await pack(outcome.change.diff if outcome.change else b"")
+        diff = await pack(outcome.change.diff if outcome.change else b"")
         async with self._database.write(synced=True) as connection:
-            if await _leased(connection, lease) is None:
+            row = await _leased(connection, lease)
+            if row is None:
                 raise lost(lease)
-            await end_attempt(connection, lease.task, lease.attempt, outcome, document=document, diff=diff)
+            said = outcome.as_cancelled() if row.cancel_requested else outcome
+            await end_attempt(connection, lease.task, lease.attempt, said, diff=diff)
             await end_task_with_last_attempt(connection, lease.task)
 
 
@@ -126,10 +128,10 @@ async def end_attempt(
     attempt: AttemptId,
     outcome: Outcome,
     *,
-    document: str,
     diff: bytes | None,
 ) -> None:
     """Write how an attempt ended, with its event. The lease is the caller's to check."""
+    document = outcome_to_document(outcome)
     ended = {"state": TaskState.FINISHED, "verdict": outcome.verdict, "outcome": document, "diff": diff}
     await connection.execute(update(ATTEMPTS).where(ATTEMPTS.c.id == attempt).values(ended))
     event = AttemptFinished(verdict=outcome.verdict, reason=outcome.reason)

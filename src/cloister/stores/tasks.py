@@ -21,7 +21,7 @@ from cloister.model.task import (
 from cloister.protocols import TaskStore
 from cloister.stores.attempts import end_attempt, end_task_with_last_attempt
 from cloister.stores.database import Database
-from cloister.stores.documents import document_to_outcome, document_to_task, outcome_to_document, unpack
+from cloister.stores.documents import document_to_outcome, document_to_task, unpack
 from cloister.stores.events import read_events
 from cloister.stores.schema import ATTEMPTS, TASKS
 
@@ -100,7 +100,7 @@ class SqlTaskStore:
 
 async def _end_unstarted(connection: AsyncConnection, task: TaskId, attempt: AttemptId) -> None:
     outcome = Outcome(verdict=Verdict.CANCELLED, reason="cancelled before a worker took it")
-    await end_attempt(connection, task, attempt, outcome, document=outcome_to_document(outcome), diff=None)
+    await end_attempt(connection, task, attempt, outcome, diff=None)
 
 
 async def _resolve(connection: AsyncConnection, prefix: str) -> TaskId:
