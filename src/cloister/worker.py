@@ -10,6 +10,8 @@ from cloister.model.task import Attempt, Outcome, TaskId, Verdict
 
 RENEW_SECONDS = 0.5
 """How soon a cancellation is noticed."""
+HEAD_START_SECONDS = 0.02
+"""How long an attempt that was taken is alone: looking for the next costs it as much time as making its disk."""
 MOST_RETRIES = 10
 """How often an attempt is taken over: one that kills its worker must not do so for ever."""
 
@@ -28,6 +30,7 @@ async def run_worker(tools: Tools, *, slots: int, until_idle: bool = False, task
             attempt = await tools.queue.claim(task)
             if attempt is not None:
                 group.start_soon(_work, attempt, tools, free)
+                await anyio.sleep(HEAD_START_SECONDS)
                 continue
             free.release()
             if until_idle and free.value == slots:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cloister.model.environment import Limits
-from cloister.sandboxes.oci import seccomp
+from cloister.sandboxes.oci import seccomp, seccomp_filter
 from cloister.sandboxes.oci.cgroup import CgroupLayout, find_layout, path_of
 from cloister.sandboxes.oci.guard import HOSTNAME, INIT
 
@@ -94,6 +94,7 @@ class Bundle:
             "hostname": HOSTNAME,
             "mounts": self._mounts(),
             "linux": self._linux(),
+            "annotations": seccomp_filter.annotations(),
         }
 
     def _process(self) -> dict[str, Any]:
