@@ -8,11 +8,11 @@ from hashlib import sha256
 from typing import Protocol
 
 from cloister.errors import NotFoundError, UsageError
+from cloister.masking import MaskingRedactor
 from cloister.model.secret import DeliveredSecrets, SealedSecret, SecretMode, SecretUse, SecretValue
 from cloister.model.task import Task
 from cloister.protocols import Redactor, Vault
 from cloister.vault.keys import KeyFile, Keyring
-from cloister.vault.redaction import MaskingRedactor
 from cloister.vault.rules import check_name, check_value
 from cloister.vault.sealing import rewrap, seal, unseal
 

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from cloister.masking import MaskingRedactor
 from cloister.model.secret import SecretValue
-from cloister.vault.redaction import MaskingRedactor
 
 TOKEN = "s3cr3t/T+ken'\"$é"
 PEM = "-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG\n9w0BAQEFAASCBKcwggSj\nend\n-----END KEY-----\n"

@@ -6,8 +6,8 @@ from itertools import chain
 
 from ahocorasick_rs import BytesAhoCorasick, Implementation, MatchKind
 
+from cloister.encodings import forms_of
 from cloister.model.secret import SHORTEST_SECRET, SecretValue
-from cloister.vault.encodings import forms_of
 
 _MOST_COMPARED_BYTES = 1024 * 1024
 """Spent on one chunk to find out what to hold back. A value like `aaaa...` may take more; then too much is held."""
@@ -19,11 +19,14 @@ class MaskingRedactor:
     def __init__(self, values: Mapping[str, SecretValue]) -> None:
         name_of = {form: name for name, value in sorted(values.items()) for form in forms_of(value.reveal())}
         self._forms = sorted(name_of)
-        self._masks = [f"[secret {name_of[form]}]".encode() for form in self._forms]
+        self._names = [name_of[form] for form in self._forms]
+        self._masks = [f"[secret {name}]".encode() for name in self._names]
         self._longest = max(map(len, self._forms), default=0)
         self._search = _automaton(self._forms, MatchKind.LeftmostLongest)
         self._heads = _automaton(sorted({form[:SHORTEST_SECRET] for form in self._forms}), MatchKind.Standard)
         self._held = b""
+        self.found: set[str] = set()
+        """Names of the values that were masked so far."""
 
     def feed(self, data: bytes) -> bytes:
         """Return what can be shown by now; only what may yet become a form is held back."""
@@ -52,6 +55,7 @@ class MaskingRedactor:
             if start >= until:
                 break
             pieces += data[at:start], self._masks[form]
+            self.found.add(self._names[form])
             at = end
             if at > until:
                 until = self._first_beginning(data, at)
