@@ -68,10 +68,12 @@ class Cell:
         """Run a shell script."""
         return await self.run("/bin/bash", "-c", script, **changes)
 
-    async def probe(self, name: str, *arguments: str, **changes: Any) -> Printed:
-        """Run one of the folder `probes`."""
-        source = (PROBES / name).read_text()
-        return await self.run("/usr/bin/python3", f"/cloister/in/{name}", *arguments, files={name: source}, **changes)
+    async def probe(
+        self, name: str, *arguments: str, files: Mapping[str, str] | None = None, **changes: Any
+    ) -> Printed:
+        """Run one of the folder `probes`. `files` are found below /cloister/in, beside it."""
+        together = {name: (PROBES / name).read_text(), **(files or {})}
+        return await self.run("/usr/bin/python3", f"/cloister/in/{name}", *arguments, files=together, **changes)
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """The egress process, for real, in a world of its own."""
 
 import os
+import secrets
 import socket
 from collections.abc import AsyncIterator, Iterator
 
@@ -22,7 +23,7 @@ NAMES = ["example.com", "www.example.com", "other.org"]
 def namespace() -> Iterator[World]:
     if os.geteuid() != 0:
         pytest.skip("a network namespace of its own needs root")
-    with made_world(f"cloister-test-{os.getpid()}") as world:
+    with made_world(f"cloister-test-{secrets.token_hex(4)}") as world:
         yield world
 
 

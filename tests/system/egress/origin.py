@@ -25,6 +25,8 @@ class Origin:
     tls: ssl.SSLContext | None = None
     received: list[bytes] = field(default_factory=list)
     reached: list[str] = field(default_factory=list)
+    spoken_to: int = 0
+    """How many connections a first byte came through."""
 
     def start(self) -> "Origin":
         threading.Thread(target=self._serve, daemon=True).start()
@@ -33,6 +35,7 @@ class Origin:
     def clear(self) -> None:
         self.received.clear()
         self.reached.clear()
+        self.spoken_to = 0
 
     def _serve(self) -> None:
         while True:
@@ -44,7 +47,7 @@ class Origin:
         with connection:
             try:
                 # A connection that was reset already would leak in wrap_socket.
-                connection.recv(1, socket.MSG_PEEK)
+                self.spoken_to += len(connection.recv(1, socket.MSG_PEEK))
                 stream = self.tls.wrap_socket(connection, server_side=True) if self.tls else connection
                 with stream:
                     request = read_request(stream)
@@ -66,7 +69,8 @@ def read_request(stream: socket.socket) -> bytes:
     head, _, body = data.partition(b"\r\n\r\n")
     lower = head.lower()
     if b"content-length: " in lower:
-        length = int(lower.split(b"content-length: ")[1].split(b"\r\n")[0])
+        text = lower.split(b"content-length: ")[1].split(b"\r\n")[0]
+        length = int(text) if text.isdigit() else 0
         while len(body) < length:
             body += stream.recv(65536)
     elif b"transfer-encoding: chunked" in lower:
@@ -77,8 +81,8 @@ def read_request(stream: socket.socket) -> bytes:
 
 def answer_by_path(stream: socket.socket, request: bytes) -> None:
     """`/endless` never ends, `/silent` never begins, `/half` breaks off; everything else is greeted."""
-    path = request.split(b" ")[1].decode()
-    match path:
+    _, _, rest = request.partition(b" ")
+    match rest.partition(b" ")[0].decode("latin-1"):
         case "/endless":
             stream.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
             while True:

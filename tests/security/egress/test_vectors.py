@@ -1,0 +1,120 @@
+"""The promises S5 to S8 vector by vector, asked from inside a real sandbox; and the same questions to a proxy that
+checks nothing, which shows that each would have arrived.
+
+The egress process runs in a world where every address is local and the origins answer at all of them.
+"""
+
+import json
+import secrets
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cloister.egress.messages import EgressSettings
+from cloister.egress.process import EgressProcess
+from cloister.model.network import NetworkMode, NetworkPolicy
+from cloister.model.phase import Phase
+from cloister.sandboxes.oci.image import OciImageStore
+
+from ...system.egress.conftest import PUBLIC, authority, namespace, origins, servers, world
+from ...system.egress.origin import Origin
+from ...system.egress.world import World
+from ..cells import Cell, opened_block
+
+__all__ = ["authority", "namespace", "origins", "servers", "world"]
+
+HERE = Path(__file__).parent
+DOCUMENT = json.loads((HERE / "vectors.json").read_text())
+VECTORS: list[dict[str, Any]] = DOCUMENT["vectors"]
+LET_THROUGH = ("200", "302", "tls", "data")
+
+
+@pytest.fixture
+async def cell(tmp_path: Path, images: OciImageStore, world: World) -> AsyncIterator[Cell]:
+    world.zone.update(DOCUMENT["zone"])
+    async with opened_block(tmp_path, images, prefix=f"v{secrets.token_hex(4)}", runtime="auto") as block:
+        yield await block.cell()
+
+
+async def ask(cell: Cell, vectors: list[dict[str, Any]]) -> dict[str, str]:
+    """Return what came back of each vector, by its id."""
+    given = {"vectors.json": json.dumps(vectors)}
+    printed = await cell.probe("egress.py", "/cloister/in/vectors.json", files=given, timeout_seconds=300.0)
+    assert printed.exit.status == 0, printed.stderr
+    answers: dict[str, str] = json.loads(printed.stdout)
+    return answers
+
+
+def policy(name: str) -> NetworkPolicy:
+    fields = dict(DOCUMENT["policies"][name])
+    mode = NetworkMode(fields.pop("mode"))
+    lists = {key: tuple(value) for key, value in fields.items()}
+    return NetworkPolicy(mode=mode, phase=Phase.AGENT, environment="web", **lists)
+
+
+def of_policy(name: str) -> list[dict[str, Any]]:
+    return [vector for vector in VECTORS if vector["policy"] == name]
+
+
+@pytest.mark.parametrize("name", DOCUMENT["policies"])
+async def test_every_vector_is_answered_as_promised(
+    cell: Cell, world: World, origins: dict[str, Origin], name: str
+) -> None:
+    vectors = of_policy(name)
+    settings = EgressSettings(request_seconds=5.0)
+    async with EgressProcess(settings, command_prefix=world.command_prefix) as egress:
+        await egress.open(cell.sandbox.name, cell.sandbox.listeners(), policy(name), lambda _: None)
+        answers = await ask(cell, vectors)
+        await egress.close(cell.sandbox.name)
+    wrong = {
+        vector["id"]: f"{vector['why']}: {answers[vector['id']]} in place of {vector['says']}"
+        for vector in vectors
+        if answers[vector["id"]] != vector["says"]
+    }
+    assert wrong == {}
+    allowed = sum(vector["says"] in LET_THROUGH for vector in vectors)
+    begun = sum(vector.get("partly", 0) for vector in vectors)  # such as the first of two requests
+    assert sum(origin.spoken_to for origin in origins.values()) == allowed + begun
+
+
+@contextmanager
+def trusting_proxy(cell: Cell, world: World) -> Iterator[None]:
+    listeners = cell.sandbox.listeners().proxy
+    process = subprocess.Popen(
+        [*world.command_prefix, sys.executable, str(HERE / "trusting_proxy.py"), *map(str, listeners)],
+        pass_fds=listeners,
+    )
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+class EveryName(dict[str, list[str]]):
+    """A zone in which every name exists."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+    def __missing__(self, name: str) -> list[str]:
+        return [PUBLIC]
+
+
+async def test_without_the_checks_the_vectors_arrive(cell: Cell, world: World, origins: dict[str, Origin]) -> None:
+    world.zone = EveryName(world.zone)
+    refused = [vector for vector in VECTORS if vector["says"] not in LET_THROUGH]
+    with trusting_proxy(cell, world):
+        answers = await ask(cell, refused)
+    unexpected = {
+        vector["id"]: f"{vector['why']}: {answers[vector['id']]}"
+        for vector in refused
+        if answers[vector["id"]] not in ([vector["twin"]] if "twin" in vector else LET_THROUGH)
+    }
+    assert unexpected == {}
+    assert sum("twin" not in vector for vector in refused) > 0.75 * len(refused), "few probes are without a twin"
