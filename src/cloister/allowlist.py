@@ -35,6 +35,15 @@ def wrong_entries(entries: Iterable[str], presets: Mapping[str, tuple[str, ...]]
             yield error
 
 
+def check_not_too_broad(host: str) -> None:
+    """Raise UsageError when a brokered secret's host is a public suffix: then anyone could receive the secret."""
+    if PublicSuffixList().is_public(host.lower().removesuffix(".")):
+        raise UsageError(
+            f"the host {host!r} is too broad: anyone can have a name below it",
+            hint=f"name the host that you mean, such as api.example.{host}",
+        )
+
+
 def builtin_presets() -> dict[str, tuple[str, ...]]:
     """Return the presets that ship with Cloister: `common-dependencies`."""
     text = resources.files("cloister").joinpath("data/common-dependencies.txt").read_text()

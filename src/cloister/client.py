@@ -7,6 +7,7 @@ from cloister.intake import Intake
 from cloister.model.event import RecordedEvent
 from cloister.model.request import Request
 from cloister.model.sandbox import Change
+from cloister.model.secret import BrokerRule, KeptSecret
 from cloister.model.snapshot import SnapshotKey, SnapshotRecord
 from cloister.model.task import Task, TaskId, TaskState, TaskStatus
 
@@ -50,13 +51,13 @@ class Client:
         """What an attempt changed, by default the best one's."""
         return await self.intake.change(task, attempt=attempt)
 
-    async def set_secret(self, environment: str, name: str, value: str) -> None:
-        """Keep a secret's value."""
-        await self.intake.set_secret(environment, name, value)
+    async def set_secret(self, environment: str, name: str, value: str, rule: BrokerRule | None = None) -> None:
+        """Keep a secret's value; with a rule, for the proxy alone."""
+        await self.intake.set_secret(environment, name, value, rule)
 
-    async def secret_names(self, environment: str) -> Sequence[str]:
-        """The names that have a value in an environment's vault, sorted."""
-        return await self.intake.secret_names(environment)
+    async def secrets(self, environment: str) -> Sequence[KeptSecret]:
+        """What an environment's vault keeps, by name, without the values."""
+        return await self.intake.secrets(environment)
 
     async def remove_secret(self, environment: str, name: str) -> None:
         """Forget a secret."""

@@ -14,8 +14,9 @@ from cloister.environment_schema import (
     languages,
 )
 from cloister.errors import EnvironmentFileError, UsageError
+from cloister.model.broker import wrong_parts
 from cloister.model.environment import Check, Environment, Limits, NetworkRecipe, Service, SetupRecipe
-from cloister.model.network import NetworkMode, parse_domain
+from cloister.model.network import NetworkMode
 from cloister.model.secret import SecretMode, SecretUse
 from cloister.toml_document import Problem, TomlSyntaxError, parse_toml, problems_of
 
@@ -159,10 +160,13 @@ def _table_to_environment(table: EnvironmentTable, *, default_name: str) -> Envi
 def _secret(name: str, table: SecretTable) -> SecretUse:
     return SecretUse(
         name=name,
-        mode=SecretMode(table.mode),
-        hosts=tuple(parse_domain(host) for host in table.hosts),
+        mode=None if table.mode is None else SecretMode(table.mode),
+        hosts=table.hosts,
         header=table.header,
         format=table.format,
+        query=table.query,
+        methods=table.methods,
+        paths=table.paths,
     )
 
 
@@ -182,7 +186,10 @@ def _conflicts(table: EnvironmentTable) -> Iterator[Problem]:
             message = f"versions.{language} and CODEX_ENV_{language.upper()}_VERSION differ; keep one of them"
             yield Problem(("versions", language), message)
     for name, secret in table.secrets.items():
-        yield from (Problem(("secrets", name), f"secret {name} {message}") for message in _secret_conflicts(secret))
+        yield from (
+            Problem(("secrets", name), f"secret {name} {message}")
+            for message in _secret_conflicts(_secret(name, secret))
+        )
     for error in wrong_entries(table.network.allow, builtin_presets()):
         yield Problem(("network", "allow"), f"{error.message}. {error.hint or ''}".strip())
     for name, service in table.services.items():
@@ -191,15 +198,7 @@ def _conflicts(table: EnvironmentTable) -> Iterator[Problem]:
             yield Problem(("services", name, "ready"), f"services.{name}.ready: a port is 1 to 65535")
 
 
-def _secret_conflicts(secret: SecretTable) -> Iterator[str]:
-    if secret.mode == "setup" and (secret.hosts or secret.header or secret.format != "{}"):
-        yield 'has hosts, header or format, which need mode = "brokered"'
-    if secret.mode == "brokered" and not (secret.hosts and secret.header):
-        yield 'is brokered, so it needs hosts and a header: hosts = ["api.github.com"], header = "Authorization"'
-    if secret.format.count("{}") != 1 or re.search(r"[\x00-\x1f\x7f]", secret.format):
-        yield 'needs exactly one {} in its format, such as "Bearer {}"'
-    for host in secret.hosts:
-        try:
-            parse_domain(host)
-        except ValueError as error:
-            yield f"names a host that cannot be one: {error}"
+def _secret_conflicts(use: SecretUse) -> Iterator[str]:
+    if use.mode is not SecretMode.BROKERED and use.is_ruled:
+        yield 'has hosts, header, format, query, methods or paths, which need mode = "brokered"'
+    yield from wrong_parts(use)

@@ -147,10 +147,13 @@ class VersionsTable(_Table):
 class SecretTable(_Table):
     """One key of `[secrets]`. It can only narrow what the vault says of the secret."""
 
-    mode: Literal["setup", "brokered"] = Field(default="setup", examples=['"setup"'])
+    mode: Literal["setup", "brokered"] | None = Field(default=None, examples=['"setup"'])
     hosts: tuple[str, ...] = Field(default=(), examples=['["api.github.com"]'], strict=False)
-    header: str | None = Field(default=None, examples=['"Authorization"'], pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
-    format: str = Field(default="{}", examples=['"Bearer {}"'])
+    header: str | None = Field(default=None, examples=['"Authorization"'])
+    format: str | None = Field(default=None, examples=['"Bearer {}"'])
+    query: str | None = Field(default=None, examples=['"key"'])
+    methods: tuple[str, ...] | None = Field(default=None, examples=['["GET", "HEAD"]'], min_length=1, strict=False)
+    paths: tuple[str, ...] | None = Field(default=None, examples=['["/repos/me"]'], min_length=1, strict=False)
 
 
 class SetupTable(_Table):

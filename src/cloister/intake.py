@@ -3,12 +3,13 @@
 import os
 import re
 import secrets
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 
 from anyio import CancelScope
 
+from cloister.allowlist import check_not_too_broad
 from cloister.environment_file import (
     REPOSITORY_FILE,
     environment_from_options,
@@ -22,6 +23,7 @@ from cloister.model.environment import GIB, HOUR, Environment, Limits
 from cloister.model.event import RecordedEvent
 from cloister.model.request import Request
 from cloister.model.sandbox import Change
+from cloister.model.secret import BrokerRule, KeptSecret
 from cloister.model.snapshot import SnapshotKey, SnapshotRecord
 from cloister.model.task import (
     LARGEST_PROMPT_BYTES,
@@ -44,6 +46,7 @@ from cloister.protocols import (
     Vault,
 )
 from cloister.repository_address import parse_repository
+from cloister.secret_rules import check_uses
 
 MOST_ATTEMPTS = 4
 HIGHEST_LIMITS = Limits(
@@ -151,15 +154,16 @@ class Intake:
             hint=f"wait for it: cloister task wait {status.task.id}",
         )
 
-    async def set_secret(self, environment: str, name: str, value: str) -> None:
-        """Keep a secret's value. UsageError when name or value cannot be one."""
+    async def set_secret(self, environment: str, name: str, value: str, rule: BrokerRule | None = None) -> None:
+        """Keep a secret's value; with a rule, for the proxy alone. UsageError when one of them cannot be one."""
         _check_secret_name(name)
         _check_environment_name(environment)
-        await self.vault.set(environment, name, value)
+        _check_hosts(() if rule is None else rule.hosts)
+        await self.vault.set(environment, name, value, rule)
 
-    async def secret_names(self, environment: str) -> Sequence[str]:
-        """The names that have a value in an environment's vault, sorted."""
-        return await self.vault.names(environment)
+    async def secrets(self, environment: str) -> Sequence[KeptSecret]:
+        """What an environment's vault keeps, by name, without the values."""
+        return await self.vault.list(environment)
 
     async def remove_secret(self, environment: str, name: str) -> None:
         """Forget a secret. NotFoundError."""
@@ -229,12 +233,16 @@ class Intake:
                 hint=f"if you trust it with them: --env {REPOSITORY_FILE}; else let it name no environment, and give "
                 f"values of this repository's own: cloister secret set {repository.address} {min(wanted)}",
             )
-        missing = sorted(wanted.difference(await self.vault.names(environment.name)) if wanted else ())
+        kept = {secret.name: secret for secret in await self.vault.list(environment.name)} if wanted else {}
+        missing = sorted(wanted - kept.keys())
         if missing:
             raise NotFoundError(
                 f"secret {', '.join(missing)} of environment {environment.name!r} has no value",
                 hint=f"give it one: cloister secret set {environment.name} {missing[0]}  (or --secret-from-env)",
             )
+        own_file = request.environment is not None
+        _check_hosts(host for use in environment.secrets if use.name in request.secrets for host in use.hosts)
+        check_uses(environment.name, environment.secrets, kept=kept, given=request.secrets, own_file=own_file)
 
 
 def _check_limits(limits: Limits) -> None:
@@ -301,6 +309,11 @@ def _check_secret_name(name: str) -> None:
         check_secret_name(name)
     except ValueError as error:
         raise UsageError(str(error)) from error
+
+
+def _check_hosts(hosts: Iterable[str]) -> None:
+    for host in hosts:
+        check_not_too_broad(host)
 
 
 def _check_environment_name(name: str) -> None:

@@ -65,12 +65,17 @@ class Journal:
 
     @contextmanager
     def phase(
-        self, phase: Phase, *, network: NetworkMode = NetworkMode.OFF, secrets: Sequence[str] = ()
+        self,
+        phase: Phase,
+        *,
+        network: NetworkMode = NetworkMode.OFF,
+        secrets: Sequence[str] = (),
+        brokered: Sequence[str] = (),
     ) -> Iterator[None]:
         """Mark everything recorded inside as of this phase, and measure it."""
         self._phase = phase
         started = time.monotonic()
-        self.record(PhaseStarted(network=network, secrets=tuple(secrets)))
+        self.record(PhaseStarted(network=network, secrets=tuple(secrets), brokered=tuple(brokered)))
         try:
             yield
         finally:

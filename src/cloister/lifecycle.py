@@ -7,9 +7,11 @@
 | agent     | as `network.agent` says     | set       | gone: a new container       |
 | output    | none                        |           | gone                        |
 | teardown  | none                        |           | gone                        |
+
+A brokered secret is in no phase's sandbox: setup and agent see a placeholder, and the proxy has the value.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -18,9 +20,11 @@ import structlog
 
 from cloister.errors import CloisterError, TaskFailedError, UsageError
 from cloister.journal import Journal, open_journal
+from cloister.model.broker import grants_of
 from cloister.model.event import AttemptStarted
 from cloister.model.network import NetworkMode
 from cloister.model.phase import Phase
+from cloister.model.secret import Grant
 from cloister.model.task import Attempt, Outcome, Verdict
 from cloister.phases import agent, output, provision, setup, teardown
 from cloister.protocols import (
@@ -89,6 +93,8 @@ async def _provision_to_output(attempt: Attempt, tools: Tools, journal: Journal)
     ends_at = anyio.current_time() + environment.limits.time_seconds
     secrets = await tools.vault.open_for(task)
     journal.mask(secrets)
+    grants = grants_of(secrets, attempt.id)
+    placeholders = {grant.name: grant.placeholder for grant in grants}
 
     with journal.phase(Phase.PROVISION):
         provisioned = await provision.run(
@@ -106,25 +112,34 @@ async def _provision_to_output(attempt: Attempt, tools: Tools, journal: Journal)
     if not sandbox.has_started(agent.AGENT):
         plan = setup.make_plan(environment.setup, sandbox)
         network, names = (environment.network.setup, sorted(secrets.values)) if plan.script else (NetworkMode.OFF, [])
-        with journal.phase(Phase.SETUP, network=network, secrets=names):
+        brokered = sorted(placeholders) if plan.script else []
+        with journal.phase(Phase.SETUP, network=network, secrets=names, brokered=brokered):
             if plan.script:
-                await _open_network(Phase.SETUP, attempt, sandbox, tools, journal)
+                await _open_network(Phase.SETUP, attempt, sandbox, grants, tools, journal)
             await setup.run(
                 task,
                 plan,
                 sandbox,
                 secrets,
                 journal,
+                placeholders=placeholders,
                 recipe=provisioned.recipe,
                 catalog=tools.catalog,
                 now=datetime.now(UTC),
                 seconds_left=_seconds_until(ends_at),
             )
 
-    with journal.phase(Phase.AGENT, network=environment.network.agent):
-        await _open_network(Phase.AGENT, attempt, sandbox, tools, journal)
+    with journal.phase(Phase.AGENT, network=environment.network.agent, brokered=sorted(placeholders)):
+        await _open_network(Phase.AGENT, attempt, sandbox, grants, tools, journal)
         accepted_to_agent = (datetime.now(UTC) - task.accepted_at).total_seconds()
-        ended = await agent.run(task, tools.agents[task.agent], sandbox, journal, seconds_left=_seconds_until(ends_at))
+        ended = await agent.run(
+            task,
+            tools.agents[task.agent],
+            sandbox,
+            journal,
+            placeholders=placeholders,
+            seconds_left=_seconds_until(ends_at),
+        )
 
     with journal.phase(Phase.OUTPUT):
         await tools.egress.close(attempt.sandbox)
@@ -148,9 +163,11 @@ def _seconds_until(ends_at: float) -> float:
     return left
 
 
-async def _open_network(phase: Phase, attempt: Attempt, sandbox: Sandbox, tools: Tools, journal: Journal) -> None:
+async def _open_network(
+    phase: Phase, attempt: Attempt, sandbox: Sandbox, grants: Sequence[Grant], tools: Tools, journal: Journal
+) -> None:
     policy = attempt.task.environment.policy(phase)
-    await tools.egress.open(attempt.sandbox, sandbox.listeners(), policy, journal.record_egress)
+    await tools.egress.open(attempt.sandbox, sandbox.listeners(), policy, journal.record_egress, grants)
 
 
 async def _tear_down(attempt: Attempt, tools: Tools, journal: Journal) -> None:

@@ -24,7 +24,7 @@ from cloister.model.sandbox import (
     SandboxName,
     SandboxSpec,
 )
-from cloister.model.secret import DeliveredSecrets, Grant
+from cloister.model.secret import BrokerRule, DeliveredSecrets, Grant, KeptSecret
 from cloister.model.snapshot import SnapshotKey, SnapshotRecord
 from cloister.model.task import Attempt, Outcome, Repository, Revision, Task, TaskId, TaskStatus
 
@@ -233,12 +233,15 @@ class Forge(Protocol):
 class Vault(Protocol):
     """Sealed secrets, by environment."""
 
-    async def set(self, environment: str, name: str, value: str) -> None:
-        """Keep a value. UsageError when the name or the value cannot be one; nothing is changed then."""
+    async def set(self, environment: str, name: str, value: str, rule: BrokerRule | None = None) -> None:
+        """Keep a value; with a rule, for the proxy alone.
+
+        UsageError when name, value or rule cannot be one; nothing is changed then.
+        """
         ...
 
-    async def names(self, environment: str) -> Sequence[str]:
-        """The names that have a value, sorted."""
+    async def list(self, environment: str) -> Sequence[KeptSecret]:
+        """What is kept, by name, without the values."""
         ...
 
     async def remove(self, environment: str, name: str) -> None:
@@ -256,6 +259,7 @@ class Vault(Protocol):
     async def open_for(self, task: Task) -> DeliveredSecrets:
         """Open the secrets that the task's environment names, and those that came with the task.
 
+        The rule of a brokered one is the vault's, narrowed by the environment; UsageError when it asks for more.
         NotFoundError names a secret that has no value, and the command that gives it one.
         """
         ...

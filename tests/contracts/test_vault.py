@@ -1,13 +1,14 @@
 """What every `Vault` promises."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cloister.errors import NotFoundError, UsageError
 from cloister.model.environment import Environment
-from cloister.model.secret import DeliveredSecrets, SecretMode, SecretUse
+from cloister.model.secret import BrokerRule, DeliveredSecrets, KeptSecret, SecretMode, SecretUse
 from cloister.protocols import Vault
 from cloister.stores.database import Database
 from cloister.stores.secrets import SqlSecretStore
@@ -43,7 +44,7 @@ async def test_a_name_that_no_secret_can_have_is_refused(vault: Vault, name: str
     ):
         with pytest.raises(UsageError):
             await attempt
-    assert await vault.names("web") == []
+    assert await vault.list("web") == []
 
 
 @pytest.mark.parametrize(
@@ -64,7 +65,7 @@ async def test_a_value_that_no_secret_can_have_is_refused_without_being_shown(va
         with pytest.raises(UsageError) as refusal:
             await attempt
         assert not value.strip() or value.strip() not in f"{refusal.value}{refusal.value.hint}{refusal.value.__cause__}"
-    assert await vault.names("web") == []
+    assert await vault.list("web") == []
 
 
 @pytest.mark.parametrize("value", ["sixsix", "x" * 64 * 1024, "two\nlines", "ünïcödé 🔑"])
@@ -80,15 +81,111 @@ async def test_a_secret_without_a_value_names_the_command_that_gives_it_one(vaul
     assert "cloister secret set web TOKEN" in str(refusal.value.hint)
 
 
-async def test_a_brokered_secret_is_never_delivered(vault: Vault, new_task) -> None:
-    brokered = SecretUse(name="TOKEN", mode=SecretMode.BROKERED, hosts=("api.github.com",))
-    task = new_task(environment=Environment(name="web", secrets=(brokered,)))
+RULE = BrokerRule(hosts=("api.github.com",), header="Authorization", format="Bearer {}", paths=("/repos",))
+BROKERED = SecretMode.BROKERED
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        replace(RULE, hosts=()),
+        replace(RULE, hosts=("*",)),
+        replace(RULE, hosts=("127.0.0.1",)),
+        replace(RULE, header=None),
+        replace(RULE, query="key"),
+        replace(RULE, header="Host"),
+        replace(RULE, header="X: y"),
+        replace(RULE, format="Bearer"),
+        replace(RULE, format="{} {}"),
+        replace(RULE, format="Bearer {}\r\nX: y"),
+        replace(RULE, format="basic:a:b"),
+        replace(RULE, methods=("get",)),
+        replace(RULE, paths=("repos",)),
+        replace(RULE, paths=("/a/../b",)),
+        replace(RULE, paths=("/a//b",)),
+        replace(RULE, paths=("/%2e",)),
+    ],
+)
+async def test_a_rule_that_cannot_be_one_is_refused(vault: Vault, rule: BrokerRule) -> None:
+    with pytest.raises(UsageError, match="TOKEN"):
+        await vault.set("web", "TOKEN", "long enough", rule)
+    assert await vault.list("web") == []
+
+
+async def test_a_value_that_no_header_can_carry_is_refused_without_being_shown(vault: Vault) -> None:
+    with pytest.raises(UsageError) as refusal:
+        await vault.set("web", "TOKEN", "two\nlines", RULE)
+    assert "lines" not in str(refusal.value)
+    await vault.set("web", "TOKEN", "two\nlines", replace(RULE, format="basic:me"))
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"mode": SecretMode.SETUP},
+        {"mode": BROKERED, "hosts": ("evil.example",)},
+        {"mode": BROKERED, "hosts": ("github.com",)},
+        {"mode": BROKERED, "hosts": ("api.github.com", "evil.example")},
+        {"mode": BROKERED, "header": "X-Other"},
+        {"mode": BROKERED, "format": "{}"},
+        {"mode": BROKERED, "query": "key"},
+        {"mode": BROKERED, "paths": ("/",)},
+        {"mode": BROKERED, "paths": ("/reposition",)},
+    ],
+)
+async def test_an_environment_cannot_widen_what_the_vault_says(vault: Vault, new_task, asked) -> None:
+    await vault.set("web", "TOKEN", "long enough", RULE)
+    with pytest.raises(UsageError, match="TOKEN"):
+        await vault.open_for(new_task(environment=Environment(name="web", secrets=(SecretUse(name="TOKEN", **asked),))))
+
+
+async def test_a_setup_secret_cannot_be_made_a_brokered_one_by_an_environment(vault: Vault, new_task) -> None:
     await vault.set("web", "TOKEN", "long enough")
+    use = SecretUse(name="TOKEN", mode=BROKERED, hosts=("evil.example",), header="Authorization")
     with pytest.raises(UsageError, match="TOKEN"):
-        await vault.open_for(task)
+        await vault.open_for(new_task(environment=Environment(name="web", secrets=(use,))))
+
+
+@pytest.mark.parametrize(
+    ("asked", "rule"),
+    [
+        ({}, RULE),
+        ({"mode": BROKERED, "header": "authorization", "format": "Bearer {}", "hosts": ("api.github.com",)}, RULE),
+        ({"mode": BROKERED, "hosts": ("eu.api.github.com",)}, replace(RULE, hosts=("eu.api.github.com",))),
+        ({"mode": BROKERED, "methods": ("GET",), "paths": ("/repos/me/",)},
+         replace(RULE, methods=("GET",), paths=("/repos/me",))),
+    ],
+)  # fmt: skip
+async def test_a_brokered_secret_is_for_the_proxy_alone(vault: Vault, new_task, asked, rule) -> None:
+    await vault.set("web", "TOKEN", "long enough", RULE)
+    assert await vault.list("web") == [KeptSecret(name="TOKEN", rule=RULE)]
+    secrets = await vault.open_for(
+        new_task(environment=Environment(name="web", secrets=(SecretUse(name="TOKEN", **asked),)))
+    )
+    assert secrets.values == {}
+    (brokered,) = secrets.brokered
+    assert (brokered.name, brokered.value.reveal(), brokered.rule) == ("TOKEN", "long enough", rule)
+    assert "long enough" not in repr(secrets)
+
+
+async def test_a_value_that_came_with_the_task_is_brokered_by_a_whole_rule_alone(vault: Vault, new_task) -> None:
     sealed = await vault.seal_for_task({"TOKEN": "long enough"})
-    with pytest.raises(UsageError, match="TOKEN"):
-        await vault.open_for(new_task(environment=task.environment, sealed_secrets=sealed))
+    whole = SecretUse(name="TOKEN", mode=BROKERED, hosts=("api.github.com",), header="X-Token")
+    secrets = await vault.open_for(
+        new_task(environment=Environment(name="web", secrets=(whole,)), sealed_secrets=sealed)
+    )
+    assert (secrets.values, [secret.rule.header for secret in secrets.brokered]) == ({}, ["X-Token"])
+    for gap in (replace(whole, hosts=()), replace(whole, header=None)):
+        with pytest.raises(UsageError, match="TOKEN"):
+            await vault.open_for(new_task(environment=Environment(name="web", secrets=(gap,)), sealed_secrets=sealed))
+
+
+async def test_a_new_rule_makes_a_new_disk_and_a_new_value_of_a_brokered_secret_none(vault: Vault, new_task) -> None:
+    versions = []
+    for value, rule in (("first value", RULE), ("second value", RULE), ("second value", replace(RULE, header="X-A"))):
+        await vault.set("web", "TOKEN", value, rule)
+        versions.append((await vault.open_for(new_task(environment=WITH_TOKEN))).versions["TOKEN"])
+    assert versions[0] == versions[1] != versions[2]
 
 
 async def test_only_named_secrets_are_delivered(vault: Vault, new_task) -> None:
@@ -109,9 +206,9 @@ async def test_a_value_that_came_with_the_task_goes_before_the_kept_one(vault: V
 async def test_names_and_removal(vault: Vault) -> None:
     for name in ("B", "A"):
         await vault.set("web", name, "long enough")
-    assert await vault.names("web") == ["A", "B"]
+    assert [kept.name for kept in await vault.list("web")] == ["A", "B"]
     await vault.remove("web", "A")
-    assert await vault.names("web") == ["B"]
+    assert [kept.name for kept in await vault.list("web")] == ["B"]
     with pytest.raises(NotFoundError):
         await vault.remove("web", "A")
 
@@ -140,5 +237,11 @@ async def test_a_value_that_comes_again_with_another_task_has_its_former_version
 
 async def test_the_redactor_masks_what_was_delivered(vault: Vault, new_task) -> None:
     await vault.set("web", "TOKEN", "long enough")
+    redactor = vault.redactor(await vault.open_for(new_task(environment=WITH_TOKEN)))
+    assert redactor.feed(b"it is long enough.") + redactor.flush() == b"it is [secret TOKEN]."
+
+
+async def test_the_redactor_masks_what_only_the_proxy_has(vault: Vault, new_task) -> None:
+    await vault.set("web", "TOKEN", "long enough", RULE)
     redactor = vault.redactor(await vault.open_for(new_task(environment=WITH_TOKEN)))
     assert redactor.feed(b"it is long enough.") + redactor.flush() == b"it is [secret TOKEN]."

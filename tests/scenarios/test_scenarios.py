@@ -3,6 +3,7 @@
 The parts are the package's own strict fakes, so a phase that breaks a seam's contract fails here too.
 """
 
+import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,7 @@ from cloister.environment_file import read_environment
 from cloister.errors import CloisterError
 from cloister.forges.fake import FakeForge, FakeRepository
 from cloister.lifecycle import Tools
+from cloister.model.broker import placeholder_of, text_to_rule
 from cloister.model.environment import Environment
 from cloister.model.event import (
     AttemptFinished,
@@ -143,7 +145,8 @@ async def _lay_out(scenario: Mapping[str, Any]) -> World:
     environment = _environment(scenario["environment"])
     vault = FakeVault(on_call=stage)
     for name, value in scenario.get("secrets", {}).items():
-        await vault.set(environment.name, name, value)
+        rule = scenario.get("brokered", {}).get(name)
+        await vault.set(environment.name, name, value, None if rule is None else text_to_rule(json.dumps(rule)))
     change = scenario.get("change", {})
     world = World(
         scenario=scenario,
@@ -234,6 +237,9 @@ def _expect_the_table_to_hold(world: World, events: Sequence[RecordedEvent]) -> 
     for command in world.node.commands:
         if command.id not in ("setup", "maintenance"):
             assert not command.secrets
+        for name in world.scenario.get("brokered", {}):
+            assert command.variables[name] == placeholder_of(name, f"{TASK}-1-1")
+            assert name not in command.secrets
         shown = repr((command.argv, command.variables, command.stdin, command.files))
         assert not any(value in shown for value in values)
     assert not any(value in repr(event) for value in values for event in events)
@@ -357,8 +363,8 @@ def _details(event: Event) -> Sequence[str]:
             return ["nothing"]
         case AttemptStarted(retry=retry):
             return [f"retry {retry}"] if retry else ()
-        case PhaseStarted(network=network, secrets=secrets):
-            return [f"network {network}", *secrets]
+        case PhaseStarted(network=network, secrets=secrets, brokered=brokered):
+            return [f"network {network}", *secrets, *(f"({name})" for name in brokered)]
         case SecretDelivered(names=names) | SecretRemoved(names=names):
             return names
         case SnapshotMissed(reason=reason):

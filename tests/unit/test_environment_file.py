@@ -128,8 +128,10 @@ def refusal(text: str) -> str:
         ("[secrets]\nPATH = {}\n", "'PATH' is set by"),
         ('[variables]\nA = "x"\n[secrets]\nA = {}\n', "env.toml, line 2: A is both in [variables] and in [secrets]"),
         ('[secrets]\nA = { mode = "agent" }\n', "`secrets.A.mode`: must be 'setup' or 'brokered'"),
-        ('[secrets]\nA = { hosts = ["a.example"] }\n', "secret A has hosts, header or format, which need mode"),
-        ('[secrets]\nA = { mode = "brokered" }\n', "secret A is brokered, so it needs hosts and a header"),
+        (
+            '[secrets]\nA = { hosts = ["a.example"] }\n',
+            "secret A has hosts, header, format, query, methods or paths, which need mode",
+        ),
         (
             '[secrets]\nA = { mode = "brokered", hosts = ["127.1"], header = "X" }\n',
             "secret A names a host that cannot be one",
@@ -140,7 +142,7 @@ def refusal(text: str) -> str:
         ),
         (
             '[secrets]\nA = { mode = "brokered", hosts = ["a.example"], header = "X: y\\r\\nZ" }\n',
-            "`secrets.A.header`",
+            "secret A cannot be sent in the header",
         ),
         ('[network]\nagent = "on"\n', "`network.agent`: must be 'off', 'limited' or 'full'; for example `agent = "),
         ('[network]\nallow = ["com"]\n', "line 2: network.allow: 'com' is too broad"),
@@ -215,7 +217,7 @@ def test_the_whole_file() -> None:
         versions={"python": "3.11"},
         variables={"DATABASE_URL": "sqlite:///dev.db"},
         secrets=(
-            SecretUse(name="NPM_TOKEN"),
+            SecretUse(name="NPM_TOKEN", mode=SecretMode.SETUP),
             SecretUse(
                 name="GH_PAT",
                 mode=SecretMode.BROKERED,

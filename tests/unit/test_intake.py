@@ -15,7 +15,7 @@ from cloister.model.event import TaskAccepted
 from cloister.model.network import NetworkMode
 from cloister.model.request import EnvironmentText, Request
 from cloister.model.sandbox import Change, Commit, DiffStats
-from cloister.model.secret import SecretValue
+from cloister.model.secret import BrokerRule, KeptSecret, SecretValue
 from cloister.model.snapshot import SnapshotKey, SnapshotRecord
 from cloister.model.task import AttemptId, AttemptStatus, Outcome, TaskState, TaskStatus, Verdict
 from cloister.queues.fake import FakeQueue, FakeSnapshotCatalog
@@ -202,11 +202,18 @@ async def test_an_installed_agent_needs_no_command(intake: Intake) -> None:
 
 async def test_secrets_are_kept_by_environment(intake: Intake) -> None:
     await intake.set_secret("web", "TOKEN", "hunter2")
-    assert await intake.secret_names("web") == ["TOKEN"]
-    assert await intake.secret_names("other") == []
+    assert await intake.secrets("web") == [KeptSecret(name="TOKEN")]
+    assert await intake.secrets("other") == []
     await intake.remove_secret("web", "TOKEN")
     with pytest.raises(NotFoundError):
         await intake.remove_secret("web", "TOKEN")
+
+
+@pytest.mark.parametrize("host", ["co.uk", "github.io", "com", "10.0.0.1", "*.example.com"])
+async def test_a_host_that_anyone_can_be_gets_no_secret(intake: Intake, host: str) -> None:
+    with pytest.raises(UsageError):
+        await intake.set_secret("web", "TOKEN", "hunter2", BrokerRule(hosts=(host,), header="Authorization"))
+    assert await intake.secrets("web") == []
 
 
 @pytest.mark.parametrize(("environment", "name"), [("", "A"), ("a\nb", "A"), ("web", "A B"), ("web", "HOME")])

@@ -41,9 +41,10 @@ def style_of(verdict: Verdict) -> str:
 
 
 def phase_to_text(phase: str, event: PhaseStarted) -> str:
-    """Return `setup: network full, secrets NPM_TOKEN`."""
+    """Return `setup: network full, secrets NPM_TOKEN, brokered GH_PAT`."""
     secrets = f", secrets {', '.join(event.secrets)}" if event.secrets else ", no secrets"
-    return f"{phase}: network {event.network}{secrets}"
+    brokered = f", brokered {', '.join(event.brokered)}" if event.brokered else ""
+    return f"{phase}: network {event.network}{secrets}{brokered}"
 
 
 class Narrator:

@@ -1,6 +1,7 @@
-"""`cloister secret`: values that setup scripts may see, and nobody else."""
+"""`cloister secret`: values that setup scripts may see, or the proxy puts into requests, and nobody else sees."""
 
 import sys
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -10,10 +11,12 @@ from cloister.cli.task import JsonOption
 from cloister.cli.terminal import output_console, print_line
 from cloister.cli.work_tree import vault_name
 from cloister.errors import UsageError
+from cloister.model.secret import BrokerRule, KeptSecret
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Values that setup scripts may see, and nobody else.\n\nExample:  cloister secret set web NPM_TOKEN < token",
+    help="Values that setup scripts may see, or that only the proxy may use.\n\n"
+    "Example:  cloister secret set web NPM_TOKEN < token",
 )
 
 EnvironmentArgument = Annotated[
@@ -26,31 +29,66 @@ NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the s
 
 
 @app.command("set")
-def set_secret(context: typer.Context, environment: EnvironmentArgument, name: NameArgument) -> None:
+def set_secret(
+    context: typer.Context,
+    environment: EnvironmentArgument,
+    name: NameArgument,
+    brokered: Annotated[
+        bool, typer.Option("--brokered", help="Never in the sandbox: the proxy puts it into requests.")
+    ] = False,
+    host: Annotated[
+        list[str] | None, typer.Option(metavar="H", help="May receive it, with its sub-domains; repeatable.")
+    ] = None,
+    header: Annotated[str | None, typer.Option(metavar="H", help="The request header that carries it.")] = None,
+    format: Annotated[
+        str | None, typer.Option(metavar="F", help='The header\'s text: "Bearer {}", or basic:USER for a password.')
+    ] = None,
+    query: Annotated[str | None, typer.Option(metavar="Q", help="The query parameter, instead of a header.")] = None,
+    method: Annotated[
+        list[str] | None, typer.Option(metavar="M", help="Only requests of this method; repeatable.")
+    ] = None,
+    path: Annotated[
+        list[str] | None, typer.Option(metavar="P", help="Only this path and those below it; repeatable.")
+    ] = None,
+) -> None:
     """Keep a secret's value, read from standard input; on a terminal it is asked for, and not shown.
 
     One line end at the end of the value is not part of it.
 
     Example:  cloister secret set web NPM_TOKEN < token
+    Example:  cloister secret set web GH_PAT --brokered --host api.github.com --header Authorization
+    --format "Bearer {}" < token
     """
+    if not brokered and (host or header or format or query or method or path):
+        raise UsageError("--host, --header, --format, --query, --method and --path are for a secret that is --brokered")
+    rule = None
+    if brokered:
+        rule = BrokerRule(
+            hosts=tuple(host or ()),
+            header=header,
+            format=format or "{}",
+            query=query,
+            methods=tuple(method) if method else None,
+            paths=tuple(path or ("/",)),
+        )
     value = _read_value(name)
-    ask(context, lambda client: client.set_secret(vault_name(environment), name, value))
+    ask(context, lambda client: client.set_secret(vault_name(environment), name, value, rule))
 
 
 @app.command("list")
 def list_secrets(context: typer.Context, environment: EnvironmentArgument, as_json: JsonOption = False) -> None:
-    """List the names of an environment's secrets.
+    """List an environment's secrets: names, modes, and which hosts may receive the brokered ones. Never values.
 
     Example:  cloister secret list web
     """
-    names = ask(context, lambda client: client.secret_names(vault_name(environment)))
+    kept = ask(context, lambda client: client.secrets(vault_name(environment)))
     if as_json:
         from cloister.cli.json_lines import to_json
 
-        typer.echo(to_json(list(names)))
+        typer.echo(to_json([_secret_to_json(secret) for secret in kept]))
         return
-    for name in names:
-        print_line(output_console(), name)
+    for secret in kept:
+        print_line(output_console(), _secret_to_line(secret))
 
 
 @app.command("rm")
@@ -60,6 +98,21 @@ def remove(context: typer.Context, environment: EnvironmentArgument, name: NameA
     Example:  cloister secret rm web NPM_TOKEN
     """
     ask(context, lambda client: client.remove_secret(vault_name(environment), name))
+
+
+def _secret_to_json(secret: KeptSecret) -> dict[str, object]:
+    rule = {} if secret.rule is None else asdict(secret.rule)
+    return {"name": secret.name, "mode": secret.mode, **rule}
+
+
+def _secret_to_line(secret: KeptSecret) -> str:
+    """Return `GH_PAT  brokered  GET /repos/me to api.github.com in Authorization`."""
+    rule = secret.rule
+    if rule is None:
+        return f"{secret.name}  {secret.mode}"
+    what = " ".join((",".join(rule.methods or ("any request",)), *(path for path in rule.paths if path != "/")))
+    place = f"?{rule.query}" if rule.query else rule.header
+    return f"{secret.name}  {secret.mode}  {what} to {', '.join(rule.hosts)} in {place}"
 
 
 def _read_value(name: str) -> str:

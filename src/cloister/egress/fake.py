@@ -40,7 +40,7 @@ class FakeEgress:
         assert listeners.proxy, f"egress opened for {name} without listeners"
         try:
             _check_policy(policy)
-            await self._tell(name, f"egress {policy.mode} in {policy.phase}")
+            await self._tell(name, f"egress {policy.mode} in {policy.phase}{_with(grants)}")
         except BaseException:
             _close(listeners)
             raise
@@ -66,6 +66,10 @@ class FakeEgress:
     async def _tell(self, name: SandboxName, call: str) -> None:
         if self._on_call is not None:
             await self._on_call(name, call)
+
+
+def _with(grants: Sequence[Grant]) -> str:
+    return f" with {', '.join(grant.name for grant in grants)}" if grants else ""
 
 
 def _check_policy(policy: NetworkPolicy) -> None:

@@ -56,6 +56,8 @@ class PhaseStarted(Event):
     """off, limited or full."""
     secrets: tuple[str, ...] = ()
     """Names of the secrets present in the phase."""
+    brokered: tuple[str, ...] = ()
+    """Names of those that only the proxy has; the sandbox sees placeholders."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,17 +59,46 @@ class SecretValue:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerRule:
+    """Which requests may carry a secret, and where in them. The value goes into the header or the query parameter."""
+
+    hosts: tuple[str, ...]
+    """Canonical domains; each stands for its sub-domains."""
+    header: str | None = None
+    format: str = "{}"
+    """How the header is made of the value: `Bearer {}`, or `basic:USER` for a user's password."""
+    query: str | None = None
+    methods: tuple[str, ...] | None = None
+    """In capitals; None is every method."""
+    paths: tuple[str, ...] = ("/",)
+    """Prefixes: `/repos` stands for itself and all below it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SecretUse:
-    """What an environment says of one of its secrets. The vault's own rules can only be narrowed by it."""
+    """What an environment says of one of its secrets. It can only narrow what the vault says; None says nothing."""
 
     name: str
-    mode: SecretMode = SecretMode.SETUP
+    mode: SecretMode | None = None
     hosts: tuple[str, ...] = ()
-    """Brokered only: hosts that may receive the value."""
+    """Brokered only: hosts that may receive the value; none says nothing."""
     header: str | None = None
     """Brokered only: the request header that carries the value."""
-    format: str = "{}"
+    format: str | None = None
     """Brokered only: how the header is made of the value."""
+    query: str | None = None
+    """Brokered only: the query parameter that carries the value, in place of a header."""
+    methods: tuple[str, ...] | None = None
+    """Brokered only: of the requests that carry the value."""
+    paths: tuple[str, ...] | None = None
+    """Brokered only: prefixes of the paths of those requests."""
+
+    @property
+    def is_ruled(self) -> bool:
+        """Whether it says anything that only a brokered secret has."""
+        return bool(self.hosts) or any(
+            part is not None for part in (self.header, self.format, self.query, self.methods, self.paths)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,12 +109,12 @@ class Grant:
     """Of the secret."""
     value: SecretValue
     placeholder: str
-    """What stands for the value in the sandbox. Random, one for each attempt."""
+    """What stands for the value in the sandbox; one for each attempt. See `placeholder_of`."""
     hosts: tuple[str, ...]
     """Canonical domains; each stands for its sub-domains."""
     header: str = "Authorization"
     format: str = "{}"
-    """How the header is made of the value."""
+    """How the header is made of the value; see `model.broker`."""
     query: str | None = None
     """A query parameter that carries the value, in place of the header."""
     methods: tuple[str, ...] | None = None
@@ -98,13 +127,38 @@ class Grant:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BrokeredSecret:
+    """An opened secret that only the proxy may use."""
+
+    name: str
+    value: SecretValue
+    rule: BrokerRule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveredSecrets:
-    """The opened secrets of one attempt, for the setup phase alone."""
+    """The opened secrets of one attempt."""
 
     values: Mapping[str, SecretValue]
-    """Name to value."""
+    """Name to value, for the setup phase alone."""
     versions: Mapping[str, str]
-    """Name to a version that changes with each new value and tells nothing of it; part of the snapshot key."""
+    """Name to what changes with each new value, or of a brokered one with its rule; part of the snapshot key."""
+    brokered: tuple[BrokeredSecret, ...] = ()
+    """For the proxy alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptSecret:
+    """What the vault shows of a secret."""
+
+    name: str
+    rule: BrokerRule | None = None
+    """Of a brokered secret."""
+
+    @property
+    def mode(self) -> SecretMode:
+        """Where it may be used."""
+        return SecretMode.SETUP if self.rule is None else SecretMode.BROKERED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,5 +169,7 @@ class SealedSecret:
     name: str
     version: str
     """Random, new with each new value."""
+    rule: str | None = None
+    """Of a brokered secret, as `rule_to_text` writes it."""
     sealed: bytes
-    """Bound to environment, name and version: it does not open under any other."""
+    """Bound to environment, name, version and rule: it does not open with any other."""

@@ -1,5 +1,7 @@
 """Phase 3: the agent works, without secrets, with the network that the environment grants it."""
 
+from collections.abc import Mapping
+
 from cloister.journal import Journal
 from cloister.model.container import PROMPT_FILE, container_variables, work_tree
 from cloister.model.phase import Phase
@@ -17,7 +19,15 @@ _REASONS = {
 }
 
 
-async def run(task: Task, agent: Agent, sandbox: Sandbox, journal: Journal, *, seconds_left: float) -> Exit:
+async def run(
+    task: Task,
+    agent: Agent,
+    sandbox: Sandbox,
+    journal: Journal,
+    *,
+    placeholders: Mapping[str, str],
+    seconds_left: float,
+) -> Exit:
     """Run the agent to its end, or go on following it when a former worker started it."""
     prompt = task.prompt.encode()
     resumed = sandbox.has_started(AGENT)
@@ -25,7 +35,7 @@ async def run(task: Task, agent: Agent, sandbox: Sandbox, journal: Journal, *, s
         Command(
             id=AGENT,
             argv=agent.command_line(task),
-            variables=container_variables(task, Phase.AGENT),
+            variables={**container_variables(task, Phase.AGENT), **placeholders},
             cwd=work_tree(task),
             stdin=prompt,
             files={PROMPT_FILE.rpartition("/")[2]: prompt},

@@ -1,5 +1,6 @@
 """Phase 2: dependencies are installed, with the internet and the secrets; the disk is kept for later attempts."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -46,6 +47,7 @@ async def run(
     secrets: DeliveredSecrets,
     journal: Journal,
     *,
+    placeholders: Mapping[str, str],
     recipe: SnapshotRecipe,
     catalog: SnapshotCatalog,
     now: datetime,
@@ -64,7 +66,7 @@ async def run(
         if not sandbox.has_started(plan.command):
             await sandbox.checkout(asked if plan.warm else default)
         if plan.script is not None:
-            await _run_script(plan.command, plan.script, task, sandbox, secrets, journal, seconds_left)
+            await _run_script(plan.command, plan.script, task, sandbox, secrets, placeholders, journal, seconds_left)
     if task.use_cache and not plan.warm:
         if plan.script is not None:
             await sandbox.checkout(default)  # what the script did to tracked files is not kept
@@ -78,6 +80,7 @@ async def _run_script(
     task: Task,
     sandbox: Sandbox,
     secrets: DeliveredSecrets,
+    placeholders: Mapping[str, str],
     journal: Journal,
     seconds_left: float,
 ) -> None:
@@ -91,7 +94,7 @@ async def _run_script(
         Command(
             id=name,
             argv=("/bin/bash", "-e", "-o", "pipefail", f"/cloister/in/{name}.sh"),
-            variables=container_variables(task, Phase.SETUP),
+            variables={**container_variables(task, Phase.SETUP), **placeholders},
             secrets=secrets.values,
             cwd=work_tree(task),
             files={f"{name}.sh": script.encode()},

@@ -116,4 +116,5 @@ SECRETS = Table(
     Column("name", Text, primary_key=True),
     Column("version", Text, nullable=False),
     Column("sealed", LargeBinary, nullable=False),
+    Column("rule", Text),  # of a brokered secret, as JSON
 )

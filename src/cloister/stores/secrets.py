@@ -30,11 +30,11 @@ class SqlSecretStore:
             row = (await connection.execute(select(SECRETS).where(*_is(environment, name)))).first()
         return None if row is None else _row_to_secret(row)
 
-    async def names(self, environment: str) -> Sequence[str]:
-        """The names that are kept for an environment, sorted."""
+    async def list(self, environment: str) -> Sequence[SealedSecret]:
+        """What is kept for an environment, by name."""
         async with self._database.read() as connection:
-            query = select(SECRETS.c.name).where(SECRETS.c.environment == environment).order_by(SECRETS.c.name)
-            return list(await connection.scalars(query))
+            query = select(SECRETS).where(SECRETS.c.environment == environment).order_by(SECRETS.c.name)
+            return [_row_to_secret(row) for row in await connection.execute(query)]
 
     async def remove(self, environment: str, name: str) -> bool:
         """Forget, synced. False when nothing was kept."""
@@ -62,4 +62,6 @@ def _is(environment: str, name: str) -> tuple[Any, ...]:
 
 
 def _row_to_secret(row: Row[Any]) -> SealedSecret:
-    return SealedSecret(environment=row.environment, name=row.name, version=row.version, sealed=row.sealed)
+    return SealedSecret(
+        environment=row.environment, name=row.name, version=row.version, rule=row.rule, sealed=row.sealed
+    )

@@ -1,15 +1,25 @@
 """A vault that keeps values in memory, unsealed."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from cloister.errors import NotFoundError, UsageError
-from cloister.model.secret import DeliveredSecrets, SecretMode, SecretValue
+from cloister.errors import NotFoundError
+from cloister.model.broker import rule_to_text
+from cloister.model.secret import BrokeredSecret, BrokerRule, DeliveredSecrets, KeptSecret, SecretUse, SecretValue
 from cloister.model.task import Task
 from cloister.protocols import Redactor, Vault
+from cloister.secret_rules import check_rule, rule_of_given, rule_of_kept
 from cloister.vault.rules import check_name, check_value
 
 OnCall = Callable[[str, str], Awaitable[None]]
 """Told of each call before it takes effect, as (environment, call). What it raises, the call raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    value: str
+    version: str
+    rule: BrokerRule | None
 
 
 class FakeVault:
@@ -17,20 +27,25 @@ class FakeVault:
 
     def __init__(self, *, on_call: OnCall | None = None) -> None:
         self._on_call = on_call
-        self._kept: dict[tuple[str, str], tuple[str, int]] = {}
+        self._kept: dict[tuple[str, str], _Kept] = {}
         self._sealed: dict[bytes, Mapping[str, str]] = {}
         self._sets = 0
 
-    async def set(self, environment: str, name: str, value: str) -> None:
+    async def set(self, environment: str, name: str, value: str, rule: BrokerRule | None = None) -> None:
         """See `protocols.Vault`."""
         check_name(name)
         check_value(name, value)
+        rule = None if rule is None else check_rule(name, value, rule)
         self._sets += 1
-        self._kept[environment, name] = value, self._sets
+        self._kept[environment, name] = _Kept(value, str(self._sets), rule)
 
-    async def names(self, environment: str) -> Sequence[str]:
+    async def list(self, environment: str) -> Sequence[KeptSecret]:
         """See `protocols.Vault`."""
-        return sorted(name for owner, name in self._kept if owner == environment)
+        return [
+            KeptSecret(name=name, rule=kept.rule)
+            for (owner, name), kept in sorted(self._kept.items())
+            if owner == environment
+        ]
 
     async def remove(self, environment: str, name: str) -> None:
         """See `protocols.Vault`."""
@@ -48,22 +63,32 @@ class FakeVault:
 
     def redactor(self, secrets: DeliveredSecrets) -> "FakeRedactor":
         """See `protocols.Vault`."""
-        return FakeRedactor({name: value.reveal().encode() for name, value in secrets.values.items()})
+        values = {**secrets.values, **{secret.name: secret.value for secret in secrets.brokered}}
+        return FakeRedactor({name: value.reveal().encode() for name, value in values.items()})
 
     async def open_for(self, task: Task) -> DeliveredSecrets:
         """See `protocols.Vault`."""
         if self._on_call is not None:
             await self._on_call(task.environment.name, "open secrets")
         given = self._given(task)
-        values = {name: SecretValue(value) for name, value in given.items()}
-        versions = {name: f"given {name} {value}" for name, value in given.items()}
-        for use in task.environment.secrets:
-            if use.mode is not SecretMode.SETUP:
-                raise UsageError(f"{use.name} is not a setup secret")
-            if use.name not in given:
-                value, version = self._get(task.environment.name, use.name)
-                values[use.name], versions[use.name] = SecretValue(value), str(version)
-        return DeliveredSecrets(values=values, versions=versions)
+        uses = {use.name: use for use in task.environment.secrets}
+        opened = {
+            name: _Kept(value, f"given {name} {value}", rule_of_given(uses.get(name, SecretUse(name=name)), value))
+            for name, value in given.items()
+        }
+        for name, use in uses.items():
+            if name not in given:
+                kept = self._get(task.environment.name, name)
+                opened[name] = replace(kept, rule=rule_of_kept(kept.rule, use, task.environment.name))
+        return DeliveredSecrets(
+            values={name: SecretValue(it.value) for name, it in opened.items() if it.rule is None},
+            versions={name: rule_to_text(it.rule) if it.rule else it.version for name, it in opened.items()},
+            brokered=tuple(
+                BrokeredSecret(name=name, value=SecretValue(it.value), rule=it.rule)
+                for name, it in opened.items()
+                if it.rule is not None
+            ),
+        )
 
     def _given(self, task: Task) -> Mapping[str, str]:
         if task.sealed_secrets is None:
@@ -71,7 +96,7 @@ class FakeVault:
         assert task.sealed_secrets in self._sealed, "secrets of a task that this vault did not seal"
         return self._sealed[task.sealed_secrets]
 
-    def _get(self, environment: str, name: str) -> tuple[str, int]:
+    def _get(self, environment: str, name: str) -> "_Kept":
         if (environment, name) not in self._kept:
             raise NotFoundError(
                 f"environment {environment} names the secret {name}, which has no value",

@@ -4,14 +4,25 @@ import hmac
 import json
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from typing import Protocol
 
-from cloister.errors import NotFoundError, UsageError
+from cloister.errors import NotFoundError
 from cloister.masking import MaskingRedactor
-from cloister.model.secret import DeliveredSecrets, SealedSecret, SecretMode, SecretUse, SecretValue
+from cloister.model.broker import rule_to_text, text_to_rule
+from cloister.model.secret import (
+    BrokeredSecret,
+    BrokerRule,
+    DeliveredSecrets,
+    KeptSecret,
+    SealedSecret,
+    SecretUse,
+    SecretValue,
+)
 from cloister.model.task import Task
 from cloister.protocols import Redactor, Vault
+from cloister.secret_rules import check_rule, rule_of_given, rule_of_kept
 from cloister.vault.keys import KeyFile, Keyring
 from cloister.vault.rules import check_name, check_value
 from cloister.vault.sealing import rewrap, seal, unseal
@@ -30,8 +41,8 @@ class SealedSecrets(Protocol):
         """The secret of that name."""
         ...
 
-    async def names(self, environment: str) -> Sequence[str]:
-        """The names that are kept for an environment, sorted."""
+    async def list(self, environment: str) -> Sequence[SealedSecret]:
+        """What is kept for an environment, by name."""
         ...
 
     async def remove(self, environment: str, name: str) -> bool:
@@ -50,18 +61,25 @@ class SealedVault:
         self._kept = kept
         self._keys = keys
 
-    async def set(self, environment: str, name: str, value: str) -> None:
+    async def set(self, environment: str, name: str, value: str, rule: BrokerRule | None = None) -> None:
         """Seal and keep a value, with a new version."""
         check_name(name)
         check_value(name, value)
+        rule = None if rule is None else check_rule(name, value, rule)
         # Random rather than counted: a name that is removed and set again must not have a former version.
         version = secrets.token_hex(16)
-        sealed = seal(value.encode(), (environment, name, version), self._keys.load())
-        await self._kept.put(SealedSecret(environment=environment, name=name, version=version, sealed=sealed))
+        kept = SealedSecret(
+            environment=environment,
+            name=name,
+            version=version,
+            rule=None if rule is None else rule_to_text(rule),
+            sealed=b"",
+        )
+        await self._kept.put(replace(kept, sealed=seal(value.encode(), _place(kept), self._keys.load())))
 
-    async def names(self, environment: str) -> Sequence[str]:
-        """The names that have a value, sorted."""
-        return await self._kept.names(environment)
+    async def list(self, environment: str) -> Sequence[KeptSecret]:
+        """What is kept, by name."""
+        return [KeptSecret(name=kept.name, rule=_rule_of(kept)) for kept in await self._kept.list(environment)]
 
     async def remove(self, environment: str, name: str) -> None:
         """Forget a value."""
@@ -77,25 +95,27 @@ class SealedVault:
 
     def redactor(self, secrets: DeliveredSecrets) -> Redactor:
         """Return a new masker of these values."""
-        return MaskingRedactor(secrets.values)
+        return MaskingRedactor({**secrets.values, **{secret.name: secret.value for secret in secrets.brokered}})
 
     async def open_for(self, task: Task) -> DeliveredSecrets:
         """Open what the task brought along, and, for the names it did not bring, what is kept.
 
-        UsageError for a secret that only the proxy may use: it must not reach the sandbox.
+        A brokered secret's value goes to the proxy alone, with the vault's rule as the environment narrows it. A value
+        that the task brought is brokered where the environment states the whole rule.
         """
         keyring = self._keys.load()
+        opened = _Opened()
         given = _open_task_values(task, keyring)
-        values = {name: SecretValue(value) for name, value in given.items()}
-        versions = {name: _version_of(name, value, keyring) for name, value in given.items()}
-        for use in task.environment.secrets:
-            _check_deliverable(use, task.environment.name)
-            if use.name not in given:
-                kept = await self._get(task.environment.name, use.name)
-                place = (kept.environment, kept.name, kept.version)
-                values[use.name] = SecretValue(unseal(kept.sealed, place, keyring).decode())
-                versions[use.name] = kept.version
-        return DeliveredSecrets(values=values, versions=versions)
+        uses = {use.name: use for use in task.environment.secrets}
+        for name, value in given.items():
+            rule = rule_of_given(uses.get(name, SecretUse(name=name)), value)
+            opened.add(name, value, _version_of(name, value, keyring), rule)
+        for name, use in uses.items():
+            if name not in given:
+                kept = await self._get(task.environment.name, name)
+                value = unseal(kept.sealed, _place(kept), keyring).decode()
+                opened.add(name, value, kept.version, rule_of_kept(_rule_of(kept), use, task.environment.name))
+        return DeliveredSecrets(values=opened.values, versions=opened.versions, brokered=tuple(opened.brokered))
 
     async def rotate_key(self) -> None:
         """Make a new master key and wrap every data key with it. A crash in between loses nothing."""
@@ -127,12 +147,31 @@ def _version_of(name: str, value: str, keyring: Keyring) -> str:
     return hmac.new(key, json.dumps([name, value]).encode(), sha256).hexdigest()
 
 
-def _check_deliverable(use: SecretUse, environment: str) -> None:
-    if use.mode is not SecretMode.SETUP:
-        raise UsageError(
-            f"environment {environment} asks for {use.name} as a {use.mode} secret, which this version cannot deliver",
-            hint='use mode = "setup", or leave the secret out',
-        )
+class _Opened:
+    """What `open_for` has collected by now."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, SecretValue] = {}
+        self.versions: dict[str, str] = {}
+        self.brokered: list[BrokeredSecret] = []
+
+    def add(self, name: str, value: str, version: str, rule: BrokerRule | None) -> None:
+        if rule is None:
+            self.values[name], self.versions[name] = SecretValue(value), version
+        else:
+            # Setup sees a placeholder, so a new value makes no new disk.
+            self.versions[name] = rule_to_text(rule)
+            self.brokered.append(BrokeredSecret(name=name, value=SecretValue(value), rule=rule))
+
+
+def _rule_of(kept: SealedSecret) -> BrokerRule | None:
+    return None if kept.rule is None else text_to_rule(kept.rule)
+
+
+def _place(kept: SealedSecret) -> tuple[str, ...]:
+    """What a sealed value is bound to. A rule that is changed, taken away or put to another secret opens nothing."""
+    place = (kept.environment, kept.name, kept.version)
+    return place if kept.rule is None else (*place, kept.rule)
 
 
 _: type[Vault] = SealedVault

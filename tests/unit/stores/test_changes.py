@@ -12,7 +12,7 @@ from cloister.stores.database import Database
 WRITE = """
 import sqlite3, sys
 with sqlite3.connect(sys.argv[1]) as connection:
-    connection.execute("INSERT INTO secrets VALUES ('e', ?, 'v', 'sealed')", (sys.argv[2],))
+    connection.execute("INSERT INTO secrets VALUES ('e', ?, 'v', 'sealed', NULL)", (sys.argv[2],))
 """
 
 
@@ -34,7 +34,7 @@ async def _settle(database: Database) -> int:
 async def test_a_commit_of_this_process_wakes(database: Database) -> None:
     mark = database.changes.mark()
     async with database.write() as connection:
-        await connection.execute(text("INSERT INTO secrets VALUES ('e', 'n', 'v', 'sealed')"))
+        await connection.execute(text("INSERT INTO secrets VALUES ('e', 'n', 'v', 'sealed', NULL)"))
     with anyio.fail_after(10):
         await database.changes.wait(mark)
 

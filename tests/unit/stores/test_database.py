@@ -40,7 +40,7 @@ async def main():
     async with Database.open(Path(sys.argv[1])) as database:
         while True:
             async with database.write() as connection:
-                statement = text("INSERT INTO secrets VALUES ('e', :name, 'v', :sealed)")
+                statement = text("INSERT INTO secrets VALUES ('e', :name, 'v', :sealed, NULL)")
                 await connection.execute(statement, {"name": os.urandom(8).hex(), "sealed": os.urandom(10_000)})
 
 try:
@@ -113,7 +113,7 @@ async def test_a_file_that_others_can_read_is_closed_to_them(tmp_path: Path) -> 
 async def test_what_a_transaction_wrote_is_undone_by_an_exception(database: Database) -> None:
     with pytest.raises(KeyError):
         async with database.write() as connection:
-            await connection.execute(text("INSERT INTO secrets VALUES ('e', 'n', 'v', 'sealed')"))
+            await connection.execute(text("INSERT INTO secrets VALUES ('e', 'n', 'v', 'sealed', NULL)"))
             raise KeyError
     async with database.read() as connection:
         assert (await connection.scalar(text("SELECT count(*) FROM secrets"))) == 0

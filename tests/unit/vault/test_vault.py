@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from cloister.errors import VaultError
+from cloister.model.broker import rule_to_text
 from cloister.model.environment import Environment
-from cloister.model.secret import DeliveredSecrets, SecretUse
+from cloister.model.secret import BrokerRule, DeliveredSecrets, SecretUse
 from cloister.stores.attempts import SqlLedger
 from cloister.stores.database import Database
 from cloister.stores.secrets import SqlSecretStore
@@ -42,6 +43,25 @@ async def test_sealed_values_that_are_swapped_between_rows_do_not_open(vault, da
         dataclasses.replace(stolen, environment="web"),
         dataclasses.replace(mine, version=stolen.version),
         dataclasses.replace(mine, sealed=await vault.seal_for_task({"TOKEN": "of a task"})),
+    ):
+        await rows.put(forged)
+        with pytest.raises(VaultError):
+            await vault.open_for(new_task(environment=WITH_TOKEN))
+
+
+async def test_a_rule_that_was_changed_taken_away_or_put_to_another_value_opens_nothing(vault, database, new_task):
+    rows = SqlSecretStore(database)
+    rule = BrokerRule(hosts=("api.github.com",), header="Authorization")
+    await vault.set("web", "TOKEN", "only for the proxy", rule)
+    await vault.set("web", "OTHER", "for setup scripts")
+    kept, other = await rows.find("web", "TOKEN"), await rows.find("web", "OTHER")
+    assert kept is not None and other is not None and kept.rule is not None
+    assert len((await vault.open_for(new_task(environment=WITH_TOKEN))).brokered) == 1
+    for forged in (
+        dataclasses.replace(kept, rule=None),
+        dataclasses.replace(kept, rule=kept.rule.replace("github.com", "evil.example")),
+        dataclasses.replace(kept, rule=rule_to_text(dataclasses.replace(rule, hosts=("evil.example",)))),
+        dataclasses.replace(other, name="TOKEN", rule=kept.rule),
     ):
         await rows.put(forged)
         with pytest.raises(VaultError):
