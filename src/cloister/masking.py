@@ -2,6 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
+from copy import copy
 from itertools import chain
 
 from ahocorasick_rs import BytesAhoCorasick, Implementation, MatchKind
@@ -27,6 +28,12 @@ class MaskingRedactor:
         self._held = b""
         self.found: set[str] = set()
         """Names of the values that were masked so far."""
+
+    def fresh(self) -> "MaskingRedactor":
+        """Return one of the same values for another stream, in microseconds."""
+        other = copy(self)
+        other._held, other.found = b"", set()
+        return other
 
     def feed(self, data: bytes) -> bytes:
         """Return what can be shown by now; only what may yet become a form is held back."""

@@ -12,20 +12,56 @@ from cloister.egress.stream import Stream
 _CONTENT_LENGTH = b"content-length"
 
 
+class Passing:
+    """What the bytes of an exchange pass on their way: nothing. Each method returns what may go on by now."""
+
+    def upload(self, data: bytes) -> bytes:
+        """Part of the request's body."""
+        return data
+
+    def end_of_upload(self) -> bytes:
+        """What was held back of it."""
+        return b""
+
+    def head(self, response: h11.Response) -> h11.Response:
+        """The response's head."""
+        return response
+
+    def download(self, data: bytes) -> bytes:
+        """Part of the response's body."""
+        return data
+
+    def end_of_download(self) -> bytes:
+        """What was held back of it."""
+        return b""
+
+
+PASSING = Passing()
+
+
 class Exchange:
     """Carries one request to an upstream of its own, and the response back, both bodies at once."""
 
     def __init__(
-        self, client: Stream, near: h11.Connection, request: Request, upstream: Stream, *, silence_seconds: float
+        self,
+        client: Stream,
+        near: h11.Connection,
+        request: Request,
+        upstream: Stream,
+        *,
+        silence_seconds: float,
+        passing: Passing = PASSING,
     ) -> None:
         self._client = client
         self._near = near
         self._request = request
         self._upstream = upstream
+        self._passing = passing
         self._far = h11.Connection(h11.CLIENT, max_incomplete_event_size=LARGEST_HEAD_BYTES)
         self._silence_seconds = silence_seconds
         self._deadline = asyncio.timeout(silence_seconds)
-        self._answered = False
+        self.answered = False
+        """Whether the client has got the beginning of a response: then nothing else can be said to it."""
 
     async def carry(self) -> bool:
         """Return whether the client's connection can take another request.
@@ -36,7 +72,7 @@ class Exchange:
             async with self._deadline:
                 return await self._carry()
         except MalformedError as error:
-            if self._answered:
+            if self.answered:
                 raise ConnectionAbortedError(str(error)) from error
             raise
         except TimeoutError as error:
@@ -77,9 +113,10 @@ class Exchange:
                         await self._client.send(self._near.send(go_on) or b"")
                     self._near.receive_data(await self._client.receive())
                 case h11.Data(data=data):
-                    await self._upstream.send(self._far.send(h11.Data(data=data)) or b"")
+                    await self._send_up(self._passing.upload(bytes(data)))
                     self._progress()
                 case h11.EndOfMessage():  # its trailers are dropped
+                    await self._send_up(self._passing.end_of_upload())
                     await self._upstream.send(self._far.send(h11.EndOfMessage()) or b"")
                     return
                 case event:
@@ -101,16 +138,26 @@ class Exchange:
                     if status == HTTPStatus.SWITCHING_PROTOCOLS:
                         raise h11.RemoteProtocolError("it changed the protocol")
                 case h11.Response() as response:
-                    self._answered = True
-                    await self._client.send(self._near.send(_response_head(response)) or b"")
+                    head = self._near.send(_response_head(self._passing.head(response)))
+                    self.answered = True
+                    await self._client.send(head or b"")
                 case h11.Data(data=data):
-                    await self._client.send(self._near.send(h11.Data(data=data)) or b"")
+                    await self._send_down(self._passing.download(bytes(data)))
                     self._progress()
                 case h11.EndOfMessage():
+                    await self._send_down(self._passing.end_of_download())
                     await self._client.send(self._near.send(h11.EndOfMessage()) or b"")
                     return
                 case event:
                     raise h11.RemoteProtocolError(f"unexpected {event!r}")
+
+    async def _send_up(self, data: bytes) -> None:
+        if data:
+            await self._upstream.send(self._far.send(h11.Data(data=data)) or b"")
+
+    async def _send_down(self, data: bytes) -> None:
+        if data:
+            await self._client.send(self._near.send(h11.Data(data=data)) or b"")
 
     async def _receive(self, upload: "asyncio.Task[None]") -> bytes:
         """Return bytes of the upstream, unless the upload fails meanwhile: then its error."""
@@ -123,13 +170,14 @@ class Exchange:
                 return await reading
             finally:
                 reading.cancel()
+        _raise_what_matters(upload)
         return await self._upstream.receive()
 
     def _progress(self) -> None:
         self._deadline.reschedule(asyncio.get_running_loop().time() + self._silence_seconds)
 
     def _failure(self, status: HTTPStatus, what: str) -> Exception:
-        if self._answered:
+        if self.answered:
             return ConnectionAbortedError(what)
         return AnswerError(status, f"{self._request.authority} {what}.")
 
@@ -141,6 +189,13 @@ async def _end(upload: "asyncio.Task[None]") -> None:
         await asyncio.wait({upload})
     if not upload.cancelled():
         upload.exception()
+
+
+def _raise_what_matters(upload: "asyncio.Task[None]") -> None:
+    """Raise why an upload failed, unless the upstream would read no more: it may have answered nevertheless."""
+    error = upload.exception()
+    if error is not None and not isinstance(error, OSError):
+        raise error
 
 
 def _response_head(response: h11.Response) -> h11.Response:

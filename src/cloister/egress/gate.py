@@ -5,11 +5,13 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from http import HTTPStatus
+from typing import NoReturn
 
 from cloister.egress.addresses import Address, classify
 from cloister.egress.answer import AnswerError
 from cloister.egress.dial import dial, look_up
 from cloister.egress.gateway import decide, explain, refuse_address
+from cloister.egress.inject import Broker
 from cloister.egress.interfaces import own_addresses
 from cloister.egress.messages import EgressSettings
 from cloister.egress.pace import Pace
@@ -43,7 +45,7 @@ class Gate:
     ) -> None:
         self.name = name
         self.policy = policy
-        self.grants = grants
+        self.broker = Broker(grants)
         self.settings = settings
         self._report = report
         self._flows: set[Flow] = set()
@@ -65,7 +67,7 @@ class Gate:
     async def replace(self, policy: NetworkPolicy, grants: Sequence[Grant] = ()) -> None:
         """Put `policy` and `grants` in force. When this returns, all that is not allowed any more is cut."""
         self.policy = policy
-        self.grants = grants
+        self.broker = Broker(grants)
         cut = {flow.task for flow in self._flows if not self._judge(flow).allowed}
         for task in cut:
             task.cancel()
@@ -85,7 +87,7 @@ class Gate:
         await self.record(flow, self._judge(flow))
         return Stream(await dial(flow.authority, addresses, seconds=self.settings.dial_seconds))
 
-    async def refuse(self, flow: Flow, decision: Decision) -> None:
+    async def refuse(self, flow: Flow, decision: Decision) -> NoReturn:
         """Report the refusal, and raise it as AnswerError."""
         await self.record(flow, decision)
         host, port, method = flow.authority.host, flow.authority.port, flow.methods[0]

@@ -7,6 +7,7 @@ from http import HTTPStatus
 import h11
 
 from cloister.egress.answer import AnswerError, send_answer
+from cloister.egress.brokering import broker, carry
 from cloister.egress.exchange import Exchange
 from cloister.egress.gate import Flow, Gate
 from cloister.egress.gateway import CONNECT, HTTP_PORT, HTTPS_PORT
@@ -72,10 +73,12 @@ async def _read_head(client: Stream, seconds: float) -> bytes | None:
 
 async def _serve_exchange(gate: Gate, client: Stream, near: h11.Connection, request: Request) -> bool:
     with gate.flow(request.authority, request.method, *_overriding_methods(gate, request)) as flow:
+        sent, passing = await broker(gate, flow, request, secure=False)
         upstream = await gate.reach(flow)
         try:
-            exchange = Exchange(client, near, request, upstream, silence_seconds=gate.settings.response_seconds)
-            return await exchange.carry()
+            seconds = gate.settings.response_seconds
+            exchange = Exchange(client, near, sent, upstream, silence_seconds=seconds, passing=passing)
+            return await carry(gate, flow, exchange)
         finally:
             upstream.close()
 

@@ -1,0 +1,102 @@
+"""Brokered secrets in an exchange: values put in, leaks refused, and what comes back masked."""
+
+from http import HTTPStatus
+
+import h11
+
+from cloister.egress.answer import AnswerError
+from cloister.egress.exchange import PASSING, Exchange, Passing
+from cloister.egress.gate import Flow, Gate
+from cloister.egress.inject import LeakError
+from cloister.egress.request import Request
+from cloister.masking import MaskingRedactor
+from cloister.model.network import Decision
+
+_BODILESS = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
+
+
+async def broker(
+    gate: Gate, flow: Flow, request: Request, *, secure: bool, door: int | None = None
+) -> tuple[Request, Passing]:
+    """Return what shall be sent in place of the request, and what the exchange's bytes have to pass.
+
+    See `inject.Broker.inject`. A leak is reported, and raised as AnswerError.
+    """
+    if not gate.broker.grants:
+        return request, PASSING
+    try:
+        injected = gate.broker.inject(request, secure=secure, door=door)
+    except LeakError as leak:
+        await gate.refuse(flow, _refusal(leak))
+    masker = gate.broker.masker(request.authority.host, door) if secure else None
+    return injected, Brokered(request, gate.broker.finder(), masker)
+
+
+async def carry(gate: Gate, flow: Flow, exchange: Exchange) -> bool:
+    """Carry the exchange as `Exchange.carry` does. A leak in the body is reported and ends it."""
+    try:
+        return await exchange.carry()
+    except LeakError as leak:
+        if not exchange.answered:
+            await gate.refuse(flow, _refusal(leak))
+        await gate.record(flow, _refusal(leak))
+        raise ConnectionAbortedError(str(leak)) from leak
+
+
+class Brokered(Passing):
+    """What passes between a sandbox with grants and an upstream: no placeholder up, no value down."""
+
+    def __init__(self, request: Request, finder: MaskingRedactor, masker: MaskingRedactor | None) -> None:
+        self._request = request
+        self._finder = finder
+        self._masker = masker
+
+    def upload(self, data: bytes) -> bytes:
+        """Return what may go up by now; what may yet become a placeholder is held back. Raises LeakError."""
+        return self._innocent(self._finder.feed(data))
+
+    def end_of_upload(self) -> bytes:
+        """Return what was held back."""
+        return self._innocent(self._finder.flush())
+
+    def head(self, response: h11.Response) -> h11.Response:
+        """Return the response's head, masked, and without the length that masking may change."""
+        if self._masker is None:
+            return response
+        has_body = self._request.method != "HEAD" and response.status_code not in _BODILESS
+        if has_body and any(name == b"content-encoding" and value != b"identity" for name, value in response.headers):
+            raise AnswerError(
+                HTTPStatus.BAD_GATEWAY,
+                f"{self._request.authority} compressed its answer although it was asked not to, so that it could not "
+                "be searched for a secret's value.",
+            )
+        headers = [
+            (name, self._masked(value))
+            for name, value in response.headers.raw_items()
+            if not (has_body and name.lower() == b"content-length")
+        ]
+        return h11.Response(
+            status_code=response.status_code, headers=headers, reason=self._masked(bytes(response.reason))
+        )
+
+    def download(self, data: bytes) -> bytes:
+        """Return what can be shown by now."""
+        return data if self._masker is None else self._masker.feed(data)
+
+    def end_of_download(self) -> bytes:
+        """Return what was held back."""
+        return b"" if self._masker is None else self._masker.flush()
+
+    def _innocent(self, data: bytes) -> bytes:
+        for name in sorted(self._finder.found):
+            raise LeakError(name, "the body")
+        return data
+
+    def _masked(self, text: bytes) -> bytes:
+        assert self._masker is not None, "asked only with one"
+        masker = self._masker.fresh()
+        return masker.feed(text) + masker.flush()
+
+
+def _refusal(leak: LeakError) -> Decision:
+    return Decision(allowed=False, rule=str(leak))
