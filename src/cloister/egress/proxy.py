@@ -1,17 +1,15 @@
 """The proxy as a sandbox sees it: CONNECT, and plain HTTP, one request after the other."""
 
-import asyncio
 from functools import partial
-from http import HTTPStatus
 
 import h11
 
-from cloister.egress.answer import AnswerError, send_answer
 from cloister.egress.brokering import broker, carry
 from cloister.egress.exchange import Exchange
+from cloister.egress.front import answer_failures, read_first_head, read_next_head
 from cloister.egress.gate import Flow, Gate
 from cloister.egress.gateway import CONNECT, HTTP_PORT, HTTPS_PORT
-from cloister.egress.request import END_OF_HEAD, LARGEST_HEAD_BYTES, Authority, MalformedError, Request, parse_request
+from cloister.egress.request import LARGEST_HEAD_BYTES, Authority, Request, parse_request
 from cloister.egress.stream import Stream
 from cloister.egress.tunnel import ACCESS_DENIED_ALERT, ForeignTunnelError, read_hello, relay, starts_with_tls
 from cloister.model.network import Decision
@@ -21,21 +19,12 @@ _ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 async def serve_client(gate: Gate, client: Stream) -> None:
     """Serve one connection of a sandbox to its end. Raises nothing but cancellation; the caller closes `client`."""
-    try:
-        await _serve_requests(gate, client, inside=None)
-        await client.close_in_order()
-    except MalformedError as error:
-        await gate.record_malformed(str(error))
-        await send_answer(client, AnswerError(HTTPStatus.BAD_REQUEST, f"Cloister could not read the request: {error}."))
-    except AnswerError as answer:
-        await send_answer(client, answer)
-    except (OSError, EOFError):
-        return  # one end has gone: the other sees a reset when its stream is closed
+    await answer_failures(gate, client, _serve_requests(gate, client, inside=None))
 
 
 async def _serve_requests(gate: Gate, client: Stream, *, inside: Authority | None) -> None:
     """Serve requests until the client has no more. Each is judged for itself, also on a kept-alive connection."""
-    head = await _read_first_head(client, gate.settings.request_seconds)
+    head = await read_first_head(client, gate.settings.request_seconds)
     while head is not None:
         near = h11.Connection(h11.SERVER, max_incomplete_event_size=LARGEST_HEAD_BYTES)
         request = parse_request(near, head, inside=inside)
@@ -44,31 +33,7 @@ async def _serve_requests(gate: Gate, client: Stream, *, inside: Authority | Non
             return
         if not await _serve_exchange(gate, client, near, request):
             return
-        head = await _read_next_head(client, gate.settings.idle_seconds)
-
-
-async def _read_first_head(client: Stream, seconds: float) -> bytes | None:
-    try:
-        return await _read_head(client, seconds)
-    except TimeoutError as error:
-        sentence = f"Cloister waited {seconds:g} s for a request."
-        raise AnswerError(HTTPStatus.REQUEST_TIMEOUT, sentence) from error
-
-
-async def _read_next_head(client: Stream, seconds: float) -> bytes | None:
-    try:
-        return await _read_head(client, seconds)
-    except TimeoutError:
-        return None  # an answer now would be taken for that of the next request
-
-
-async def _read_head(client: Stream, seconds: float) -> bytes | None:
-    try:
-        async with asyncio.timeout(seconds):
-            return await client.receive_until(END_OF_HEAD, limit=LARGEST_HEAD_BYTES)
-    except ValueError as error:
-        sentence = f"The head of a request may have {LARGEST_HEAD_BYTES} bytes."
-        raise AnswerError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, sentence) from error
+        head = await read_next_head(client, gate.settings.idle_seconds)
 
 
 async def _serve_exchange(gate: Gate, client: Stream, near: h11.Connection, request: Request) -> bool:

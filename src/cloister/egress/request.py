@@ -74,11 +74,14 @@ def parse_authority(text: str, *, default_port: int | None = None) -> Authority:
     return Authority(str(IPv6Address(host)) if bracketed else _parse_name_or_ipv4(host), port)
 
 
-def parse_request(connection: h11.Connection, head: bytes, *, inside: Authority | None) -> Request:
+def parse_request(
+    connection: h11.Connection, head: bytes, *, inside: Authority | None, also_named: tuple[Authority, ...] = ()
+) -> Request:
     """Return the request that `head` begins; `connection` is a fresh h11 server, and reads the body later.
 
     A proxy's request names its authority (CONNECT, or absolute form). Requests inside a tunnel are in
-    origin form, and `inside` is where that tunnel leads. Raises MalformedError.
+    origin form, and `inside` is where that tunnel leads; its `Host` may name one of `also_named` instead.
+    Raises MalformedError.
     """
     _check_lines(head)
     try:
@@ -91,7 +94,7 @@ def parse_request(connection: h11.Connection, head: bytes, *, inside: Authority 
     _check_framing(event)
     try:
         authority, target = _parse_target(event, inside)
-        _check_host(event, authority)
+        _check_host(event, (authority, *also_named))
     except ValueError as error:
         raise MalformedError(str(error)) from error
     return Request(
@@ -159,13 +162,13 @@ def _parse_target(event: h11.Request, inside: Authority | None) -> tuple[Authori
     return parse_authority(absolute[1], default_port=80), path if path.startswith("/") else "/" + path
 
 
-def _check_host(event: h11.Request, authority: Authority) -> None:
+def _check_host(event: h11.Request, names: tuple[Authority, ...]) -> None:
     hosts = [value.decode("latin-1") for name, value in event.headers if name == b"host"]
     if len(hosts) > 1:
         raise ValueError("it has more than one Host")
-    default_port = authority.port if event.method == b"CONNECT" else 80
-    if hosts and parse_authority(hosts[0], default_port=default_port) != authority:
-        raise ValueError(f"Host is not {authority}, which the request is for")
+    default_port = names[0].port if event.method == b"CONNECT" else 80
+    if hosts and parse_authority(hosts[0], default_port=default_port) not in names:
+        raise ValueError(f"Host is not {names[0]}, which the request is for")
 
 
 def _split(text: str) -> tuple[str, str | None]:
