@@ -9,7 +9,7 @@ import pytest
 from cloister.model.environment import Limits
 from cloister.model.sandbox import EndCause
 
-from ..system.leftovers import pids_of
+from ..system.leftovers import pids_of, times_throttled
 from .cells import Block, Cell
 
 MIB = 1024**2
@@ -68,6 +68,21 @@ async def test_a_memory_bomb_is_killed_and_said_to_be_one(block: Block) -> None:
         printed = await cell.run("/usr/bin/python3", "-c", BALLAST, "512")
     assert printed.exit.cause is EndCause.OUT_OF_MEMORY
     assert "held" not in printed.stdout
+
+
+BURN = "import time\nwhile time.process_time() < 0.5: pass\nprint('burnt', flush=True)\ntime.sleep(600)"
+
+
+@pytest.mark.parametrize(("processors", "held_back"), [(0.25, True), (2.0, False)])
+async def test_a_program_gets_its_share_of_the_processors(block: Block, processors: float, held_back: bool) -> None:
+    """And the twin: one thread cannot use up two processors."""
+    cell = await block.cell(limits=replace(SMALL, cpu=processors))
+    process = await cell.start(f'exec python3 -c "{BURN}"', timeout_seconds=300.0)
+    async for chunk in process.output():
+        assert chunk.data == b"burnt\n"
+        break
+    assert (times_throttled(cell.sandbox.name) > 0) is held_back
+    await process.stop()
 
 
 @pytest.mark.parametrize("place", ["/dev/shm", "/run"])

@@ -108,6 +108,17 @@ def pids_of(sandbox: str) -> set[int]:
     return pids
 
 
+def times_throttled(sandbox: str) -> int:
+    """In how many periods the processes of a sandbox had used up the processor time that they may have."""
+    name = f"cloister.{sandbox}.*/cpu.stat"
+    lines = [
+        line.split()
+        for file in {*_CGROUPS.glob(name), *_CGROUPS.glob(f"cpu/{name}")}
+        for line in file.read_text().splitlines()
+    ]
+    return max(int(count) for key, count in lines if key == "nr_throttled")
+
+
 def _namespaces(pids: Sequence[int], places: Sequence[str]) -> set[str]:
     """Those of processes, and those that a mount at one of these places keeps."""
     kept = [line for line in mount_table() if " nsfs " in line and any(place in line for place in places)]
