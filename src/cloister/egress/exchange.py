@@ -6,6 +6,7 @@ from http import HTTPStatus
 import h11
 
 from cloister.egress.answer import AnswerError
+from cloister.egress.gateway import HTTP_PORT
 from cloister.egress.request import LARGEST_HEAD_BYTES, MalformedError, Request, end_to_end
 from cloister.egress.stream import Stream
 
@@ -51,12 +52,14 @@ class Exchange:
         *,
         silence_seconds: float,
         passing: Passing = PASSING,
+        default_port: int = HTTP_PORT,
     ) -> None:
         self._client = client
         self._near = near
         self._request = request
         self._upstream = upstream
         self._passing = passing
+        self._default_port = default_port
         self._far = h11.Connection(h11.CLIENT, max_incomplete_event_size=LARGEST_HEAD_BYTES)
         self._silence_seconds = silence_seconds
         self._deadline = asyncio.timeout(silence_seconds)
@@ -97,7 +100,7 @@ class Exchange:
     def _head(self) -> h11.Request:
         headers = [(name, value) for name, value in self._request.headers if name.lower() != b"host"]
         authority = self._request.authority
-        host = str(authority).removesuffix(":80")
+        host = str(authority).removesuffix(f":{self._default_port}")
         headers.insert(0, (b"Host", host.encode()))
         headers.append((b"Connection", b"close"))
         if self._request.chunked:

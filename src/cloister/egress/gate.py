@@ -10,7 +10,7 @@ from typing import NoReturn
 from cloister.egress.addresses import Address, classify
 from cloister.egress.answer import AnswerError
 from cloister.egress.dial import dial, look_up
-from cloister.egress.gateway import decide, explain, refuse_address
+from cloister.egress.gateway import decide, explain, judge_door, refuse_address
 from cloister.egress.inject import Broker
 from cloister.egress.interfaces import own_addresses
 from cloister.egress.messages import EgressSettings
@@ -30,6 +30,8 @@ class Flow:
     authority: Authority
     methods: tuple[str, ...]
     task: "asyncio.Task[None]"
+    door: int | None = None
+    """Where it came in; then it is for the grant behind that door to say, and not for the policy."""
 
 
 class Gate:
@@ -53,11 +55,11 @@ class Gate:
         self._pace = Pace(burst=settings.decisions_at_once, per_second=settings.decisions_per_second)
 
     @contextmanager
-    def flow(self, authority: Authority, *methods: str) -> Iterator[Flow]:
+    def flow(self, authority: Authority, *methods: str, door: int | None = None) -> Iterator[Flow]:
         """Count the current task's request as open while it lasts, so that a new policy can cut it."""
         task: asyncio.Task[None] | None = asyncio.current_task()
         assert task is not None, "a flow belongs to a task"
-        flow = Flow(authority, methods, task)
+        flow = Flow(authority, methods, task, door)
         self._flows.add(flow)
         try:
             yield flow
@@ -114,6 +116,8 @@ class Gate:
         )
 
     def _judge(self, flow: Flow) -> Decision:
+        if flow.door is not None:
+            return judge_door(self.broker.behind(flow.door), flow.door, flow.authority.host)
         decision = Decision(allowed=False, rule="no method")
         for method in flow.methods:
             decision = decide(self.policy, flow.authority.host, flow.authority.port, method)

@@ -5,6 +5,7 @@ from ipaddress import ip_network
 from cloister.egress.addresses import Address, classify, is_address
 from cloister.model.network import Decision, NetworkMode, NetworkPolicy, host_matches
 from cloister.model.phase import Phase
+from cloister.model.secret import Grant
 
 CONNECT = "CONNECT"
 HTTP_PORT = 80
@@ -26,6 +27,13 @@ def decide(policy: NetworkPolicy, host: str, port: int, method: str) -> Decision
     if decision.allowed:
         decision = _judge_method(policy, port, method) or decision
     return decision
+
+
+def judge_door(grant: Grant | None, door: int, host: str) -> Decision:
+    """Return whether what came in by a door may reach a host: as long as the grant behind it is for that one."""
+    if grant is None or host_matches(host, grant.hosts) is None:
+        return _refuse(f"nothing is behind port {door} in this phase", "")
+    return Decision(allowed=True, rule=f"door {door}: {grant.name}")
 
 
 def refuse_address(host: str, address: Address, reason: str) -> Decision:

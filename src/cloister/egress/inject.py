@@ -38,6 +38,10 @@ class Broker:
         """Whether requests inside TLS to that host have to be read, because a grant is for it."""
         return any(grant.door is None and host_matches(host, grant.hosts) for grant in self.grants)
 
+    def behind(self, door: int) -> Grant | None:
+        """Return the grant whose upstream is behind that door."""
+        return next((grant for grant in self.grants if grant.door == door and grant.upstream is not None), None)
+
     def inject(self, request: Request, *, secure: bool, door: int | None = None) -> Request:
         """Return the request with the values that are for it in their places.
 
@@ -47,7 +51,7 @@ class Broker:
         """
         places: dict[str, list[Grant]] = {}
         for grant in self.grants:
-            if secure and grant.door == door and _fits(grant, request):
+            if secure and grant.door == door and fits(grant, request):
                 places.setdefault(_place(grant), []).append(grant)
         chosen = [self._choose(request, rivals) for rivals in places.values()]
         for grant in chosen:
@@ -108,6 +112,19 @@ class Broker:
         return finder.found
 
 
+def fits(grant: Grant, request: Request) -> bool:
+    """Whether host, methods and path are those that the grant is for."""
+    if host_matches(request.authority.host, grant.hosts) is None:
+        return False
+    methods = (request.method, *request.overriding_methods)
+    if grant.methods is not None and not set(methods) <= set(grant.methods):
+        return False
+    if "/" in grant.paths:
+        return True
+    path = plain_path(request.target)
+    return path is not None and is_below(path, grant.paths)
+
+
 def plain_path(target: str) -> str | None:
     """Return the path that every server takes the target for, decoded; None when two could differ.
 
@@ -126,18 +143,6 @@ def plain_path(target: str) -> str | None:
     if any(segment.partition(";")[0] in (".", "..") for segment in path.split("/")):
         return None
     return path
-
-
-def _fits(grant: Grant, request: Request) -> bool:
-    if host_matches(request.authority.host, grant.hosts) is None:
-        return False
-    methods = (request.method, *request.overriding_methods)
-    if grant.methods is not None and not set(methods) <= set(grant.methods):
-        return False
-    if "/" in grant.paths:
-        return True
-    path = plain_path(request.target)
-    return path is not None and is_below(path, grant.paths)
 
 
 def _place(grant: Grant) -> str:

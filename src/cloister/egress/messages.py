@@ -21,6 +21,8 @@ class EgressSettings:
     """Private ranges that may be dialled."""
     registries: tuple[str, ...] = ()
     """Hosts, as `parse_host` returns them, that may have private addresses. They stand for no sub-domains."""
+    authorities: str = ""
+    """PEM certificates that may vouch for upstreams, beside those that the host trusts."""
     connections: int = 512
     """Open connections of one sandbox, half-open ones included; more wait in the kernel's queue."""
     lookups: int = 4

@@ -4,9 +4,11 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any
 
 from cloister.egress.control import ControlChannel
+from cloister.egress.doors import serve_door
 from cloister.egress.gate import Gate
 from cloister.egress.messages import (
     end_to_json,
@@ -93,6 +95,9 @@ class _Served:
         """Accept from these listeners instead of the former ones, which are closed when this returns."""
         await _end(self._accepting)
         self._accepting = [self._accept_from(descriptor, serve_client) for descriptor in listeners.proxy]
+        for port, descriptors in listeners.doors.items():
+            serve = partial(serve_door, port)
+            self._accepting += [self._accept_from(descriptor, serve) for descriptor in descriptors]
 
     def _accept_from(self, descriptor: int, serve: Serve) -> asyncio.Task[None]:
         listener = socket.socket(fileno=descriptor)

@@ -63,9 +63,11 @@ def origins(servers: dict[str, Origin]) -> dict[str, Origin]:
 
 
 @pytest.fixture
-def settings() -> EgressSettings:
+def settings(authority: Authority) -> EgressSettings:
     """Short waits where a test waits for their end."""
-    return EgressSettings(response_seconds=1.0, dial_seconds=3.0, request_seconds=2.0, idle_seconds=0.5)
+    return EgressSettings(
+        response_seconds=1.0, dial_seconds=3.0, request_seconds=2.0, idle_seconds=0.5, authorities=authority.pem
+    )
 
 
 @pytest.fixture

@@ -117,6 +117,7 @@ def answer_with_echo(stream: socket.socket, request: bytes) -> None:
 class Authority:
     """A throwaway authority that vouches for itself."""
 
+    pem: str
     server_context: ssl.SSLContext
     client_context: ssl.SSLContext
 
@@ -146,4 +147,4 @@ def make_authority(directory: Path, names: list[str]) -> Authority:
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(vouching, secret)
-    return Authority(context, ssl.create_default_context(cafile=vouching))
+    return Authority(vouching.read_text(), context, ssl.create_default_context(cafile=vouching))

@@ -1,0 +1,98 @@
+"""Doors: plain HTTP at a loopback port of a sandbox stands for one upstream, which gets it over TLS with a secret.
+
+No policy has to allow the upstream: the grant does, for what comes through its door, and for nothing else.
+"""
+
+import re
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+import h11
+
+from cloister.egress.brokering import broker, carry
+from cloister.egress.exchange import Exchange
+from cloister.egress.front import answer_failures, read_first_head, read_next_head
+from cloister.egress.gate import Gate
+from cloister.egress.gateway import HTTPS_PORT, judge_door
+from cloister.egress.inject import fits, plain_path
+from cloister.egress.request import LARGEST_HEAD_BYTES, Authority, Request, parse_authority, parse_request
+from cloister.egress.stream import Stream
+from cloister.egress.upstream import reach_securely
+from cloister.model.broker import is_below
+from cloister.model.network import Decision
+from cloister.model.secret import Grant
+
+_UPSTREAM = re.compile(r"https://[^/?#@]+(/[^?#]*)?")
+
+
+def parse_upstream(address: str) -> tuple[Authority, str]:
+    """Return the authority and the path's prefix of `https://host[:port][/prefix]`. ValueError with the reason."""
+    if not _UPSTREAM.fullmatch(address):
+        raise ValueError(f"{address!r} is not https://host[:port][/prefix]")
+    parts = urlsplit(address)
+    prefix = parts.path.rstrip("/")
+    if prefix and plain_path(prefix) != prefix:
+        raise ValueError(f"{address!r} has a path that servers could read in different ways")
+    return parse_authority(parts.netloc, default_port=443), prefix
+
+
+async def serve_door(port: int, gate: Gate, client: Stream) -> None:
+    """Serve one connection to a door to its end. Raises nothing but cancellation; the caller closes `client`."""
+    await answer_failures(gate, client, _serve_requests(port, gate, client))
+
+
+async def _serve_requests(port: int, gate: Gate, client: Stream) -> None:
+    here, *also_named = (Authority(host, port) for host in ("127.0.0.1", "localhost", "::1"))
+    head = await read_first_head(client, gate.settings.request_seconds)
+    while head is not None:
+        near = h11.Connection(h11.SERVER, max_incomplete_event_size=LARGEST_HEAD_BYTES)
+        request = parse_request(near, head, inside=here, also_named=tuple(also_named))
+        if not await _serve_exchange(port, gate, client, near, request):
+            return
+        head = await read_next_head(client, gate.settings.idle_seconds)
+
+
+async def _serve_exchange(port: int, gate: Gate, client: Stream, near: h11.Connection, request: Request) -> bool:
+    grant = gate.broker.behind(port)
+    if grant is None:
+        with gate.flow(request.authority, request.method, door=port) as flow:
+            await gate.refuse(flow, judge_door(None, port, request.authority.host))
+    request = _to_upstream(request, grant)
+    with gate.flow(request.authority, request.method, door=port) as flow:
+        if not _is_for(grant, request):
+            await gate.refuse(flow, Decision(allowed=False, rule=_rule(grant)))
+        sent, passing = await broker(gate, flow, request, secure=True, door=port)
+        upstream = await reach_securely(gate, flow)
+        try:
+            exchange = Exchange(
+                client,
+                near,
+                sent,
+                upstream,
+                silence_seconds=gate.settings.response_seconds,
+                passing=passing,
+                default_port=HTTPS_PORT,
+            )
+            return await carry(gate, flow, exchange)
+        finally:
+            upstream.close()
+
+
+def _to_upstream(request: Request, grant: Grant) -> Request:
+    assert grant.upstream is not None, "a door leads somewhere"
+    authority, prefix = parse_upstream(grant.upstream)
+    return replace(request, authority=authority, target=prefix + request.target)
+
+
+def _is_for(grant: Grant, request: Request) -> bool:
+    """Whether the request stays within what the grant is for; a path must not climb out of the upstream's."""
+    assert grant.upstream is not None, "a door leads somewhere"
+    _, prefix = parse_upstream(grant.upstream)
+    path = plain_path(request.target)
+    below = not prefix or (path is not None and is_below(path, (prefix,)))
+    return request.method != "TRACE" and below and fits(grant, request)
+
+
+def _rule(grant: Grant) -> str:
+    methods = " and ".join(grant.methods) if grant.methods else "requests"
+    return f"the door of {grant.name} is for {methods} to {grant.upstream}, below {' and '.join(grant.paths)}"

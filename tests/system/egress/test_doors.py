@@ -1,0 +1,302 @@
+"""Doors: what comes in by plain HTTP goes to one upstream over verified TLS, with the secret that the sandbox lacks."""
+
+import gzip
+import os
+import socket
+import threading
+from base64 import b64encode
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field, replace
+
+import anyio
+import pytest
+
+from cloister.egress.process import EgressProcess
+from cloister.model.network import EgressEnd, EgressRecord, NetworkMode, NetworkPolicy
+from cloister.model.phase import Phase
+from cloister.model.secret import Grant, SecretValue
+from cloister.protocols import Listeners
+
+from .door import FIRST, read_to_end
+from .origin import Authority, Origin, make_authority
+from .world import World
+
+VALUE = "sk-0123456789/abc+def"
+MARK = "cloister-placeholder-00112233445566778899aabbccddeeff"
+GO_ON = threading.Event()
+
+
+def _answer(stream: socket.socket, request: bytes) -> None:
+    head, _, body = request.partition(b"\r\n\r\n")
+    path = head.split(b" ")[1].partition(b"?")[0].removeprefix(b"/openai")
+    match path:
+        case b"/v1/echo":
+            sent = head + b"\r\n\r\n" + body
+            stream.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nX-Echo: %s\r\n\r\n" % (len(sent), _key(head)))
+            half = sent.find(VALUE.encode()) + 5
+            stream.sendall(sent[:half])
+            stream.sendall(sent[half:])
+        case b"/v1/encoded":
+            sent = b"b64 " + b64encode(b"me:" + VALUE.encode()) + b" json " + VALUE.replace("/", "\\/").encode()
+            stream.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(sent), sent))
+        case b"/v1/gzip":
+            packed = gzip.compress(VALUE.encode())
+            stream.sendall(
+                b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed) + packed
+            )
+        case b"/v1/redirect":
+            stream.sendall(b"HTTP/1.1 302 Found\r\nLocation: https://other.org/v1\r\nContent-Length: 0\r\n\r\n")
+        case b"/v1/events":
+            stream.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: one\n\n")
+            GO_ON.wait(20)
+            stream.sendall(b"data: two\n\n")
+        case _:
+            stream.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+
+def _key(head: bytes) -> bytes:
+    keys = [line.partition(b": ")[2] for line in head.split(b"\r\n") if line.lower().startswith(b"authorization:")]
+    return b", ".join(keys)
+
+
+@pytest.fixture(scope="module")
+def api(namespace: World, authority: Authority) -> Iterator[Origin]:
+    with namespace.listener("0.0.0.0", 8443) as listener:
+        yield Origin(listener, _answer, authority.server_context).start()
+
+
+@dataclass
+class Sandbox:
+    """A sandbox's door and proxy, and what was decided."""
+
+    egress: EgressProcess
+    proxy: socket.socket
+    door: socket.socket
+    records: list[EgressRecord | EgressEnd] = field(default_factory=list)
+
+    @property
+    def port(self) -> int:
+        port: int = self.door.getsockname()[1]
+        return port
+
+    def grant(self) -> Grant:
+        return Grant(
+            name="OPENAI",
+            value=SecretValue(VALUE),
+            placeholder=MARK,
+            hosts=("example.com",),
+            header="Authorization",
+            format="Bearer {}",
+            door=self.port,
+            upstream="https://example.com:8443/openai",
+        )
+
+    async def open(self, *grants: Grant, mode: NetworkMode = NetworkMode.OFF) -> None:
+        policy = NetworkPolicy(mode=mode, phase=Phase.AGENT, environment="web", ports=(80, 443, 8443))
+        listeners = Listeners(proxy=(os.dup(self.proxy.fileno()),), doors={self.port: (os.dup(self.door.fileno()),)})
+        await self.egress.open(FIRST, listeners, policy, self.records.append, grants)
+
+    async def ask(self, path: str, *, method: str = "GET", headers: str = "", body: str = "", host: str = "") -> str:
+        async with await anyio.connect_tcp("127.0.0.1", self.port) as stream:
+            length = f"Content-Length: {len(body)}\r\n" if body else ""
+            named = host or f"127.0.0.1:{self.port}"
+            head = f"{method} {path} HTTP/1.0\r\nHost: {named}\r\n{headers}{length}\r\n"  # so that nothing is chunked
+            await stream.send((head + body).encode())
+            return (await read_to_end(stream)).decode()
+
+    def refusals(self) -> list[str]:
+        decisions = [record.decision for record in self.records if isinstance(record, EgressRecord)]
+        return [decision.rule for decision in decisions if not decision.allowed]
+
+
+@pytest.fixture
+async def sandbox(egress: EgressProcess, api: Origin) -> AsyncIterator[Sandbox]:
+    api.clear()
+    GO_ON.clear()
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=100) as proxy,
+        socket.create_server(("127.0.0.1", 0), backlog=100) as door,
+    ):
+        yield Sandbox(egress, proxy, door)
+        GO_ON.set()
+
+
+# Refusals
+
+
+async def test_a_door_without_a_grant_leads_nowhere(sandbox: Sandbox, api: Origin) -> None:
+    await sandbox.open()
+    answer = await sandbox.ask("/v1/echo")
+    assert answer.startswith("HTTP/1.1 403 ")
+    assert "nothing is behind port" in answer
+    assert api.received == []
+
+
+async def test_a_grant_that_ends_cuts_its_door(sandbox: Sandbox, api: Origin) -> None:
+    await sandbox.open(sandbox.grant())
+    async with await anyio.connect_tcp("127.0.0.1", sandbox.port) as stream:
+        await stream.send(f"GET /v1/events HTTP/1.1\r\nHost: localhost:{sandbox.port}\r\n\r\n".encode())
+        assert b"one" in await _until(stream, b"one")
+        await sandbox.open()
+        with pytest.raises(ConnectionResetError):
+            await read_to_end(stream)
+    assert (await sandbox.ask("/v1/echo")).startswith("HTTP/1.1 403 ")
+
+
+@pytest.mark.parametrize(
+    "path", ["/../admin", "/v1/%2e%2e/%2e%2e/admin", "/..%2fadmin", "/..;/admin", "//other.org/", "/v1/..\\..\\admin"]
+)
+async def test_a_path_cannot_climb_out_of_the_upstreams(sandbox: Sandbox, api: Origin, path: str) -> None:
+    await sandbox.open(sandbox.grant())
+    assert (await sandbox.ask(path)).startswith("HTTP/1.1 403 ")
+    assert api.received == []
+
+
+@pytest.mark.parametrize(("path", "method"), [("/v1/other", "POST"), ("/v1/echo", "GET"), ("/v1/echo", "TRACE")])
+async def test_a_door_is_for_its_methods_and_paths_alone(sandbox: Sandbox, api: Origin, path: str, method: str) -> None:
+    await sandbox.open(replace(sandbox.grant(), methods=("POST",), paths=("/openai/v1/echo",)))
+    assert (await sandbox.ask(path, method=method)).startswith("HTTP/1.1 403 ")
+    assert api.received == []
+    assert (await sandbox.ask("/v1/echo", method="POST", body="x")).startswith("HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("host", ["evil.example", "example.com", "127.0.0.1", "127.0.0.2:{port}"])
+async def test_a_page_that_rebinds_its_name_cannot_use_a_door(sandbox: Sandbox, api: Origin, host: str) -> None:
+    await sandbox.open(sandbox.grant())
+    assert (await sandbox.ask("/v1/echo", host=host.format(port=sandbox.port))).startswith("HTTP/1.1 400 ")
+    assert api.received == []
+    assert (await sandbox.ask("/v1/echo", host=f"localhost:{sandbox.port}")).startswith("HTTP/1.1 200 ")
+
+
+async def test_an_upstream_that_is_not_who_it_should_be_gets_nothing(
+    sandbox: Sandbox, namespace: World, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    stranger = make_authority(tmp_path_factory.mktemp("stranger"), ["example.com"])
+    with namespace.listener("0.0.0.0", 9443) as listener:
+        impostor = Origin(listener, _answer, stranger.server_context).start()
+        await sandbox.open(replace(sandbox.grant(), upstream="https://example.com:9443"))
+        answer = await sandbox.ask("/v1/echo")
+        assert answer.startswith("HTTP/1.1 502 ")
+        assert "certificate is not valid" in answer
+        assert impostor.received == []
+
+
+async def test_a_certificate_for_another_name_is_none(sandbox: Sandbox, world: World, api: Origin) -> None:
+    world.zone["unnamed.example.com"] = world.zone["example.com"]
+    await sandbox.open(replace(sandbox.grant(), upstream="https://unnamed.example.com:8443"))
+    assert (await sandbox.ask("/v1/echo")).startswith("HTTP/1.1 502 ")
+    assert api.received == []
+
+
+async def test_an_upstream_without_tls_gets_nothing(sandbox: Sandbox, origins: dict[str, Origin]) -> None:
+    await sandbox.open(replace(sandbox.grant(), upstream="https://example.com:80"))
+    assert "example.com:80 did not agree on TLS" in await sandbox.ask("/v1/echo")
+    assert not any(VALUE.encode() in request for request in origins["http"].received)
+
+
+async def test_a_private_upstream_is_refused_as_everywhere(sandbox: Sandbox, world: World, api: Origin) -> None:
+    world.zone["example.com"] = ["10.1.2.3"]
+    await sandbox.open(sandbox.grant())
+    assert (await sandbox.ask("/v1/echo")).startswith("HTTP/1.1 403 ")
+    assert api.received == []
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "where"),
+    [
+        (f"X-Other: {MARK}\r\n", "", "the header x-other"),
+        ("", f"look: {MARK}", "the body"),
+        ("", f"look: {b64encode(MARK.encode()).decode()}", "the body"),
+    ],
+)
+async def test_a_placeholder_beside_its_place_is_refused_and_told(
+    sandbox: Sandbox, api: Origin, headers: str, body: str, where: str
+) -> None:
+    await sandbox.open(sandbox.grant())
+    answer = await sandbox.ask("/v1/echo", method="POST", headers=headers, body=body)
+    assert answer.startswith("HTTP/1.1 403 ")
+    assert "an attempt to leak the secret OPENAI" in sandbox.refusals()[-1]
+    assert where in sandbox.refusals()[-1].lower()
+    assert not any(MARK.encode() in request for request in api.received)
+
+
+async def test_a_compressed_answer_that_could_hold_the_value_is_refused(sandbox: Sandbox) -> None:
+    await sandbox.open(sandbox.grant())
+    answer = await sandbox.ask("/v1/gzip")
+    assert answer.startswith("HTTP/1.1 502 ")
+    assert "compressed" in answer
+
+
+async def test_the_policy_stays_what_it_is_for_everything_else(sandbox: Sandbox, api: Origin) -> None:
+    await sandbox.open(sandbox.grant())
+    async with await anyio.connect_tcp(*sandbox.proxy.getsockname()) as stream:
+        await stream.send(b"CONNECT example.com:8443 HTTP/1.1\r\nHost: example.com:8443\r\n\r\n")
+        assert b" 403 " in await read_to_end(stream)
+    assert api.received == []
+
+
+# What a door does
+
+
+@pytest.mark.parametrize("header", ["", f"Authorization: Bearer {MARK}\r\n", "authorization: Bearer none\r\n"])
+async def test_the_upstream_gets_the_value_and_the_sandbox_does_not(sandbox: Sandbox, api: Origin, header: str) -> None:
+    await sandbox.open(sandbox.grant())
+    answer = await sandbox.ask("/v1/echo?q=1", method="POST", headers=header, body='{"a": 1}')
+    (received,) = api.received
+    assert received.startswith(b"POST /openai/v1/echo?q=1 HTTP/1.1\r\nHost: example.com:8443\r\n")
+    assert _key(received) == f"Bearer {VALUE}".encode()
+    assert received.endswith(b'\r\n\r\n{"a": 1}')
+    head, _, body = answer.partition("\r\n\r\n")
+    assert answer.startswith("HTTP/1.1 200 ")
+    assert "X-Echo: Bearer [secret OPENAI]" in head
+    assert "Authorization: Bearer [secret OPENAI]" in body
+    assert VALUE not in answer
+    (record,) = [record for record in sandbox.records if isinstance(record, EgressRecord)]
+    assert (record.decision.allowed, record.decision.rule) == (True, f"door {sandbox.port}: OPENAI")
+    assert VALUE not in repr(sandbox.records)
+
+
+async def test_the_twin_an_answer_that_was_not_masked_would_show_it(sandbox: Sandbox, api: Origin) -> None:
+    """The same echo of what is no secret comes back as it was sent."""
+    await sandbox.open(replace(sandbox.grant(), value=SecretValue("another value")))
+    answer = await sandbox.ask("/v1/echo", headers=f"X-Probe: {VALUE}\r\n")
+    assert f"x-probe: {VALUE}" in answer.lower().replace(VALUE.lower(), VALUE)
+
+
+async def test_encoded_values_are_masked_too(sandbox: Sandbox) -> None:
+    await sandbox.open(sandbox.grant())
+    answer = await sandbox.ask("/v1/encoded")
+    assert answer.count("[secret OPENAI]") == 2
+
+
+async def test_events_arrive_one_by_one(sandbox: Sandbox) -> None:
+    await sandbox.open(sandbox.grant())
+    async with await anyio.connect_tcp("127.0.0.1", sandbox.port) as stream:
+        await stream.send(f"GET /v1/events HTTP/1.1\r\nHost: localhost:{sandbox.port}\r\n\r\n".encode())
+        assert b"two" not in await _until(stream, b"data: one")
+        GO_ON.set()
+        await _until(stream, b"data: two")
+
+
+async def test_a_redirect_is_not_followed(sandbox: Sandbox, origins: dict[str, Origin]) -> None:
+    await sandbox.open(sandbox.grant())
+    answer = await sandbox.ask("/v1/redirect")
+    assert answer.startswith("HTTP/1.1 302 ")
+    assert origins["tls"].received == []
+
+
+async def test_a_connection_is_kept_alive(sandbox: Sandbox, api: Origin) -> None:
+    await sandbox.open(sandbox.grant())
+    async with await anyio.connect_tcp("127.0.0.1", sandbox.port) as stream:
+        for _ in range(2):
+            await stream.send(f"GET /v1/x HTTP/1.1\r\nHost: localhost:{sandbox.port}\r\n\r\n".encode())
+            await _until(stream, b"ok")
+    assert len(api.received) == 2
+
+
+async def _until(stream: anyio.abc.SocketStream, mark: bytes) -> bytes:
+    data = b""
+    with anyio.fail_after(20):
+        while mark not in data:
+            data += await stream.receive()
+    return data
