@@ -39,11 +39,17 @@ def hasten_entry() -> None:
 
 def _enter_own_group() -> None:
     with contextlib.suppress(OSError):
-        own = dict(line.split(":", 2)[1:] for line in Path("/proc/self/cgroup").read_text().splitlines())
-        group = (
-            ROOT / own[""].lstrip("/") if find_layout() is CgroupLayout.V2 else ROOT / "pids" / own["pids"].lstrip("/")
-        )
-        (group / "cgroup.procs").write_text("0")
+        for group in _own_groups(Path("/proc/self/cgroup").read_text()):
+            (group / "cgroup.procs").write_text("0")
+
+
+def _own_groups(memberships: str) -> Iterator[Path]:
+    """Yield, of what /proc/self/cgroup says, the group that counts processes; none where no hierarchy does."""
+    hierarchy, controller = (ROOT, "") if find_layout() is CgroupLayout.V2 else (ROOT / "pids", "pids")
+    for line in memberships.splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controller in controllers.split(","):  # some are mounted together, as `cpu,cpuacct` is
+            yield hierarchy / path.lstrip("/")
 
 
 def path_of(container: str) -> str:
