@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import anyio
@@ -14,6 +14,7 @@ from cloister.errors import EgressError
 from cloister.model.network import Decision, EgressRecord, NetworkMode, NetworkPolicy
 from cloister.model.phase import Phase
 from cloister.model.sandbox import SandboxName
+from cloister.model.secret import Grant, SecretValue
 from cloister.protocols import Egress, Listeners
 
 ONE, TWO = SandboxName("t-1"), SandboxName("t-2")
@@ -26,6 +27,11 @@ REFUSED = EgressRecord(
     port=80,
     method="GET",
     decision=Decision(allowed=False, rule="output internet is off"),
+)
+
+VALUE = "a value that is the proxy's alone"
+GRANT = Grant(
+    name="TOKEN", value=SecretValue(VALUE), placeholder="cloister-placeholder-0123456789", hosts=("example.com",)
 )
 
 Address = tuple[str, int]
@@ -42,11 +48,22 @@ class Rig:
         name: SandboxName = ONE,
         policy: NetworkPolicy = OFF,
         report: Callable[[EgressRecord], None] = lambda _: None,
+        grants: Sequence[Grant] = (),
     ) -> Address:
         """Open with a new listener, and return where it is. Nobody else holds the listener."""
         listener, address = _listen()
-        await self.egress.open(name, Listeners((listener,)), policy, report)
+        await self.egress.open(name, Listeners((listener,)), policy, report, grants)
         return address
+
+    async def knows(self, grant: Grant, address: Address) -> bool:
+        """Whether the grant is in force: then its placeholder is known for what it is."""
+        async with await anyio.connect_tcp(*address) as stream:
+            head = f"GET http://example.com/ HTTP/1.1\r\nHost: example.com\r\nX: {grant.placeholder}\r\n\r\n"
+            await stream.send(head.encode())
+            answer = await stream.receive()
+            assert answer.startswith(b"HTTP/1.1 403 ")
+            assert VALUE.encode() not in answer
+            return b"an attempt to leak the secret TOKEN" in answer
 
     async def ask(self, address: Address) -> None:
         """Ask for what the policy refuses."""
@@ -60,6 +77,10 @@ class FakeRig(Rig):
 
     async def ask(self, address: Address) -> None:
         assert _is_listening(address)
+
+    async def knows(self, grant: Grant, address: Address) -> bool:
+        assert isinstance(self.egress, FakeEgress)
+        return grant in self.egress.grants.get(ONE, ())
 
 
 @asynccontextmanager
@@ -174,6 +195,24 @@ async def test_two_sandboxes_do_not_touch_each_other(rig: Rig) -> None:
     await rig.egress.close(ONE)
     assert not _is_listening(one)
     await rig.ask(two)
+
+
+async def test_a_grant_is_in_force_until_the_next_open(rig: Rig) -> None:
+    assert await rig.knows(GRANT, await rig.open(grants=[GRANT]))
+    assert not await rig.knows(GRANT, await rig.open())
+
+
+async def test_a_grant_is_one_sandboxs_alone(rig: Rig) -> None:
+    await rig.open(TWO, grants=[GRANT])
+    assert not await rig.knows(GRANT, await rig.open(ONE))
+
+
+async def test_a_door_is_closed_with_the_other_listeners(rig: Rig) -> None:
+    (proxy, _), (door, address) = _listen(), _listen()
+    await rig.egress.open(ONE, Listeners((proxy,), doors={8001: (door,)}), OFF, lambda _: None)
+    assert _is_listening(address)
+    await rig.egress.close(ONE)
+    assert not _is_listening(address)
 
 
 # Decisions
