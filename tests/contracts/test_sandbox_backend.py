@@ -349,6 +349,15 @@ async def test_listeners_are_new_duplicates_each_time(rig: Rig) -> None:
         os.close(descriptor)
 
 
+async def test_a_door_can_be_had_at_every_phase_border(rig: Rig) -> None:
+    sandbox = await rig.create()
+    first, second = sandbox.listeners((8001,)).doors[8001], sandbox.listeners((8001,)).doors[8001]
+    assert first
+    assert len({*first, *second}) == 2 * len(first)
+    for descriptor in (*first, *second):
+        os.close(descriptor)
+
+
 # Files that a program leaves
 
 

@@ -1,5 +1,6 @@
 """One attempt's sandbox: its disk mounted, its namespace, and the containers that run on it."""
 
+import itertools
 import os
 import shutil
 import socket
@@ -37,6 +38,7 @@ class OciSandbox:
         self._spec = spec
         self._disk = disk
         self._listeners = listeners
+        self._doors: dict[int, Sequence[socket.socket]] = {}
         self._place = node.paths.sandbox(name)
 
     @property
@@ -72,15 +74,16 @@ class OciSandbox:
 
     def close_listeners(self) -> None:
         """Close our own descriptors of the listening sockets."""
-        for listener in self._listeners:
+        for listener in itertools.chain(self._listeners, *self._doors.values()):
             listener.close()
 
     def listeners(self, doors: Collection[int] = ()) -> Listeners:
         """Return duplicates; see `protocols.Sandbox`."""
-        netns = self._place / "netns"
+        for port in doors:  # kept, because a port that somebody listens at cannot be had a second time
+            if port not in self._doors:
+                self._doors[port] = network.listen_in(self._place / "netns", port)
         return Listeners(
-            proxy=tuple(os.dup(listener.fileno()) for listener in self._listeners),
-            doors={port: tuple(listener.detach() for listener in network.listen_in(netns, port)) for port in doors},
+            proxy=_duplicates(self._listeners), doors={port: _duplicates(self._doors[port]) for port in doors}
         )
 
     async def checkout(self, checkout: Checkout) -> None:
@@ -241,6 +244,10 @@ class OciSandbox:
             *more_binds,
         )
         return await run_tool(self._node, self.name, script, request, binds=binds, limits=self._spec.limits)
+
+
+def _duplicates(listeners: Sequence[socket.socket]) -> tuple[int, ...]:
+    return tuple(os.dup(listener.fileno()) for listener in listeners)
 
 
 def _read(file: int, limit_bytes: int) -> bytes:
