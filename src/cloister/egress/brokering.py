@@ -73,7 +73,7 @@ class Brokered(Passing):
         headers = [
             (name, self._masked(value))
             for name, value in response.headers.raw_items()
-            if not (has_body and name.lower() == b"content-length")
+            if self._masked(name) == name and not (has_body and name.lower() == b"content-length")
         ]
         return h11.Response(
             status_code=response.status_code, headers=headers, reason=self._masked(bytes(response.reason))
@@ -86,6 +86,10 @@ class Brokered(Passing):
     def end_of_download(self) -> bytes:
         """Return what was held back."""
         return b"" if self._masker is None else self._masker.flush()
+
+    def sentence(self, text: str) -> str:
+        """Return it masked: the parser quotes what it could not read."""
+        return text if self._masker is None else self._masked(text.encode()).decode()
 
     def _innocent(self, data: bytes) -> bytes:
         for name in sorted(self._finder.found):

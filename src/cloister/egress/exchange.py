@@ -32,6 +32,10 @@ class Passing:
         """Part of the response's body."""
         return data
 
+    def sentence(self, text: str) -> str:
+        """What is said of a response that was none; it may quote it."""
+        return text
+
     def end_of_download(self) -> bytes:
         """What was held back of it."""
         return b""
@@ -182,7 +186,7 @@ class Exchange:
     def _failure(self, status: HTTPStatus, what: str) -> Exception:
         if self.answered:
             return ConnectionAbortedError(what)
-        return AnswerError(status, f"{self._request.authority} {what}.")
+        return AnswerError(status, self._passing.sentence(f"{self._request.authority} {what}."))
 
 
 async def _end(upload: "asyncio.Task[None]") -> None:

@@ -7,6 +7,7 @@ import threading
 from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field, replace
+from urllib.parse import quote
 
 import anyio
 import pytest
@@ -22,6 +23,7 @@ from .origin import Authority, Origin, make_authority
 from .world import World
 
 VALUE = "sk-0123456789/abc+def"
+TOKEN = "sk-9876543210"
 MARK = "cloister-placeholder-00112233445566778899aabbccddeeff"
 GO_ON = threading.Event()
 
@@ -39,6 +41,12 @@ def _answer(stream: socket.socket, request: bytes) -> None:
         case b"/v1/encoded":
             sent = b"b64 " + b64encode(b"me:" + VALUE.encode()) + b" json " + VALUE.replace("/", "\\/").encode()
             stream.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(sent), sent))
+        case b"/v1/odd":
+            stream.sendall(request)
+        case b"/v1/odd-header":
+            stream.sendall(b"HTTP/1.1 200 OK\r\n%s : 1\r\n\r\n" % VALUE.encode())
+        case b"/v1/name":
+            stream.sendall(b"HTTP/1.1 200 %s\r\n%s: 1\r\nContent-Length: 0\r\n\r\n" % (TOKEN.encode(), TOKEN.encode()))
         case b"/v1/gzip":
             packed = gzip.compress(VALUE.encode())
             stream.sendall(
@@ -225,6 +233,38 @@ async def test_a_compressed_answer_that_could_hold_the_value_is_refused(sandbox:
     answer = await sandbox.ask("/v1/gzip")
     assert answer.startswith("HTTP/1.1 502 ")
     assert "compressed" in answer
+
+
+@pytest.mark.parametrize("path", ["/v1/odd", "/v1/odd-header", "/v1/name"])
+async def test_a_value_that_is_no_part_of_an_answer_is_not_quoted(sandbox: Sandbox, api: Origin, path: str) -> None:
+    for grant in (
+        replace(sandbox.grant(), query="key"),
+        replace(sandbox.grant(), query="key", value=SecretValue(TOKEN)),
+    ):
+        await sandbox.open(grant)
+        answer = await sandbox.ask(path)
+        assert quote(grant.value.reveal(), safe="").encode() in api.received[-1]
+        assert grant.value.reveal() not in answer
+        assert quote(grant.value.reveal(), safe="") not in answer
+
+
+async def test_a_placeholder_in_two_pieces_of_a_body_is_refused(sandbox: Sandbox, api: Origin) -> None:
+    await sandbox.open(sandbox.grant())
+    head = f"POST /v1/echo HTTP/1.1\r\nHost: localhost:{sandbox.port}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    async with await anyio.connect_tcp("127.0.0.1", sandbox.port) as stream:
+        await stream.send(head.encode())
+        for piece in ("a" * 70_000, MARK[:30], MARK[30:], "b", ""):
+            await stream.send(f"{len(piece):x}\r\n{piece}\r\n".encode())
+            await anyio.sleep(0.05)
+        assert b" 403 " in await read_to_end(stream)
+    assert not any(MARK[25:].encode() in request for request in api.received)
+
+
+async def test_a_large_body_goes_up_as_it_is(sandbox: Sandbox, api: Origin) -> None:
+    await sandbox.open(sandbox.grant())
+    body = (MARK[:-1] + "!") * 10_000
+    assert (await sandbox.ask("/v1/x", method="POST", body=body)).startswith("HTTP/1.1 200 ")
+    assert api.received[-1].endswith(b"\r\n\r\n" + body.encode())
 
 
 async def test_the_policy_stays_what_it_is_for_everything_else(sandbox: Sandbox, api: Origin) -> None:
