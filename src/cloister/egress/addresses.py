@@ -1,6 +1,7 @@
 """What is never reachable: every address that is not plainly a public host's."""
 
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 Address = IPv4Address | IPv6Address
@@ -92,15 +93,30 @@ def classify(
     metadata services, loopback, link-local or any address that stands for another one. `of_registry`, for
     the address of a registry that this host is configured with, opens all private ranges, but none of `own`.
     """
-    if any(address in network for network in _METADATA_NETWORKS):
-        return "a cloud's metadata service"
+    found = _find_closed_range(address)
     is_opened = any(address in network for network in allow_private)
+    match found:
+        case reason, True:
+            return None if is_opened or (of_registry and address not in own) else reason
+        case reason, False:
+            return reason
+    return "this machine's own" if address in own and not is_opened else None
+
+
+@lru_cache(maxsize=4096)
+def _find_closed_range(address: Address) -> tuple[str, bool] | None:
+    """Return why the range that holds the address is closed, and whether it is a private one; None for a public one.
+
+    Remembered, for the ranges never change; what does (settings, own addresses) is looked at each time.
+    """
+    if any(address in network for network in _METADATA_NETWORKS):
+        return "a cloud's metadata service", False
     for network, reason in _PRIVATE_NETWORKS:
         if address in network:
-            return None if is_opened or (of_registry and address not in own) else reason
+            return reason, True
     for network, reason in _NEVER_NETWORKS:
         if address in network:
-            return reason
+            return reason, False
     if isinstance(address, IPv6Address) and address not in _GLOBAL_UNICAST:
-        return "reserved"
-    return "this machine's own" if address in own and not is_opened else None
+        return "reserved", False
+    return None

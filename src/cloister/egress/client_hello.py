@@ -26,23 +26,25 @@ class ClientHello:
 class _Reader:
     """Bytes that are taken from the front; ValueError when there are too few."""
 
+    __slots__ = ("_at", "_data")
+
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._at = 0
 
     def take(self, count: int) -> bytes:
-        taken = self._data[self._at : self._at + count]
-        if len(taken) != count:
+        begin = self._at
+        self._at = end = begin + count
+        if end > len(self._data):
             raise ValueError("it is shorter than it says")
-        self._at += count
-        return taken
+        return self._data[begin:end]
 
     def number(self, size: int) -> int:
         return int.from_bytes(self.take(size), "big")
 
-    def vector(self, size: int) -> "_Reader":
+    def vector(self, size: int) -> bytes:
         """Return what follows a length of `size` bytes."""
-        return _Reader(self.take(self.number(size)))
+        return self.take(int.from_bytes(self.take(size), "big"))
 
     @property
     def rest(self) -> int:
@@ -101,7 +103,7 @@ def _parse_body(body: _Reader) -> ClientHello:
     body.vector(1)  # session id
     body.vector(2)  # cipher suites
     body.vector(1)  # compression methods
-    extensions = _parse_extensions(body.vector(2)) if body.rest else {}
+    extensions = _parse_extensions(_Reader(body.vector(2))) if body.rest else {}
     body.expect_end()
     name = extensions.get(_SERVER_NAME)
     return ClientHello(
@@ -110,8 +112,8 @@ def _parse_body(body: _Reader) -> ClientHello:
     )
 
 
-def _parse_extensions(block: _Reader) -> dict[int, _Reader]:
-    extensions: dict[int, _Reader] = {}
+def _parse_extensions(block: _Reader) -> dict[int, bytes]:
+    extensions: dict[int, bytes] = {}
     while block.rest:
         kind = block.number(2)
         if kind in extensions:
@@ -120,11 +122,12 @@ def _parse_extensions(block: _Reader) -> dict[int, _Reader]:
     return extensions
 
 
-def _parse_server_name(extension: _Reader) -> str:
-    names = extension.vector(2)
+def _parse_server_name(data: bytes) -> str:
+    extension = _Reader(data)
+    names = _Reader(extension.vector(2))
     extension.expect_end()
     if names.number(1) != _HOST_NAME:
         raise ValueError("its server name is not a host name")
     name = names.vector(2)
     names.expect_end()
-    return name.take(name.rest).decode("ascii")  # UnicodeDecodeError is a ValueError
+    return name.decode("ascii")  # UnicodeDecodeError is a ValueError

@@ -129,7 +129,7 @@ class Gate:
         """Return the addresses to dial. One forbidden address forbids them all: mixed answers are an attack's."""
         async with self._lookups:
             addresses = await look_up(flow.authority, seconds=self.settings.dial_seconds)
-        own = own_addresses()
+        own = own_addresses({address.version for address in addresses})
         of_registry = flow.authority.host in self.settings.registries
         for address in addresses:
             reason = classify(address, self.settings.allow_private, own, of_registry=of_registry)

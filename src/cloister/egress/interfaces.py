@@ -4,6 +4,7 @@ import ctypes
 import fcntl
 import socket
 import struct
+from collections.abc import Collection
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
@@ -18,9 +19,13 @@ _ADDRESS_AT = 16 + 4
 _MOST_ADDRESSES = 1024
 
 
-def own_addresses() -> frozenset[Address]:
-    """Return the addresses of all interfaces. Two system calls and a short file, for each look-up."""
-    return frozenset((*_own_ipv4(), *_own_ipv6()))
+def own_addresses(versions: Collection[int] = (4, 6)) -> frozenset[Address]:
+    """Return the addresses of all interfaces, of these versions of IP.
+
+    A system call for version 4, a short file for version 6, at each look-up: an address that the machine got
+    a moment ago is its own too.
+    """
+    return frozenset((*(_own_ipv4() if 4 in versions else ()), *(_own_ipv6() if 6 in versions else ())))
 
 
 def _own_ipv4() -> list[Address]:
