@@ -72,9 +72,12 @@ async def _serve_opaque_tunnel(gate: Gate, client: Stream, flow: Flow) -> None:
     upstream = await gate.reach(flow)
     try:
         await client.send(_ESTABLISHED)
+        before_upload = None
         if flow.authority.port == HTTPS_PORT:
             await _pass_hello(gate, client, flow)
-        await relay(client, upstream, before_upload=partial(_pass_first_bytes, gate, client, flow))
+        else:
+            before_upload = partial(_pass_first_bytes, gate, client, flow)
+        await relay(client, upstream, before_upload=before_upload)
     except ForeignTunnelError as error:
         await gate.record(flow, Decision(allowed=False, rule=str(error)))
         await client.send(ACCESS_DENIED_ALERT)  # no other words are left

@@ -26,13 +26,24 @@ class Stream:
         self._socket = connection
         self._loop = asyncio.get_running_loop()
         self._unread = b""
+        self.ended = False
+        """Whether the peer's end was seen, by whoever read the socket."""
 
     async def receive(self) -> bytes:
         """Return some bytes; none at the end."""
         if self._unread:
-            data, self._unread = self._unread, b""
-            return data
+            return self.take_unread()
         return await self._loop.sock_recv(self._socket, _CHUNK_BYTES)
+
+    @property
+    def plain_socket(self) -> socket.socket | None:
+        """The socket, where its bytes are the stream's own; what was put back comes before them."""
+        return self._socket
+
+    def take_unread(self) -> bytes:
+        """Return what was put back, or read too far, without waiting."""
+        data, self._unread = self._unread, b""
+        return data
 
     def unread(self, data: bytes) -> None:
         """Put bytes back, to be received again."""
@@ -70,13 +81,16 @@ class Stream:
             self._socket.shutdown(socket.SHUT_WR)
 
     async def close_in_order(self) -> None:
-        """End the connection such that the peer gets all that was sent to it."""
+        """End the connection such that the peer gets all that was sent to it. Harmless twice, and after `close`."""
+        if self._socket.fileno() == -1:
+            return
         self.finish_sending()
         # Closing with unread bytes would be a reset, which can overtake what the peer has not read yet.
-        with contextlib.suppress(OSError, TimeoutError):
-            async with asyncio.timeout(_FAREWELL_SECONDS):
-                while await self.receive():
-                    pass
+        if not self.ended:
+            with contextlib.suppress(OSError, TimeoutError):
+                async with asyncio.timeout(_FAREWELL_SECONDS):
+                    while await self.receive():
+                        pass
         with contextlib.suppress(OSError):
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NORMAL_CLOSE)
         self._socket.close()

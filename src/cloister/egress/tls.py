@@ -36,11 +36,15 @@ class TlsStream(Stream):
         finally:
             await self._flush()  # also the alert that says why not
 
+    @property
+    def plain_socket(self) -> None:
+        """None: the socket carries what is protected."""
+        return
+
     async def receive(self) -> bytes:
         """Return some bytes; none at the end."""
         if self._unread:
-            data, self._unread = self._unread, b""
-            return data
+            return self.take_unread()
         while True:
             try:
                 return self._tls.read(_CHUNK_BYTES)

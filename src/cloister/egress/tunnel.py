@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import Awaitable, Callable
 
 from cloister.egress.addresses import is_address
+from cloister.egress.carrier import Carrier
 from cloister.egress.client_hello import parse_client_hello
 from cloister.egress.request import Authority
 from cloister.egress.stream import Stream
@@ -13,6 +14,10 @@ from cloister.model.network import parse_host
 _TLS_HANDSHAKE = b"\x16"
 ACCESS_DENIED_ALERT = bytes((21, 3, 1, 0, 2, 2, 49))
 """A fatal TLS alert `access_denied` (RFC 8446, 6.2): where no HTTP answer can be given."""
+
+
+def _count_nothing(_: int) -> None:
+    pass
 
 
 class ForeignTunnelError(Exception):
@@ -52,29 +57,48 @@ def starts_with_tls(data: bytes) -> bool:
     return data[:1] == _TLS_HANDSHAKE
 
 
-async def relay(client: Stream, upstream: Stream, *, before_upload: Callable[[], Awaitable[None]]) -> None:
+async def relay(
+    client: Stream,
+    upstream: Stream,
+    *,
+    before_upload: Callable[[], Awaitable[None]] | None = None,
+    sent: Callable[[int], None] = _count_nothing,
+    received: Callable[[int], None] = _count_nothing,
+) -> None:
     """Carry bytes both ways until both ends have ended; then close both in order.
 
     Each direction waits for its reader, and ends for itself; the client's begins when `before_upload` has
-    passed. Raises what ended a direction before its time, OSError when an end broke.
+    passed. `sent` is told how many bytes the upstream took, `received` the client, each time. Raises what
+    ended a direction before its time, OSError when an end broke.
     """
     try:
         async with asyncio.TaskGroup() as directions:
-            directions.create_task(_pump(upstream, client))
-            directions.create_task(_check_and_pump(client, upstream, before_upload))
+            directions.create_task(_pump(upstream, client, received))
+            directions.create_task(_check_and_pump(client, upstream, before_upload, sent))
     except ExceptionGroup as failed:
         raise failed.exceptions[0] from None  # the first: it ended the other direction too
     await asyncio.gather(client.close_in_order(), upstream.close_in_order())
 
 
-async def _check_and_pump(source: Stream, sink: Stream, check: Callable[[], Awaitable[None]]) -> None:
-    await check()
-    await _pump(source, sink)
+async def _check_and_pump(
+    source: Stream, sink: Stream, check: Callable[[], Awaitable[None]] | None, count: Callable[[int], None]
+) -> None:
+    if check is not None:
+        await check()
+    await _pump(source, sink, count)
 
 
-async def _pump(source: Stream, sink: Stream) -> None:
+async def _pump(source: Stream, sink: Stream, count: Callable[[int], None]) -> None:
+    if source.plain_socket is not None and sink.plain_socket is not None:
+        if first := source.take_unread():
+            await sink.send(first)
+            count(len(first))
+        await Carrier(source.plain_socket, sink.plain_socket, count).carry()
+        source.ended = True
+        return
     while data := await source.receive():
         await sink.send(data)
+        count(len(data))
     sink.finish_sending()
 
 
