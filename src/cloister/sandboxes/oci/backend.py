@@ -12,7 +12,7 @@ from cloister.model.snapshot import SnapshotKey
 from cloister.protocols import SandboxBackend
 from cloister.sandboxes.oci import network, syscalls
 from cloister.sandboxes.oci.bundle import UID_BASE
-from cloister.sandboxes.oci.cgroup import hasten_entry, remove_groups
+from cloister.sandboxes.oci.cgroup import hasten_entry, hold_controllers, remove_groups
 from cloister.sandboxes.oci.containers import Containers
 from cloister.sandboxes.oci.disk import Disk, DiskState
 from cloister.sandboxes.oci.guard import make_guard
@@ -125,6 +125,7 @@ class OciBackend:
         disk = Disk.create(self._node.paths.disk(name), state, owner=UID_BASE)
         place = self._node.paths.sandbox(name)
         make_passage(place, UID_BASE)
+        hold_controllers(name)
         for part in ("root", "processes", "tools"):
             make_passage(place / part, UID_BASE)
         sandbox = OciSandbox(self._node, name, spec, disk, network.create_namespace(place / "netns"))

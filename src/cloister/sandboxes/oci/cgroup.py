@@ -9,7 +9,13 @@ from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 
+from cloister.errors import HostError
+
 ROOT = Path("/sys/fs/cgroup")
+
+_CONTROLLERS = "+cpu +memory +pids"
+_HOLDER = "=controllers"
+"""No command of ours has this id."""
 
 
 class CgroupLayout(StrEnum):
@@ -55,6 +61,25 @@ def _own_groups(memberships: str) -> Iterator[Path]:
 def path_of(container: str) -> str:
     """The group of a container, as the OCI specification's `cgroupsPath`: one level, so no parent is left behind."""
     return f"/cloister.{container}"
+
+
+def hold_controllers(sandbox: str) -> None:
+    """Keep the limits of a sandbox's containers in force for as long as its groups are there; version 2 only.
+
+    A group of version 2 has the limits that its parent has switched on. The parent of ours is systemd's root, and
+    at each `systemctl daemon-reload` systemd switches off what its own units do not use, mostly `cpu`: the limit is
+    gone. The kernel refuses that (EBUSY) while a child hands the controller on to its children, so an empty group
+    does. `remove_groups` removes it with the others. HostError when a controller cannot be switched on.
+    """
+    if find_layout() is not CgroupLayout.V2:
+        return
+    holder = ROOT / f"cloister.{sandbox}.{_HOLDER}"
+    try:
+        holder.mkdir(exist_ok=True)
+        for group in (ROOT, holder):
+            (group / "cgroup.subtree_control").write_text(_CONTROLLERS)
+    except OSError as error:
+        raise HostError(f"control groups cannot hold limits: {error}", hint="cloister doctor") from error
 
 
 def memory_counters(container: str) -> list[str]:

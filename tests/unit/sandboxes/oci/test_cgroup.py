@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from cloister.errors import HostError
 from cloister.sandboxes.oci import cgroup
 from cloister.sandboxes.oci.cgroup import CgroupLayout
 
@@ -47,6 +48,22 @@ def test_the_group_that_counts_processes_is_found(layout: CgroupLayout, tmp_path
 @pytest.mark.parametrize("layout", [CgroupLayout.V1], indirect=True)
 def test_a_host_that_counts_no_processes_has_none(layout: CgroupLayout) -> None:
     assert list(cgroup._own_groups("1:name=systemd:/\n")) == []
+
+
+def test_version_2_hands_the_controllers_on_in_the_root_and_in_a_group_of_the_sandbox(
+    layout: CgroupLayout, tmp_path: Path
+) -> None:
+    cgroup.hold_controllers("one")
+    written = {file.parent.name: file.read_text() for file in tmp_path.rglob("cgroup.subtree_control")}
+    both = dict.fromkeys((tmp_path.name, "cloister.one.=controllers"), "+cpu +memory +pids")
+    assert written == (both if layout is CgroupLayout.V2 else {})
+
+
+@pytest.mark.parametrize("layout", [CgroupLayout.V2], indirect=True)
+def test_a_host_that_switches_no_controllers_on_is_an_error(layout: CgroupLayout, tmp_path: Path) -> None:
+    (tmp_path / "cgroup.subtree_control").mkdir()
+    with pytest.raises(HostError, match="control groups cannot hold limits"):
+        cgroup.hold_controllers("one")
 
 
 def test_groups_are_removed_in_every_hierarchy_and_their_members_killed(layout: CgroupLayout, tmp_path: Path) -> None:
