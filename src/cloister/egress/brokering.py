@@ -1,4 +1,4 @@
-"""Brokered secrets in an exchange: values put in, leaks refused, and what comes back masked."""
+"""One request and its response with an upstream: secrets put in, leaks refused, and what comes back masked."""
 
 from http import HTTPStatus
 
@@ -7,33 +7,60 @@ import h11
 from cloister.egress.answer import AnswerError
 from cloister.egress.exchange import PASSING, Exchange, Passing
 from cloister.egress.gate import Flow, Gate
+from cloister.egress.gateway import HTTP_PORT, HTTPS_PORT
 from cloister.egress.inject import LeakError
 from cloister.egress.request import Request
+from cloister.egress.stream import Stream
+from cloister.egress.upstream import reach_securely
 from cloister.masking import MaskingRedactor
 from cloister.model.network import Decision
 
 _BODILESS = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 
 
-async def broker(
-    gate: Gate, flow: Flow, request: Request, *, secure: bool, door: int | None = None
-) -> tuple[Request, Passing]:
-    """Return what shall be sent in place of the request, and what the exchange's bytes have to pass.
+async def carry_plainly(gate: Gate, flow: Flow, client: Stream, near: h11.Connection, request: Request) -> bool:
+    """Carry a request to its upstream by plain HTTP, as `Exchange.carry` does: no value goes along.
 
-    See `inject.Broker.inject`. A leak is reported, and raised as AnswerError.
+    AnswerError for what is refused, and for an upstream that fails.
     """
+    sent, passing = await _broker(gate, flow, request, secure=False)
+    upstream = await gate.reach(flow)
+    exchange = _exchange(gate, client, near, sent, upstream, passing, HTTP_PORT)
+    return await _carry(gate, flow, exchange, upstream)
+
+
+async def carry_securely(gate: Gate, flow: Flow, client: Stream, near: h11.Connection, request: Request) -> bool:
+    """Carry a request to its upstream over verified TLS, with the values that are for it.
+
+    Those of the door that the flow came through; else those that belong to no door. AnswerError as `carry_plainly`.
+    """
+    sent, passing = await _broker(gate, flow, request, secure=True)
+    upstream = await reach_securely(gate, flow)
+    exchange = _exchange(gate, client, near, sent, upstream, passing, HTTPS_PORT)
+    return await _carry(gate, flow, exchange, upstream)
+
+
+async def _broker(gate: Gate, flow: Flow, request: Request, *, secure: bool) -> tuple[Request, Passing]:
+    """Return what shall be sent in place of the request, and what the exchange's bytes have to pass."""
     if not gate.broker.grants:
         return request, PASSING
     try:
-        injected = gate.broker.inject(request, secure=secure, door=door)
+        injected = gate.broker.inject(request, secure=secure, door=flow.door)
     except LeakError as leak:
         await gate.refuse(flow, _refusal(leak))
-    masker = gate.broker.masker(request.authority.host, door) if secure else None
+    masker = gate.broker.masker(request.authority.host, flow.door) if secure else None
     return injected, Brokered(request, gate.broker.finder(), masker)
 
 
-async def carry(gate: Gate, flow: Flow, exchange: Exchange) -> bool:
-    """Carry the exchange as `Exchange.carry` does. A leak in the body is reported and ends it."""
+def _exchange(
+    gate: Gate, client: Stream, near: h11.Connection, request: Request, upstream: Stream, passing: Passing, port: int
+) -> Exchange:
+    seconds = gate.settings.response_seconds
+    return Exchange(client, near, request, upstream, silence_seconds=seconds, passing=passing, default_port=port)
+
+
+async def _carry(gate: Gate, flow: Flow, exchange: Exchange, upstream: Stream) -> bool:
+    """Carry the exchange, and close its upstream. A leak in the body is reported and ends it."""
     try:
         return await exchange.carry()
     except LeakError as leak:
@@ -41,6 +68,8 @@ async def carry(gate: Gate, flow: Flow, exchange: Exchange) -> bool:
             await gate.refuse(flow, _refusal(leak))
         await gate.record(flow, _refusal(leak))
         raise ConnectionAbortedError(str(leak)) from leak
+    finally:
+        upstream.close()
 
 
 class Brokered(Passing):

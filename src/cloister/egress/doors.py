@@ -9,15 +9,13 @@ from urllib.parse import urlsplit
 
 import h11
 
-from cloister.egress.brokering import broker, carry
-from cloister.egress.exchange import Exchange
+from cloister.egress.brokering import carry_securely
 from cloister.egress.front import answer_failures, read_first_head, read_next_head
 from cloister.egress.gate import Gate
-from cloister.egress.gateway import HTTPS_PORT, judge_door
+from cloister.egress.gateway import judge_door
 from cloister.egress.inject import fits, plain_path
 from cloister.egress.request import LARGEST_HEAD_BYTES, Authority, Request, parse_authority, parse_request
 from cloister.egress.stream import Stream
-from cloister.egress.upstream import reach_securely
 from cloister.model.broker import is_below
 from cloister.model.network import Decision
 from cloister.model.secret import Grant
@@ -61,21 +59,7 @@ async def _serve_exchange(port: int, gate: Gate, client: Stream, near: h11.Conne
     with gate.flow(request.authority, request.method, door=port) as flow:
         if not _is_for(grant, request):
             await gate.refuse(flow, Decision(allowed=False, rule=_rule(grant)))
-        sent, passing = await broker(gate, flow, request, secure=True, door=port)
-        upstream = await reach_securely(gate, flow)
-        try:
-            exchange = Exchange(
-                client,
-                near,
-                sent,
-                upstream,
-                silence_seconds=gate.settings.response_seconds,
-                passing=passing,
-                default_port=HTTPS_PORT,
-            )
-            return await carry(gate, flow, exchange)
-        finally:
-            upstream.close()
+        return await carry_securely(gate, flow, client, near, request)
 
 
 def _to_upstream(request: Request, grant: Grant) -> Request:

@@ -4,8 +4,7 @@ from functools import partial
 
 import h11
 
-from cloister.egress.brokering import broker, carry
-from cloister.egress.exchange import Exchange
+from cloister.egress.brokering import carry_plainly
 from cloister.egress.front import answer_failures, read_first_head, read_next_head
 from cloister.egress.gate import Flow, Gate
 from cloister.egress.gateway import CONNECT, HTTP_PORT, HTTPS_PORT
@@ -38,14 +37,7 @@ async def _serve_requests(gate: Gate, client: Stream, *, inside: Authority | Non
 
 async def _serve_exchange(gate: Gate, client: Stream, near: h11.Connection, request: Request) -> bool:
     with gate.flow(request.authority, request.method, *_overriding_methods(gate, request)) as flow:
-        sent, passing = await broker(gate, flow, request, secure=False)
-        upstream = await gate.reach(flow)
-        try:
-            seconds = gate.settings.response_seconds
-            exchange = Exchange(client, near, sent, upstream, silence_seconds=seconds, passing=passing)
-            return await carry(gate, flow, exchange)
-        finally:
-            upstream.close()
+        return await carry_plainly(gate, flow, client, near, request)
 
 
 def _overriding_methods(gate: Gate, request: Request) -> tuple[str, ...]:
