@@ -75,13 +75,18 @@ def parse_authority(text: str, *, default_port: int | None = None) -> Authority:
 
 
 def parse_request(
-    connection: h11.Connection, head: bytes, *, inside: Authority | None, also_named: tuple[Authority, ...] = ()
+    connection: h11.Connection,
+    head: bytes,
+    *,
+    inside: Authority | None,
+    also_named: tuple[Authority, ...] = (),
+    default_port: int = 80,
 ) -> Request:
     """Return the request that `head` begins; `connection` is a fresh h11 server, and reads the body later.
 
     A proxy's request names its authority (CONNECT, or absolute form). Requests inside a tunnel are in
-    origin form, and `inside` is where that tunnel leads; its `Host` may name one of `also_named` instead.
-    Raises MalformedError.
+    origin form, and `inside` is where that tunnel leads; its `Host` may name one of `also_named` instead, and
+    leaves out the port when it is the scheme's `default_port`. Raises MalformedError.
     """
     _check_lines(head)
     try:
@@ -94,7 +99,7 @@ def parse_request(
     _check_framing(event)
     try:
         authority, target = _parse_target(event, inside)
-        _check_host(event, (authority, *also_named))
+        _check_host(event, (authority, *also_named), default_port)
     except ValueError as error:
         raise MalformedError(str(error)) from error
     return Request(
@@ -162,12 +167,12 @@ def _parse_target(event: h11.Request, inside: Authority | None) -> tuple[Authori
     return parse_authority(absolute[1], default_port=80), path if path.startswith("/") else "/" + path
 
 
-def _check_host(event: h11.Request, names: tuple[Authority, ...]) -> None:
+def _check_host(event: h11.Request, names: tuple[Authority, ...], default_port: int) -> None:
     hosts = [value.decode("latin-1") for name, value in event.headers if name == b"host"]
     if len(hosts) > 1:
         raise ValueError("it has more than one Host")
-    default_port = names[0].port if event.method == b"CONNECT" else 80
-    if hosts and parse_authority(hosts[0], default_port=default_port) not in names:
+    port = names[0].port if event.method == b"CONNECT" else default_port
+    if hosts and parse_authority(hosts[0], default_port=port) not in names:
         raise ValueError(f"Host is not {names[0]}, which the request is for")
 
 

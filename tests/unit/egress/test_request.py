@@ -98,3 +98,31 @@ def test_a_hop_cannot_strip_what_frames_the_request() -> None:
 def test_headers_that_override_the_method_are_found() -> None:
     request = parse("GET http://a.com/ HTTP/1.1\r\nHost: a.com\r\nx-http-method-OVERRIDE: DELETE\r\n\r\n")
     assert request.overriding_methods == ("DELETE",)
+
+
+@pytest.mark.parametrize(
+    ("host", "fits"),
+    [
+        ("example.com", True),
+        ("example.com:443", True),
+        ("localhost:443", True),
+        ("example.com:80", False),
+        ("other.org", False),
+        ("localhost:80", False),
+    ],
+)
+def test_inside_tls_the_port_of_https_may_be_left_out(host: str, fits: bool) -> None:
+    def parse_inside() -> Request:
+        return parse_request(
+            h11.Connection(h11.SERVER),
+            f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode(),
+            inside=Authority("example.com", 443),
+            also_named=(Authority("localhost", 443),),
+            default_port=443,
+        )
+
+    if fits:
+        assert parse_inside().authority == Authority("example.com", 443)
+    else:
+        with pytest.raises(MalformedError, match="Host is not"):
+            parse_inside()
