@@ -37,7 +37,6 @@ REQUEST_BYTES = 64 * 1024
 LONGEST_SLEEP_SECONDS = 3600.0
 _CLONE_NEWNS = 0x00020000
 _MS_REC_PRIVATE = 0x4000 | 0x40000
-_MNT_DETACH = 2
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NAME = 15
 _ALL_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
@@ -329,10 +328,14 @@ def _listen(path: str) -> socket.socket:
 
 
 def _hide_mount(path: str) -> None:
-    """Unmount `path` in a mount namespace of our own: crun 1.8 refuses hosts with hybrid cgroups otherwise."""
+    """Cover `path` in a mount namespace of our own: crun 1.8 refuses hosts with hybrid cgroups otherwise.
+
+    By something to write to, because it makes a directory there all the same, and what systemd mounts below the
+    hierarchies is read-only.
+    """
     _libc.unshare(_CLONE_NEWNS)
     _libc.mount(b"none", b"/", None, _MS_REC_PRIVATE, None)
-    _libc.umount2(path.encode(), _MNT_DETACH)
+    _libc.mount(b"none", path.encode(), b"tmpfs", 0, b"mode=700")
 
 
 if __name__ == "__main__":
