@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 
 import anyio
 import structlog
@@ -61,7 +62,21 @@ class Journal:
 
     def record_egress(self, told: EgressRecord | EgressEnd) -> None:
         """Append what the egress process tells, as of the phase whose policy it is about."""
-        self._record(told.phase, _event_of_egress(told))
+        self._record(told.phase, _event_of_egress(self._masked(told) if isinstance(told, EgressRecord) else told))
+
+    def _masked(self, told: EgressRecord) -> EgressRecord:
+        """Whatever a sandbox can choose may hold a secret: names to look up, methods, paths, command lines."""
+        if not self._secrets.values and not self._secrets.brokered:
+            return told
+        mask, decision = self.mask_text, told.decision
+        return replace(
+            told,
+            host=mask(told.host),
+            method=mask(told.method),
+            decision=replace(decision, rule=mask(decision.rule), hint=mask(decision.hint)),
+            command=None if told.command is None else mask(told.command),
+            path=mask(told.path),
+        )
 
     @contextmanager
     def phase(

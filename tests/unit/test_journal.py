@@ -112,6 +112,29 @@ async def test_a_late_decision_belongs_to_the_phase_that_made_it() -> None:
     assert [phase for phase, event in await recorded(queue) if event.name == "egress_allowed"] == [Phase.SETUP]
 
 
+@pytest.mark.parametrize("allowed", [True, False])
+async def test_whatever_a_sandbox_chooses_of_a_request_is_masked(*, allowed: bool) -> None:
+    value = SECRETS.values["TOKEN"].reveal()
+    told = EgressRecord(
+        sandbox="t1-1-1",
+        phase=Phase.SETUP,
+        host=f"{value}.example.com",
+        port=443,
+        method=value,
+        decision=Decision(allowed=allowed, rule=f"{value} is no rule", hint=value),
+        command=f"curl -H {value}",
+        path=f"/{value}/x",
+    )
+    queue = FakeQueue()
+    async with open_journal(await claimed(queue), queue, FakeVault()) as journal:
+        journal.mask(SECRETS)
+        with journal.phase(Phase.SETUP):
+            journal.record_egress(told)
+    (event,) = [event for _, event in await recorded(queue) if event.name.startswith("egress")]
+    assert value not in repr(event)
+    assert "[secret TOKEN].example.com" in repr(event)
+
+
 @given(st.lists(st.integers(min_value=1, max_value=40), max_size=12), st.integers(min_value=0, max_value=13))
 def test_wherever_output_is_cut_and_reading_is_interrupted_the_log_is_the_same(cuts: list[int], died: int) -> None:
     printed = "ä token hünter-2345 é\nhünter-2345".encode()

@@ -6,7 +6,8 @@ import h11
 
 from cloister.egress.answer import AnswerError
 from cloister.egress.exchange import PASSING, Exchange, Passing
-from cloister.egress.gate import Flow, Gate
+from cloister.egress.flow import Flow
+from cloister.egress.gate import Gate
 from cloister.egress.gateway import HTTP_PORT, HTTPS_PORT
 from cloister.egress.inject import LeakError
 from cloister.egress.request import Request
@@ -70,6 +71,8 @@ async def _carry(gate: Gate, flow: Flow, exchange: Exchange, upstream: Stream) -
         raise ConnectionAbortedError(str(leak)) from leak
     finally:
         upstream.close()
+        flow.traffic.count_sent(exchange.sent_bytes)
+        flow.traffic.count_received(exchange.received_bytes)
 
 
 class Brokered(Passing):

@@ -53,10 +53,10 @@ async def _serve_requests(port: int, gate: Gate, client: Stream) -> None:
 async def _serve_exchange(port: int, gate: Gate, client: Stream, near: h11.Connection, request: Request) -> bool:
     grant = gate.broker.behind(port)
     if grant is None:
-        with gate.flow(request.authority, request.method, door=port) as flow:
+        with gate.flow(request.authority, request.method, door=port, target=request.target) as flow:
             await gate.refuse(flow, judge_door(None, port, request.authority.host))
     request = _to_upstream(request, grant)
-    with gate.flow(request.authority, request.method, door=port) as flow:
+    with gate.flow(request.authority, request.method, door=port, target=request.target) as flow:
         if not _is_for(grant, request):
             await gate.refuse(flow, Decision(allowed=False, rule=_rule(grant)))
         return await carry_securely(gate, flow, client, near, request)

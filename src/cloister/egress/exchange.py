@@ -67,6 +67,9 @@ class Exchange:
         self._far = h11.Connection(h11.CLIENT, max_incomplete_event_size=LARGEST_HEAD_BYTES)
         self._silence_seconds = silence_seconds
         self._deadline = asyncio.timeout(silence_seconds)
+        self.sent_bytes = 0
+        """To the upstream, heads included."""
+        self.received_bytes = 0
         self.answered = False
         """Whether the client has got the beginning of a response: then nothing else can be said to it."""
 
@@ -90,7 +93,7 @@ class Exchange:
             raise self._failure(HTTPStatus.BAD_GATEWAY, f"broke the connection: {error.strerror}") from error
 
     async def _carry(self) -> bool:
-        await self._upstream.send(self._far.send(self._head()) or b"")
+        await self._to_upstream(self._far.send(self._head()) or b"")
         upload = asyncio.create_task(self._upload())
         try:
             await self._download(upload)
@@ -124,7 +127,7 @@ class Exchange:
                     self._progress()
                 case h11.EndOfMessage():  # its trailers are dropped
                     await self._send_up(self._passing.end_of_upload())
-                    await self._upstream.send(self._far.send(h11.EndOfMessage()) or b"")
+                    await self._to_upstream(self._far.send(h11.EndOfMessage()) or b"")
                     return
                 case event:
                     raise MalformedError(f"unexpected {event!r}")
@@ -139,7 +142,9 @@ class Exchange:
         while True:
             match self._far.next_event():
                 case h11.NEED_DATA:
-                    self._far.receive_data(await self._receive(upload))
+                    data = await self._receive(upload)
+                    self.received_bytes += len(data)
+                    self._far.receive_data(data)
                     self._progress()
                 case h11.InformationalResponse(status_code=status):
                     if status == HTTPStatus.SWITCHING_PROTOCOLS:
@@ -158,9 +163,13 @@ class Exchange:
                 case event:
                     raise h11.RemoteProtocolError(f"unexpected {event!r}")
 
+    async def _to_upstream(self, data: bytes) -> None:
+        await self._upstream.send(data)
+        self.sent_bytes += len(data)
+
     async def _send_up(self, data: bytes) -> None:
         if data:
-            await self._upstream.send(self._far.send(h11.Data(data=data)) or b"")
+            await self._to_upstream(self._far.send(h11.Data(data=data)) or b"")
 
     async def _send_down(self, data: bytes) -> None:
         if data:

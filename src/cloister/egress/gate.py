@@ -2,14 +2,15 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from http import HTTPStatus
 from typing import NoReturn
 
 from cloister.egress.addresses import Address, classify
 from cloister.egress.answer import AnswerError
 from cloister.egress.dial import dial, look_up
+from cloister.egress.flow import Flow, shown_path
 from cloister.egress.gateway import decide, explain, judge_door, refuse_address
 from cloister.egress.inject import Broker
 from cloister.egress.interfaces import own_addresses
@@ -21,17 +22,6 @@ from cloister.model.network import Decision, EgressEnd, EgressRecord, NetworkPol
 from cloister.model.secret import Grant
 
 _LONGEST_RULE = 300
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Flow:
-    """A request or a tunnel that the policy let out, and the task that carries it."""
-
-    authority: Authority
-    methods: tuple[str, ...]
-    task: "asyncio.Task[None]"
-    door: int | None = None
-    """Where it came in; then it is for the grant behind that door to say, and not for the policy."""
 
 
 class Gate:
@@ -51,20 +41,27 @@ class Gate:
         self.settings = settings
         self._report = report
         self._flows: set[Flow] = set()
+        self._last_number = 0
+        self._telling: set[asyncio.Task[None]] = set()
         self._lookups = asyncio.Semaphore(settings.lookups)
         self._pace = Pace(burst=settings.decisions_at_once, per_second=settings.decisions_per_second)
 
     @contextmanager
-    def flow(self, authority: Authority, *methods: str, door: int | None = None) -> Iterator[Flow]:
-        """Count the current task's request as open while it lasts, so that a new policy can cut it."""
+    def flow(self, authority: Authority, *methods: str, door: int | None = None, target: str = "") -> Iterator[Flow]:
+        """Count the current task's request as open while it lasts, so that a new policy can cut it.
+
+        `target` is the request's, where it could be read. The end of what was let out is reported.
+        """
         task: asyncio.Task[None] | None = asyncio.current_task()
         assert task is not None, "a flow belongs to a task"
-        flow = Flow(authority, methods, task, door)
+        self._last_number += 1
+        flow = Flow(authority, methods, task, door, self._last_number, shown_path(target))
         self._flows.add(flow)
         try:
             yield flow
         finally:
             self._flows.remove(flow)
+            self._tell_end(flow)
 
     async def replace(self, policy: NetworkPolicy, grants: Sequence[Grant] = ()) -> None:
         """Put `policy` and `grants` in force. When this returns, all that is not allowed any more is cut."""
@@ -87,6 +84,7 @@ class Gate:
         await self.check(flow)
         addresses = await self._find(flow)
         await self.record(flow, self._judge(flow))
+        flow.traffic.phase, flow.traffic.began = self.policy.phase, asyncio.get_running_loop().time()
         return Stream(await dial(flow.authority, addresses, seconds=self.settings.dial_seconds))
 
     async def refuse(self, flow: Flow, decision: Decision) -> NoReturn:
@@ -97,12 +95,38 @@ class Gate:
 
     async def record(self, flow: Flow, decision: Decision) -> None:
         """Report a decision. Waits while the worker is slow, which slows the sandbox and not us."""
-        await self._report_at_pace(self._record(flow.authority.host, flow.authority.port, flow.methods[0], decision))
+        host, port = flow.authority.host, flow.authority.port
+        record = self._record(host, port, flow.methods[0], decision)
+        await self._report_at_pace(replace(record, flow=flow.number, path=flow.path))
 
     async def record_malformed(self, reason: str) -> None:
         """Report a request that was not one."""
         decision = Decision(allowed=False, rule=f"malformed request: {reason}")
         await self._report_at_pace(self._record("", 0, "", decision))
+
+    def _tell_end(self, flow: Flow) -> None:
+        """Report the end of what was let out, also while the task that carried it is being cancelled.
+
+        At most one a connection waits: what the connection asks for next is reported behind it.
+        """
+        traffic = flow.traffic
+        if traffic.phase is None:
+            return
+        end = EgressEnd(
+            sandbox=self.name,
+            phase=traffic.phase,
+            flow=flow.number,
+            sent_bytes=traffic.sent_bytes,
+            received_bytes=traffic.received_bytes,
+            seconds=round(asyncio.get_running_loop().time() - traffic.began, 3),
+        )
+        telling = asyncio.create_task(self._report_end(end))
+        self._telling.add(telling)
+        telling.add_done_callback(self._telling.discard)
+
+    async def _report_end(self, end: EgressEnd) -> None:
+        with suppress(OSError):  # the worker has gone, which is the end of us too
+            await self._report(end)
 
     async def _report_at_pace(self, record: EgressRecord) -> None:
         if wait_seconds := self._pace.take(asyncio.get_running_loop().time()):

@@ -135,7 +135,8 @@ class EgressProcess:
     async def close(self, name: SandboxName) -> None:
         """See `Egress.close`. While there is no child, nothing is open, and this does not wait for the next one."""
         if name in self._orders:
-            await self._give(_Order(name=name))
+            # What is cut now is reported as what ended before.
+            await self._give(_Order(name=name, report=self._orders[name].report))
 
     async def _give(self, order: _Order) -> None:
         """Make this the sandbox's order, and return once it is carried out."""

@@ -5,8 +5,9 @@ from functools import partial
 import h11
 
 from cloister.egress.brokering import carry_plainly
+from cloister.egress.flow import Flow
 from cloister.egress.front import answer_failures, read_first_head, read_next_head
-from cloister.egress.gate import Flow, Gate
+from cloister.egress.gate import Gate
 from cloister.egress.gateway import CONNECT, HTTP_PORT, HTTPS_PORT
 from cloister.egress.request import LARGEST_HEAD_BYTES, Authority, Request, parse_request
 from cloister.egress.stream import Stream
@@ -36,7 +37,8 @@ async def _serve_requests(gate: Gate, client: Stream, *, inside: Authority | Non
 
 
 async def _serve_exchange(gate: Gate, client: Stream, near: h11.Connection, request: Request) -> bool:
-    with gate.flow(request.authority, request.method, *_overriding_methods(gate, request)) as flow:
+    methods = (request.method, *_overriding_methods(gate, request))
+    with gate.flow(request.authority, *methods, target=request.target) as flow:
         return await carry_plainly(gate, flow, client, near, request)
 
 
@@ -69,7 +71,13 @@ async def _serve_opaque_tunnel(gate: Gate, client: Stream, flow: Flow) -> None:
             await _pass_hello(gate, client, flow)
         else:
             before_upload = partial(_pass_first_bytes, gate, client, flow)
-        await relay(client, upstream, before_upload=before_upload)
+        await relay(
+            client,
+            upstream,
+            before_upload=before_upload,
+            sent=flow.traffic.count_sent,
+            received=flow.traffic.count_received,
+        )
     except ForeignTunnelError as error:
         await gate.record(flow, Decision(allowed=False, rule=str(error)))
         await client.send(ACCESS_DENIED_ALERT)  # no other words are left

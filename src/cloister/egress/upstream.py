@@ -5,7 +5,8 @@ from functools import cache
 from http import HTTPStatus
 
 from cloister.egress.answer import AnswerError
-from cloister.egress.gate import Flow, Gate
+from cloister.egress.flow import Flow
+from cloister.egress.gate import Gate
 from cloister.egress.tls import TlsStream
 
 

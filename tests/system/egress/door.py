@@ -11,7 +11,7 @@ import anyio
 from anyio.abc import SocketStream
 
 from cloister.egress.process import EgressProcess
-from cloister.model.network import EgressRecord, NetworkMode, NetworkPolicy
+from cloister.model.network import EgressEnd, EgressRecord, NetworkMode, NetworkPolicy
 from cloister.model.phase import Phase
 from cloister.model.sandbox import SandboxName
 from cloister.protocols import Listeners
@@ -27,6 +27,7 @@ class Door:
     listener: socket.socket
     name: SandboxName = FIRST
     records: list[EgressRecord] = field(default_factory=list)
+    ends: list[EgressEnd] = field(default_factory=list)
 
     async def open(
         self,
@@ -38,7 +39,13 @@ class Door:
         phase: Phase = Phase.AGENT,
     ) -> None:
         policy = NetworkPolicy(mode=mode, phase=phase, environment="web", allow=allow, methods=methods, ports=ports)
-        await self.egress.open(self.name, Listeners((os.dup(self.listener.fileno()),)), policy, self.records.append)
+        await self.egress.open(self.name, Listeners((os.dup(self.listener.fileno()),)), policy, self._hear)
+
+    def _hear(self, told: EgressRecord | EgressEnd) -> None:
+        if isinstance(told, EgressEnd):
+            self.ends.append(told)
+        else:
+            self.records.append(told)
 
     async def connect(self) -> SocketStream:
         return await anyio.connect_tcp(*self.listener.getsockname()[:2])
