@@ -80,11 +80,7 @@ def environment_from_options(
 
 def refusals(environment: Environment) -> list[str]:
     """Protections that the environment asks for and this version does not carry out: it must not run without them."""
-    found = [
-        f'secret {secret.name} is brokered, which this version cannot do; use mode = "setup"'
-        for secret in environment.secrets
-        if secret.mode is SecretMode.BROKERED
-    ]
+    found = []
     network = environment.network
     if network.methods is not None and {network.setup, network.agent} != {NetworkMode.OFF}:
         found.append("network.methods cannot be enforced by this version; leave it out, or turn the network off")
@@ -102,6 +98,9 @@ def unsupported(environment: Environment) -> list[str]:
         "[checks] are not run yet": bool(environment.checks),
         "limits.disk is not enforced yet": environment.limits.disk_bytes != Limits().disk_bytes,
         "[review] is not carried out yet": environment.review_automatic,
+        "brokered secrets are not put into requests yet: the proxy cannot read inside HTTPS": any(
+            secret.mode is SecretMode.BROKERED for secret in environment.secrets
+        ),
         "setup's disk is not searched for secrets yet (setup.residue)": (
             bool(environment.secrets) and environment.setup.residue != "allow"
         ),

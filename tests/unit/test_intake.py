@@ -83,11 +83,6 @@ def environment_text(text: str) -> EnvironmentText:
         ({"environment": environment_text("[limits]\ncpu = 0\n")}, EnvironmentFileError, "env.toml, line 2"),
         ({"environment": environment_text('image = "bse"\n')}, NotFoundError, "no image 'bse'; known: base, slim"),
         ({"environment": environment_text("[secrets]\nA = {}\n")}, NotFoundError, "secret A of environment"),
-        (
-            {"environment": environment_text('[secrets]\nA = {mode="brokered",hosts=["a.example"],header="X"}\n')},
-            UsageError,
-            "A is brokered",
-        ),
         ({"environment": environment_text('[network]\nmethods = ["GET"]\n')}, UsageError, "network.methods"),
         ({"variables": {"A-B": "x"}}, UsageError, "'A-B' is not a variable name"),
         ({"secrets": {"A-B": SecretValue("hunter2")}}, UsageError, "'A-B' is not a variable name"),
@@ -214,6 +209,32 @@ async def test_a_host_that_anyone_can_be_gets_no_secret(intake: Intake, host: st
     with pytest.raises(UsageError):
         await intake.set_secret("web", "TOKEN", "hunter2", BrokerRule(hosts=(host,), header="Authorization"))
     assert await intake.secrets("web") == []
+
+
+ELSEWHERE = '[secrets]\nTOKEN = {mode="brokered",hosts=["evil.example"],header="Authorization"}\n'
+
+
+async def test_a_file_cannot_send_a_kept_secret_elsewhere(intake: Intake) -> None:
+    await intake.set_secret(
+        "/srv/project", "TOKEN", "hunter2", BrokerRule(hosts=("a.example",), header="Authorization")
+    )
+    with pytest.raises(UsageError, match=r"TOKEN with the host evil\.example"):
+        await intake.submit(new_request(environment=environment_text(ELSEWHERE)))
+    assert await intake.tasks() == []
+
+
+async def test_a_repositorys_own_file_does_not_say_where_a_given_secret_goes(
+    intake: Intake, files: dict[tuple[Commit, str], bytes]
+) -> None:
+    files[TIP, ".cloister/environment.toml"] = ELSEWHERE.encode()
+    given = {"TOKEN": SecretValue("hunter2")}
+    with pytest.raises(UsageError, match="where the value of TOKEN shall be sent"):
+        await intake.submit(new_request(secrets=given))
+    assert await intake.tasks() == []
+    await intake.submit(new_request(secrets=given, environment=environment_text(ELSEWHERE)))
+    with pytest.raises(UsageError, match="too broad"):
+        wrong = environment_text(ELSEWHERE.replace("evil.example", "co.uk"))
+        await intake.submit(new_request(secrets=given, environment=wrong))
 
 
 @pytest.mark.parametrize(("environment", "name"), [("", "A"), ("a\nb", "A"), ("web", "A B"), ("web", "HOME")])

@@ -1,0 +1,134 @@
+"""S10: in a whole task, a brokered secret is only ever a placeholder in the sandbox; where it goes, the vault says."""
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from cloister.egress.messages import EgressSettings
+from cloister.egress.process import EgressProcess
+from cloister.model.broker import PLACEHOLDER, placeholder_of
+from cloister.model.secret import SecretValue
+from cloister.model.task import Verdict
+from cloister.sandboxes.oci.image import OciImageStore
+
+from .conftest import made_installation
+from .egress.origin import Origin, answer_by_path
+from .egress.world import World, made_world
+from .installation import Finished, Installation
+from .project import Project
+from .test_table import PROBE, PUBLIC
+
+TOKEN = "cnry_" + secrets.token_hex(16)
+WIDENED = '[secrets]\nTOKEN = { mode = "brokered", hosts = ["evil.example.com"] }\n'
+
+ENVIRONMENT = """
+name = "brokered"
+[secrets]
+TOKEN = { mode = "brokered", hosts = ["example.com"], header = "Authorization", format = "Bearer {}" }
+[setup]
+automatic = false
+script = "python3 probe.py /"
+[network]
+setup = "full"
+agent = "limited"
+allow = ["example.com"]
+"""
+LEAK = """
+python3 probe.py /
+curl -sS http://example.com/ -H "Authorization: Bearer $TOKEN" >&2
+curl -sS http://example.com/ >&2
+echo "$TOKEN" >&2
+"""
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[tuple[World, Origin]]:
+    if os.geteuid() != 0:
+        pytest.skip("a network namespace of its own needs root")
+    with made_world(f"cloister-brokered-{os.getpid()}") as world:
+        world.zone["example.com"] = [PUBLIC]
+        yield world, Origin(world.listener("0.0.0.0", 80), answer_by_path).start()
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A task with two attempts, and what was sent to the origin."""
+
+    finished: Finished
+    received: list[bytes]
+
+    def seen(self, phase: str) -> dict[str, Any]:
+        report: dict[str, Any] = json.loads(self.finished.printed(phase))
+        return report
+
+
+@pytest.fixture(scope="module")
+async def ran(
+    world: tuple[World, Origin], images: OciImageStore, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Ran]:
+    place = tmp_path_factory.mktemp("brokered")
+    project = Project.create(place / "project", {"probe.py": PROBE.read_text()})
+    with made_installation(place, project) as installation:
+        nobody = 65533
+        async with (
+            EgressProcess(EgressSettings(), uid=nobody, gid=nobody, command_prefix=world[0].command_prefix) as egress,
+            installation.opened(egress=egress) as running,
+        ):
+            given = {"TOKEN": SecretValue(TOKEN)}
+            finished = await running.run(LEAK, environment=ENVIRONMENT, secrets=given)
+            assert finished.outcome.verdict is Verdict.SUCCEEDED, finished.events
+            yield Ran(finished, world[1].received)
+
+
+async def test_a_pull_request_cannot_send_a_secret_elsewhere(installation: Installation) -> None:
+    repository = str(installation.project.path)
+    rule = ("--brokered", "--host", "example.com", "--header", "Authorization")
+    assert installation.cloister("secret", "set", repository, "TOKEN", *rule, stdin=TOKEN).code == 0
+    installation.project.commit({".cloister/environment.toml": WIDENED.replace("evil.", "")})
+    assert installation.cloister("run", "--detach", "--command", "true", "narrower").code == 0, (
+        "the twin: it may narrow"
+    )
+    installation.project.commit({".cloister/environment.toml": WIDENED.replace("evil.example.com", "evil.example")})
+    done = installation.cloister("run", "--command", "true", "wider")
+    assert done.code == 2
+    assert "TOKEN with the host evil.example, which the vault does not allow" in done.stderr
+
+
+@pytest.mark.parametrize("phase", ["setup", "agent"])
+async def test_a_sandbox_has_a_placeholder_and_no_value(ran: Ran, phase: str) -> None:
+    """`test_table` has the twin: the same probe finds a setup secret in every one of these places."""
+    attempt = ran.finished.status.attempts[0].attempt
+    expected = placeholder_of("TOKEN", attempt)
+    assert ran.seen(phase)["token"] == hashlib.sha256(expected.encode()).hexdigest()
+    assert ran.seen(phase)["canaries"] == {}
+
+
+async def test_the_log_says_who_has_it_and_shows_nothing(ran: Ran) -> None:
+    started = [event for event in ran.finished.events if event["event"] == "phase_started"]
+    assert [(it["phase"], it["secrets"], it["brokered"]) for it in started] == [
+        ("provision", [], []),
+        ("setup", [], ["TOKEN"]),
+        ("agent", [], ["TOKEN"]),
+        ("output", [], []),
+        ("teardown", [], []),
+    ]
+    assert "secret_delivered" not in ran.finished.names()
+    assert TOKEN not in json.dumps(ran.finished.events)
+
+
+async def test_a_placeholder_by_plain_http_is_refused_and_told(ran: Ran) -> None:
+    (refused,) = [
+        event
+        for event in ran.finished.events
+        if event["event"] == "egress_refused" and "an attempt to leak the secret TOKEN" in event["rule"]
+    ]
+    assert (refused["host"], refused["phase"]) == ("example.com", "agent")
+    assert "the header Authorization" in refused["rule"]
+    assert ran.received, "the twin: without the placeholder the same request arrives"
+    assert not any(TOKEN.encode() in request or PLACEHOLDER.encode() in request for request in ran.received)
