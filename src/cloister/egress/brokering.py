@@ -49,6 +49,8 @@ async def _broker(gate: Gate, flow: Flow, request: Request, *, secure: bool) -> 
         injected = gate.broker.inject(request, secure=secure, door=flow.door)
     except LeakError as leak:
         await gate.refuse(flow, _refusal(leak))
+    if secure:
+        flow.traffic.granted = gate.broker.granted(request.authority.host, flow.door)
     masker = gate.broker.masker(request.authority.host, flow.door) if secure else None
     return injected, Brokered(request, gate.broker.finder(), masker)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from cloister.egress.request import Authority
 from cloister.model.phase import Phase
+from cloister.model.secret import Grant
 
 _LONGEST_PATH = 300
 
@@ -20,6 +21,8 @@ class Traffic:
     sent_bytes: int = 0
     """From the sandbox."""
     received_bytes: int = 0
+    granted: tuple[Grant, ...] = ()
+    """Whose values it may carry, or bring back."""
 
     def count_sent(self, count: int) -> None:
         """Add bytes that went up."""

@@ -67,7 +67,7 @@ class Gate:
         """Put `policy` and `grants` in force. When this returns, all that is not allowed any more is cut."""
         self.policy = policy
         self.broker = Broker(grants)
-        cut = {flow.task for flow in self._flows if not self._judge(flow).allowed}
+        cut = {flow.task for flow in self._flows if not (self._judge(flow).allowed and self._still_granted(flow))}
         for task in cut:
             task.cancel()
         if cut:
@@ -138,6 +138,9 @@ class Gate:
         return EgressRecord(
             sandbox=self.name, phase=self.policy.phase, host=host, port=port, method=method, decision=shown
         )
+
+    def _still_granted(self, flow: Flow) -> bool:
+        return all(grant in self.broker.grants for grant in flow.traffic.granted)
 
     def _judge(self, flow: Flow) -> Decision:
         if flow.door is not None:

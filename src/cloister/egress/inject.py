@@ -57,11 +57,15 @@ class Broker:
         for grant in chosen:
             request = _without(request, grant)
         self._refuse_placeholders(request)
-        if secure and self._of_host(request.authority.host, door):
+        if secure and self.granted(request.authority.host, door):
             request = _asking_for_plain_text(request)
         for grant in chosen:
             request = _with(request, grant)
         return request
+
+    def granted(self, host: str, door: int | None) -> tuple[Grant, ...]:
+        """Return the grants whose values that host may get, or know, of what comes in by that door."""
+        return tuple(grant for grant in self.grants if grant.door == door and host_matches(host, grant.hosts))
 
     def finder(self) -> MaskingRedactor:
         """Return a searcher of one stream for placeholders, in the encodings in which secrets are searched for."""
@@ -74,16 +78,13 @@ class Broker:
 
         Whichever request it answers: what one has stored, another one may read.
         """
-        known = self._of_host(host, door)
+        known = self.granted(host, door)
         if not known:
             return None
         names = tuple(grant.name for grant in known)
         if names not in self._maskers:
             self._maskers[names] = MaskingRedactor({grant.name: grant.value for grant in known})
         return self._maskers[names].fresh()
-
-    def _of_host(self, host: str, door: int | None) -> list[Grant]:
-        return [grant for grant in self.grants if grant.door == door and host_matches(host, grant.hosts)]
 
     def _choose(self, request: Request, rivals: Sequence[Grant]) -> Grant:
         """Return the grant that the request asks for by its placeholder; the first, when it asks for none.

@@ -140,15 +140,28 @@ async def test_a_door_without_a_grant_leads_nowhere(sandbox: Sandbox, api: Origi
     assert api.received == []
 
 
-async def test_a_grant_that_ends_cuts_its_door(sandbox: Sandbox, api: Origin) -> None:
+@pytest.mark.parametrize("value", [None, "a newer value"])
+async def test_a_grant_that_ends_or_changes_cuts_what_it_let_out(
+    sandbox: Sandbox, api: Origin, value: str | None
+) -> None:
     await sandbox.open(sandbox.grant())
     async with await anyio.connect_tcp("127.0.0.1", sandbox.port) as stream:
         await stream.send(f"GET /v1/events HTTP/1.1\r\nHost: localhost:{sandbox.port}\r\n\r\n".encode())
         assert b"one" in await _until(stream, b"one")
-        await sandbox.open()
+        await sandbox.open(*([] if value is None else [replace(sandbox.grant(), value=SecretValue(value))]))
         with pytest.raises(ConnectionResetError):
             await read_to_end(stream)
-    assert (await sandbox.ask("/v1/echo")).startswith("HTTP/1.1 403 ")
+    assert (await sandbox.ask("/v1/echo")).startswith("HTTP/1.1 403 " if value is None else "HTTP/1.1 200 ")
+
+
+async def test_a_grant_that_stays_cuts_nothing(sandbox: Sandbox, api: Origin) -> None:
+    await sandbox.open(sandbox.grant())
+    async with await anyio.connect_tcp("127.0.0.1", sandbox.port) as stream:
+        await stream.send(f"GET /v1/events HTTP/1.1\r\nHost: localhost:{sandbox.port}\r\n\r\n".encode())
+        await _until(stream, b"one")
+        await sandbox.open(sandbox.grant())
+        GO_ON.set()
+        await _until(stream, b"two")
 
 
 @pytest.mark.parametrize(

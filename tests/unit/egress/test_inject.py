@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloister.egress.inject import Broker, LeakError, plain_path
@@ -117,6 +117,7 @@ headers = st.dictionaries(st.sampled_from(["Authorization", "X_Other", "Cookie"]
 overrides = st.sampled_from([{}, {"X_HTTP_Method_Override": "DELETE"}, {"X_HTTP_Method_Override": "GET"}])
 
 
+@settings(deadline=None)
 @given(hosts, methods, paths, headers, overrides, st.booleans(), st.sampled_from([GRANT, QUERY]))
 def test_a_value_never_leaves_unless_host_tls_method_and_path_fit(
     host: str, method: str, path: str, headers: dict[str, str], override: dict[str, str], secure: bool, grant: Grant
@@ -208,6 +209,7 @@ def test_only_granted_hosts_are_read_and_masked() -> None:
     assert masker.feed(f"<{VALUE}>".encode()) + masker.flush() == b"<[secret GH_PAT]>"
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="/.%2eEfF5cC;\\ab#?~", max_size=12))
 def test_a_plain_path_has_one_reading(text: str) -> None:
     path = plain_path("/" + text)
