@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 
+from cloister.egress_log import EgressEntry
 from cloister.model.event import RecordedEvent, TaskFinished, event_to_fields
 from cloister.model.image import Image
 from cloister.model.sandbox import Change
@@ -94,6 +96,12 @@ def snapshot_to_json(record: SnapshotRecord) -> Fields:
         "created_at": record.created_at.isoformat(),
         "expires_at": record.expires_at.isoformat(),
     }
+
+
+def egress_to_json(entry: EgressEntry) -> Fields:
+    """Return a decision of the proxy, and what came of it."""
+    fields = asdict(entry)
+    return {**fields, "at": entry.at.isoformat(), "verdict": "allowed" if fields.pop("allowed") else "refused"}
 
 
 def _outcome_to_json(outcome: Outcome, *, diff: bool) -> Fields:

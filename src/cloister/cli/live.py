@@ -14,7 +14,7 @@ from cloister.cli.json_lines import event_to_json, finished_to_json, to_json
 from cloister.cli.narrator import Narrator, phase_to_text, stats_to_text, style_of
 from cloister.cli.terminal import neutralize, print_line, print_lines
 from cloister.intake import best_attempt
-from cloister.model.event import PhaseFinished, PhaseStarted, RecordedEvent, TaskFinished
+from cloister.model.event import EgressRefused, PhaseFinished, PhaseStarted, RecordedEvent, TaskFinished
 from cloister.model.task import AttemptId, AttemptStatus, Outcome, TaskStatus
 
 
@@ -50,6 +50,7 @@ class PlainView:
     def __init__(self, console: Console, labels: Mapping[AttemptId, str]) -> None:
         self._console = console
         self._narrator = Narrator(labels)
+        self._refused = False
 
     def __enter__(self) -> Self:
         return self
@@ -60,6 +61,7 @@ class PlainView:
 
     def show(self, recorded: RecordedEvent) -> None:
         """Print it."""
+        self._refused = self._refused or isinstance(recorded.event, EgressRefused)
         print_lines(self._console, self._narrator.tell(recorded))
 
     def say(self, sentence: str) -> None:
@@ -72,6 +74,9 @@ class PlainView:
     def finish(self, status: TaskStatus) -> None:
         """Print message, statistics, verdict, and what to do next."""
         print_lines(self._console, summary(status))
+        if self._refused:
+            text = f"  cloister egress propose {status.task.id}    what would let the refused requests pass"
+            print_line(self._console, text)
 
 
 class LiveView(PlainView):

@@ -41,6 +41,8 @@ def waiting(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> str:
         ("diff", "none"),
         ("apply", "none"),
         ("snapshot", "rm", "none"),
+        ("egress", "log", "none"),
+        ("egress", "propose", "none"),
         ("secret", "rm", "web", "NONE"),
     ],
 )

@@ -1,0 +1,79 @@
+"""`cloister egress`: what tasks asked of the network."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cloister.cli.session import ask
+from cloister.cli.task import TaskArgument
+from cloister.cli.terminal import output_console, print_table
+
+if TYPE_CHECKING:
+    from cloister.client import Client
+    from cloister.egress_log import EgressEntry
+    from cloister.model.event import RecordedEvent
+    from cloister.model.task import TaskStatus
+
+app = typer.Typer(
+    no_args_is_help=True, help="What tasks asked of the network.\n\nExample:  cloister egress log 0g2x --refused"
+)
+
+_HEADINGS = ("phase", "verdict", "request", "rule", "asked by", "sent", "received", "seconds")
+
+
+@app.command()
+def log(
+    context: typer.Context,
+    task: TaskArgument,
+    refused: Annotated[bool, typer.Option("--refused", help="Only what was refused.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one object per line.")] = False,
+) -> None:
+    """List every request of a task, whether it was let out, by which rule, and what it carried.
+
+    Example:  cloister egress log 0g2x --refused
+    """
+    from cloister.cli.json_lines import egress_to_json, to_json
+    from cloister.egress_log import egress_entries
+
+    _, events = ask(context, lambda client: _read(client, task))
+    entries = [entry for entry in egress_entries(events) if not (refused and entry.allowed)]
+    if as_json:
+        for entry in entries:
+            typer.echo(to_json(egress_to_json(entry)))
+        return
+    print_table(output_console(), _HEADINGS, [_row(entry) for entry in entries])
+
+
+@app.command()
+def propose(context: typer.Context, task: TaskArgument) -> None:
+    """Print the least `[network]` table that would have let a task's refused requests pass.
+
+    It goes into the environment file as it is. Comments say who asked, and what no setting lets pass.
+
+    Example:  cloister egress propose 0g2x
+    """
+    from cloister.allowlist import builtin_presets
+    from cloister.model.event import EgressRefused
+    from cloister.proposal import proposal_to_toml, propose
+
+    status, events = ask(context, lambda client: _read(client, task))
+    refusals = [(recorded.phase, recorded.event) for recorded in events if isinstance(recorded.event, EgressRefused)]
+    before = status.task.environment.network
+    typer.echo(proposal_to_toml(before, propose(before, refusals), builtin_presets()), nl=False)
+
+
+async def _read(client: "Client", task: str) -> "tuple[TaskStatus, list[RecordedEvent]]":
+    status = await client.task(task)
+    events = [recorded async for recorded in client.events(status.task.id) if recorded.event.name.startswith("egress_")]
+    return status, events
+
+
+def _row(entry: "EgressEntry") -> tuple[str, ...]:
+    return (
+        str(entry.phase or ""),
+        "allowed" if entry.allowed else "refused",
+        f"{entry.method} {entry.host}:{entry.port}{entry.path}",
+        entry.rule,
+        entry.command or "",
+        *("" if value is None else str(value) for value in (entry.sent_bytes, entry.received_bytes, entry.seconds)),
+    )
