@@ -50,7 +50,11 @@ def run(
     patch: Annotated[Path | None, typer.Option(metavar="FILE", help="A diff to start with.")] = None,
     var: Annotated[list[str] | None, typer.Option(metavar="K=V", help="Variable, in setup and for the agent.")] = None,
     secret_from_env: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Secret, from this command's own environment; for setup.")
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Secret, from this command's own environment, for setup; brokered if --env's file says how.",
+        ),
     ] = None,
     internet: Annotated[NetworkMode | None, typer.Option(help="What the agent may reach.")] = None,
     allow: Annotated[list[str] | None, typer.Option(metavar="DOMAIN", help="Domain the agent may reach.")] = None,
