@@ -42,11 +42,11 @@ def propose(network: NetworkRecipe, refusals: Iterable[tuple[Phase | None, Egres
             impossible[f"{refusal.host or 'a request'} ({phase}): {reason}"] = None
             continue
         proposed = _widen(proposed, phase, refusal)
-        if host_matches(refusal.host, network.allow) is None and refusal.host in proposed.allow:
+        if host_matches(refusal.host, network.allow) is None and host_matches(refusal.host, proposed.allow):
             asked = f"{phase}: {refusal.method} port {refusal.port}{_by(refusal)}"
             added[refusal.host] = tuple(dict.fromkeys((*added.get(refusal.host, ()), asked)))
     least = tuple(host for host in proposed.allow if host not in added or not _has_parent(host, proposed.allow))
-    return Proposal(replace(proposed, allow=least), added, tuple(impossible))
+    return Proposal(replace(proposed, allow=least), _by_listed(added, least), tuple(impossible))
 
 
 def proposal_to_toml(before: NetworkRecipe, proposal: Proposal, presets: Mapping[str, tuple[str, ...]]) -> str:
@@ -62,7 +62,7 @@ def proposal_to_toml(before: NetworkRecipe, proposal: Proposal, presets: Mapping
         if after.methods is not None:
             lines.append(f"methods = {json.dumps(list(after.methods))}")
         lines.append(f"ports = {json.dumps(list(after.ports))}")
-    lines += [f"# no setting of the environment lets this pass: {_comment(text)}" for text in proposal.impossible]
+    lines += [f"# not proposed: {_comment(text)}" for text in proposal.impossible]
     return "\n".join(lines or ["# nothing to propose: no request was refused"]) + "\n"
 
 
@@ -79,7 +79,7 @@ def _why_never(
     try:
         parse_domain(refusal.host)
     except ValueError:
-        return refusal.rule
+        return f"lists hold names of hosts alone ({refusal.rule})"
     if suffixes.is_public(refusal.host):
         return "anyone can have a name below it, so it is never allowed as a whole"
     if _widen(network, phase, refusal) == network:
@@ -99,6 +99,16 @@ def _widen(network: NetworkRecipe, phase: Phase | None, refusal: EgressRefused) 
     if network.methods is not None and refusal.method not in (*network.methods, _CONNECT):
         network = replace(network, methods=(*network.methods, refusal.method))
     return network
+
+
+def _by_listed(added: Mapping[str, tuple[str, ...]], allow: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Say of each host in the list who asked for it, or for one below it that the list leaves out."""
+    asked = dict[str, tuple[str, ...]]()
+    for host, by in added.items():
+        listed = host_matches(host, allow) or host
+        below = by if listed == host else tuple(f"{host}, {asker}" for asker in by)
+        asked[listed] = (*asked.get(listed, ()), *below)
+    return asked
 
 
 def _has_parent(host: str, allow: Sequence[str]) -> bool:

@@ -31,6 +31,12 @@ def test_a_mode_that_is_off_becomes_limited_and_never_full() -> None:
 def test_hosts_are_exact_and_those_below_another_are_left_out() -> None:
     proposal = agent(refusal("a.b.example.org"), refusal("b.example.org"), refusal("c.example.org"))
     assert proposal.network.allow == ("example.com", "b.example.org", "c.example.org")
+    assert proposal.added["b.example.org"] == ("a.b.example.org, agent: CONNECT port 443", "agent: CONNECT port 443")
+
+
+def test_who_asked_is_said_in_whichever_order_they_came() -> None:
+    asked = agent(refusal("b.example.org"), refusal("a.b.example.org")).added["b.example.org"]
+    assert asked == ("agent: CONNECT port 443", "a.b.example.org, agent: CONNECT port 443")
 
 
 def test_ports_and_methods_are_added_where_they_are_limited() -> None:

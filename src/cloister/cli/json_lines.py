@@ -101,7 +101,8 @@ def snapshot_to_json(record: SnapshotRecord) -> Fields:
 def egress_to_json(entry: EgressEntry) -> Fields:
     """Return a decision of the proxy, and what came of it."""
     fields = asdict(entry)
-    return {**fields, "at": entry.at.isoformat(), "verdict": "allowed" if fields.pop("allowed") else "refused"}
+    verdict = "allowed" if fields.pop("allowed") else "refused"
+    return {**fields, "at": entry.at.isoformat(), "verdict": verdict}
 
 
 def _outcome_to_json(outcome: Outcome, *, diff: bool) -> Fields:

@@ -49,6 +49,7 @@ def test_the_log_as_json_is_an_object_a_line(installation: Installation, task: s
         ("example.com", "allowed", ""),
         ("other.org", "refused", "some hint"),
     ]
+    assert "allowed" not in listed[0], "the verdict says it"
     assert listed[0].keys() >= {"at", "phase", "port", "method", "path", "rule", "command", "sent_bytes", "seconds"}
 
 
