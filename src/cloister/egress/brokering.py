@@ -9,7 +9,7 @@ from cloister.egress.exchange import PASSING, Exchange, Passing
 from cloister.egress.flow import Flow
 from cloister.egress.gate import Gate
 from cloister.egress.gateway import HTTP_PORT, HTTPS_PORT
-from cloister.egress.inject import LeakError
+from cloister.egress.inject import Broker, LeakError
 from cloister.egress.request import Request
 from cloister.egress.stream import Stream
 from cloister.egress.upstream import reach_securely
@@ -52,7 +52,7 @@ async def _broker(gate: Gate, flow: Flow, request: Request, *, secure: bool) -> 
     if secure:
         flow.traffic.granted = gate.broker.granted(request.authority.host, flow.door)
     masker = gate.broker.masker(request.authority.host, flow.door) if secure else None
-    return injected, Brokered(request, gate.broker.finder(), masker)
+    return injected, Brokered(request, gate.broker, masker)
 
 
 def _exchange(
@@ -80,9 +80,10 @@ async def _carry(gate: Gate, flow: Flow, exchange: Exchange, upstream: Stream) -
 class Brokered(Passing):
     """What passes between a sandbox with grants and an upstream: no placeholder up, no value down."""
 
-    def __init__(self, request: Request, finder: MaskingRedactor, masker: MaskingRedactor | None) -> None:
+    def __init__(self, request: Request, broker: Broker, masker: MaskingRedactor | None) -> None:
         self._request = request
-        self._finder = finder
+        self._broker = broker
+        self._finder = broker.finder()
         self._masker = masker
 
     def upload(self, data: bytes) -> bytes:
@@ -127,7 +128,7 @@ class Brokered(Passing):
 
     def _innocent(self, data: bytes) -> bytes:
         for name in sorted(self._finder.found):
-            raise LeakError(name, "the body")
+            raise self._broker.leak(name, "the body")
         return data
 
     def _masked(self, text: bytes) -> bytes:

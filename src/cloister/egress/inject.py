@@ -22,8 +22,12 @@ _REMOVED = frozenset((b"accept-encoding", b"range", b"if-range"))
 class LeakError(Exception):
     """A request holds a placeholder where its secret must not go; the message says which and where."""
 
-    def __init__(self, name: str, where: str) -> None:
-        super().__init__(f"an attempt to leak the secret {name}: its placeholder is in {where}, which it is not for")
+    def __init__(self, grant: Grant, where: str) -> None:
+        hosts = "its door" if grant.door is not None else " and ".join(f"https://{host}" for host in grant.hosts[:3])
+        super().__init__(
+            f"an attempt to leak the secret {grant.name}: its placeholder is in {where}, "
+            f"and it is for the {_place(grant)} of requests that it is granted to, at {hosts}, alone"
+        )
 
 
 class Broker:
@@ -63,6 +67,10 @@ class Broker:
             request = _with(request, grant)
         return request
 
+    def leak(self, name: str, where: str) -> LeakError:
+        """Return what to raise when that secret's placeholder was found there."""
+        return LeakError(next(grant for grant in self.grants if grant.name == name), where)
+
     def granted(self, host: str, door: int | None) -> tuple[Grant, ...]:
         """Return the grants whose values that host may get, or know, of what comes in by that door."""
         return tuple(grant for grant in self.grants if grant.door == door and host_matches(host, grant.hosts))
@@ -94,7 +102,7 @@ class Broker:
         found = self._found(b"\n".join(_contents(request, rivals[0])))
         names = {grant.name for grant in rivals}
         for name in sorted(found - names):
-            raise LeakError(name, f"the {_place(rivals[0])}")
+            raise self.leak(name, f"the {_place(rivals[0])}")
         return next((grant for grant in rivals if grant.name in found), rivals[0])
 
     def _refuse_placeholders(self, request: Request) -> None:
@@ -104,7 +112,7 @@ class Broker:
             return
         for text, where in zip(texts, _places_of(request), strict=True):
             for name in sorted(self._found(text)):
-                raise LeakError(name, where)
+                raise self.leak(name, where)
 
     def _found(self, text: bytes) -> set[str]:
         finder = self.finder()
