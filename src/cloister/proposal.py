@@ -74,7 +74,7 @@ def _why_never(
     network: NetworkRecipe, phase: Phase | None, refusal: EgressRefused, suffixes: PublicSuffixList
 ) -> str | None:
     mode = _mode(network, phase)
-    if mode is None or refusal.method == "TRACE":
+    if mode is None or refusal.method == "TRACE" or not refusal.hint:  # without one: a leak, a strange server name
         return refusal.rule
     try:
         parse_domain(refusal.host)

@@ -12,7 +12,8 @@ from cloister.proposal import Proposal, proposal_to_toml, propose
 
 
 def refusal(host: str, port: int = 443, method: str = "CONNECT", **more: str) -> EgressRefused:
-    return EgressRefused(host=host, port=port, method=method, rule=f"no {host}", hint="", **more)  # type: ignore[arg-type]
+    fields = {"rule": f"no {host}", "hint": "set something", **more}
+    return EgressRefused(host=host, port=port, method=method, **fields)  # type: ignore[arg-type]
 
 
 def agent(*refusals: EgressRefused, network: NetworkRecipe | None = None) -> Proposal:
@@ -60,6 +61,12 @@ def test_what_the_policy_allows_was_refused_for_another_reason() -> None:
     proposal = agent(refusal("example.com"), refusal("example.com"))
     assert proposal.network == LIMITED
     assert proposal.impossible == ("example.com (agent): no example.com",)
+
+
+def test_where_a_secret_was_to_be_leaked_to_is_never_proposed() -> None:
+    proposal = agent(refusal("evil.example.net", rule="an attempt to leak the secret GH_PAT", hint=""))
+    assert proposal.network == LIMITED
+    assert "attempt to leak" in proposal.impossible[0]
 
 
 def test_phases_without_a_setting_and_trace_are_impossible() -> None:
