@@ -72,6 +72,8 @@ _NEVER_NETWORKS = tuple((ip_network(text), reason) for text, reason in _NEVER)
 
 def is_address(host: str) -> bool:
     """Whether a canonical host is an address, not a name."""
+    if ":" not in host and not host.rpartition(".")[2].isdigit():
+        return False  # at once: most hosts are names, and an exception takes long
     try:
         ip_address(host)
     except ValueError:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import os
 import socket
 from collections.abc import Callable
 
@@ -38,6 +39,7 @@ class Carrier:
         self._pipe: Pipe | None = None
         self._is_busy = False
         self._can_splice = True
+        self._failure: OSError | None = None
         self._ended: asyncio.Future[None] = self._loop.create_future()
 
     async def carry(self) -> None:
@@ -69,20 +71,29 @@ class Carrier:
         except OSError as error:
             self._ended.set_exception(error)
         else:
-            # Not left to the watch on the source: libuv ends that at an error (POLLERR), with bytes still to read.
+            # Not left to the watch: libuv ends it at an error (POLLERR), though there may be bytes still to read.
             self._loop.call_soon(self._read)
 
     def _move(self) -> bool:
-        """Move one chunk; False when there is nothing to be read for now. BlockingIOError when nothing has come."""
+        """Move one chunk; False when the source need not be asked again. BlockingIOError when nothing has come."""
         if self._is_busy:
             self._pipe = self._pipe or self._pipes.take()
         moved = self._copy() if self._pipe is None else self._splice(self._pipe)
         if moved == 0:
             self._end()
-        elif self._has_rest():
+            return False
+        if self._has_rest():
             self._loop.remove_reader(self._source)
             self._loop.add_writer(self._sink, self._write)
-        return moved > 0 and not self._has_rest()
+            return False
+        return self._is_busy or self._is_broken()
+
+    def _is_broken(self) -> bool:
+        """Whether the source has failed. To ask costs less than a read that finds nothing, but asks only once."""
+        number = self._source.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if number:
+            self._failure = OSError(number, os.strerror(number))
+        return number != 0
 
     def _copy(self) -> int:
         count = self._source.recv_into(_BUFFER)
@@ -141,6 +152,9 @@ class Carrier:
         return bool(self._rest) or (self._pipe is not None and self._pipe.held_bytes > 0)
 
     def _end(self) -> None:
+        if self._failure is not None:
+            self._ended.set_exception(self._failure)
+            return
         with contextlib.suppress(OSError):  # it may have gone meanwhile, which the other direction's next read tells
             self._sink.shutdown(socket.SHUT_WR)
         self._ended.set_result(None)

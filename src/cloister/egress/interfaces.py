@@ -33,7 +33,7 @@ def _own_ipv4() -> list[Address]:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
         request = struct.pack(_IFCONF, len(found), ctypes.addressof(found))
         used, _ = struct.unpack(_IFCONF, fcntl.ioctl(asker, _SIOCGIFCONF, request))
-    addresses = memoryview(found.raw)[:used]
+    addresses = memoryview(found)[:used].cast("B")
     return [IPv4Address(bytes(addresses[at : at + 4])) for at in range(_ADDRESS_AT, used, _IFREQ_BYTES)]
 
 
