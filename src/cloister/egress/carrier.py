@@ -11,7 +11,7 @@ from cloister.egress.pipes import Pipe, PipePool
 
 _BUFFER = memoryview(bytearray(64 * 1024))
 """One for all tunnels: whoever reads into it has written it out, or copied the rest, before anybody else runs."""
-_TURNS = 16
+_TURNS = 4
 """Chunks of one direction before the others have their turn."""
 _NO_SPLICE = (errno.EINVAL, errno.ENOSYS)
 

@@ -5,8 +5,8 @@ import fcntl
 import os
 from collections.abc import Callable
 
-PIPE_BYTES = 256 * 1024
-MOST_PIPES = 128
+PIPE_BYTES = 1024 * 1024
+MOST_PIPES = 32
 """At once; a user's pipes hold 64 MiB in all before the kernel makes them small (pipe-user-pages-soft)."""
 _MOST_SPARE = 8
 _FLAGS = os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE
