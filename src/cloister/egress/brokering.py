@@ -8,37 +8,34 @@ from cloister.egress.answer import AnswerError
 from cloister.egress.exchange import PASSING, Exchange, Passing
 from cloister.egress.flow import Flow
 from cloister.egress.gate import Gate
-from cloister.egress.gateway import HTTP_PORT, HTTPS_PORT
 from cloister.egress.inject import Broker, LeakError
 from cloister.egress.request import Request
+from cloister.egress.route import Route
 from cloister.egress.stream import Stream
-from cloister.egress.upstream import reach_securely
 from cloister.masking import MaskingRedactor
 from cloister.model.network import Decision
 
 _BODILESS = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 
 
-async def carry_plainly(gate: Gate, flow: Flow, client: Stream, near: h11.Connection, request: Request) -> bool:
-    """Carry a request to its upstream by plain HTTP, as `Exchange.carry` does: no value goes along.
+async def carry(gate: Gate, flow: Flow, route: Route, client: Stream, near: h11.Connection, request: Request) -> bool:
+    """Carry a request along its route, as `Exchange.carry` does.
 
-    AnswerError for what is refused, and for an upstream that fails.
+    Over verified TLS, values that are for it go along: those of the door that the flow came through, else those
+    that belong to no door. AnswerError for what is refused, and for an upstream that fails.
     """
-    sent, passing = await _broker(gate, flow, request, secure=False)
-    upstream = await gate.reach(flow)
-    exchange = _exchange(gate, client, near, sent, upstream, passing, HTTP_PORT)
-    return await _carry(gate, flow, exchange, upstream)
-
-
-async def carry_securely(gate: Gate, flow: Flow, client: Stream, near: h11.Connection, request: Request) -> bool:
-    """Carry a request to its upstream over verified TLS, with the values that are for it.
-
-    Those of the door that the flow came through; else those that belong to no door. AnswerError as `carry_plainly`.
-    """
-    sent, passing = await _broker(gate, flow, request, secure=True)
-    upstream = await reach_securely(gate, flow)
-    exchange = _exchange(gate, client, near, sent, upstream, passing, HTTPS_PORT)
-    return await _carry(gate, flow, exchange, upstream)
+    sent, passing = await _broker(gate, flow, request, secure=route.secure)
+    upstream = await route.connect(flow)
+    exchange = Exchange(
+        client,
+        near,
+        sent,
+        upstream,
+        silence_seconds=gate.settings.response_seconds,
+        passing=passing,
+        default_port=route.default_port,
+    )
+    return await _carry(gate, flow, exchange)
 
 
 async def _broker(gate: Gate, flow: Flow, request: Request, *, secure: bool) -> tuple[Request, Passing]:
@@ -55,15 +52,8 @@ async def _broker(gate: Gate, flow: Flow, request: Request, *, secure: bool) -> 
     return injected, Brokered(request, gate.broker, masker)
 
 
-def _exchange(
-    gate: Gate, client: Stream, near: h11.Connection, request: Request, upstream: Stream, passing: Passing, port: int
-) -> Exchange:
-    seconds = gate.settings.response_seconds
-    return Exchange(client, near, request, upstream, silence_seconds=seconds, passing=passing, default_port=port)
-
-
-async def _carry(gate: Gate, flow: Flow, exchange: Exchange, upstream: Stream) -> bool:
-    """Carry the exchange, and close its upstream. A leak in the body is reported and ends it."""
+async def _carry(gate: Gate, flow: Flow, exchange: Exchange) -> bool:
+    """Carry the exchange, and count its bytes. A leak in the body is reported and ends it."""
     try:
         return await exchange.carry()
     except LeakError as leak:
@@ -72,7 +62,6 @@ async def _carry(gate: Gate, flow: Flow, exchange: Exchange, upstream: Stream) -
         await gate.record(flow, _refusal(leak))
         raise ConnectionAbortedError(str(leak)) from leak
     finally:
-        upstream.close()
         flow.traffic.count_sent(exchange.sent_bytes)
         flow.traffic.count_received(exchange.received_bytes)
 

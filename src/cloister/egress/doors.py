@@ -4,17 +4,19 @@ No policy has to allow the upstream: the grant does, for what comes through its 
 """
 
 import re
+from contextlib import closing
 from dataclasses import replace
 from urllib.parse import urlsplit
 
 import h11
 
-from cloister.egress.brokering import carry_securely
+from cloister.egress.brokering import carry
 from cloister.egress.front import answer_failures, read_first_head, read_next_head
 from cloister.egress.gate import Gate
 from cloister.egress.gateway import judge_door
 from cloister.egress.inject import fits, plain_path
 from cloister.egress.request import LARGEST_HEAD_BYTES, Authority, Request, parse_authority, parse_request
+from cloister.egress.route import Route
 from cloister.egress.stream import Stream
 from cloister.model.broker import is_below
 from cloister.model.network import Decision
@@ -36,21 +38,24 @@ def parse_upstream(address: str) -> tuple[Authority, str]:
 
 async def serve_door(port: int, gate: Gate, client: Stream) -> None:
     """Serve one connection to a door to its end. Raises nothing but cancellation; the caller closes `client`."""
-    await answer_failures(gate, client, _serve_requests(port, gate, client))
+    with closing(Route(gate, secure=True, kept_alive=True)) as route:
+        await answer_failures(gate, client, _serve_requests(port, gate, client, route))
 
 
-async def _serve_requests(port: int, gate: Gate, client: Stream) -> None:
+async def _serve_requests(port: int, gate: Gate, client: Stream, route: Route) -> None:
     here, *also_named = (Authority(host, port) for host in ("127.0.0.1", "localhost", "::1"))
     head = await read_first_head(client, gate.settings.request_seconds)
     while head is not None:
         near = h11.Connection(h11.SERVER, max_incomplete_event_size=LARGEST_HEAD_BYTES)
         request = parse_request(near, head, inside=here, also_named=tuple(also_named))
-        if not await _serve_exchange(port, gate, client, near, request):
+        if not await _serve_exchange(port, gate, client, near, request, route):
             return
         head = await read_next_head(client, gate.settings.idle_seconds)
 
 
-async def _serve_exchange(port: int, gate: Gate, client: Stream, near: h11.Connection, request: Request) -> bool:
+async def _serve_exchange(
+    port: int, gate: Gate, client: Stream, near: h11.Connection, request: Request, route: Route
+) -> bool:
     grant = gate.broker.behind(port)
     if grant is None:
         with gate.flow(request.authority, request.method, door=port, target=request.target) as flow:
@@ -59,7 +64,7 @@ async def _serve_exchange(port: int, gate: Gate, client: Stream, near: h11.Conne
     with gate.flow(request.authority, request.method, door=port, target=request.target) as flow:
         if not _is_for(grant, request):
             await gate.refuse(flow, Decision(allowed=False, rule=_rule(grant)))
-        return await carry_securely(gate, flow, client, near, request)
+        return await carry(gate, flow, route, client, near, request)
 
 
 def _to_upstream(request: Request, grant: Grant) -> Request:

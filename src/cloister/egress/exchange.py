@@ -44,15 +44,36 @@ class Passing:
 PASSING = Passing()
 
 
+class Upstream:
+    """A connection to one authority, for one exchange after the other."""
+
+    def __init__(self, stream: Stream, *, kept_alive: bool = False) -> None:
+        self.stream = stream
+        self.kept_alive = kept_alive
+        """Whether the far end is asked to keep the connection for a next request."""
+        self.http = h11.Connection(h11.CLIENT, max_incomplete_event_size=LARGEST_HEAD_BYTES)
+
+    def renew(self) -> bool:
+        """Make it ready for a next exchange, or a first one. False when it can take none: the caller closes it."""
+        if self.http.our_state is h11.DONE and self.http.their_state is h11.DONE and self.kept_alive:
+            self.http.start_next_cycle()
+        is_idle = self.http.our_state is h11.IDLE and not self.http.trailing_data[0]
+        return is_idle and self.stream.is_silent()
+
+    def close(self) -> None:
+        """Close the connection at once."""
+        self.stream.close()
+
+
 class Exchange:
-    """Carries one request to an upstream of its own, and the response back, both bodies at once."""
+    """Carries one request to an upstream, and the response back, both bodies at once."""
 
     def __init__(
         self,
         client: Stream,
         near: h11.Connection,
         request: Request,
-        upstream: Stream,
+        upstream: Upstream,
         *,
         silence_seconds: float,
         passing: Passing = PASSING,
@@ -61,10 +82,11 @@ class Exchange:
         self._client = client
         self._near = near
         self._request = request
-        self._upstream = upstream
+        self._upstream = upstream.stream
+        self._far = upstream.http
+        self._kept_alive = upstream.kept_alive
         self._passing = passing
         self._default_port = default_port
-        self._far = h11.Connection(h11.CLIENT, max_incomplete_event_size=LARGEST_HEAD_BYTES)
         self._silence_seconds = silence_seconds
         self._deadline = asyncio.timeout(silence_seconds)
         self.sent_bytes = 0
@@ -109,7 +131,8 @@ class Exchange:
         authority = self._request.authority
         host = str(authority).removesuffix(f":{self._default_port}")
         headers.insert(0, (b"Host", host.encode()))
-        headers.append((b"Connection", b"close"))
+        if not self._kept_alive:
+            headers.append((b"Connection", b"close"))
         if self._request.chunked:
             headers.append((b"Transfer-Encoding", b"chunked"))
         return h11.Request(method=self._request.method, target=self._request.target, headers=headers)

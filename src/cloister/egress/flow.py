@@ -46,6 +46,8 @@ class Flow:
     """In its sandbox, from 1."""
     path: str = ""
     """Of the request's target, where it could be read; without its query."""
+    opaque: bool = False
+    """Whether nobody reads what goes through it."""
     traffic: Traffic = field(default_factory=Traffic)
 
 

@@ -13,6 +13,7 @@ from cloister.egress.dial import dial, look_up
 from cloister.egress.flow import Flow, shown_path
 from cloister.egress.gateway import decide, explain, judge_door, refuse_address
 from cloister.egress.inject import Broker
+from cloister.egress.intercept import Interception
 from cloister.egress.interfaces import own_addresses
 from cloister.egress.messages import EgressSettings
 from cloister.egress.pace import Pace
@@ -34,8 +35,12 @@ class Gate:
         settings: EgressSettings,
         report: Callable[[EgressRecord | EgressEnd], Awaitable[None]],
         grants: Sequence[Grant] = (),
+        *,
+        tls: Interception | None = None,
     ) -> None:
+        """`tls` is shared by all gates; None where nothing can be read inside TLS."""
         self.name = name
+        self.tls = tls
         self.policy = policy
         self.broker = Broker(grants)
         self.settings = settings
@@ -47,7 +52,9 @@ class Gate:
         self._pace = Pace(burst=settings.decisions_at_once, per_second=settings.decisions_per_second)
 
     @contextmanager
-    def flow(self, authority: Authority, *methods: str, door: int | None = None, target: str = "") -> Iterator[Flow]:
+    def flow(
+        self, authority: Authority, *methods: str, door: int | None = None, target: str = "", opaque: bool = False
+    ) -> Iterator[Flow]:
         """Count the current task's request as open while it lasts, so that a new policy can cut it.
 
         `target` is the request's, where it could be read. The end of what was let out is reported.
@@ -55,7 +62,7 @@ class Gate:
         task: asyncio.Task[None] | None = asyncio.current_task()
         assert task is not None, "a flow belongs to a task"
         self._last_number += 1
-        flow = Flow(authority, methods, task, door, self._last_number, shown_path(target))
+        flow = Flow(authority, methods, task, door, self._last_number, shown_path(target), opaque)
         self._flows.add(flow)
         try:
             yield flow
@@ -67,11 +74,19 @@ class Gate:
         """Put `policy` and `grants` in force. When this returns, all that is not allowed any more is cut."""
         self.policy = policy
         self.broker = Broker(grants)
-        cut = {flow.task for flow in self._flows if not (self._judge(flow).allowed and self._still_granted(flow))}
+        cut = {flow.task for flow in self._flows if not self._may_stay(flow)}
         for task in cut:
             task.cancel()
         if cut:
             await asyncio.wait(cut)
+
+    def must_read(self, authority: Authority) -> bool:
+        """Whether requests inside TLS to `authority` have to be read, to judge them or to add a secret."""
+        return self.policy.reads_https or self.broker.must_read(authority.host)
+
+    def _may_stay(self, flow: Flow) -> bool:
+        is_closed = flow.opaque and self.must_read(flow.authority)
+        return self._judge(flow).allowed and self._still_granted(flow) and not is_closed
 
     async def check(self, flow: Flow) -> None:
         """Judge by the policy alone. A refusal is reported, and raised as AnswerError."""
@@ -83,9 +98,14 @@ class Gate:
         """Judge, look up, classify, report and dial. AnswerError for a refusal and for an upstream that fails."""
         await self.check(flow)
         addresses = await self._find(flow)
+        await self.admit(flow)
+        return Stream(await dial(flow.authority, addresses, seconds=self.settings.dial_seconds))
+
+    async def admit(self, flow: Flow) -> None:
+        """Judge and report. AnswerError for a refusal."""
+        await self.check(flow)
         await self.record(flow, self._judge(flow))
         flow.traffic.phase, flow.traffic.began = self.policy.phase, asyncio.get_running_loop().time()
-        return Stream(await dial(flow.authority, addresses, seconds=self.settings.dial_seconds))
 
     async def refuse(self, flow: Flow, decision: Decision) -> NoReturn:
         """Report the refusal, and raise it as AnswerError."""

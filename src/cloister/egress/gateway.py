@@ -25,7 +25,7 @@ def decide(policy: NetworkPolicy, host: str, port: int, method: str) -> Decision
     if decision.allowed and port not in policy.ports:
         decision = _refuse(f"port {port} is not in network.ports", f"add {port} to network.ports {_FILE}")
     if decision.allowed:
-        decision = _judge_method(policy, port, method) or decision
+        decision = _judge_method(policy, method) or decision
     return decision
 
 
@@ -77,21 +77,14 @@ def _judge_limited(policy: NetworkPolicy, host: str) -> Decision:
     return _refuse(f"{host} is not in network.allow", f'add "{host}" to network.allow {_FILE}{option}')
 
 
-def _judge_method(policy: NetworkPolicy, port: int, method: str) -> Decision | None:
+def _judge_method(policy: NetworkPolicy, method: str) -> Decision | None:
     if method == "TRACE":
         return _refuse("TRACE shows a request's headers to its sender, so it is never carried", "")
     if policy.methods is None:
         return None
-    if method != CONNECT:
-        if method in policy.methods:
-            return None
-        return _refuse(f"{method} is not in network.methods", f'add "{method}" to network.methods {_FILE}')
-    if port == HTTP_PORT:
-        return None  # requests inside a tunnel to port 80 are read and judged one by one
-    return _refuse(
-        "network.methods is set, and methods inside an encrypted tunnel cannot be checked yet",
-        f"remove network.methods {_FILE}",
-    )
+    if method == CONNECT or method in policy.methods:
+        return None  # requests inside a tunnel are read and judged one by one
+    return _refuse(f"{method} is not in network.methods", f'add "{method}" to network.methods {_FILE}')
 
 
 def _hint_to_open(phase: Phase, host: str) -> str:

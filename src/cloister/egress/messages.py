@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Any
 
 from cloister.egress.addresses import Network
+from cloister.egress.authority import Authority
 from cloister.model.network import Audit, Decision, EgressEnd, EgressRecord, NetworkMode, NetworkPolicy
 from cloister.model.phase import Phase
 from cloister.model.secret import Grant, SecretValue
@@ -23,6 +24,8 @@ class EgressSettings:
     """Hosts, as `parse_host` returns them, that may have private addresses. They stand for no sub-domains."""
     authorities: str = ""
     """PEM certificates that may vouch for upstreams, beside those that the host trusts."""
+    authority: Authority | None = None
+    """Vouches to sandboxes for us where HTTPS is read; without it, nothing that needs that is let out."""
     connections: int = 512
     """Open connections of one sandbox, half-open ones included; more wait in the kernel's queue."""
     lookups: int = 4
@@ -42,14 +45,22 @@ class EgressSettings:
 
 
 def settings_to_json(settings: EgressSettings) -> dict[str, object]:
-    """Return the settings as JSON values."""
+    """Return the settings as JSON values, the authority's key in the clear: for the control socket alone."""
     return {**asdict(settings), "allow_private": [str(network) for network in settings.allow_private]}
 
 
 def json_to_settings(values: Mapping[str, Any]) -> EgressSettings:
     """Return what `settings_to_json` wrote."""
     allow_private = tuple(ip_network(text) for text in values["allow_private"])
-    return EgressSettings(**{**values, "allow_private": allow_private, "registries": tuple(values["registries"])})
+    authority = Authority(**values["authority"]) if values["authority"] else None
+    return EgressSettings(
+        **{
+            **values,
+            "allow_private": allow_private,
+            "registries": tuple(values["registries"]),
+            "authority": authority,
+        }
+    )
 
 
 def policy_to_json(policy: NetworkPolicy) -> dict[str, object]:

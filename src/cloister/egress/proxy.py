@@ -1,45 +1,57 @@
 """The proxy as a sandbox sees it: CONNECT, and plain HTTP, one request after the other."""
 
+from contextlib import closing
 from functools import partial
+from http import HTTPStatus
 
 import h11
 
-from cloister.egress.brokering import carry_plainly
+from cloister.egress.answer import AnswerError
+from cloister.egress.brokering import carry
 from cloister.egress.flow import Flow
 from cloister.egress.front import answer_failures, read_first_head, read_next_head
 from cloister.egress.gate import Gate
 from cloister.egress.gateway import CONNECT, HTTP_PORT, HTTPS_PORT
+from cloister.egress.intercept import Interception
 from cloister.egress.request import LARGEST_HEAD_BYTES, Authority, Request, parse_request
+from cloister.egress.route import Route
 from cloister.egress.stream import Stream
 from cloister.egress.tunnel import ACCESS_DENIED_ALERT, ForeignTunnelError, read_hello, relay, starts_with_tls
 from cloister.model.network import Decision
 
 _ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
+_TRUST = "let the program trust the authorities in $SSL_CERT_FILE, Cloister's own among them"
 
 
 async def serve_client(gate: Gate, client: Stream) -> None:
     """Serve one connection of a sandbox to its end. Raises nothing but cancellation; the caller closes `client`."""
-    await answer_failures(gate, client, _serve_requests(gate, client, inside=None))
+    await serve_route(gate, client, Route(gate))
 
 
-async def _serve_requests(gate: Gate, client: Stream, *, inside: Authority | None) -> None:
+async def serve_route(gate: Gate, client: Stream, route: Route) -> None:
+    """Serve the requests of a connection, all of which take `route`, as `serve_client` does."""
+    with closing(route):
+        await answer_failures(gate, client, _serve_requests(gate, client, route))
+
+
+async def _serve_requests(gate: Gate, client: Stream, route: Route) -> None:
     """Serve requests until the client has no more. Each is judged for itself, also on a kept-alive connection."""
     head = await read_first_head(client, gate.settings.request_seconds)
     while head is not None:
         near = h11.Connection(h11.SERVER, max_incomplete_event_size=LARGEST_HEAD_BYTES)
-        request = parse_request(near, head, inside=inside)
+        request = parse_request(near, head, inside=route.inside, default_port=route.default_port)
         if request.method == CONNECT:
             await _serve_tunnel(gate, client, request.authority)
             return
-        if not await _serve_exchange(gate, client, near, request):
+        if not await _serve_exchange(gate, client, near, request, route):
             return
         head = await read_next_head(client, gate.settings.idle_seconds)
 
 
-async def _serve_exchange(gate: Gate, client: Stream, near: h11.Connection, request: Request) -> bool:
+async def _serve_exchange(gate: Gate, client: Stream, near: h11.Connection, request: Request, route: Route) -> bool:
     methods = (request.method, *_overriding_methods(gate, request))
     with gate.flow(request.authority, *methods, target=request.target) as flow:
-        return await carry_plainly(gate, flow, client, near, request)
+        return await carry(gate, flow, route, client, near, request)
 
 
 def _overriding_methods(gate: Gate, request: Request) -> tuple[str, ...]:
@@ -48,42 +60,73 @@ def _overriding_methods(gate: Gate, request: Request) -> tuple[str, ...]:
 
 
 async def _serve_tunnel(gate: Gate, client: Stream, authority: Authority) -> None:
-    with gate.flow(authority, CONNECT) as flow:
-        if authority.port == HTTP_PORT:
-            await _serve_tunnelled_http(gate, client, flow)
-        else:
-            await _serve_opaque_tunnel(gate, client, flow)
+    if authority.port == HTTP_PORT:
+        await _serve_plain_tunnel(gate, client, authority)
+    elif gate.must_read(authority):
+        await _serve_read_tunnel(gate, client, authority)
+    else:
+        await _serve_opaque_tunnel(gate, client, authority)
 
 
-async def _serve_tunnelled_http(gate: Gate, client: Stream, flow: Flow) -> None:
+async def _serve_plain_tunnel(gate: Gate, client: Stream, authority: Authority) -> None:
     """Serve a tunnel to the port of plain HTTP by reading its requests: nothing else goes through it."""
-    await gate.check(flow)
-    await client.send(_ESTABLISHED)
-    await _serve_requests(gate, client, inside=flow.authority)
-
-
-async def _serve_opaque_tunnel(gate: Gate, client: Stream, flow: Flow) -> None:
-    upstream = await gate.reach(flow)
-    try:
+    with gate.flow(authority, CONNECT) as flow:
+        await gate.check(flow)
         await client.send(_ESTABLISHED)
-        before_upload = None
-        if flow.authority.port == HTTPS_PORT:
-            await _pass_hello(gate, client, flow)
-        else:
-            before_upload = partial(_pass_first_bytes, gate, client, flow)
-        await relay(
-            client,
-            upstream,
-            before_upload=before_upload,
-            sent=flow.traffic.count_sent,
-            received=flow.traffic.count_received,
-        )
+        await serve_route(gate, client, Route(gate, inside=authority, kept_alive=True))
+
+
+async def _serve_read_tunnel(gate: Gate, client: Stream, authority: Authority) -> None:
+    """Serve a tunnel by being the server to the client: nothing but HTTPS goes through it."""
+    if gate.tls is None:
+        raise AnswerError(HTTPStatus.BAD_GATEWAY, "Cloister has no authority to read HTTPS with, as it must here.")
+    with (
+        gate.flow(authority, CONNECT) as flow,
+        closing(Route(gate, inside=authority, secure=True, kept_alive=True)) as route,
+    ):
+        await route.connect(flow)
+        await client.send(_ESTABLISHED)
+        if (inner := await _meet_client(gate, gate.tls, client, flow)) is not None:
+            await serve_route(gate, inner, route)
+
+
+async def _meet_client(gate: Gate, tls: Interception, client: Stream, flow: Flow) -> Stream | None:
+    """Return the client's connection inside TLS; None when it had to be refused, or does not trust us."""
+    try:
+        await _pass_hello(gate, client, flow)
+        return await tls.meet_client(client, flow.authority, seconds=gate.settings.request_seconds)
     except ForeignTunnelError as error:
-        await gate.record(flow, Decision(allowed=False, rule=str(error)))
-        await client.send(ACCESS_DENIED_ALERT)  # no other words are left
-        await client.close_in_order()
-    finally:
-        upstream.close()
+        await _refuse_tunnel(gate, client, flow, str(error))
+    except (OSError, TimeoutError) as error:
+        reason = getattr(error, "reason", None) or "it hung up"
+        await gate.record(flow, Decision(allowed=False, rule=f"the client broke off TLS: {reason}", hint=_TRUST))
+    return None
+
+
+async def _refuse_tunnel(gate: Gate, client: Stream, flow: Flow, reason: str) -> None:
+    await gate.record(flow, Decision(allowed=False, rule=reason))
+    await client.send(ACCESS_DENIED_ALERT)  # no other words are left
+    await client.close_in_order()
+
+
+async def _serve_opaque_tunnel(gate: Gate, client: Stream, authority: Authority) -> None:
+    with gate.flow(authority, CONNECT, opaque=True) as flow, closing(await gate.reach(flow)) as upstream:
+        await client.send(_ESTABLISHED)
+        try:
+            before_upload = None
+            if authority.port == HTTPS_PORT:
+                await _pass_hello(gate, client, flow)
+            else:
+                before_upload = partial(_pass_first_bytes, gate, client, flow)
+            await relay(
+                client,
+                upstream,
+                before_upload=before_upload,
+                sent=flow.traffic.count_sent,
+                received=flow.traffic.count_received,
+            )
+        except ForeignTunnelError as error:
+            await _refuse_tunnel(gate, client, flow, str(error))
 
 
 async def _pass_first_bytes(gate: Gate, client: Stream, flow: Flow) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from cloister.egress.control import ControlChannel
 from cloister.egress.doors import serve_door
 from cloister.egress.gate import Gate
+from cloister.egress.intercept import Interception
 from cloister.egress.messages import (
     end_to_json,
     json_to_grant,
@@ -44,6 +45,8 @@ class _Server:
     def __init__(self, control: ControlChannel, settings: dict[str, Any]) -> None:
         self._control = control
         self._settings = json_to_settings(settings)
+        authority = self._settings.authority
+        self._tls = Interception(authority) if authority is not None else None
         self._served: dict[str, _Served] = {}
 
     async def obey(self, message: dict[str, Any], descriptors: Sequence[int]) -> None:
@@ -64,7 +67,7 @@ class _Server:
     async def _open(self, name: str, policy: NetworkPolicy, grants: Sequence[Grant], listeners: Listeners) -> None:
         served = self._served.get(name)
         if served is None:
-            gate = Gate(name, policy, self._settings, self._report, grants)
+            gate = Gate(name, policy, self._settings, self._report, grants, tls=self._tls)
             served = self._served[name] = _Served(gate)
         else:
             await served.gate.replace(policy, grants)

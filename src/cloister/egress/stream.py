@@ -45,6 +45,25 @@ class Stream:
         data, self._unread = self._unread, b""
         return data
 
+    def receive_now(self) -> bytes | None:
+        """Return what waits to be received, none at the end; None when nothing waits. OSError."""
+        if self._unread:
+            return self.take_unread()
+        try:
+            return self._socket.recv(_CHUNK_BYTES, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return None
+
+    def is_silent(self) -> bool:
+        """Whether nothing waits to be received, and the end has not come either."""
+        try:
+            data = self.receive_now()
+        except OSError:
+            return False
+        if data:
+            self.unread(data)
+        return data is None
+
     def unread(self, data: bytes) -> None:
         """Put bytes back, to be received again."""
         self._unread = data + self._unread

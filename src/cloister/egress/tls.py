@@ -54,6 +54,23 @@ class TlsStream(Stream):
             except ssl.SSLZeroReturnError:
                 return b""
 
+    def receive_now(self) -> bytes | None:
+        """Return what waits to be received, none at the end; None when nothing waits. OSError."""
+        if self._unread:
+            data, self._unread = self._unread, b""
+            return data
+        while (more := self._inner.receive_now()) is not None:
+            if not more:
+                self._incoming.write_eof()
+                break
+            self._incoming.write(more)
+        try:
+            return self._tls.read(_CHUNK_BYTES)
+        except ssl.SSLWantReadError:  # such as after a session ticket, which is nothing for us
+            return None
+        except ssl.SSLZeroReturnError:
+            return b""
+
     async def send(self, data: bytes) -> None:
         """Return when the kernel has taken all of it."""
         view = memoryview(data)
