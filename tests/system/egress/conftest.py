@@ -7,11 +7,13 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from cloister.egress.authority import Authority as ProxyAuthority
+from cloister.egress.authority import load_authority
 from cloister.egress.messages import EgressSettings
 from cloister.egress.process import EgressProcess
 
 from .door import Door
-from .origin import Authority, Origin, answer_by_path, answer_with_echo, make_authority
+from .origin import Authority, Origin, answer_by_path, answer_https, answer_with_echo, make_authority
 from .world import World, made_world
 
 PUBLIC = "93.184.215.14"
@@ -47,7 +49,7 @@ def servers(namespace: World, authority: Authority) -> dict[str, Origin]:
     made = {
         "http": Origin(namespace.listener("0.0.0.0", 80), answer_by_path),
         "http6": Origin(namespace.listener("::", 80), answer_by_path),
-        "tls": Origin(namespace.listener("0.0.0.0", 443), answer_with_echo, authority.server_context),
+        "tls": Origin(namespace.listener("0.0.0.0", 443), answer_https, authority.server_context),
         "raw": Origin(namespace.listener("0.0.0.0", 8080), answer_with_echo),
     }
     for server in made.values():
@@ -62,11 +64,22 @@ def origins(servers: dict[str, Origin]) -> dict[str, Origin]:
     return servers
 
 
+@pytest.fixture(scope="session")
+def own_authority(tmp_path_factory: pytest.TempPathFactory) -> ProxyAuthority:
+    """The installation's, which reads HTTPS."""
+    return load_authority(tmp_path_factory.mktemp("installation"))
+
+
 @pytest.fixture
-def settings(authority: Authority) -> EgressSettings:
+def settings(authority: Authority, own_authority: ProxyAuthority) -> EgressSettings:
     """Short waits where a test waits for their end."""
     return EgressSettings(
-        response_seconds=1.0, dial_seconds=3.0, request_seconds=2.0, idle_seconds=0.5, authorities=authority.pem
+        response_seconds=1.0,
+        dial_seconds=3.0,
+        request_seconds=2.0,
+        idle_seconds=0.5,
+        authority=own_authority,
+        authorities=authority.pem,
     )
 
 

@@ -11,7 +11,7 @@ import anyio
 from anyio.abc import SocketStream
 
 from cloister.egress.process import EgressProcess
-from cloister.model.network import EgressEnd, EgressRecord, NetworkMode, NetworkPolicy
+from cloister.model.network import Audit, EgressEnd, EgressRecord, NetworkMode, NetworkPolicy
 from cloister.model.phase import Phase
 from cloister.model.sandbox import SandboxName
 from cloister.protocols import Listeners
@@ -37,8 +37,11 @@ class Door:
         methods: tuple[str, ...] | None = None,
         ports: tuple[int, ...] = (80, 443),
         phase: Phase = Phase.AGENT,
+        audit: Audit = Audit.DECISIONS,
     ) -> None:
-        policy = NetworkPolicy(mode=mode, phase=phase, environment="web", allow=allow, methods=methods, ports=ports)
+        policy = NetworkPolicy(
+            mode=mode, phase=phase, environment="web", allow=allow, methods=methods, ports=ports, audit=audit
+        )
         await self.egress.open(self.name, Listeners((os.dup(self.listener.fileno()),)), policy, self._hear)
 
     def _hear(self, told: EgressRecord | EgressEnd) -> None:

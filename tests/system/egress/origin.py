@@ -106,6 +106,18 @@ def answer_by_path(stream: socket.socket, request: bytes) -> None:
             stream.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-Origin: yes\r\nKeep-Alive: 5\r\n\r\n" + body)
 
 
+def answer_https(stream: socket.socket, request: bytes) -> None:
+    """Answer requests until there are no more; what is no request is sent back."""
+    if b"\r\nHost: " not in request:
+        answer_with_echo(stream, request)
+        return
+    while request:
+        answer_by_path(stream, request)
+        if request.split(b" ")[1] in (b"/half", b"/hang-up"):
+            return
+        request = read_request(stream)
+
+
 def answer_with_echo(stream: socket.socket, request: bytes) -> None:
     """Send back all that comes, and end when the client has ended."""
     stream.sendall(request)

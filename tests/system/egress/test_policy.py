@@ -84,13 +84,6 @@ async def test_a_header_that_overrides_the_method_is_limited_too(door: Door) -> 
     assert (await door.get("http://example.com/", headers=override)).startswith(b"HTTP/1.1 200 ")
 
 
-async def test_limited_methods_refuse_what_cannot_be_looked_into(door: Door) -> None:
-    await door.open(methods=("GET",))
-    with pytest.raises(ValueError, match="methods inside an encrypted tunnel cannot be checked yet"):
-        async with door.tunnel("example.com:443"):
-            pass
-
-
 async def test_an_address_is_reached_in_full_mode_only(door: Door) -> None:
     await door.open(allow=("example.com",))
     assert b"names, not addresses" in await door.get(f"http://{PUBLIC}/")

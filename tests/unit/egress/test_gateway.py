@@ -64,12 +64,6 @@ def limited(*allow: str, **more: object) -> NetworkPolicy:
             'add "POST" to network.methods in the environment file',
         ),
         (
-            limited("example.com", methods=("GET", "CONNECT")),
-            *("example.com", 443, "CONNECT"),
-            "network.methods is set, and methods inside an encrypted tunnel cannot be checked yet",
-            "remove network.methods in the environment file",
-        ),
-        (
             policy(NetworkMode.FULL),
             *("example.com", 80, "TRACE"),
             "TRACE shows a request's headers to its sender, so it is never carried",
