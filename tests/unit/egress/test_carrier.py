@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from cloister.egress.carrier import Carrier
 from cloister.egress.pipes import MOST_PIPES, Pipe, PipePool
@@ -194,3 +195,20 @@ async def test_a_stream_is_closed_in_order_twice_without_harm() -> None:
         await stream.close_in_order()
         await stream.close_in_order()
         assert await asyncio.get_running_loop().sock_recv(far, 10) == b""
+
+
+def test_a_reset_that_waits_behind_bytes_is_seen_where_the_loop_is_libuv() -> None:
+    """libuv ends its watch on a socket at an error, whatever may still be read from it."""
+
+    async def carry() -> None:
+        (writer, source), (sink, reader) = tcp_pair(), tcp_pair()
+        with source, sink, reader:
+            writer.send(b"x" * 1000)
+            writer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            writer.close()
+            carrying = Carrier(source, sink, lambda _: None).carry()
+            with pytest.raises(ConnectionResetError):
+                await asyncio.wait_for(carrying, 5)
+            assert await asyncio.get_running_loop().sock_recv(reader, 2000) == b"x" * 1000
+
+    uvloop.run(carry())
