@@ -16,7 +16,7 @@ from measure import REPOSITORY, Bar, Probe, Report, Samples, paired_ratio, publi
 from proxies import Proxy, open_cloister, open_mitmdump, open_squid, open_tinyproxy
 from world import World, open_world
 
-ROUNDS = 5
+ROUNDS = 7
 HOST, ADDRESS = "origin.example.com", "93.184.215.14"
 RAW_PORT, TLS_PORT = 8443, 443
 DIRECT = "direct"
@@ -233,6 +233,6 @@ async def run(_: Path) -> bool:
         "no keys are agreed upon, which would take longer than all of this. The others are Debian's "
         f"({_package_versions(_PACKAGES)}): squid as one process with its access log and no cache, tinyproxy as it "
         "comes, mitmdump with interception switched off. Memory is the proportional share (PSS) of all processes. "
-        "Client, proxy and origin share the machine's cores."
+        "Client, proxy and origin share the machine's cores, so a proxy between them is never free."
     )
     return publish(Report(name="proxy", title="Proxy", about=about, samples=tuple(samples), bars=tuple(bars)))
