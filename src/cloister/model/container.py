@@ -10,24 +10,30 @@ HOME = "/root"
 PROMPT_FILE = "/cloister/in/prompt.md"
 MESSAGE_FILE = "/cloister/out/message.md"
 CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
+"""What the host trusts and the installation's own authority, where Debian's programs look for it."""
+OWN_AUTHORITY = "/etc/ssl/certs/cloister.pem"
+"""The installation's own alone, for programs that add it to those they bring with them."""
+JAVA_TRUST_STORE = "/etc/ssl/certs/cloister.p12"
 _PROXY = f"http://127.0.0.1:{PROXY_PORT}"
 _NO_PROXY = "localhost,127.0.0.1,::1"
 
 _PROXY_NAMES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 _CA_NAMES = (
     "CARGO_HTTP_CAINFO",
-    "CODEX_PROXY_CERT",
     "CURL_CA_BUNDLE",
     "GIT_SSL_CAINFO",
-    "NODE_EXTRA_CA_CERTS",
     "PIP_CERT",
     "REQUESTS_CA_BUNDLE",
     "SSL_CERT_FILE",
 )
+_OWN_CA_NAMES = ("CODEX_PROXY_CERT", "NODE_EXTRA_CA_CERTS")
 _PIP = {"PIP_BREAK_SYSTEM_PACKAGES": "1", "PIP_ROOT_USER_ACTION": "ignore"}
 """A sandbox is one project's: root's `pip install` breaks nothing there (PEP 668, "Use cases": containers)."""
 _JAVA_OPTIONS = " ".join(
-    f"-D{scheme}.proxyHost=127.0.0.1 -D{scheme}.proxyPort={PROXY_PORT}" for scheme in ("http", "https")
+    [
+        *(f"-D{scheme}.proxyHost=127.0.0.1 -D{scheme}.proxyPort={PROXY_PORT}" for scheme in ("http", "https")),
+        f"-Djavax.net.ssl.trustStore={JAVA_TRUST_STORE}",
+    ]
 )
 
 
@@ -55,6 +61,7 @@ def container_variables(task: Task, phase: Phase) -> Mapping[str, str]:
         **proxies,
         **{name.lower(): value for name, value in proxies.items()},
         **dict.fromkeys(_CA_NAMES, CA_BUNDLE),
+        **dict.fromkeys(_OWN_CA_NAMES, OWN_AUTHORITY),
         "JAVA_TOOL_OPTIONS": _JAVA_OPTIONS,
         "NODE_USE_ENV_PROXY": "1",
         "CLOISTER_TASK": task.id,

@@ -28,8 +28,12 @@ INIT_PROGRAM = "catatonit"
 
 
 @asynccontextmanager
-async def open_backend(state: Path, images: OciImageStore, *, runtime: str = "auto") -> AsyncIterator["OciBackend"]:
+async def open_backend(
+    state: Path, images: OciImageStore, *, runtime: str = "auto", authority: str = ""
+) -> AsyncIterator["OciBackend"]:
     """Open the node whose state directory is `state`. `runtime` is a program's name or path, or `auto`.
+
+    `authority` is a certificate in PEM that programs in sandboxes trust besides those that the host does.
 
     HostError when the host lacks something, or we are not root. What runs when the block is left goes on, under its
     supervisors.
@@ -46,7 +50,7 @@ async def open_backend(state: Path, images: OciImageStore, *, runtime: str = "au
             images=images,
             snapshots=Snapshots(paths, trash),
             containers=Containers(find_runtime(runtime, paths.containers)),
-            guard=make_guard(state, UID_BASE),
+            guard=make_guard(state, UID_BASE, authority),
             init=Path(init),
             trash=trash,
         )

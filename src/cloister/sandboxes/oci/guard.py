@@ -10,13 +10,14 @@ import os
 import shutil
 import ssl
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from cloister.errors import HostError, TaskFailedError
+from cloister.model.container import CA_BUNDLE
+from cloister.sandboxes.oci import trust
 
-CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
-"""Where Debian's programs look for it, and where ours are pointed to."""
 MIRROR = "/cloister/mirror.git"
 INIT = "/cloister/init"
 INPUT = "/cloister/in"
@@ -58,25 +59,27 @@ class Guard:
     sysfs: Path
 
 
-def make_guard(state: Path, owner: int) -> Guard:
-    """Find or make the guard for this host; its name is the digest of what is in it.
+def make_guard(state: Path, owner: int, authority: str = "") -> Guard:
+    """Find or make the guard for this host; its name is the digest of what it is made of.
 
-    `owner` is the host's uid and gid of a container's root.
+    `owner` is the host's uid and gid of a container's root; `authority` a certificate in PEM that programs trust
+    besides those of the host.
     """
+    bundle = _host_authorities()
     files = {
         "/etc/resolv.conf": _RESOLV_CONF.encode(),
         "/etc/hosts": _HOSTS.encode(),
         "/etc/hostname": f"{HOSTNAME}\n".encode(),
-        CA_BUNDLE: _host_authorities(),
         INIT: b"",
     }
     cpus = os.sched_getaffinity(0)
-    plan = repr((sorted(DIRECTORIES.items()), sorted(files.items()), len(cpus), owner))
+    directories = DIRECTORIES | trust.DIRECTORIES
+    plan = repr((sorted(directories.items()), sorted(files.items()), bundle, authority, len(cpus), owner))
     place = state / "guards" / hashlib.sha256(plan.encode()).hexdigest()[:32]
     if not place.exists():
         draft = Path(f"{place}.{os.getpid()}")
         shutil.rmtree(draft, ignore_errors=True)
-        _write_layer(draft / "layer", files, owner)
+        _write_layer(draft / "layer", directories, files | trust.trust_files(bundle, authority), owner)
         _write_sysfs(draft / "sysfs", len(cpus))
         try:
             draft.rename(place)
@@ -108,19 +111,19 @@ def _is_plain_or_absent(upper: Path, path: str) -> bool:
     return True
 
 
-def _host_authorities() -> bytes:
+def _host_authorities() -> str:
     path = ssl.get_default_verify_paths().cafile or CA_BUNDLE
     try:
-        return Path(path).read_bytes()
-    except OSError as error:
+        return Path(path).read_text()
+    except (OSError, UnicodeDecodeError) as error:
         raise HostError(f"the host's authorities cannot be read: {error}", hint="cloister doctor") from error
 
 
-def _write_layer(layer: Path, files: dict[str, bytes], owner: int) -> None:
+def _write_layer(layer: Path, directories: Mapping[str, int], files: Mapping[str, bytes], owner: int) -> None:
     layer.mkdir(parents=True)
     os.chown(layer, owner, owner)
     layer.chmod(0o755)
-    for path, mode in DIRECTORIES.items():
+    for path, mode in directories.items():
         directory = layer / path.lstrip("/")
         directory.mkdir()
         os.chown(directory, owner, owner)
