@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from cloister.agents.command import CommandAgent
+from cloister.egress.authority import Authority, load_authority
 from cloister.egress.messages import EgressSettings
 from cloister.egress.process import EgressProcess
 from cloister.egress.registries import registries_of_host
@@ -73,16 +74,12 @@ async def open_application(settings: Settings) -> AsyncIterator[Application]:
 
 
 async def _open_parts(settings: Settings, stack: AsyncExitStack) -> Application:
-    egress = await stack.enter_async_context(
-        EgressProcess(
-            EgressSettings(allow_private=settings.allow_private),
-            registries=partial(registries_of_host, settings.state / "registries.json"),
-            uid=settings.egress_uid,
-            gid=settings.egress_uid,
-        )
-    )
+    authority = load_authority(settings.state)
+    egress = await stack.enter_async_context(_egress_process(settings, authority))
     images = OciImageStore(settings.state)
-    backend = await stack.enter_async_context(open_backend(settings.state, images, runtime=settings.runtime))
+    backend = await stack.enter_async_context(
+        open_backend(settings.state, images, runtime=settings.runtime, authority=authority.certificate)
+    )
     database = await stack.enter_async_context(Database.open(settings.state / "cloister.db"))
     queue = await stack.enter_async_context(EmbeddedQueue.open(SqlLedger(database), settings.state / "workers"))
     forge = LocalForge(settings.state)
@@ -111,6 +108,15 @@ async def _open_parts(settings: Settings, stack: AsyncExitStack) -> Application:
         agents=agents,
     )
     return Application(intake=intake, images=images, tools=tools, backend=backend, settings=settings)
+
+
+def _egress_process(settings: Settings, authority: Authority) -> EgressProcess:
+    return EgressProcess(
+        EgressSettings(allow_private=settings.allow_private, authority=authority),
+        registries=partial(registries_of_host, settings.state / "registries.json"),
+        uid=settings.egress_uid,
+        gid=settings.egress_uid,
+    )
 
 
 async def _cancel_unowned(queue: AttemptQueue) -> int:
