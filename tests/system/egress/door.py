@@ -3,7 +3,7 @@
 import os
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -14,6 +14,7 @@ from cloister.egress.process import EgressProcess
 from cloister.model.network import Audit, EgressEnd, EgressRecord, NetworkMode, NetworkPolicy
 from cloister.model.phase import Phase
 from cloister.model.sandbox import SandboxName
+from cloister.model.secret import Grant
 from cloister.protocols import Listeners
 
 FIRST = SandboxName("t-1")
@@ -38,11 +39,12 @@ class Door:
         ports: tuple[int, ...] = (80, 443),
         phase: Phase = Phase.AGENT,
         audit: Audit = Audit.DECISIONS,
+        grants: Sequence[Grant] = (),
     ) -> None:
         policy = NetworkPolicy(
             mode=mode, phase=phase, environment="web", allow=allow, methods=methods, ports=ports, audit=audit
         )
-        await self.egress.open(self.name, Listeners((os.dup(self.listener.fileno()),)), policy, self._hear)
+        await self.egress.open(self.name, Listeners((os.dup(self.listener.fileno()),)), policy, self._hear, grants)
 
     def _hear(self, told: EgressRecord | EgressEnd) -> None:
         if isinstance(told, EgressEnd):
