@@ -98,9 +98,6 @@ def unsupported(environment: Environment) -> list[str]:
         "[checks] are not run yet": bool(environment.checks),
         "limits.disk is not enforced yet": environment.limits.disk_bytes != Limits().disk_bytes,
         "[review] is not carried out yet": environment.review_automatic,
-        "brokered secrets are not put into requests yet: the proxy cannot read inside HTTPS": any(
-            secret.mode is SecretMode.BROKERED for secret in environment.secrets
-        ),
         "setup's disk is not searched for secrets yet (setup.residue)": (
             bool(environment.secrets) and environment.setup.residue != "allow"
         ),

@@ -4,12 +4,14 @@ import hashlib
 import json
 import os
 import secrets
+import socket
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
+from cloister.egress.authority import load_authority
 from cloister.egress.messages import EgressSettings
 from cloister.egress.process import EgressProcess
 from cloister.model.broker import PLACEHOLDER, placeholder_of
@@ -18,7 +20,7 @@ from cloister.model.task import Verdict
 from cloister.sandboxes.oci.image import OciImageStore
 
 from .conftest import made_installation
-from .egress.origin import Origin, answer_by_path
+from .egress.origin import Origin, answer_by_path, make_authority
 from .egress.world import World, made_world
 from .installation import Finished, Installation
 from .project import Project
@@ -40,6 +42,9 @@ agent = "limited"
 allow = ["example.com"]
 """
 LEAK = """
+curl -sS https://example.com/v1 -H "Authorization: Bearer $TOKEN" -o /root/answer
+curl -sS https://example.com/plain >/dev/null
+cat /root/answer >&2
 python3 probe.py /
 curl -sS http://example.com/ -H "Authorization: Bearer $TOKEN" >&2
 curl -sS http://example.com/ >&2
@@ -47,21 +52,39 @@ echo "$TOKEN" >&2
 """
 
 
+@dataclass(frozen=True)
+class Place:
+    """A world, its authority, and its origins."""
+
+    world: World
+    pem: str
+    plain: Origin
+    tls: Origin
+
+
 @pytest.fixture(scope="module")
-def world() -> Iterator[tuple[World, Origin]]:
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     if os.geteuid() != 0:
         pytest.skip("a network namespace of its own needs root")
     with made_world(f"cloister-brokered-{os.getpid()}") as world:
         world.zone["example.com"] = [PUBLIC]
-        yield world, Origin(world.listener("0.0.0.0", 80), answer_by_path).start()
+        vouching = make_authority(tmp_path_factory.mktemp("authority"), ["example.com"])
+        plain = Origin(world.listener("0.0.0.0", 80), answer_by_path).start()
+        tls = Origin(world.listener("0.0.0.0", 443), _answer_with_request, vouching.server_context).start()
+        yield Place(world, vouching.pem, plain, tls)
+
+
+def _answer_with_request(stream: socket.socket, request: bytes) -> None:
+    stream.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(request), request))
 
 
 @dataclass(frozen=True)
 class Ran:
-    """A task with two attempts, and what was sent to the origin."""
+    """A task, and what was sent to the origins."""
 
     finished: Finished
-    received: list[bytes]
+    plain: list[bytes]
+    tls: list[bytes]
 
     def seen(self, phase: str) -> dict[str, Any]:
         report: dict[str, Any] = json.loads(self.finished.printed(phase))
@@ -69,21 +92,21 @@ class Ran:
 
 
 @pytest.fixture(scope="module")
-async def ran(
-    world: tuple[World, Origin], images: OciImageStore, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Ran]:
-    place = tmp_path_factory.mktemp("brokered")
-    project = Project.create(place / "project", {"probe.py": PROBE.read_text()})
-    with made_installation(place, project) as installation:
+async def ran(place: Place, images: OciImageStore, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ran]:
+    directory = tmp_path_factory.mktemp("brokered")
+    project = Project.create(directory / "project", {"probe.py": PROBE.read_text()})
+    with made_installation(directory, project) as installation:
         nobody = 65533
+        settings = EgressSettings(authority=load_authority(installation.state), authorities=place.pem)
+        prefix = place.world.command_prefix
         async with (
-            EgressProcess(EgressSettings(), uid=nobody, gid=nobody, command_prefix=world[0].command_prefix) as egress,
+            EgressProcess(settings, uid=nobody, gid=nobody, command_prefix=prefix) as egress,
             installation.opened(egress=egress) as running,
         ):
             given = {"TOKEN": SecretValue(TOKEN)}
             finished = await running.run(LEAK, environment=ENVIRONMENT, secrets=given)
             assert finished.outcome.verdict is Verdict.SUCCEEDED, finished.events
-            yield Ran(finished, world[1].received)
+            yield Ran(finished, place.plain.received, place.tls.received)
 
 
 async def test_a_pull_request_cannot_send_a_secret_elsewhere(installation: Installation) -> None:
@@ -122,6 +145,13 @@ async def test_the_log_says_who_has_it_and_shows_nothing(ran: Ran) -> None:
     assert TOKEN not in json.dumps(ran.finished.events)
 
 
+async def test_the_host_it_is_for_gets_the_value_from_curl(ran: Ran) -> None:
+    asked = [request for request in ran.tls if b"/v1 " in request or b"/plain " in request]
+    assert [request.count(f"Authorization: Bearer {TOKEN}\r\n".encode()) for request in asked] == [1, 1]
+    printed = "".join(event["text"] for event in ran.finished.events if event["event"] == "output")
+    assert "Authorization: Bearer [secret TOKEN]" in printed
+
+
 async def test_a_placeholder_by_plain_http_is_refused_and_told(ran: Ran) -> None:
     (refused,) = [
         event
@@ -130,5 +160,5 @@ async def test_a_placeholder_by_plain_http_is_refused_and_told(ran: Ran) -> None
     ]
     assert (refused["host"], refused["phase"]) == ("example.com", "agent")
     assert "the header Authorization" in refused["rule"]
-    assert ran.received, "the twin: without the placeholder the same request arrives"
-    assert not any(TOKEN.encode() in request or PLACEHOLDER.encode() in request for request in ran.received)
+    assert ran.plain, "the twin: without the placeholder the same request arrives"
+    assert not any(TOKEN.encode() in request or PLACEHOLDER.encode() in request for request in ran.plain)
