@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import anyio
+import hypothesis
 import pytest
 from platformdirs import user_cache_path
 
@@ -15,6 +16,9 @@ from cloister.model.sandbox import Commit
 from cloister.model.task import Repository, Revision, Task, TaskId
 from cloister.sandboxes.oci.image import OciImageStore
 from cloister.stores.database import Database
+
+hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

@@ -19,8 +19,9 @@ from cloister.environment_file import (
 )
 from cloister.environment_schema import check_secret_name
 from cloister.errors import ConflictError, NotFoundError, UsageError
-from cloister.model.environment import GIB, HOUR, Environment, Limits
+from cloister.model.environment import GIB, HOUR, MINUTE, Environment, Limits
 from cloister.model.event import RecordedEvent
+from cloister.model.quantity import size_to_text
 from cloister.model.request import Request
 from cloister.model.sandbox import Change
 from cloister.model.secret import BrokerRule, KeptSecret
@@ -250,7 +251,17 @@ def _check_limits(limits: Limits) -> None:
         wanted, highest = getattr(limits, field.name), getattr(HIGHEST_LIMITS, field.name)
         if wanted > highest:
             name = field.name.removesuffix("_bytes").removesuffix("_seconds")
-            raise UsageError(f"limits.{name} is {wanted:g}, and this machine gives at most {highest:g}")
+            shown, most = (_limit_to_text(field.name, value) for value in (wanted, highest))
+            raise UsageError(
+                f"limits.{name} is {shown}, and this machine gives at most {most}",
+                hint=f"lower limits.{name} in the environment file",
+            )
+
+
+def _limit_to_text(name: str, value: float) -> str:
+    if name.endswith("_bytes"):
+        return size_to_text(int(value))
+    return f"{value / MINUTE:g} minutes" if name.endswith("_seconds") else f"{value:g}"
 
 
 def best_attempt(status: TaskStatus) -> AttemptStatus:

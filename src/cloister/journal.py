@@ -11,6 +11,7 @@ from dataclasses import replace
 import anyio
 import structlog
 
+from cloister.errors import CloisterError, LeaseLostError
 from cloister.model.event import (
     EgressAllowed,
     EgressFinished,
@@ -31,6 +32,8 @@ LAST_CHARACTERS = 2000
 """How much of a command's output is remembered for the sentence that says why it failed."""
 _MOST_WAITING = 1000
 """Events on their way to the queue; above, reading of output pauses."""
+_PAUSE_SECONDS = 1.0
+"""After the queue could not write."""
 _CLOSING_SECONDS = 10.0
 """How long the last events may take to reach the queue, of an attempt that was cancelled too."""
 
@@ -141,10 +144,19 @@ class Journal:
     async def _deliver(self) -> None:
         async with self._arriving:
             async for phase, event in self._arriving:
-                await self._queue.record(self._attempt, phase, event)
+                await self._record_in_queue(phase, event)
                 if self._arriving.statistics().current_buffer_used == 0:
                     self._drained.set()
                     self._drained = anyio.Event()
+
+    async def _record_in_queue(self, phase: Phase | None, event: Event) -> None:
+        try:
+            await self._queue.record(self._attempt, phase, event)
+        except LeaseLostError:
+            raise
+        except CloisterError as error:  # the queue keeps the event, and tries again with the next
+            _log.error("the log could not be written", attempt=self._attempt.id, error=str(error))
+            await anyio.sleep(_PAUSE_SECONDS)
 
     def _print(self, text: str, stream: Stream, command: str, offset: int) -> None:
         if text:

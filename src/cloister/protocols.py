@@ -147,6 +147,10 @@ class SandboxBackend(Protocol):
         """Whether a complete, usable disk of that key is kept here."""
         ...
 
+    async def snapshots(self) -> Sequence[SnapshotKey]:
+        """Every complete, usable disk that is kept here."""
+        ...
+
     async def remove_snapshot(self, key: SnapshotKey) -> None:
         """Forget a snapshot. Absent is not an error; ConflictError while a sandbox stands on it."""
         ...
@@ -300,6 +304,10 @@ class AttemptQueue(Protocol):
         """
         ...
 
+    async def claim_unowned(self) -> Attempt | None:
+        """Take an attempt whose worker died; one that waits too, when no other worker lives that could take it."""
+        ...
+
     async def wait_for_work(self) -> None:
         """Return when `claim` may find something; may return early."""
         ...
@@ -311,7 +319,8 @@ class AttemptQueue(Protocol):
     async def record(self, attempt: Attempt, phase: Phase | None, event: Event) -> None:
         """Append to the task's log, in order. May return before it is on disk; `finish` makes sure of it.
 
-        What is found out after it returned (a lost lease, a full disk) is raised by a later call.
+        What is found out after it returned (a lost lease, a full disk) is raised by a later call. An event whose
+        call raised anything but LeaseLostError is kept all the same, and written later.
         """
         ...
 

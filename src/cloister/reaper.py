@@ -1,5 +1,6 @@
 """Removes what nobody owns any more: strays of killed workers, and snapshots past their time."""
 
+from contextlib import suppress
 from datetime import datetime
 
 from cloister.errors import ConflictError
@@ -15,6 +16,17 @@ async def destroy_strays(store: TaskStore, backend: SandboxBackend) -> int:
     for name in strays:
         await backend.destroy(name)
     return len(strays)
+
+
+async def forget_unknown_snapshots(catalog: SnapshotCatalog, backend: SandboxBackend) -> int:
+    """Remove kept disks that no record tells of, such as a killed worker's, and return how many."""
+    removed = 0
+    for key in await backend.snapshots():
+        if await catalog.find(key) is None:
+            with suppress(ConflictError):  # a sandbox stands on it
+                await backend.remove_snapshot(key)
+                removed += 1
+    return removed
 
 
 async def expire_snapshots(catalog: SnapshotCatalog, backend: SandboxBackend, now: datetime) -> int:

@@ -29,6 +29,8 @@ def _slots() -> int:
 
 
 def _absolute(path: Path) -> Path:
+    if path == Path():
+        raise ValueError("must not be empty")
     return path.expanduser().absolute()
 
 

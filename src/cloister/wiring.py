@@ -18,7 +18,7 @@ from cloister.lifecycle import Tools
 from cloister.model.task import Outcome, TaskId, Verdict
 from cloister.protocols import AttemptQueue, SandboxBackend
 from cloister.queues.embedded import EmbeddedQueue
-from cloister.reaper import destroy_strays, expire_snapshots
+from cloister.reaper import destroy_strays, expire_snapshots, forget_unknown_snapshots
 from cloister.sandboxes.oci.backend import open_backend
 from cloister.sandboxes.oci.image import OciImageStore
 from cloister.settings import Settings
@@ -45,6 +45,7 @@ class Application:
     async def work(self, *, until_idle: bool = False, task: TaskId | None = None) -> None:
         """Run attempts (of `task`, when given) until cancelled, or with `until_idle` until none is left."""
         await destroy_strays(self.intake.store, self.backend)
+        await expire_snapshots(self.tools.catalog, self.backend, datetime.now(UTC))
         gc.collect()
         gc.freeze()  # what is loaded by now stays for good, and looking through it would delay a start
         await run_worker(self.tools, slots=self.settings.slots, until_idle=until_idle, task=task)
@@ -54,6 +55,7 @@ class Application:
         cancelled = await _cancel_unowned(self.tools.queue)
         destroyed = await destroy_strays(self.intake.store, self.backend)
         expired = await expire_snapshots(self.tools.catalog, self.backend, datetime.now(UTC))
+        expired += await forget_unknown_snapshots(self.tools.catalog, self.backend)
         return CleanReport(attempts=cancelled, sandboxes=destroyed, snapshots=expired)
 
 
@@ -121,8 +123,8 @@ def _egress_process(settings: Settings, authority: Authority) -> EgressProcess:
 
 async def _cancel_unowned(queue: AttemptQueue) -> int:
     cancelled = 0
-    while attempt := await queue.claim():
-        outcome = Outcome(verdict=Verdict.CANCELLED, reason="its worker died, and `cloister clean` ended it")
+    while attempt := await queue.claim_unowned():
+        outcome = Outcome(verdict=Verdict.CANCELLED, reason="no living worker had it, and `cloister clean` ended it")
         await queue.finish(attempt, outcome)
         cancelled += 1
     return cancelled

@@ -3,8 +3,9 @@
 import anyio
 import structlog
 from anyio.abc import TaskGroup
+from tenacity import AsyncRetrying, retry_if_exception, wait_exponential
 
-from cloister.errors import LeaseLostError
+from cloister.errors import CloisterError, LeaseLostError
 from cloister.lifecycle import Tools, end_attempt, run_attempt
 from cloister.model.task import Attempt, Outcome, TaskId, Verdict
 
@@ -12,6 +13,8 @@ RENEW_SECONDS = 0.5
 """How soon a cancellation is noticed."""
 HEAD_START_SECONDS = 0.02
 """How long an attempt that was taken is alone: looking for the next costs it as much time as making its disk."""
+LONGEST_PAUSE_SECONDS = 5.0
+"""Between two trials to write an outcome down."""
 MOST_RETRIES = 10
 """How often an attempt is taken over: one that kills its worker must not do so for ever."""
 
@@ -43,13 +46,30 @@ async def _work(attempt: Attempt, tools: Tools, free: anyio.Semaphore) -> None:
     try:
         outcome = await _run_leased(attempt, tools)
         if outcome is not None:
-            await tools.queue.finish(attempt, outcome)
+            await _finish(attempt, outcome, tools)
     except LeaseLostError:
         _log.warning("lease lost", attempt=attempt.id, retry=attempt.retry)
-    except Exception:  # nor may a store that fails; the attempt is taken over once we have ended
+    except Exception:  # the attempt is taken over once we have ended
         _log.exception("attempt not finished", attempt=attempt.id)
     finally:
         free.release()
+
+
+async def _finish(attempt: Attempt, outcome: Outcome, tools: Tools) -> None:
+    """Write the outcome down, however long the store fails: nobody else may, and somebody waits for it."""
+    async for trial in AsyncRetrying(
+        retry=retry_if_exception(_may_pass), wait=wait_exponential(max=LONGEST_PAUSE_SECONDS), reraise=True
+    ):
+        with trial:
+            await tools.queue.finish(attempt, outcome)
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether the same call may do better later: a lock that is held, a disk that is full."""
+    if not isinstance(error, CloisterError) or isinstance(error, LeaseLostError):
+        return False
+    _log.error("the outcome could not be written, and is tried again", error=str(error))
+    return True
 
 
 async def _run_leased(attempt: Attempt, tools: Tools) -> Outcome | None:
@@ -57,6 +77,7 @@ async def _run_leased(attempt: Attempt, tools: Tools) -> Outcome | None:
     if attempt.retry > MOST_RETRIES:
         return await end_attempt(attempt, tools, Verdict.ERRORED, f"its worker died {attempt.retry} times")
     outcome: Outcome | None = None
+    broken = False
     cancelled = anyio.Event()
     try:
         async with anyio.create_task_group() as group:
@@ -67,7 +88,9 @@ async def _run_leased(attempt: Attempt, tools: Tools) -> Outcome | None:
         _log.warning("lease lost", attempt=attempt.id, retry=attempt.retry)
     except* Exception as errors:  # a bug must not reach the neighbours
         _log.error("attempt broke", attempt=attempt.id, exc_info=errors)
-        outcome = Outcome(verdict=Verdict.ERRORED, reason="an error of Cloister's own; its log has the details")
+        broken = True
+    if broken:
+        return await end_attempt(attempt, tools, Verdict.ERRORED, "an error of Cloister's own; its log has the details")
     if cancelled.is_set() and outcome is None:
         return await end_attempt(attempt, tools, Verdict.CANCELLED, "cancelled")
     return outcome

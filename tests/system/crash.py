@@ -9,18 +9,17 @@ import sys
 from typing import Any
 
 from cloister.cli.main import app
+from cloister.sandboxes.oci.disk import Disk
 from cloister.sandboxes.oci.sandbox import OciSandbox
 from cloister.sandboxes.oci.snapshots import Snapshots
 
 POINTS = {
-    "before unmount": (OciSandbox, "unmount", True),
-    "after unmount": (OciSandbox, "unmount", False),
     "before rename": (Snapshots, "keep", True),
     "before marker": (Snapshots, "_write_marker", True),
     "after marker": (Snapshots, "_write_marker", False),
     "after rename": (Snapshots, "keep", False),
-    "before mount": (OciSandbox, "mount", True),
-    "after mount": (OciSandbox, "mount", False),
+    "before state": (Disk, "remember", True),
+    "after state": (Disk, "remember", False),
 }
 
 

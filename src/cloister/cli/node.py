@@ -8,6 +8,7 @@ import typer
 from cloister.cli.session import open_application, open_state
 from cloister.cli.task import JsonOption
 from cloister.cli.terminal import output_console, print_line
+from cloister.model.task import TaskId
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
@@ -20,6 +21,7 @@ def worker(
     context: typer.Context,
     slots: Annotated[int | None, typer.Option(min=1, help="Attempts at once; by default as the settings say.")] = None,
     until_idle: Annotated[bool, typer.Option("--until-idle", hidden=True)] = False,
+    task: Annotated[str | None, typer.Option("--task", hidden=True)] = None,
 ) -> None:
     """Run waiting tasks until stopped. What it leaves unfinished goes on in its containers, for the next worker.
 
@@ -41,7 +43,7 @@ def worker(
             anyio.create_task_group() as group,
         ):
             group.start_soon(_stop_when_interrupted, interruption, group)
-            await application.work(until_idle=until_idle)
+            await application.work(until_idle=until_idle, task=TaskId(task) if task else None)
             group.cancel_scope.cancel()
 
     with log.logging_to_stderr(settings.log_level):

@@ -68,7 +68,7 @@ def run(
     """
     request = Request(
         repository=repository_address(repo),
-        prompt=sys.stdin.read() if prompt == "-" else prompt,
+        prompt=sys.stdin.buffer.read().decode(errors="surrogateescape") if prompt == "-" else prompt,
         ref=ref,
         environment=EnvironmentText(source=str(env), raw=_read(env, "environment file")) if env else None,
         agent=agent,
@@ -126,7 +126,7 @@ def _detach(context: typer.Context, request: Request, *, as_json: bool) -> None:
     from cloister.cli.json_lines import to_json
 
     task = ask(context, lambda client: client.submit(request))
-    start_background_worker(context)
+    start_background_worker(context, task.id)
     typer.echo(to_json({"task": task.id}) if as_json else task.id)
 
 

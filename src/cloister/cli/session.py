@@ -15,6 +15,7 @@ from cloister.errors import DiskFullError, HostError
 
 if TYPE_CHECKING:
     from cloister.client import Client
+    from cloister.model.task import TaskId
     from cloister.settings import Settings
     from cloister.wiring import Application
 
@@ -90,8 +91,8 @@ def ask(context: typer.Context, question: "Callable[[Client], Awaitable[T]]") ->
     return anyio.run(answer)
 
 
-def start_background_worker(context: typer.Context) -> Path:
-    """Start a process that carries out what waits, and ends when nothing does; return its log.
+def start_background_worker(context: typer.Context, task: "TaskId") -> Path:
+    """Start a process that carries out that task, unless somebody does, and then ends; return its log.
 
     It has a session of its own, so that the end of this terminal is not its end.
     """
@@ -103,7 +104,7 @@ def start_background_worker(context: typer.Context) -> Path:
     appending = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     os.posix_spawn(
         sys.executable,
-        [sys.executable, "-m", "cloister", *options, "worker", "--until-idle"],
+        [sys.executable, "-m", "cloister", *options, "worker", "--until-idle", "--task", task],
         environment,
         file_actions=[
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),

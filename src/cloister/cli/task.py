@@ -107,7 +107,7 @@ def wait(context: typer.Context, task: TaskArgument, as_json: JsonOption = False
     async def answer(client: "Client") -> "TaskStatus":
         status = await client.task(task)
         if status.verdict is None:
-            start_background_worker(context)  # it may be that the one before it died
+            start_background_worker(context, status.task.id)  # it may be that the one before it died
         return await client.wait(status.task.id)
 
     status = ask(context, answer)
@@ -129,7 +129,7 @@ def cancel(context: typer.Context, task: TaskArgument) -> None:
     async def work() -> "TaskStatus":
         async with open_client(context) as client:
             full = await client.cancel(task)
-            start_background_worker(context)  # so that the sandbox goes too when its worker is dead
+            start_background_worker(context, full)  # so that the sandbox goes too when its worker is dead
             return await client.wait(full)
 
     status = anyio.run(work)

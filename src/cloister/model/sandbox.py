@@ -94,6 +94,8 @@ class EndCause(StrEnum):
     EXITED = "exited"
     TIMED_OUT = "timed out"
     OUTPUT_LIMIT = "output limit reached"
+    NO_ROOM = "no room for output"
+    """On the host; never told to a caller of `Process.wait`, who gets a SandboxError."""
     OUT_OF_MEMORY = "out of memory"
     STOPPED = "stopped"
 

@@ -59,6 +59,11 @@ class EmbeddedQueue:
         self._seen = self._ledger.version()
         return await self._ledger.claim(self._worker, self._workers.is_dead, task)
 
+    async def claim_unowned(self) -> Attempt | None:
+        """Take the oldest attempt whose worker's lock is free, or that waits where no other lock is held."""
+        abandoned = self._workers.has_others(self._worker)
+        return await self._ledger.claim(self._worker, self._workers.is_dead, abandoned=abandoned)
+
     async def wait_for_work(self) -> None:
         """Wakes by event for this process's submissions, by a look at the database for those of others."""
         with anyio.move_on_after(DEATH_SECONDS):

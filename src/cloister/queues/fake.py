@@ -75,6 +75,10 @@ class FakeQueue:
                 return entry.attempt
         return None
 
+    async def claim_unowned(self) -> Attempt | None:
+        """See `protocols.AttemptQueue`; no other worker ever lives here."""
+        return await self.claim()
+
     async def wait_for_work(self) -> None:
         """See `protocols.AttemptQueue`."""
         await self._changed.wait()

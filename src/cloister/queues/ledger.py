@@ -18,10 +18,12 @@ class Ledger(Protocol):
         """Keep a new task with its attempts and `task_accepted`, synced. ConflictError when the id is taken."""
         ...
 
-    async def claim(self, worker: str, is_dead: Callable[[str], bool], task: TaskId | None = None) -> Attempt | None:
+    async def claim(
+        self, worker: str, is_dead: Callable[[str], bool], task: TaskId | None = None, *, abandoned: bool = False
+    ) -> Attempt | None:
         """Lease the oldest attempt (of `task`, when given) that waits, or whose worker is dead; None when none.
 
-        From a dead worker, `retry` is counted up.
+        From a dead worker, `retry` is counted up. With `abandoned`, those that wait are left.
         """
         ...
 

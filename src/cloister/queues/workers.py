@@ -37,6 +37,11 @@ class WorkerLocks:
             self._path(name).unlink(missing_ok=True)
             os.close(descriptor)
 
+    def has_others(self, worker: str) -> bool:
+        """Whether a worker lives beside that one."""
+        names = (path.name.removesuffix(_SUFFIX) for path in self._directory.glob(f"*{_SUFFIX}"))
+        return any(name != worker and not self.is_dead(name) for name in names)
+
     def is_dead(self, worker: str) -> bool:
         """Whether nobody holds that worker's lock."""
         try:

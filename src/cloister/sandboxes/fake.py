@@ -220,6 +220,10 @@ class FakeBackend:
         """See `protocols.SandboxBackend`."""
         return key in self._node.snapshots
 
+    async def snapshots(self) -> Sequence[SnapshotKey]:
+        """See `protocols.SandboxBackend`."""
+        return sorted(self._node.snapshots)
+
     async def remove_snapshot(self, key: SnapshotKey) -> None:
         """See `protocols.SandboxBackend`."""
         await _tell(self._on_call, "", "remove a snapshot")

@@ -72,15 +72,20 @@ class SqlLedger:
             await connection.execute(insert(ATTEMPTS), [_waiting(task.id, n) for n in range(1, task.attempts + 1)])
             await append_events(connection, task.id, [_acceptance(task, notes)])
 
-    async def claim(self, worker: str, is_dead: Callable[[str], bool], task: TaskId | None = None) -> Attempt | None:
-        """Take the oldest attempt (of `task`, when given) that waits, or whose worker is dead, for `worker`."""
+    async def claim(
+        self, worker: str, is_dead: Callable[[str], bool], task: TaskId | None = None, *, abandoned: bool = False
+    ) -> Attempt | None:
+        """Take the oldest attempt (of `task`, when given) whose worker is dead, for `worker`.
+
+        Or one that waits, unless only the `abandoned` shall be taken.
+        """
         async with self._database.read() as connection:
             found = set(await connection.scalars(_workers_and_waiting()))
         dead = [other for other in found - {_WAITING} if is_dead(other)]
-        if not dead and _WAITING not in found:
+        if not dead and (abandoned or _WAITING not in found):
             return None
         async with self._database.write() as connection:
-            return await _take(connection, _oldest_claimable(dead, task), worker)
+            return await _take(connection, _oldest_claimable(dead, task, abandoned=abandoned), worker)
 
     async def holds(self, lease: Lease) -> bool:
         """Whether work shall go on: False when the end was asked for. LeaseLostError when the lease is void."""
@@ -182,14 +187,15 @@ def _workers_and_waiting() -> CompoundSelect[Any]:
     return running.union(select(literal(_WAITING)).where(waiting))
 
 
-def _oldest_claimable(dead: Collection[str], task: TaskId | None) -> ScalarSelect[int]:
+def _oldest_claimable(dead: Collection[str], task: TaskId | None, *, abandoned: bool) -> ScalarSelect[int]:
     # Two searches in the index by state: with an OR, every attempt that waits would be read and sorted.
     oldest = select(func.min(ATTEMPTS.c.position).label("position"))
     if task is not None:
         oldest = oldest.where(ATTEMPTS.c.task == task)
     waiting = oldest.where(ATTEMPTS.c.state == TaskState.QUEUED)
-    abandoned = oldest.where(ATTEMPTS.c.state == TaskState.RUNNING, ATTEMPTS.c.worker.in_(dead))
-    return select(func.min(waiting.union_all(abandoned).subquery().c.position)).scalar_subquery()
+    of_dead = oldest.where(ATTEMPTS.c.state == TaskState.RUNNING, ATTEMPTS.c.worker.in_(dead))
+    wanted = of_dead if abandoned else waiting.union_all(of_dead)
+    return select(func.min(wanted.subquery().c.position)).scalar_subquery()
 
 
 async def _take(connection: AsyncConnection, position: ScalarSelect[int], worker: str) -> Attempt | None:

@@ -109,9 +109,9 @@ async def _resolve(connection: AsyncConnection, prefix: str) -> TaskId:
     exact_first = (TASKS.c.id == prefix).desc()
     ids = (await connection.scalars(select(TASKS.c.id).where(starts).order_by(exact_first).limit(2))).all()
     if not prefix or not ids:
-        raise NotFoundError(f"there is no task {prefix}", hint="`cloister task list` shows those there are")
+        raise NotFoundError(f"there is no task {prefix!r}", hint="`cloister task list` shows those there are")
     if ids[0] != prefix and len(ids) > 1:
-        raise UsageError(f"more than one task begins with {prefix}", hint="give more of its id")
+        raise UsageError(f"more than one task begins with {prefix!r}", hint="give more of its id")
     return TaskId(ids[0])
 
 

@@ -55,6 +55,8 @@ async def open_backend(
             trash=trash,
         )
         backend = OciBackend(node)
+        trash.sweep()
+        node.snapshots.sweep()
         try:
             yield backend
         finally:
@@ -102,6 +104,10 @@ class OciBackend:
     async def has_snapshot(self, key: SnapshotKey) -> bool:
         """Whether it is kept and usable; see `protocols.SandboxBackend`."""
         return self._node.snapshots.find(key) is not None
+
+    async def snapshots(self) -> Sequence[SnapshotKey]:
+        """Every one that is kept and usable; see `protocols.SandboxBackend`."""
+        return self._node.snapshots.keys()
 
     async def remove_snapshot(self, key: SnapshotKey) -> None:
         """Forget it; see `protocols.SandboxBackend`."""

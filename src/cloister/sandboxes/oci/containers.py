@@ -102,7 +102,8 @@ class Containers:
     async def _ask(self, order: Mapping[str, object]) -> None:
         async with self._lock:
             try:
-                answer = await self._exchange(json.dumps(order).encode())
+                with anyio.CancelScope(shield=True):  # an answer that nobody took would be taken for the next one's
+                    answer = await self._exchange(json.dumps(order).encode())
             except OSError as error:
                 self.close()
                 raise SandboxError(f"the spawner of supervisors has gone: {error}") from error

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from cloister.errors import SandboxError
 from cloister.model.sandbox import Commit
 
 MARKER = "disk.json"
@@ -54,11 +53,9 @@ class Disk:
         """Return the disk at `place`; None when there is none, or a step of it was never finished."""
         try:
             fields = json.loads((place / MARKER).read_text())
-        except FileNotFoundError:
+            disk = cls(place, DiskState(**fields))
+        except (FileNotFoundError, ValueError, TypeError):  # a power cut can leave an empty marker
             return None
-        except ValueError as error:
-            raise SandboxError(f"the disk {place} has a damaged marker") from error
-        disk = cls(place, DiskState(**fields))
         return disk if all(layer.is_dir() for layer in (disk.upper, *disk.sealed)) else None
 
     @property

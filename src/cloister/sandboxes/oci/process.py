@@ -55,6 +55,11 @@ class OciProcess:
         result = result or self._find_exit()
         if result is None:
             raise SandboxError(f"the supervisor of {self._directory.name!r} was killed, so its exit status is unknown")
+        if result.cause is EndCause.NO_ROOM:
+            raise SandboxError(
+                f"{self._directory.name!r} was stopped: less than a quarter of the host's {self._directory} is free",
+                hint="run fewer attempts at once, or make that tmpfs larger",
+            )
         return result
 
     async def stop(self, grace_seconds: float = 0.0) -> None:

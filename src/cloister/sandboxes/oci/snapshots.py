@@ -2,11 +2,12 @@
 
 import fcntl
 import json
+import secrets
 import subprocess
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from cloister.errors import ConflictError, NotFoundError
@@ -28,6 +29,8 @@ class SnapshotMarker:
     commit: Commit
     layers: int
     boot_id: str
+    id: str = ""
+    """Random: a disk that is kept anew under the same key is another one."""
     synced: bool = False
     """Whether it has reached the disk; until then it is good only until the next boot."""
 
@@ -41,11 +44,20 @@ class Snapshots:
 
     def find(self, key: SnapshotKey) -> SnapshotMarker | None:
         """Return the marker of a complete and usable snapshot, else None."""
-        try:
-            marker = SnapshotMarker(**json.loads((self._place(key) / MARKER).read_text()))
-        except (FileNotFoundError, ValueError, TypeError):
-            return None
-        return marker if marker.synced or marker.boot_id == _boot_id() else None
+        marker = _read_marker(self._place(key))
+        return marker if marker is not None and (marker.synced or marker.boot_id == _boot_id()) else None
+
+    def keys(self) -> Sequence[SnapshotKey]:
+        """Every usable one."""
+        found = (SnapshotKey(place.name) for place in self._paths.snapshots.iterdir())
+        return [key for key in found if self.find(key) is not None]
+
+    def sweep(self) -> None:
+        """Throw away what is no snapshot, or none any more: half kept, or lost by a power cut."""
+        with self._alone():
+            for place in self._paths.snapshots.iterdir():
+                if self.find(SnapshotKey(place.name)) is None:
+                    self._trash.throw(place)
 
     def get(self, key: SnapshotKey) -> SnapshotMarker:
         """Return its marker. NotFoundError when it is not here."""
@@ -69,7 +81,13 @@ class Snapshots:
         False, and the disk is left as it is, when somebody kept one meanwhile: a sandbox may stand on that already.
         """
         place = self._place(key)
-        marker = SnapshotMarker(image=disk.state.image, commit=commit, layers=disk.state.layers, boot_id=_boot_id())
+        marker = SnapshotMarker(
+            image=disk.state.image,
+            commit=commit,
+            layers=disk.state.layers,
+            boot_id=_boot_id(),
+            id=secrets.token_hex(8),
+        )
         with self._alone():
             if self.find(key) is not None:
                 return False
@@ -95,9 +113,10 @@ class Snapshots:
             yield
 
     def _sync(self, place: Path, marker: SnapshotMarker) -> None:
-        subprocess.run(["sync", "--file-system", str(place)], check=False)
-        if (place / MARKER).exists():
-            self._write_marker(place, SnapshotMarker(**{**asdict(marker), "synced": True}))
+        done = subprocess.run(["sync", "--file-system", str(place)], check=False)
+        with self._alone():
+            if done.returncode == 0 and _read_marker(place) == marker:  # it may have been removed, or kept anew
+                self._write_marker(place, replace(marker, synced=True))
 
     def _write_marker(self, place: Path, marker: SnapshotMarker) -> None:
         draft = place / f"{MARKER}.draft"
@@ -106,6 +125,13 @@ class Snapshots:
 
     def _place(self, key: SnapshotKey) -> Path:
         return self._paths.snapshots / key
+
+
+def _read_marker(place: Path) -> SnapshotMarker | None:
+    try:
+        return SnapshotMarker(**json.loads((place / MARKER).read_text()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
 
 
 def _boot_id() -> str:

@@ -69,6 +69,8 @@ def spawn_forever(requests: socket.socket) -> None:
                 _become_supervisor(order, watch)
             watch.close()
             requests.send(b"ok")
+        except BrokenPipeError:
+            return  # who asked has gone
         except OSError as error:
             requests.send(str(error).encode())
 
@@ -191,7 +193,10 @@ class Supervisor:
             self.events.unregister(stream)
             os.close(stream)
             return
-        kept = data[: self.room] if self._has_space() else b""
+        if not self._has_space():
+            self._kill("no room for output")
+            return
+        kept = data[: self.room]
         if kept:
             os.write(self.output, FRAME.pack(number, len(kept)) + kept)
         self.room -= len(kept)
