@@ -316,6 +316,13 @@ async def test_a_cancelled_attempt_of_a_dead_worker_is_still_taken_over(queue, s
     assert not await queue.renew(attempt)
 
 
+async def test_what_nobody_could_take_is_unowned(queue, new_task) -> None:
+    assert await queue.claim_unowned() is None
+    await queue.submit(new_task())
+    assert (await queue.claim_unowned()).task.id == "t1"
+    assert await queue.claim_unowned() is None, "its worker lives"
+
+
 async def test_a_waiting_worker_is_woken_by_a_submission(queue, new_worker, new_task) -> None:
     assert await queue.claim() is None
     async with new_worker() as (other, _):

@@ -6,7 +6,7 @@ from cloister.model.sandbox import Commit, SandboxName, SandboxSpec
 from cloister.model.snapshot import SnapshotKey, SnapshotRecord
 from cloister.model.task import Outcome, Repository, Revision, Task, TaskId, Verdict
 from cloister.queues.fake import FakeQueue, FakeSnapshotCatalog
-from cloister.reaper import destroy_strays, expire_snapshots
+from cloister.reaper import destroy_strays, expire_snapshots, forget_unknown_snapshots
 from cloister.sandboxes.fake import FakeBackend, FakeImageStore, FakeNode
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -69,3 +69,13 @@ async def test_a_snapshot_past_its_time_is_removed_unless_a_sandbox_stands_on_it
     await backend.destroy(SandboxName("t1-1-1"))
     assert await expire_snapshots(catalog, backend, NOW) == 1
     assert node.snapshots == {"fresh"}
+
+
+async def test_a_kept_disk_that_no_record_tells_of_is_removed() -> None:
+    node = FakeNode()
+    node.snapshots |= {SnapshotKey("known"), SnapshotKey("unknown"), SnapshotKey("unknown and in use")}
+    backend = FakeBackend(node)
+    catalog = FakeSnapshotCatalog([record("known", expires_in=timedelta(hours=1))])
+    await backend.create(SandboxName("t1-1-1"), await spec(node, SnapshotKey("unknown and in use")))
+    assert await forget_unknown_snapshots(catalog, backend) == 1
+    assert node.snapshots == {"known", "unknown and in use"}

@@ -3,9 +3,10 @@ from datetime import UTC, datetime
 import anyio
 import pytest
 
-from cloister import worker
+from cloister import journal, worker
 from cloister.agents.command import CommandAgent
 from cloister.egress.fake import FakeEgress
+from cloister.errors import DiskFullError, StoreError
 from cloister.forges.fake import FakeForge, FakeRepository
 from cloister.lifecycle import Tools
 from cloister.model.environment import Environment, Limits
@@ -122,3 +123,48 @@ async def test_an_attempt_without_time_fails_before_its_agent() -> None:
     assert outcome is not None
     assert (outcome.verdict, outcome.reason) == (Verdict.FAILED, "limits.time was used up before the agent started")
     assert not node.commands
+
+
+async def test_an_outcome_is_written_once_the_store_works_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "LONGEST_PAUSE_SECONDS", 0.01)
+    failures = [StoreError("the database is locked"), DiskFullError("the disk is full")]
+
+    async def on_call(attempt: str, call: str) -> None:
+        if call.startswith("finish") and failures:
+            raise failures.pop()
+
+    node, queue = FakeNode(programs={"agent": Program()}), FakeQueue(on_call=on_call)
+    await queue.submit(made_task("t1"))
+    await run_worker(made_tools(node, queue), slots=1, until_idle=True)
+    assert failures == []
+    assert (await queue.get("t1")).verdict is Verdict.SUCCEEDED
+
+
+async def test_a_log_that_cannot_be_written_for_a_while_costs_no_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "_PAUSE_SECONDS", 0.0)
+    failures = [StoreError("the database is locked")] * 3
+
+    async def on_call(attempt: str, call: str) -> None:
+        if call == "record phase_started" and failures:
+            raise failures.pop()
+
+    node, queue = FakeNode(programs={"agent": Program()}), FakeQueue(on_call=on_call)
+    await queue.submit(made_task("t1"))
+    await run_worker(made_tools(node, queue), slots=1, until_idle=True)
+    assert failures == []
+    assert (await queue.get("t1")).verdict is Verdict.SUCCEEDED
+    begun = [e.phase async for e in queue.events(TaskId("t1")) if e.event.name == "phase_started"]
+    assert len(begun) == 5, "no event is lost"
+    assert not node.disks
+
+
+async def test_whatever_breaks_in_an_attempt_its_sandbox_goes() -> None:
+    async def on_call(attempt: str, call: str) -> None:
+        if call == "record diff_collected":
+            raise ZeroDivisionError("a bug")
+
+    node, queue = FakeNode(programs={"agent": Program()}), FakeQueue(on_call=on_call)
+    await queue.submit(made_task("t1"))
+    await run_worker(made_tools(node, queue), slots=1, until_idle=True)
+    assert (await queue.get("t1")).verdict is Verdict.ERRORED
+    assert not node.disks

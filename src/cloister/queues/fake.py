@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import anyio
 import anyio.lowlevel
 
-from cloister.errors import ConflictError, LeaseLostError, NotFoundError, UsageError
+from cloister.errors import CloisterError, ConflictError, LeaseLostError, NotFoundError, UsageError
 from cloister.model.event import AttemptFinished, Event, Output, RecordedEvent, TaskAccepted, TaskFinished
 from cloister.model.phase import Phase
 from cloister.model.sandbox import SandboxName
@@ -90,8 +90,14 @@ class FakeQueue:
 
     async def record(self, attempt: Attempt, phase: Phase | None, event: Event) -> None:
         """See `protocols.AttemptQueue`."""
-        await self._tell(attempt.id, f"record {event.name}")
         self._get_leased(attempt)
+        try:
+            await self._tell(attempt.id, f"record {event.name}")
+        except LeaseLostError:
+            raise
+        except CloisterError:
+            self._append(attempt.task.id, event, attempt.id, phase)  # kept, and written later
+            raise
         self._append(attempt.task.id, event, attempt.id, phase)
 
     async def output_offset(self, attempt: Attempt, command: str) -> int:

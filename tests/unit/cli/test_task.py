@@ -28,7 +28,7 @@ def task(installation: Installation) -> str:
 def waiting(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> str:
     """A task that no worker has taken."""
     for module in ("run", "task"):
-        monkeypatch.setattr(f"cloister.cli.{module}.start_background_worker", lambda context: None)
+        monkeypatch.setattr(f"cloister.cli.{module}.start_background_worker", lambda context, task: None)
     done = installation.run("run", "--detach", "--command", "make fix", "fix the test")
     assert done.exit_code == 0, done.output
     return done.stdout.strip()
