@@ -65,6 +65,21 @@ class Upstream:
         self.stream.close()
 
 
+def upstream_head(request: Request, *, default_port: int, kept_alive: bool) -> h11.Request:
+    """Return the head that is sent on for a request: one Host, one framing, nothing that was for us alone.
+
+    `Host` leaves the `default_port` of the scheme out.
+    """
+    headers = [(name, value) for name, value in request.headers if name.lower() != b"host"]
+    host = str(request.authority).removesuffix(f":{default_port}")
+    headers.insert(0, (b"Host", host.encode()))
+    if not kept_alive:
+        headers.append((b"Connection", b"close"))
+    if request.chunked:
+        headers.append((b"Transfer-Encoding", b"chunked"))
+    return h11.Request(method=request.method, target=request.target, headers=headers)
+
+
 class Exchange:
     """Carries one request to an upstream, and the response back, both bodies at once."""
 
@@ -84,9 +99,8 @@ class Exchange:
         self._request = request
         self._upstream = upstream.stream
         self._far = upstream.http
-        self._kept_alive = upstream.kept_alive
+        self._head = upstream_head(request, default_port=default_port, kept_alive=upstream.kept_alive)
         self._passing = passing
-        self._default_port = default_port
         self._silence_seconds = silence_seconds
         self._deadline = asyncio.timeout(silence_seconds)
         self.sent_bytes = 0
@@ -115,7 +129,7 @@ class Exchange:
             raise self._failure(HTTPStatus.BAD_GATEWAY, f"broke the connection: {error.strerror}") from error
 
     async def _carry(self) -> bool:
-        await self._to_upstream(self._far.send(self._head()) or b"")
+        await self._to_upstream(self._far.send(self._head) or b"")
         upload = asyncio.create_task(self._upload())
         try:
             await self._download(upload)
@@ -125,17 +139,6 @@ class Exchange:
             return False
         self._client.unread(self._near.trailing_data[0])
         return True
-
-    def _head(self) -> h11.Request:
-        headers = [(name, value) for name, value in self._request.headers if name.lower() != b"host"]
-        authority = self._request.authority
-        host = str(authority).removesuffix(f":{self._default_port}")
-        headers.insert(0, (b"Host", host.encode()))
-        if not self._kept_alive:
-            headers.append((b"Connection", b"close"))
-        if self._request.chunked:
-            headers.append((b"Transfer-Encoding", b"chunked"))
-        return h11.Request(method=self._request.method, target=self._request.target, headers=headers)
 
     async def _upload(self) -> None:
         while True:
