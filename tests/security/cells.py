@@ -108,12 +108,12 @@ class Block:
 
 @asynccontextmanager
 async def opened_block(
-    place: Path, images: OciImageStore, *, prefix: str, runtime: str = "auto"
+    place: Path, images: OciImageStore, *, prefix: str, runtime: str = "auto", authority: str = ""
 ) -> AsyncIterator[Block]:
-    """Open a node with its state in `place`."""
+    """Open a node with its state in `place`; `authority` is what its sandboxes trust besides."""
     mirror = place / "mirror.git"
     await anyio.run_process(["git", "init", "--quiet", "--bare", str(mirror)])
-    async with open_backend(place / "state", images, runtime=runtime) as backend:
+    async with open_backend(place / "state", images, runtime=runtime, authority=authority) as backend:
         block = Block(place / "state", backend, await images.ensure("base"), mirror, prefix)
         try:
             yield block
