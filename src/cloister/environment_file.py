@@ -78,17 +78,8 @@ def environment_from_options(
     )
 
 
-def refusals(environment: Environment) -> list[str]:
-    """Protections that the environment asks for and this version does not carry out: it must not run without them."""
-    found = []
-    network = environment.network
-    if network.methods is not None and {network.setup, network.agent} != {NetworkMode.OFF}:
-        found.append("network.methods cannot be enforced by this version; leave it out, or turn the network off")
-    return found
-
-
 def unsupported(environment: Environment) -> list[str]:
-    """Other things it asks for that this version leaves undone, one sentence each."""
+    """What the environment asks for and this version leaves undone, one sentence each."""
     said = {
         "no setup script: nothing is installed (package managers are not detected yet)": (
             environment.setup.script is None and environment.setup.automatic

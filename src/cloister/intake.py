@@ -14,7 +14,6 @@ from cloister.environment_file import (
     REPOSITORY_FILE,
     environment_from_options,
     read_environment,
-    refusals,
     unsupported,
 )
 from cloister.environment_schema import check_secret_name
@@ -194,12 +193,9 @@ class Intake:
             raw = await self.forge.read_file(repository, revision.commit, REPOSITORY_FILE)
             source = f"{REPOSITORY_FILE} at {revision.commit[:12]}"
         environment = read_environment(raw or b"", source=source, default_name=repository.address)
-        environment = environment_from_options(
+        return environment_from_options(
             environment, variables=request.variables, internet=request.internet, allow=request.allow
         )
-        if refused := refusals(environment):
-            raise UsageError("\n".join(refused))
-        return environment
 
     def _agent(self, request: Request, environment: Environment) -> str:
         if request.command is not None:

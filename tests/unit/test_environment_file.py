@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloister.environment_file import environment_from_options, read_environment, refusals, unsupported
+from cloister.environment_file import environment_from_options, read_environment, unsupported
 from cloister.environment_schema import EnvironmentTable, languages
 from cloister.errors import EnvironmentFileError, UsageError
 from cloister.model.environment import Check, Environment, Limits, NetworkRecipe, Service, SetupRecipe
@@ -346,13 +346,6 @@ def test_an_option_version_replaces_the_files() -> None:
         read('[versions]\npython = "3.11"\n'), variables={"CODEX_ENV_PYTHON_VERSION": "3.12"}
     )
     assert laid.versions == {"python": "3.12"}
-
-
-def test_a_protection_that_is_not_there_is_refused() -> None:
-    refused = refusals(read(WHOLE))
-    assert [sentence for sentence in refused if "network.methods" in sentence]
-    assert refusals(read('[network]\nsetup = "off"\nmethods = ["GET"]\n')) == []
-    assert refusals(read("")) == []
 
 
 def test_what_is_left_undone_is_said() -> None:

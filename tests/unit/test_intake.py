@@ -83,7 +83,6 @@ def environment_text(text: str) -> EnvironmentText:
         ({"environment": environment_text("[limits]\ncpu = 0\n")}, EnvironmentFileError, "env.toml, line 2"),
         ({"environment": environment_text('image = "bse"\n')}, NotFoundError, "no image 'bse'; known: base, slim"),
         ({"environment": environment_text("[secrets]\nA = {}\n")}, NotFoundError, "secret A of environment"),
-        ({"environment": environment_text('[network]\nmethods = ["GET"]\n')}, UsageError, "network.methods"),
         ({"variables": {"A-B": "x"}}, UsageError, "'A-B' is not a variable name"),
         ({"secrets": {"A-B": SecretValue("hunter2")}}, UsageError, "'A-B' is not a variable name"),
         ({"secrets": {"TOKEN": SecretValue("short")}}, UsageError, "TOKEN"),
