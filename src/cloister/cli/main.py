@@ -23,6 +23,14 @@ app = typer.Typer(
 )
 
 
+def _show_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"cloister {version('cloister')}")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     context: typer.Context,
@@ -30,6 +38,9 @@ def options(
         Path | None,
         typer.Option(metavar="FILE", help="Settings file, in place of /etc/cloister and ~/.config/cloister."),
     ] = None,
+    _version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Print the version.")
+    ] = False,
 ) -> None:
     """Run coding-agent tasks in sandboxes of their own, on your own machines.
 
