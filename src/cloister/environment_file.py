@@ -16,7 +16,7 @@ from cloister.environment_schema import (
 from cloister.errors import EnvironmentFileError, UsageError
 from cloister.model.broker import wrong_parts
 from cloister.model.environment import Check, Environment, Limits, NetworkRecipe, Service, SetupRecipe
-from cloister.model.network import NetworkMode
+from cloister.model.network import Audit, NetworkMode
 from cloister.model.secret import SecretMode, SecretUse
 from cloister.toml_document import Problem, TomlSyntaxError, parse_toml, problems_of
 
@@ -126,6 +126,8 @@ def _table_to_environment(table: EnvironmentTable, *, default_name: str) -> Envi
             allow=parse_allowlist(network.allow, builtin_presets()),
             methods=network.methods,
             ports=tuple(dict.fromkeys(network.ports)),
+            deny=tuple(dict.fromkeys(network.deny)),
+            audit=Audit(network.audit),
         ),
         limits=Limits(
             cpu=limits.cpu,

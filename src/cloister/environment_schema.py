@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from cloister.model.environment import GIB, HOUR, MIB, MINUTE
-from cloister.model.network import WEB_PORTS
+from cloister.model.network import WEB_PORTS, parse_domain
 from cloister.model.quantity import parse_duration, parse_size
 from cloister.model.secret import VARIABLE_NAME, is_reserved
 
@@ -179,9 +179,13 @@ class NetworkTable(_Table):
     setup: Mode = Field(default="full", examples=['"full"'])
     agent: Mode = Field(default="off", examples=['"off"'])
     allow: tuple[str, ...] = Field(default=(), examples=['["example.com"]'], strict=False)
+    deny: tuple[Annotated[str, AfterValidator(parse_domain)], ...] = Field(
+        default=(), examples=['["uploads.example.com"]'], strict=False
+    )
     methods: tuple[Annotated[str, AfterValidator(_check_method)], ...] | None = Field(
         default=None, examples=['["GET", "HEAD", "OPTIONS"]'], min_length=1, strict=False
     )
+    audit: Literal["decisions", "full"] = Field(default="decisions", examples=['"full"'])
     ports: tuple[Annotated[int, Field(ge=1, le=65535, strict=True)], ...] = Field(
         default=WEB_PORTS, examples=["[80, 443]"], min_length=1, strict=False
     )

@@ -9,7 +9,7 @@ from publicsuffixlist import PublicSuffixList
 
 from cloister.model.environment import NetworkRecipe
 from cloister.model.event import EgressRefused
-from cloister.model.network import NetworkMode, host_matches, parse_domain
+from cloister.model.network import Audit, NetworkMode, host_matches, parse_domain
 from cloister.model.phase import Phase
 
 _CONNECT = "CONNECT"
@@ -62,6 +62,10 @@ def proposal_to_toml(before: NetworkRecipe, proposal: Proposal, presets: Mapping
         if after.methods is not None:
             lines.append(f"methods = {json.dumps(list(after.methods))}")
         lines.append(f"ports = {json.dumps(list(after.ports))}")
+        if after.deny:
+            lines.append(f"deny = {json.dumps(list(after.deny))}")
+        if after.audit is not Audit.DECISIONS:
+            lines.append(f'audit = "{after.audit}"')
     lines += [f"# not proposed: {_comment(text)}" for text in proposal.impossible]
     return "\n".join(lines or ["# nothing to propose: no request was refused"]) + "\n"
 
@@ -80,6 +84,8 @@ def _why_never(
         parse_domain(refusal.host)
     except ValueError:
         return f"lists hold names of hosts alone ({refusal.rule})"
+    if (denied := host_matches(refusal.host, network.deny)) is not None:
+        return f"network.deny holds {denied}"
     if suffixes.is_public(refusal.host):
         return "anyone can have a name below it, so it is never allowed as a whole"
     if _widen(network, phase, refusal) == network:

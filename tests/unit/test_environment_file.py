@@ -10,7 +10,7 @@ from cloister.environment_file import environment_from_options, read_environment
 from cloister.environment_schema import EnvironmentTable, languages
 from cloister.errors import EnvironmentFileError, UsageError
 from cloister.model.environment import Check, Environment, Limits, NetworkRecipe, Service, SetupRecipe
-from cloister.model.network import NetworkMode
+from cloister.model.network import Audit, NetworkMode
 from cloister.model.secret import SecretMode, SecretUse
 
 WHOLE = """\
@@ -37,7 +37,9 @@ cache = "redis-server"
 setup = "limited"
 agent = "off"
 allow = ["Example.com.", "example.com", "xn--bcher-kva.example"]
+deny = ["Uploads.example.com", "github.io"]
 methods = ["GET", "HEAD", "OPTIONS"]
+audit = "full"
 ports = [80, 443]
 [limits]
 cpu = 0.5
@@ -160,6 +162,8 @@ def refusal(text: str) -> str:
         ("[network]\nports = []\n", "`network.ports`"),
         ("[network]\nmethods = ['get']\n", "'get' is not an HTTP method in capitals"),
         ("[network]\nmethods = ['GET /']\n", "'GET /' is not an HTTP method"),
+        ("[network]\ndeny = ['*.example.com']\n", "patterns are not domains"),
+        ("[network]\naudit = 'none'\n", "`network.audit`"),
         ("[network]\nmethods = []\n", "`network.methods`"),
         ('image = "../etc"\n', "`image`: must be an image: a name"),
         ('image = "Base Image"\n', "`image`"),
@@ -243,6 +247,8 @@ def test_the_whole_file() -> None:
             allow=("example.com", "xn--bcher-kva.example"),
             methods=("GET", "HEAD", "OPTIONS"),
             ports=(80, 443),
+            deny=("uploads.example.com", "github.io"),
+            audit=Audit.FULL,
         ),
         limits=Limits(
             cpu=0.5,

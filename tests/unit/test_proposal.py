@@ -1,4 +1,5 @@
 import tomllib
+from dataclasses import replace
 
 import pytest
 
@@ -6,7 +7,7 @@ from cloister.allowlist import builtin_presets
 from cloister.environment_file import read_environment
 from cloister.model.environment import NetworkRecipe
 from cloister.model.event import EgressRefused
-from cloister.model.network import NetworkMode
+from cloister.model.network import Audit, NetworkMode
 from cloister.model.phase import Phase
 from cloister.proposal import Proposal, proposal_to_toml, propose
 
@@ -67,6 +68,15 @@ def test_where_a_secret_was_to_be_leaked_to_is_never_proposed() -> None:
     proposal = agent(refusal("evil.example.net", rule="an attempt to leak the secret GH_PAT", hint=""))
     assert proposal.network == LIMITED
     assert "attempt to leak" in proposal.impossible[0]
+
+
+def test_a_denied_host_is_never_proposed_and_stays_denied() -> None:
+    before = replace(LIMITED, deny=("uploads.other.org",), audit=Audit.FULL)
+    proposal = agent(refusal("eu.uploads.other.org"), refusal("other.org"), network=before)
+    assert proposal.network.allow == ("example.com", "other.org")
+    assert proposal.impossible == ("eu.uploads.other.org (agent): network.deny holds uploads.other.org",)
+    read = tomllib.loads(proposal_to_toml(before, proposal, {}))["network"]
+    assert (read["deny"], read["audit"]) == (["uploads.other.org"], "full")
 
 
 def test_phases_without_a_setting_and_trace_are_impossible() -> None:

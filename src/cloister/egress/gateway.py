@@ -55,6 +55,9 @@ def explain(policy: NetworkPolicy, host: str, port: int, method: str, decision: 
 
 
 def _judge_host(policy: NetworkPolicy, host: str) -> Decision:
+    denied = host_matches(host, policy.deny)
+    if denied is not None:
+        return _refuse(f"deny: {denied}", f'remove "{denied}" from network.deny {_FILE}')
     match policy.mode:
         case NetworkMode.OFF:
             return _refuse(f"{policy.phase} internet is off", _hint_to_open(policy.phase, host))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from cloister.model.network import WEB_PORTS, NetworkMode, NetworkPolicy
+from cloister.model.network import WEB_PORTS, Audit, NetworkMode, NetworkPolicy
 from cloister.model.phase import Phase
 from cloister.model.secret import SecretUse
 
@@ -39,6 +39,9 @@ class NetworkRecipe:
     methods: tuple[str, ...] | None = None
     """HTTP methods in capitals; None is every method."""
     ports: tuple[int, ...] = WEB_PORTS
+    deny: tuple[str, ...] = ()
+    """Domains as in `allow`, in every mode; they win over it."""
+    audit: Audit = Audit.DECISIONS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,4 +109,6 @@ class Environment:
             allow=self.network.allow,
             methods=self.network.methods,
             ports=self.network.ports,
+            deny=self.network.deny,
+            audit=self.network.audit,
         )

@@ -84,7 +84,8 @@ def _network_of_setup(environment: Environment) -> list[object]:
     if network.setup == NetworkMode.OFF:
         return [network.setup]
     allow = sorted(network.allow) if network.setup == NetworkMode.LIMITED else []
-    return [network.setup, *allow, network.methods and sorted(network.methods), sorted(network.ports)]
+    denied = [f"not {domain}" for domain in sorted(network.deny)]
+    return [network.setup, *allow, *denied, network.methods and sorted(network.methods), sorted(network.ports)]
 
 
 def _digest(text: str) -> str:

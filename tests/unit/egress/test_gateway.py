@@ -52,6 +52,18 @@ def limited(*allow: str, **more: object) -> NetworkPolicy:
             'use a name that is in network.allow, or set network.agent = "full" in the environment file',
         ),
         (
+            limited("example.com", deny=("uploads.example.com",)),
+            *("eu.uploads.example.com", 443, "CONNECT"),
+            "deny: uploads.example.com",
+            'remove "uploads.example.com" from network.deny in the environment file',
+        ),
+        (
+            policy(NetworkMode.FULL, deny=("example.com",)),
+            *("example.com", 80, "GET"),
+            "deny: example.com",
+            'remove "example.com" from network.deny in the environment file',
+        ),
+        (
             limited("example.com"),
             *("example.com", 22, "CONNECT"),
             "port 22 is not in network.ports",
