@@ -18,6 +18,7 @@ from cloister.environment_file import (
 )
 from cloister.environment_schema import check_secret_name
 from cloister.errors import ConflictError, NotFoundError, UsageError
+from cloister.model.ceiling import UNBOUNDED, Ceiling, excess_of
 from cloister.model.environment import GIB, HOUR, MINUTE, Environment, Limits
 from cloister.model.event import RecordedEvent
 from cloister.model.quantity import size_to_text
@@ -83,6 +84,8 @@ class Intake:
     """Names of the agents that this installation can run."""
     now: Callable[[], datetime]
     """Aware, UTC."""
+    ceiling: Ceiling = UNBOUNDED
+    """What environments get of the network at most."""
 
     async def submit(self, request: Request) -> Task:
         """Accept a task; it is on disk when this returns.
@@ -115,7 +118,11 @@ class Intake:
             attempts=request.attempts,
             accepted_at=accepted_at,
         )
-        notes = [*([left_out] if left_out else []), *unsupported(environment)]
+        notes = [
+            *([left_out] if left_out else []),
+            *unsupported(environment),
+            *excess_of(environment.network, self.ceiling),
+        ]
         with CancelScope(shield=True):  # whoever is cancelled meanwhile still learns that there is a task
             await self.queue.submit(task, notes)
         return task

@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,13 +11,19 @@ import platformdirs
 from pydantic import AfterValidator, Field, PlainValidator, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from cloister.allowlist import builtin_presets, parse_allowlist
 from cloister.errors import UsageError
+from cloister.model.ceiling import Ceiling
+from cloister.model.network import NetworkMode, parse_domain
 from cloister.toml_document import TomlDocument, TomlSyntaxError, parse_toml, problems_of
 
 VARIABLE_PREFIX = "CLOISTER_"
 FILE_NAME = "cloister.toml"
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+_METHOD = re.compile(r"[A-Z][A-Z-]{0,31}")
 
 
 def _state_directory() -> Path:
@@ -34,11 +41,48 @@ def _absolute(path: Path) -> Path:
     return path.expanduser().absolute()
 
 
-def _to_networks(value: object) -> tuple[IPNetwork, ...]:
+def _to_parts(value: object, kind: str) -> list[str]:
+    """Return the entries of a list, or of a variable that separates them by commas."""
     parts = value.split(",") if isinstance(value, str) else value
     if not isinstance(parts, list | tuple):
-        raise ValueError("must be a list of networks")  # noqa: TRY004
-    return tuple(ipaddress.ip_network(str(part).strip()) for part in parts)
+        raise ValueError(f"must be a list of {kind}")  # noqa: TRY004
+    return [str(part).strip() for part in parts]
+
+
+def _to_networks(value: object) -> tuple[IPNetwork, ...]:
+    return tuple(ipaddress.ip_network(part) for part in _to_parts(value, "networks"))
+
+
+def _to_domains(value: object) -> tuple[str, ...]:
+    return tuple(parse_domain(part) for part in _to_parts(value, "domains"))
+
+
+def _to_allowlist(value: object) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    try:
+        return parse_allowlist(_to_parts(value, "domains"), builtin_presets())
+    except UsageError as error:
+        raise ValueError(str(error)) from error
+
+
+def _to_methods(value: object) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    methods = tuple(_to_parts(value, "HTTP methods"))
+    for method in methods:
+        if not _METHOD.fullmatch(method):
+            raise ValueError(f"{method!r} is not an HTTP method in capitals")
+    return methods
+
+
+def _to_ports(value: object) -> tuple[int, ...] | None:
+    if value is None:
+        return None
+    ports = _to_parts(value, "ports")
+    if not all(part.isascii() and part.isdigit() and 0 < int(part) < 65536 for part in ports):
+        raise ValueError("must be ports from 1 to 65535")
+    return tuple(map(int, ports))
 
 
 Directory = Annotated[Path, AfterValidator(_absolute)]
@@ -63,8 +107,40 @@ class Settings(BaseSettings):
         default=(), examples=['["10.1.0.0/16"]']
     )
     """Private networks that a policy may allow; in a variable, separated by commas. None can be reached by default."""
+    network_setup: Literal["off", "limited", "full"] = Field(default="full", examples=['"limited"'])
+    """Highest mode of setup, whatever environments ask for."""
+    network_agent: Literal["off", "limited", "full"] = Field(default="full", examples=['"limited"'])
+    """Highest mode of the agent."""
+    network_allow: Annotated[tuple[str, ...] | None, NoDecode, PlainValidator(_to_allowlist)] = Field(
+        default=None, examples=['["preset:common-dependencies", "example.com"]']
+    )
+    """When set, all that any environment may reach, in full mode too; in a variable, separated by commas."""
+    network_deny: Annotated[tuple[str, ...], NoDecode, PlainValidator(_to_domains)] = Field(
+        default=(), examples=['["uploads.example.com"]']
+    )
+    """What no environment reaches."""
+    network_methods: Annotated[tuple[str, ...] | None, NoDecode, PlainValidator(_to_methods)] = Field(
+        default=None, examples=['["GET", "HEAD", "OPTIONS"]']
+    )
+    """When set, the HTTP methods that any environment may use; HTTPS is read for it."""
+    network_ports: Annotated[tuple[int, ...] | None, NoDecode, PlainValidator(_to_ports)] = Field(
+        default=None, examples=["[80, 443]"]
+    )
+    """When set, the ports that any environment may reach."""
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="warning", examples=['"info"'])
     """Least severe entry of the log that is kept."""
+
+    @property
+    def ceiling(self) -> Ceiling:
+        """What no environment can exceed on the network."""
+        return Ceiling(
+            setup=NetworkMode(self.network_setup),
+            agent=NetworkMode(self.network_agent),
+            allow=self.network_allow,
+            deny=self.network_deny,
+            methods=self.network_methods,
+            ports=self.network_ports,
+        )
 
     @property
     def master_key_path(self) -> Path:

@@ -97,6 +97,7 @@ async def _open_parts(settings: Settings, stack: AsyncExitStack) -> Application:
         catalog=catalog,
         backend=backend,
         agents=frozenset(agents),
+        ceiling=settings.ceiling,
         now=lambda: datetime.now(UTC),
     )
     tools = Tools(
@@ -114,7 +115,7 @@ async def _open_parts(settings: Settings, stack: AsyncExitStack) -> Application:
 
 def _egress_process(settings: Settings, authority: Authority) -> EgressProcess:
     return EgressProcess(
-        EgressSettings(allow_private=settings.allow_private, authority=authority),
+        EgressSettings(allow_private=settings.allow_private, ceiling=settings.ceiling, authority=authority),
         registries=partial(registries_of_host, settings.state / "registries.json"),
         uid=settings.egress_uid,
         gid=settings.egress_uid,

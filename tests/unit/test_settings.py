@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from cloister.errors import UsageError
+from cloister.model.ceiling import Ceiling
 from cloister.settings import Settings, load_settings
 
 
@@ -35,6 +36,12 @@ def load(tmp_path: Path, text: str) -> Settings:
         ('log_level = "loud"\n', "`log_level`: must be 'debug', 'info', 'warning' or 'error'"),
         ('allow_private = ["10.0.0.0/33"]\n', "`allow_private`: '10.0.0.0/33' does not appear to be"),
         ('allow_private = ["10.0.0.1/8"]\n', "`allow_private`: 10.0.0.1/8 has host bits set"),
+        ('network_agent = "some"\n', "`network_agent`"),
+        ('network_allow = ["*"]\n', "patterns are not domains"),
+        ('network_allow = ["github.io"]\n', "too broad"),
+        ('network_deny = ["a_b.example"]\n', "is not a host name"),
+        ('network_methods = ["get"]\n', "not an HTTP method in capitals"),
+        ("network_ports = [0]\n", "ports from 1 to 65535"),
         ("allow_private = 3\n", "`allow_private`: must be a list of networks"),
     ],
 )
@@ -60,9 +67,12 @@ def test_a_wrong_variable_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_a_variable_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLOISTER_SLOTS", "7")
     monkeypatch.setenv("CLOISTER_ALLOW_PRIVATE", "10.0.0.0/8, fd00::/8")
+    monkeypatch.setenv("CLOISTER_NETWORK_ALLOW", "example.com, Corp.example")
+    monkeypatch.setenv("CLOISTER_NETWORK_PORTS", "80,8080")
     settings = load(tmp_path, 'slots = 3\nruntime = "runc"\n')
     assert (settings.slots, settings.runtime) == (7, "runc")
     assert settings.allow_private == (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8"))
+    assert settings.ceiling == Ceiling(allow=("example.com", "corp.example"), ports=(80, 8080))
 
 
 def test_the_users_file_is_found(tmp_path: Path) -> None:

@@ -82,7 +82,8 @@ class Gate:
 
     def must_read(self, authority: Authority) -> bool:
         """Whether requests inside TLS to `authority` have to be read, to judge them or to add a secret."""
-        return self.policy.reads_https or self.broker.must_read(authority.host)
+        reads = self.policy.reads_https or self.settings.ceiling.methods is not None
+        return reads or self.broker.must_read(authority.host)
 
     def _may_stay(self, flow: Flow) -> bool:
         is_closed = flow.opaque and self.must_read(flow.authority)
@@ -167,7 +168,7 @@ class Gate:
             return judge_door(self.broker.behind(flow.door), flow.door, flow.authority.host)
         decision = Decision(allowed=False, rule="no method")
         for method in flow.methods:
-            decision = decide(self.policy, flow.authority.host, flow.authority.port, method)
+            decision = decide(self.policy, flow.authority.host, flow.authority.port, method, self.settings.ceiling)
             if not decision.allowed:
                 return decision
         return decision

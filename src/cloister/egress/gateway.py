@@ -3,6 +3,7 @@
 from ipaddress import ip_network
 
 from cloister.egress.addresses import Address, classify, is_address
+from cloister.model.ceiling import UNBOUNDED, Ceiling
 from cloister.model.network import Decision, NetworkMode, NetworkPolicy, host_matches
 from cloister.model.phase import Phase
 from cloister.model.secret import Grant
@@ -14,8 +15,8 @@ HTTPS_PORT = 443
 _FILE = "in the environment file"
 
 
-def decide(policy: NetworkPolicy, host: str, port: int, method: str) -> Decision:
-    """Return what `policy` says to a request.
+def decide(policy: NetworkPolicy, host: str, port: int, method: str, ceiling: Ceiling = UNBOUNDED) -> Decision:
+    """Return what `policy` says to a request, and what it allows, the operator's `ceiling`.
 
     `host` is canonical: a name as `parse_host` returns it, or an address. `method` is as the client wrote
     it; methods are case-sensitive (RFC 9110, 9.1). Whether the address behind a name may be dialled is
@@ -26,7 +27,26 @@ def decide(policy: NetworkPolicy, host: str, port: int, method: str) -> Decision
         decision = _refuse(f"port {port} is not in network.ports", f"add {port} to network.ports {_FILE}")
     if decision.allowed:
         decision = _judge_method(policy, method) or decision
+    if decision.allowed:
+        decision = _judge_by_ceiling(policy, host, port, method, ceiling) or decision
     return decision
+
+
+def _judge_by_ceiling(policy: NetworkPolicy, host: str, port: int, method: str, ceiling: Ceiling) -> Decision | None:
+    """Return the operator's refusal, without a hint: no setting of an environment lifts it."""
+    highest = ceiling.highest(policy.phase)
+    beyond_list = highest is NetworkMode.LIMITED and host_matches(host, policy.allow) is None
+    if highest is NetworkMode.OFF or beyond_list:
+        return _refuse(f"the operator's network_{policy.phase} is {highest}", "")
+    if (denied := host_matches(host, ceiling.deny)) is not None:
+        return _refuse(f"the operator's network_deny holds {denied}", "")
+    if ceiling.allow is not None and host_matches(host, ceiling.allow) is None:
+        return _refuse(f"the operator's network_allow does not hold {host}", "")
+    if ceiling.ports is not None and port not in ceiling.ports:
+        return _refuse(f"the operator's network_ports does not hold {port}", "")
+    if ceiling.methods is not None and method not in (CONNECT, *ceiling.methods):
+        return _refuse(f"the operator's network_methods does not hold {method}", "")
+    return None
 
 
 def judge_door(grant: Grant | None, door: int, host: str) -> Decision:

@@ -8,6 +8,7 @@ from typing import Any
 
 from cloister.egress.addresses import Network
 from cloister.egress.authority import Authority
+from cloister.model.ceiling import UNBOUNDED, Ceiling
 from cloister.model.network import Audit, Decision, EgressEnd, EgressRecord, NetworkMode, NetworkPolicy
 from cloister.model.phase import Phase
 from cloister.model.secret import Grant, SecretValue
@@ -24,6 +25,8 @@ class EgressSettings:
     """Hosts, as `parse_host` returns them, that may have private addresses. They stand for no sub-domains."""
     authorities: str = ""
     """PEM certificates that may vouch for upstreams, beside those that the host trusts."""
+    ceiling: Ceiling = UNBOUNDED
+    """What no environment can exceed."""
     authority: Authority | None = None
     """Vouches to sandboxes for us where HTTPS is read; without it, nothing that needs that is let out."""
     connections: int = 512
@@ -59,7 +62,20 @@ def json_to_settings(values: Mapping[str, Any]) -> EgressSettings:
             "allow_private": allow_private,
             "registries": tuple(values["registries"]),
             "authority": authority,
+            "ceiling": _json_to_ceiling(values["ceiling"]),
         }
+    )
+
+
+def _json_to_ceiling(values: Mapping[str, Any]) -> Ceiling:
+    allow, methods, ports = (None if it is None else tuple(it) for it in map(values.get, ("allow", "methods", "ports")))
+    return Ceiling(
+        setup=NetworkMode(values["setup"]),
+        agent=NetworkMode(values["agent"]),
+        allow=allow,
+        deny=tuple(values["deny"]),
+        methods=methods,
+        ports=ports,
     )
 
 

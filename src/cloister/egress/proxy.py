@@ -56,7 +56,8 @@ async def _serve_exchange(gate: Gate, client: Stream, near: h11.Connection, requ
 
 def _overriding_methods(gate: Gate, request: Request) -> tuple[str, ...]:
     """Where methods are limited, a header that some servers take for the method is limited as well."""
-    return request.overriding_methods if gate.policy.methods is not None else ()
+    limited = gate.policy.methods is not None or gate.settings.ceiling.methods is not None
+    return request.overriding_methods if limited else ()
 
 
 async def _serve_tunnel(gate: Gate, client: Stream, authority: Authority) -> None:

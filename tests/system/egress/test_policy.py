@@ -1,8 +1,13 @@
 """Who may be reached: off, limited and full through the real process; each refusal with its twin."""
 
+from dataclasses import replace
+
 import pytest
 
+from cloister.egress.messages import EgressSettings
+from cloister.egress.process import EgressProcess
 from cloister.errors import EgressError
+from cloister.model.ceiling import Ceiling
 from cloister.model.network import NetworkMode
 from cloister.model.phase import Phase
 
@@ -101,3 +106,17 @@ async def test_the_phase_is_in_the_sentence_and_in_the_record(door: Door) -> Non
 async def test_a_policy_that_is_not_canonical_is_never_in_force(door: Door, domain: str) -> None:
     with pytest.raises(EgressError):
         await door.open(allow=(domain,))
+
+
+async def test_the_operators_ceiling_holds_in_full_mode_too(
+    world: World, door: Door, origins: dict[str, Origin], settings: EgressSettings
+) -> None:
+    bounded = replace(settings, ceiling=Ceiling(deny=("www.example.com",), ports=(80,), methods=("GET",)))
+    async with EgressProcess(bounded, command_prefix=world.command_prefix) as egress:
+        door.egress = egress
+        await door.open(NetworkMode.FULL)
+        assert b"network_deny holds www.example.com." in await door.get("http://www.example.com/")
+        assert b"network_ports does not hold 8080." in await door.get("http://example.com:8080/")
+        assert b"network_methods does not hold POST." in await door.get("http://example.com/", method="POST")
+        assert origins["http"].received == []
+        assert (await door.get("http://example.com/")).startswith(b"HTTP/1.1 200 ")

@@ -4,6 +4,7 @@ import pytest
 
 from cloister.egress.addresses import classify
 from cloister.egress.gateway import decide, explain, refuse_address
+from cloister.model.ceiling import Ceiling
 from cloister.model.network import NetworkMode, NetworkPolicy
 from cloister.model.phase import Phase
 
@@ -120,3 +121,33 @@ def test_the_sentence_has_all_that_its_reader_needs() -> None:
         "Cloister refused CONNECT [2606:4700::1]:443 in the agent phase of environment 'web': agent internet is off; "
         'to allow it, set network.agent = "full" in the environment file.'
     )
+
+
+BOUNDS = [
+    (policy(NetworkMode.FULL), Ceiling(agent=NetworkMode.OFF), "network_agent is off"),
+    (policy(NetworkMode.FULL), Ceiling(agent=NetworkMode.LIMITED), "network_agent is limited"),
+    (policy(NetworkMode.FULL), Ceiling(allow=("example.org",)), "network_allow does not hold www.example.com"),
+    (limited("example.com"), Ceiling(allow=()), "network_allow does not hold www.example.com"),
+    (limited("example.com"), Ceiling(deny=("example.com",)), "network_deny holds example.com"),
+    (limited("example.com"), Ceiling(ports=(443,)), "network_ports does not hold 80"),
+    (limited("example.com"), Ceiling(methods=("HEAD",)), "network_methods does not hold GET"),
+]
+
+
+@pytest.mark.parametrize(("asked", "ceiling", "rule"), BOUNDS)
+def test_no_policy_exceeds_the_operators_ceiling(asked: NetworkPolicy, ceiling: Ceiling, rule: str) -> None:
+    decision = decide(asked, "www.example.com", 80, "GET", ceiling)
+    assert (decision.allowed, decision.rule, decision.hint) == (False, f"the operator's {rule}", "")
+    assert decide(asked, "www.example.com", 80, "GET").allowed, "without the ceiling it passes"
+
+
+def test_a_ceiling_allows_nothing_by_itself() -> None:
+    ceiling = Ceiling(allow=("example.com",), methods=("GET",), ports=(80,))
+    assert not decide(policy(NetworkMode.OFF), "example.com", 80, "GET", ceiling).allowed
+    assert not decide(limited("example.org"), "example.com", 80, "GET", ceiling).allowed
+    assert decide(limited("example.com"), "www.example.com", 80, "GET", ceiling).allowed
+
+
+def test_the_ceiling_of_one_phase_is_not_the_others() -> None:
+    ceiling = Ceiling(agent=NetworkMode.OFF)
+    assert decide(policy(NetworkMode.FULL, Phase.SETUP), "example.com", 80, "GET", ceiling).allowed
