@@ -41,14 +41,15 @@ async def _serve_requests(gate: Gate, client: Stream, route: Route) -> None:
         near = h11.Connection(h11.SERVER, max_incomplete_event_size=LARGEST_HEAD_BYTES)
         request = parse_request(near, head, inside=route.inside, default_port=route.default_port)
         if request.method == CONNECT:
-            await _serve_tunnel(gate, client, request.authority)
+            await serve_tunnel(gate, client, request.authority)
             return
-        if not await _serve_exchange(gate, client, near, request, route):
+        if not await serve_exchange(gate, client, near, request, route):
             return
         head = await read_next_head(client, gate.settings.idle_seconds)
 
 
-async def _serve_exchange(gate: Gate, client: Stream, near: h11.Connection, request: Request, route: Route) -> bool:
+async def serve_exchange(gate: Gate, client: Stream, near: h11.Connection, request: Request, route: Route) -> bool:
+    """Carry one request by the policy. Return whether another may follow; raises as `brokering.carry` does."""
     methods = (request.method, *_overriding_methods(gate, request))
     with gate.flow(request.authority, *methods, target=request.target) as flow:
         return await carry(gate, flow, route, client, near, request)
@@ -60,24 +61,28 @@ def _overriding_methods(gate: Gate, request: Request) -> tuple[str, ...]:
     return request.overriding_methods if limited else ()
 
 
-async def _serve_tunnel(gate: Gate, client: Stream, authority: Authority) -> None:
+async def serve_tunnel(gate: Gate, client: Stream, authority: Authority, *, greeting: bytes = _ESTABLISHED) -> None:
+    """Serve a tunnel to `authority` to its end; `greeting` tells the client that it may speak.
+
+    AnswerError while it was not greeted; OSError and EOFError when one end has gone.
+    """
     if authority.port == HTTP_PORT:
-        await _serve_plain_tunnel(gate, client, authority)
+        await _serve_plain_tunnel(gate, client, authority, greeting)
     elif gate.must_read(authority):
-        await _serve_read_tunnel(gate, client, authority)
+        await _serve_read_tunnel(gate, client, authority, greeting)
     else:
-        await _serve_opaque_tunnel(gate, client, authority)
+        await _serve_opaque_tunnel(gate, client, authority, greeting)
 
 
-async def _serve_plain_tunnel(gate: Gate, client: Stream, authority: Authority) -> None:
+async def _serve_plain_tunnel(gate: Gate, client: Stream, authority: Authority, greeting: bytes) -> None:
     """Serve a tunnel to the port of plain HTTP by reading its requests: nothing else goes through it."""
     with gate.flow(authority, CONNECT) as flow:
         await gate.check(flow)
-        await client.send(_ESTABLISHED)
+        await client.send(greeting)
         await serve_route(gate, client, Route(gate, inside=authority, kept_alive=True))
 
 
-async def _serve_read_tunnel(gate: Gate, client: Stream, authority: Authority) -> None:
+async def _serve_read_tunnel(gate: Gate, client: Stream, authority: Authority, greeting: bytes) -> None:
     """Serve a tunnel by being the server to the client: nothing but HTTPS goes through it."""
     if gate.tls is None:
         raise AnswerError(HTTPStatus.BAD_GATEWAY, "Cloister has no authority to read HTTPS with, as it must here.")
@@ -86,7 +91,7 @@ async def _serve_read_tunnel(gate: Gate, client: Stream, authority: Authority) -
         closing(Route(gate, inside=authority, secure=True, kept_alive=True)) as route,
     ):
         await route.connect(flow)
-        await client.send(_ESTABLISHED)
+        await client.send(greeting)
         if (inner := await _meet_client(gate, gate.tls, client, flow)) is not None:
             await serve_route(gate, inner, route)
 
@@ -110,9 +115,9 @@ async def _refuse_tunnel(gate: Gate, client: Stream, flow: Flow, reason: str) ->
     await client.close_in_order()
 
 
-async def _serve_opaque_tunnel(gate: Gate, client: Stream, authority: Authority) -> None:
+async def _serve_opaque_tunnel(gate: Gate, client: Stream, authority: Authority, greeting: bytes) -> None:
     with gate.flow(authority, CONNECT, opaque=True) as flow, closing(await gate.reach(flow)) as upstream:
-        await client.send(_ESTABLISHED)
+        await client.send(greeting)
         try:
             before_upload = None
             if authority.port == HTTPS_PORT:

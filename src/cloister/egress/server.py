@@ -19,8 +19,11 @@ from cloister.egress.messages import (
     json_to_settings,
     record_to_json,
 )
+from cloister.egress.names import NameServer
 from cloister.egress.proxy import serve_client
+from cloister.egress.stand_ins import StandIns
 from cloister.egress.stream import Stream
+from cloister.egress.transparent import serve_caught
 from cloister.model.network import EgressEnd, EgressRecord, NetworkPolicy
 from cloister.model.secret import Grant
 from cloister.protocols import Listeners
@@ -90,6 +93,8 @@ class _Served:
 
     def __init__(self, gate: Gate) -> None:
         self.gate = gate
+        self._stand_ins = StandIns()
+        self._names = NameServer(self._stand_ins)
         self._accepting: list[asyncio.Task[None]] = []
         self._connections: set[asyncio.Task[None]] = set()
         self._places = asyncio.Semaphore(gate.settings.connections)
@@ -98,9 +103,18 @@ class _Served:
         """Accept from these listeners instead of the former ones, which are closed when this returns."""
         await _end(self._accepting)
         self._accepting = [self._accept_from(descriptor, serve_client) for descriptor in listeners.proxy]
+        serve_any = partial(serve_caught, self._stand_ins)
+        self._accepting += [self._accept_from(descriptor, serve_any) for descriptor in listeners.transparent]
+        self._accepting += [self._answer_names_at(descriptor) for descriptor in listeners.names]
         for port, descriptors in listeners.doors.items():
             serve = partial(serve_door, port)
             self._accepting += [self._accept_from(descriptor, serve) for descriptor in descriptors]
+
+    def _answer_names_at(self, descriptor: int) -> asyncio.Task[None]:
+        bound = socket.socket(fileno=descriptor)
+        if bound.type == socket.SOCK_DGRAM:
+            return _owning(bound, self._names.answer_datagrams(bound))
+        return _owning(bound, self._accept(bound, self._names.serve_client))
 
     def _accept_from(self, descriptor: int, serve: Serve) -> asyncio.Task[None]:
         listener = socket.socket(fileno=descriptor)

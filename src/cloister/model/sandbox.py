@@ -22,6 +22,10 @@ Commit = NewType("Commit", str)
 WORKSPACE = "/workspace"
 PROXY_PORT = 3128
 """Where the proxy listens inside every sandbox, on 127.0.0.1 and ::1."""
+TRANSPARENT_PORT = 63128
+"""Where connections to other addresses arrive; above the ports that the kernel gives to clients."""
+NAMES_PORT = 53
+"""Where questions for names arrive."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

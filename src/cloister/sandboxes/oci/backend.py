@@ -124,7 +124,7 @@ class OciBackend:
         disk = Disk.find(self._node.paths.disk(name))
         if disk is None or not all(os.path.ismount(place / part) for part in ("root", "netns")):
             return None
-        return OciSandbox(self._node, name, spec, disk, network.listen_in(place / "netns"))
+        return OciSandbox(self._node, name, spec, disk, network.listen_again(place / "netns"))
 
     def _make(self, name: SandboxName, spec: SandboxSpec) -> OciSandbox:
         self._node.images.rootfs(spec.image)

@@ -31,7 +31,7 @@ class OciSandbox:
     """`protocols.Sandbox` over a `Disk`, mounted at `root`, and a network namespace."""
 
     def __init__(
-        self, node: Node, name: SandboxName, spec: SandboxSpec, disk: Disk, listeners: Sequence[socket.socket]
+        self, node: Node, name: SandboxName, spec: SandboxSpec, disk: Disk, listeners: network.ListeningSockets
     ) -> None:
         self.name = name
         self._node = node
@@ -74,7 +74,8 @@ class OciSandbox:
 
     def close_listeners(self) -> None:
         """Close our own descriptors of the listening sockets."""
-        for listener in itertools.chain(self._listeners, *self._doors.values()):
+        self._listeners.close()
+        for listener in itertools.chain(*self._doors.values()):
             listener.close()
 
     def listeners(self, doors: Collection[int] = ()) -> Listeners:
@@ -83,7 +84,10 @@ class OciSandbox:
             if port not in self._doors:
                 self._doors[port] = network.listen_in(self._place / "netns", port)
         return Listeners(
-            proxy=_duplicates(self._listeners), doors={port: _duplicates(self._doors[port]) for port in doors}
+            proxy=_duplicates(self._listeners.proxy),
+            transparent=_duplicates(self._listeners.transparent),
+            names=_duplicates(self._listeners.names),
+            doors={port: _duplicates(self._doors[port]) for port in doors},
         )
 
     async def checkout(self, checkout: Checkout) -> None:

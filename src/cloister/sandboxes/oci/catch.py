@@ -1,0 +1,116 @@
+"""What catches programs that ignore the proxy, inside a sandbox's network namespace: two routes and a few rules.
+
+The routes make every address a local one, so nothing has a way out, and the rules lead TCP and DNS for other
+addresses than loopback to listeners of ours. No listener can do that without rules: one at 0.0.0.0:443 would take
+the port from the project itself. libnftables is called in this process, because to start `nft` takes ten times as long.
+"""
+
+import ctypes
+import os
+import socket
+import struct
+import threading
+
+from cloister.model.sandbox import NAMES_PORT, TRANSPARENT_PORT
+
+_LIBRARY = "libnftables.so.1"
+_ANY_PUBLIC_ADDRESS = ("1.1.1.1", 9)
+
+# linux/netlink.h and linux/rtnetlink.h
+_MESSAGE = struct.Struct("=IHHII")
+_ROUTE = struct.Struct("=BBBBBBBBI")
+_ATTRIBUTE = struct.Struct("=HHi")
+_RTM_NEWROUTE = 24
+_REQUEST_ACK_CREATE = 0x1 | 0x4 | 0x400
+_RT_TABLE_LOCAL = 255
+_RTPROT_STATIC = 4
+_RT_SCOPE_HOST = 254
+_RTN_LOCAL = 2
+_RTA_OIF = 4
+_LOOPBACK_INDEX = 1
+
+# Connections within loopback are the project's own: they are neither led elsewhere nor tracked (which costs time).
+# Those of our listeners must be tracked, since a caught client may have a loopback address itself.
+_RULES = f"""
+table inet cloister {{
+  chain own {{
+    type filter hook output priority raw;
+    th sport {{ {NAMES_PORT}, {TRANSPARENT_PORT} }} return
+    th dport {{ {NAMES_PORT}, {TRANSPARENT_PORT} }} return
+    ip daddr 127.0.0.0/8 notrack
+    ip6 daddr ::1 notrack
+  }}
+  chain caught {{
+    type nat hook output priority -100;
+    ip daddr 127.0.0.0/8 return
+    ip6 daddr ::1 return
+    meta l4proto {{ tcp, udp }} th dport {NAMES_PORT} redirect to :{NAMES_PORT}
+    meta l4proto tcp redirect to :{TRANSPARENT_PORT}
+  }}
+  chain others {{
+    type filter hook output priority filter;
+    ip daddr 127.0.0.0/8 accept
+    ip6 daddr ::1 accept
+    ct state established accept
+    meta l4proto {{ icmp, ipv6-icmp }} drop
+    reject with icmpx admin-prohibited
+  }}
+}}
+"""
+
+_one_at_a_time = threading.Lock()
+
+
+def catch_everything() -> bool:
+    """Set the rules and the routes in this thread's namespace. False, with nothing changed, where the host cannot.
+
+    Without libnftables, or without nft's nat in the kernel, programs have to use the proxy. OSError when the
+    routes cannot be made.
+    """
+    if not _set_rules():
+        return False
+    for family in (socket.AF_INET, socket.AF_INET6):
+        _make_all_local(family)
+    return True
+
+
+def is_caught() -> bool:
+    """Whether `catch_everything` was done in this thread's namespace: then every address has a route."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(_ANY_PUBLIC_ADDRESS)  # sends nothing
+        except OSError:
+            return False
+    return True
+
+
+def _set_rules() -> bool:
+    """Run one transaction; the library is not said to be safe in several threads."""
+    try:
+        nft = ctypes.CDLL(_LIBRARY)
+    except OSError:
+        return False
+    nft.nft_ctx_new.argtypes, nft.nft_ctx_new.restype = [ctypes.c_uint32], ctypes.c_void_p
+    nft.nft_ctx_buffer_error.argtypes = nft.nft_ctx_free.argtypes = [ctypes.c_void_p]
+    nft.nft_run_cmd_from_buffer.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
+    with _one_at_a_time:
+        context = nft.nft_ctx_new(0)
+        if not context:
+            return False
+        try:
+            nft.nft_ctx_buffer_error(context)  # or it would print them
+            return bool(nft.nft_run_cmd_from_buffer(context, _RULES.encode()) == 0)
+        finally:
+            nft.nft_ctx_free(context)
+
+
+def _make_all_local(family: int) -> None:
+    """Do as `ip route add local 0.0.0.0/0 dev lo` (rtnetlink(7))."""
+    route = _ROUTE.pack(family, 0, 0, 0, _RT_TABLE_LOCAL, _RTPROT_STATIC, _RT_SCOPE_HOST, _RTN_LOCAL, 0)
+    route += _ATTRIBUTE.pack(_ATTRIBUTE.size, _RTA_OIF, _LOOPBACK_INDEX)
+    head = _MESSAGE.pack(_MESSAGE.size + len(route), _RTM_NEWROUTE, _REQUEST_ACK_CREATE, 1, 0)
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as kernel:
+        kernel.send(head + route)
+        (result,) = struct.unpack_from("=i", kernel.recv(4096), _MESSAGE.size)
+    if result != 0:
+        raise OSError(-result, os.strerror(-result))
