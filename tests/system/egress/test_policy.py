@@ -114,7 +114,7 @@ async def test_the_operators_ceiling_holds_in_full_mode_too(
     bounded = replace(settings, ceiling=Ceiling(deny=("www.example.com",), ports=(80,), methods=("GET",)))
     async with EgressProcess(bounded, command_prefix=world.command_prefix) as egress:
         door.egress = egress
-        await door.open(NetworkMode.FULL)
+        await door.open(NetworkMode.FULL, ports=(80, 8080))
         assert b"network_deny holds www.example.com." in await door.get("http://www.example.com/")
         assert b"network_ports does not hold 8080." in await door.get("http://example.com:8080/")
         assert b"network_methods does not hold POST." in await door.get("http://example.com/", method="POST")
