@@ -12,12 +12,17 @@ import atheris
 with atheris.instrument_imports(include=["cloister.egress", "cloister.model", "h11"]):
     import h11
     import httptools
+    from dnslib import QTYPE, DNSRecord
 
     from cloister.egress.client_hello import parse_client_hello
     from cloister.egress.exchange import upstream_head
     from cloister.egress.gateway import CONNECT
+    from cloister.egress.names import answer
     from cloister.egress.request import MalformedError, Request, parse_request
+    from cloister.egress.stand_ins import StandIns
     from cloister.model.network import parse_host
+
+STAND_INS = StandIns()
 
 HEADS = (
     b"GET http://example.com/a HTTP/1.1\r\nHost: example.com\r\n\r\n",
@@ -90,6 +95,14 @@ def check_hello(data: bytes) -> None:
         parse_client_hello(data)
 
 
+def check_question(data: bytes) -> None:
+    answered = answer(data, STAND_INS)
+    if answered is not None:
+        reply = DNSRecord.parse(answered)
+        assert reply.header.qr and reply.header.id == int.from_bytes(data[:2], "big"), data
+        assert all(record.rtype in (QTYPE.A, QTYPE.AAAA) for record in reply.rr), data
+
+
 def one(data: bytes) -> None:
     """The first byte says which parser; the others are its food, mixed into a good head where there is one."""
     kind, food = data[:1], data[1:]
@@ -98,6 +111,8 @@ def one(data: bytes) -> None:
             check_hello(food)
         case b"\x01":
             check_request(food)
+        case b"\x02":
+            check_question(food)
         case _:
             good = HEADS[kind[0] % len(HEADS)]
             at = food[0] % len(good) if food else 0

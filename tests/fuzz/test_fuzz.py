@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from dnslib import DNSRecord
 
 HERE = Path(__file__).parent
 VECTORS = json.loads((HERE.parent / "security/egress/vectors.json").read_text())["vectors"]
@@ -19,6 +20,8 @@ def corpus(tmp_path: Path) -> Path:
     corpus.mkdir()
     for vector in VECTORS:
         (corpus / vector["id"]).write_bytes(b"\x01" + vector["send"].encode())
+    for number, question in enumerate((DNSRecord.question("www.example.com"), DNSRecord.question("x.org", "AAAA"))):
+        (corpus / f"question-{number}").write_bytes(b"\x02" + question.pack())
     return corpus
 
 

@@ -5,6 +5,8 @@ import socket
 from contextlib import suppress
 
 from dnslib import AAAA, CLASS, QTYPE, RCODE, RR, A, DNSError, DNSRecord
+from dnslib.buffer import BufferError
+from dnslib.label import DNSLabelError
 
 from cloister.egress.pace import Pace
 from cloister.egress.stand_ins import StandIns
@@ -15,16 +17,23 @@ _LARGEST_QUESTION = 1024
 _SECONDS_TO_LIVE = 60
 _SILENCE_SECONDS = 10.0
 _LOOPBACK = ("127.0.0.1", "::1")
+_MALFORMED = (DNSError, DNSLabelError, BufferError, ValueError)
+"""What the library raises for messages that are none, of which it takes some at first."""
 
 
 def answer(data: bytes, stand_ins: StandIns) -> bytes | None:
-    """Return the answer to a DNS message; None for what is no question.
+    """Return the answer to a DNS message; None for what is no question, or none that can be written again.
 
     Names that no host has do not exist; a name that one could have has addresses, and no other records.
     """
-    question = _parse(data)
-    if question is None:
+    try:
+        question = _parse(data)
+        return None if question is None else _answer(question, stand_ins)
+    except _MALFORMED:
         return None
+
+
+def _answer(question: DNSRecord, stand_ins: StandIns) -> bytes:
     reply = question.reply(ra=1, aa=0)
     try:
         name = parse_host(str(question.q.qname))
@@ -97,10 +106,7 @@ def _parse(data: bytes) -> DNSRecord | None:
     """Return the message when it is one ordinary question."""
     if len(data) > _LARGEST_QUESTION:
         return None
-    try:
-        message = DNSRecord.parse(data)
-    except (DNSError, ValueError):
-        return None
+    message = DNSRecord.parse(data)
     header = message.header
     is_question = not header.qr and header.opcode == 0 and len(message.questions) == 1
     return message if is_question else None
