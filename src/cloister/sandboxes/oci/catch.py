@@ -20,6 +20,7 @@ _ANY_PUBLIC_ADDRESS = ("1.1.1.1", 9)
 _MESSAGE = struct.Struct("=IHHII")
 _ROUTE = struct.Struct("=BBBBBBBBI")
 _ATTRIBUTE = struct.Struct("=HHi")
+_ATTRIBUTE_HEAD = struct.Struct("=HH")
 _RTM_NEWROUTE = 24
 _REQUEST_ACK_CREATE = 0x1 | 0x4 | 0x400
 _RT_TABLE_LOCAL = 255
@@ -27,6 +28,7 @@ _RTPROT_STATIC = 4
 _RT_SCOPE_HOST = 254
 _RTN_LOCAL = 2
 _RTA_OIF = 4
+_RTA_PREFSRC = 7
 _LOOPBACK_INDEX = 1
 
 # Connections within loopback are the project's own: they are neither led elsewhere nor tracked (which costs time).
@@ -105,9 +107,12 @@ def _set_rules() -> bool:
 
 
 def _make_all_local(family: int) -> None:
-    """Do as `ip route add local 0.0.0.0/0 dev lo` (rtnetlink(7))."""
+    """Do as `ip route add local 0.0.0.0/0 dev lo src 127.0.0.1` (rtnetlink(7))."""
     route = _ROUTE.pack(family, 0, 0, 0, _RT_TABLE_LOCAL, _RTPROT_STATIC, _RT_SCOPE_HOST, _RTN_LOCAL, 0)
     route += _ATTRIBUTE.pack(_ATTRIBUTE.size, _RTA_OIF, _LOOPBACK_INDEX)
+    # A program that asks which address it would be seen from (Ray does) must not be told the one that it asked about.
+    own = socket.inet_pton(family, "127.0.0.1" if family == socket.AF_INET else "::1")
+    route += _ATTRIBUTE_HEAD.pack(_ATTRIBUTE_HEAD.size + len(own), _RTA_PREFSRC) + own
     head = _MESSAGE.pack(_MESSAGE.size + len(route), _RTM_NEWROUTE, _REQUEST_ACK_CREATE, 1, 0)
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as kernel:
         kernel.send(head + route)
