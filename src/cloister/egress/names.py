@@ -88,9 +88,11 @@ async def _readable(bound: socket.socket) -> None:
 
 
 async def _read_message(client: Stream) -> bytes:
-    """Return the next message (RFC 1035, 4.2.2). EOFError at the end, TimeoutError when it takes too long."""
+    """Return the next message (RFC 1035, 4.2.2). EOFError when there is none, TimeoutError when it takes too long."""
     async with asyncio.timeout(_SILENCE_SECONDS):
         size = int.from_bytes(await _read_exactly(client, 2), "big")
+        if size > _LARGEST_QUESTION:
+            raise EOFError
         return await _read_exactly(client, size)
 
 

@@ -5,10 +5,15 @@ The egress process runs in a world where every address is local and the origins 
 
 import json
 import secrets
+import socket
+import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
+import anyio
 import pytest
 
 from cloister.egress.messages import EgressSettings
@@ -16,11 +21,12 @@ from cloister.egress.process import EgressProcess
 from cloister.model.network import EgressEnd, EgressRecord, NetworkMode, NetworkPolicy
 from cloister.model.phase import Phase
 from cloister.sandboxes.oci.image import OciImageStore
+from cloister.sandboxes.oci.paths import paths_of
 
 from ...system.egress.conftest import PUBLIC, PUBLIC_6, authority, namespace, origins, own_authority, servers, world
 from ...system.egress.origin import Authority, Origin
 from ...system.egress.world import World
-from ..cells import Cell, opened_block
+from ..cells import PROBES, Cell, opened_block
 
 __all__ = ["authority", "namespace", "origins", "own_authority", "servers", "world"]
 
@@ -42,6 +48,7 @@ class Programs:
 
     def __init__(self, cell: Cell, world: World, authority: Authority) -> None:
         self._cell, self._world, self._authority = cell, world, authority
+        self.name = cell.sandbox.name
         self.records: list[EgressRecord] = []
 
     async def attempt(self, *attempts: tuple[object, ...]) -> list[str]:
@@ -83,6 +90,7 @@ ALLOWED = [
     (("curl", "http://www.example.com/", "http://example.com/"), "hellohello"),
     (("urllib_get", "https://example.com/"), "hello"),
     (("urllib_get", "http://example.com/"), "hello"),
+    (("node", "https://example.com/"), "200 hello"),
     (("raw", "example.com", 8080, "EHLO me\r\n\r\n"), "EHLO me\r\n\r\n"),
 ]
 
@@ -92,3 +100,148 @@ async def test_what_the_policy_allows_works_without_a_proxy(programs: Programs, 
         answers = await programs.attempt(*(what for what, _ in ALLOWED))
     assert answers == [says for _, says in ALLOWED]
     assert {record.decision.rule for record in programs.records} == {"allow: example.com"}
+
+
+def greet(listener: socket.socket) -> None:
+    connection, _ = listener.accept()
+    with connection:
+        connection.sendall(b"SSH-2.0-x\r\n")
+
+
+async def test_a_server_that_speaks_first_is_reached(programs: Programs, world: World) -> None:
+    with world.listener("0.0.0.0", 2222) as listener:
+        threading.Thread(target=greet, args=(listener,), daemon=True).start()
+        async with programs.under(replace(LIMITED, ports=(2222,))):
+            answers = await programs.attempt(("silent", "example.com", 2222))
+    assert answers == ["SSH-2.0-x\r\n"]
+
+
+def differing(expected: list[tuple[tuple[object, ...], str]], answers: list[str]) -> list[str]:
+    """Return what was not answered as expected."""
+    together = zip(expected, answers, strict=True)
+    return [f"{what}: {answer} in place of {says}" for (what, says), answer in together if says not in answer]
+
+
+REFUSED: list[tuple[tuple[object, ...], str, str]] = [
+    (("tls", "other.org", 443, "other.org"), "ACCESS_DENIED", "other.org is not in network.allow"),
+    (("tls", "example.com", 443, "other.org"), "ACCESS_DENIED", "other.org is not in network.allow"),
+    (("tls", "example.com", 443, None), "ACCESS_DENIED", "this tunnel carries TLS for example.com only: it has no"),
+    (("tls", PUBLIC, 443, None), "ACCESS_DENIED", "limited internet allows names, not addresses"),
+    (("raw", "example.com", 443, "SSH-2.0-x\r\n"), "\x15\x03", "this tunnel carries TLS for example.com only: it is"),
+    (("curl", "http://other.org/"), "Cloister refused GET other.org:80", "other.org is not in network.allow"),
+    (("curl", "-H", "Host: other.org", "http://example.com/"), "GET other.org:80", "other.org is not in"),
+    (("urllib_get", "http://other.org/"), "403 Cloister refused GET other.org:80", "other.org is not in"),
+    (("urllib_get", f"http://{PUBLIC}/"), "403 Cloister refused GET", "limited internet allows names, not addresses"),
+    (("raw", "example.com", 25, "EHLO me\r\n"), "ConnectionResetError", "port 25 is not in network.ports"),
+    (("raw", "other.org", 8080, "EHLO me\r\n"), "ConnectionResetError", "other.org is not in network.allow"),
+    (("raw", PUBLIC_6, 8080, "EHLO me\r\n"), "ConnectionResetError", "limited internet allows names, not addresses"),
+    (("raw", "198.18.0.9", 8080, "EHLO me\r\n"), "ConnectionResetError", "limited internet allows names, not"),
+    (("raw", "169.254.169.254", 80, "GET / HTTP/1.0\r\n\r\n"), "HTTP/1.1 403", "limited internet allows names, not"),
+]
+
+
+async def test_what_the_policy_refuses_is_said_and_reported(programs: Programs, origins: dict[str, Origin]) -> None:
+    async with programs.under(LIMITED):
+        answers = await programs.attempt(*(what for what, _, _ in REFUSED))
+    assert differing([(what, says) for what, says, _ in REFUSED], answers) == []
+    for (what, _, rule), refusal in zip(REFUSED, programs.refusals(), strict=True):
+        assert refusal.startswith(rule), what
+    assert all(record.decision.hint for record in programs.records if "network." in record.decision.rule)
+    assert sum(origin.spoken_to for origin in origins.values()) == 0
+
+
+async def test_when_internet_is_off_nothing_is_reached(
+    programs: Programs, world: World, origins: dict[str, Origin]
+) -> None:
+    async with programs.under(OFF):
+        answers = await programs.attempt(
+            ("curl", "http://example.com/"),
+            ("curl", "https://example.com/"),
+            ("raw", PUBLIC, 22, "hello"),
+        )
+    assert "403" in answers[0] or "agent internet is off" in answers[0]
+    assert "alert" in answers[1]
+    assert answers[2].startswith("ConnectionResetError")
+    assert programs.refusals() == ["agent internet is off"] * 3
+    assert world.lookups == []
+    assert sum(origin.spoken_to for origin in origins.values()) == 0
+
+
+async def test_full_internet_reaches_addresses_but_none_that_is_private(
+    programs: Programs, origins: dict[str, Origin]
+) -> None:
+    async with programs.under(FULL):
+        answers = await programs.attempt(
+            ("curl", f"http://{PUBLIC}/"),
+            ("tls", PUBLIC, 443, None),
+            ("tls", "other.org", 443, "other.org"),
+            ("curl", "http://169.254.169.254/latest/meta-data/"),
+            ("curl", "http://10.1.2.3/"),
+            ("raw", "198.18.0.9", 443, "hello"),
+        )
+    assert answers[:3] == ["hello", "HTTP/1.1 200 OK", "HTTP/1.1 200 OK"]
+    assert all("Cloister refused GET" in answer for answer in answers[3:5])
+    assert len(programs.refusals()) == 3
+
+
+OWN = [("127.0.0.1", 80), ("127.0.0.1", 443), ("127.9.9.9", 443), ("0.0.0.0", 443), ("0.0.0.0", 8443), ("::1", 8080)]
+
+
+async def test_a_projects_own_servers_are_left_alone(programs: Programs) -> None:
+    async with programs.under(OFF):
+        answers = await programs.attempt(*(("server", address, port) for address, port in [*OWN, ("::", 443)]))
+    assert answers == ["mine"] * (len(OWN) + 1)
+    assert programs.records == []
+
+
+async def test_names_are_answered_here_and_asked_nowhere(programs: Programs, world: World) -> None:
+    names = [f"{secrets.token_hex(20)}.tunnel.example" for _ in range(20)]
+    async with programs.under(OFF):
+        answers = await programs.attempt(*(("resolve", name) for name in names), ("resolve", names[0]))
+        local = await programs.attempt(("resolve", "x.localhost"), ("resolve", "bad_name.example"))
+        elsewhere = await programs.attempt(("datagram", "8.8.8.8", 53, "no question"), ("datagram", PUBLIC_6, 53, "no"))
+    assert all(answer.startswith("198.1") and " fd63:6c6f:" in answer for answer in answers)
+    assert len(set(answers)) == len(names)
+    assert answers[0] == answers[-1]
+    assert local[0] == "127.0.0.1 ::1"
+    assert local[1].startswith("gaierror")
+    assert all(answer.startswith("TimeoutError") for answer in elsewhere)
+    assert world.lookups == []
+    assert programs.records == []
+
+
+NOWHERE = [
+    (("datagram", PUBLIC, 443, "QUIC"), "PermissionError"),
+    (("datagram", PUBLIC_6, 123, "NTP"), "PermissionError"),
+    (("ping", PUBLIC), "PermissionError"),
+    (("raw_socket", "AF_INET", "SOCK_RAW"), "PermissionError"),
+    (("raw_socket", "AF_PACKET", "SOCK_RAW"), "Function not implemented"),
+    (("route", 24), "errno 1"),
+    (("route", 25), "errno 1"),
+    (("rules",), "errno 1"),
+]
+
+
+async def test_nothing_else_leaves_and_nothing_can_be_changed(programs: Programs, origins: dict[str, Origin]) -> None:
+    async with programs.under(FULL):
+        answers = await programs.attempt(*(what for what, _ in NOWHERE), ("curl", "http://example.com/"))
+    assert differing(NOWHERE, answers[:-1]) == []
+    assert answers[-1] == "hello", "the rules are still there"
+    assert sum(origin.spoken_to for origin in origins.values()) == 1
+
+
+async def test_who_is_root_outside_can_do_it_and_then_nothing_is_caught(
+    programs: Programs, tmp_path: Path, origins: dict[str, Origin]
+) -> None:
+    attempts = tmp_path / "attempts.json"
+    asked = [("raw_socket", "AF_INET", "SOCK_RAW"), ("raw_socket", "AF_PACKET", "SOCK_RAW"), ("rules",)]
+    attempts.write_text(json.dumps([*asked, ("datagram", PUBLIC, 443, "QUIC"), ("route", 25)]))
+    place = paths_of(tmp_path / "state").sandbox(programs.name) / "netns"
+    enter = ("nsenter", f"--net={place}", sys.executable, str(PROBES / "catching.py"), str(attempts))
+    async with programs.under(LIMITED):
+        done = await anyio.run_process(enter)
+        answers = await programs.attempt(*(what for what, _ in ALLOWED))
+    expected = ["made", "made", "errno 0", "ConnectionRefusedError [Errno 111] Connection refused", "errno 0"]
+    assert json.loads(done.stdout) == expected
+    assert [answer for answer in answers if "hello" in answer or "200" in answer] == []
+    assert programs.records == []

@@ -26,11 +26,16 @@ def attempt(action):
 
 
 def connect(family, kind, address):
+    """The first line that comes back."""
     with socket.socket(family, kind) as probe:
         probe.settimeout(5)
         probe.connect(address)
-        probe.send(b"x" * 32)
-        return "sent"
+        probe.send(b"GET / HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\r\n")
+        return probe.recv(1000).decode().partition("\r\n")[0]
+
+
+def look_up(name):
+    return sorted({entry[4][0] for entry in socket.getaddrinfo(name, 80)})
 
 
 def ask_proxy(request):
@@ -108,13 +113,13 @@ def report():
         "direct": {
             "tcp": attempt(lambda: connect(inet, tcp, (PUBLIC, 80))),
             "tcp6": attempt(lambda: connect(inet6, tcp, (PUBLIC_6, 80))),
-            "udp": attempt(lambda: connect(inet, udp, (PUBLIC, 53))),
-            "udp6": attempt(lambda: connect(inet6, udp, (PUBLIC_6, 53))),
+            "udp": attempt(lambda: connect(inet, udp, (PUBLIC, 123))),
+            "udp6": attempt(lambda: connect(inet6, udp, (PUBLIC_6, 123))),
             "icmp": attempt(lambda: socket.socket(inet, raw, socket.IPPROTO_ICMP).close()),
             "ping": attempt(lambda: socket.socket(inet, udp, socket.IPPROTO_ICMP).connect((PUBLIC, 0))),
             "packet": attempt(lambda: socket.socket(socket.AF_PACKET, raw, 0x300).close()),
             "vsock": attempt(lambda: socket.socket(socket.AF_VSOCK, tcp).close()),
-            "name": attempt(lambda: socket.getaddrinfo("example.com", 80)),
+            "name": attempt(lambda: look_up("example.com")),
             "resolver": attempt(lambda: connect(inet, tcp, ("127.0.0.1", 53))),
         },
         "interfaces": sorted(path.name for path in Path("/proc/sys/net/ipv4/conf").iterdir()),
