@@ -12,6 +12,7 @@ import anyio
 import structlog
 
 from cloister.errors import CloisterError, LeaseLostError
+from cloister.model.asker import Asker
 from cloister.model.event import (
     EgressAllowed,
     EgressFinished,
@@ -66,6 +67,10 @@ class Journal:
     def record_egress(self, told: EgressRecord | EgressEnd) -> None:
         """Append what the egress process tells, as of the phase whose policy it is about."""
         self._record(told.phase, _event_of_egress(self._masked(told) if isinstance(told, EgressRecord) else told))
+
+    def masked_asker(self, asker: Asker) -> Asker:
+        """Mask its command line, while it is whole: a value that was cut to be shown is not known any more."""
+        return replace(asker, command=self.mask_text(asker.command))
 
     def _masked(self, told: EgressRecord) -> EgressRecord:
         """Whatever a sandbox can choose may hold a secret: names to look up, methods, paths, command lines."""

@@ -20,6 +20,7 @@ import structlog
 
 from cloister.errors import CloisterError, TaskFailedError, UsageError
 from cloister.journal import Journal, open_journal
+from cloister.model.asker import Asker, Connection
 from cloister.model.broker import grants_of
 from cloister.model.event import AttemptStarted
 from cloister.model.network import NetworkMode
@@ -166,8 +167,14 @@ def _seconds_until(ends_at: float) -> float:
 async def _open_network(
     phase: Phase, attempt: Attempt, sandbox: Sandbox, grants: Sequence[Grant], tools: Tools, journal: Journal
 ) -> None:
+    async def find_asker(connection: Connection) -> Asker | None:
+        owner = await sandbox.owner_of(connection)
+        return journal.masked_asker(owner) if owner is not None else None
+
     policy = attempt.task.environment.policy(phase)
-    await tools.egress.open(attempt.sandbox, sandbox.listeners(), policy, journal.record_egress, grants)
+    await tools.egress.open(
+        attempt.sandbox, sandbox.listeners(), policy, journal.record_egress, grants, find_asker=find_asker
+    )
 
 
 async def _tear_down(attempt: Attempt, tools: Tools, journal: Journal) -> None:

@@ -5,11 +5,12 @@ is a value (`Exit`, `Outcome`), "we failed" an exception from `cloister.errors`.
 cancelled; what it had begun is then either complete or removed by `destroy`.
 """
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from cloister.model.asker import Asker, Connection
 from cloister.model.event import Event, RecordedEvent
 from cloister.model.network import EgressEnd, EgressRecord, NetworkPolicy
 from cloister.model.phase import Phase
@@ -109,6 +110,13 @@ class Sandbox(Protocol):
         """Return new duplicates of the listening sockets inside the namespace, and new ones at the ports `doors`."""
         ...
 
+    async def owner_of(self, connection: Connection) -> Asker | None:
+        """Return the process in here that holds the connection now; None when it cannot be found. Never fails.
+
+        Takes milliseconds, however many files the sandbox has open. Any number of callers; a few are served at once.
+        """
+        ...
+
     async def snapshot(self, key: SnapshotKey) -> bool:
         """Save the disk as `key`, atomically and in constant time; this sandbox goes on above it.
 
@@ -171,6 +179,10 @@ class ImageStore(Protocol):
         ...
 
 
+FindAsker = Callable[[Connection], Awaitable[Asker | None]]
+"""Finds who in a sandbox holds its end of a connection. Never fails."""
+
+
 class Egress(Protocol):
     """The process that decides who may be reached, and carries the bytes."""
 
@@ -181,11 +193,12 @@ class Egress(Protocol):
         policy: NetworkPolicy,
         report: Callable[[EgressRecord | EgressEnd], None],
         grants: Sequence[Grant] = (),
+        find_asker: FindAsker | None = None,
     ) -> None:
         """Serve these sockets under `policy` and `grants`; REPLACES what was open, and cuts what is no longer allowed.
 
         Takes the listeners over, also when it fails. `report` is called in our event loop for every decision, and
-        when what was allowed is over.
+        when what was allowed is over. Who asked is looked for with `find_asker`, for a moment, and shown as it says.
         Returns when the policy is in force; until then, and whenever the process is down, nothing gets out.
         EgressError when the policy cannot be one, or cannot be put in force.
         """

@@ -10,8 +10,9 @@ import anyio
 import pytest
 
 from cloister.errors import ConflictError, NotFoundError, RepositoryError, TaskFailedError
+from cloister.model.asker import Connection
 from cloister.model.environment import Limits
-from cloister.model.sandbox import Checkout, Commit, EndCause, Exit, ImageDigest, Stream
+from cloister.model.sandbox import PROXY_PORT, Checkout, Commit, EndCause, Exit, ImageDigest, Stream
 from cloister.model.secret import SecretValue
 from cloister.model.snapshot import SnapshotKey
 from cloister.sandboxes.fake import Hold, Print
@@ -347,6 +348,13 @@ async def test_listeners_are_new_duplicates_each_time(rig: Rig) -> None:
     assert len({*first, *second}) == 2 * len(first)
     for descriptor in (*first, *second):
         os.close(descriptor)
+
+
+async def test_nobody_holds_a_connection_that_is_not_there(rig: Rig) -> None:
+    sandbox = await rig.create()
+    assert await sandbox.owner_of(Connection("127.0.0.1", 40000, "127.0.0.1", PROXY_PORT)) is None
+    await rig.backend.destroy(rig.name())
+    assert await sandbox.owner_of(Connection("::1", 40000, "::1", PROXY_PORT)) is None
 
 
 async def test_a_door_can_be_had_at_every_phase_border(rig: Rig) -> None:

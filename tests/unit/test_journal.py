@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from cloister import journal as journal_module
 from cloister.errors import StoreError
 from cloister.journal import open_journal
+from cloister.model.asker import Asker, printable
 from cloister.model.environment import Environment
 from cloister.model.event import AttemptStarted, Event, Output
 from cloister.model.network import Decision, EgressRecord
@@ -133,6 +134,15 @@ async def test_whatever_a_sandbox_chooses_of_a_request_is_masked(*, allowed: boo
     (event,) = [event for _, event in await recorded(queue) if event.name.startswith("egress")]
     assert value not in repr(event)
     assert "[secret TOKEN].example.com" in repr(event)
+
+
+async def test_a_command_line_is_masked_before_it_is_cut() -> None:
+    queue, value = FakeQueue(), SECRETS.values["TOKEN"].reveal()
+    asker = Asker(pid=17, command="curl " + "x" * 185 + value)
+    assert value[:3] in printable(asker.command), "it is cut within the value"
+    async with open_journal(await claimed(queue), queue, FakeVault()) as journal:
+        journal.mask(SECRETS)
+        assert value[:3] not in printable(journal.masked_asker(asker).command)
 
 
 @given(st.lists(st.integers(min_value=1, max_value=40), max_size=12), st.integers(min_value=0, max_value=13))

@@ -8,7 +8,7 @@ from cloister.model.network import EgressEnd, EgressRecord, NetworkPolicy, parse
 from cloister.model.phase import Phase
 from cloister.model.sandbox import SandboxName
 from cloister.model.secret import Grant
-from cloister.protocols import Egress, Listeners
+from cloister.protocols import Egress, FindAsker, Listeners
 
 OnCall = Callable[[str, str], Awaitable[None]]
 """Told of each call before it takes effect, as (sandbox, call). What it raises, the call raises."""
@@ -35,6 +35,7 @@ class FakeEgress:
         policy: NetworkPolicy,
         report: Callable[[EgressRecord | EgressEnd], None],
         grants: Sequence[Grant] = (),
+        find_asker: FindAsker | None = None,
     ) -> None:
         """See `protocols.Egress`."""
         assert listeners.proxy, f"egress opened for {name} without listeners"

@@ -19,6 +19,7 @@ from cloister.egress.messages import EgressSettings
 from cloister.egress.pace import Pace
 from cloister.egress.request import Authority
 from cloister.egress.stream import Stream
+from cloister.model.asker import Asker
 from cloister.model.network import Decision, EgressEnd, EgressRecord, NetworkPolicy
 from cloister.model.secret import Grant
 
@@ -37,14 +38,19 @@ class Gate:
         grants: Sequence[Grant] = (),
         *,
         tls: Interception | None = None,
+        find_asker: Callable[[], Awaitable[Asker | None]],
     ) -> None:
-        """`tls` is shared by all gates; None where nothing can be read inside TLS."""
+        """`tls` is shared by all gates; None where nothing can be read inside TLS.
+
+        `find_asker` says in a moment who asks for what the current task serves.
+        """
         self.name = name
         self.tls = tls
         self.policy = policy
         self.broker = Broker(grants)
         self.settings = settings
         self._report = report
+        self._find_asker = find_asker
         self._flows: set[Flow] = set()
         self._last_number = 0
         self._telling: set[asyncio.Task[None]] = set()
@@ -112,13 +118,19 @@ class Gate:
         """Report the refusal, and raise it as AnswerError."""
         await self.record(flow, decision)
         host, port, method = flow.authority.host, flow.authority.port, flow.methods[0]
-        raise AnswerError(HTTPStatus.FORBIDDEN, explain(self.policy, host, port, method, decision))
+        asker = await self._find_asker()
+        raise AnswerError(HTTPStatus.FORBIDDEN, explain(self.policy, host, port, method, decision, asker))
 
     async def record(self, flow: Flow, decision: Decision) -> None:
-        """Report a decision. Waits while the worker is slow, which slows the sandbox and not us."""
+        """Report a decision. Waits while the worker is slow, which slows the sandbox and not us.
+
+        A refusal waits until it is known who asked; what is let out does not, and the worker finds that out.
+        """
         host, port = flow.authority.host, flow.authority.port
         record = self._record(host, port, flow.methods[0], decision)
-        await self._report_at_pace(replace(record, flow=flow.number, path=flow.path))
+        asker = None if decision.allowed else await self._find_asker()
+        command = asker.command if asker is not None else None
+        await self._report_at_pace(replace(record, flow=flow.number, path=flow.path, command=command))
 
     async def record_malformed(self, reason: str) -> None:
         """Report a request that was not one."""

@@ -3,6 +3,7 @@
 from ipaddress import ip_network
 
 from cloister.egress.addresses import Address, classify, is_address
+from cloister.model.asker import Asker
 from cloister.model.ceiling import UNBOUNDED, Ceiling
 from cloister.model.network import Decision, NetworkMode, NetworkPolicy, host_matches
 from cloister.model.phase import Phase
@@ -64,13 +65,16 @@ def refuse_address(host: str, address: Address, reason: str) -> Decision:
     return _refuse(f"{rule}, which is never reached: {reason}" if host != str(address) else f"{rule}: {reason}", hint)
 
 
-def explain(policy: NetworkPolicy, host: str, port: int, method: str, decision: Decision) -> str:
-    """Return a refusal as one sentence: what, in which phase and environment, by which rule, and what to set."""
+def explain(
+    policy: NetworkPolicy, host: str, port: int, method: str, decision: Decision, asker: Asker | None = None
+) -> str:
+    """Return a refusal in words: what, in which phase and environment, by which rule, what to set, and who asked."""
     advice = f"; to allow it, {decision.hint}" if decision.hint else ""
     shown = f"[{host}]" if ":" in host else host
+    asked = f" Asked by `{asker.command}` (pid {asker.pid})." if asker is not None else ""
     return (
         f"Cloister refused {method} {shown}:{port} in the {policy.phase} phase of environment "
-        f"{policy.environment!r}: {decision.rule}{advice}."
+        f"{policy.environment!r}: {decision.rule}{advice}.{asked}"
     )
 
 

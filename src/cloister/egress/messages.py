@@ -2,17 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from itertools import islice
 from typing import Any
 
 from cloister.egress.addresses import Network
 from cloister.egress.authority import Authority
+from cloister.model.asker import Asker, Connection
 from cloister.model.ceiling import UNBOUNDED, Ceiling
 from cloister.model.network import Audit, Decision, EgressEnd, EgressRecord, NetworkMode, NetworkPolicy
 from cloister.model.phase import Phase
 from cloister.model.secret import Grant, SecretValue
 from cloister.protocols import Listeners
+
+_PORTS = 2**16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +48,16 @@ class EgressSettings:
     """For an upstream to be found and to answer the connection."""
     response_seconds: float = 300.0
     """An upstream may be silent within one plain HTTP exchange."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Asks who holds the sandbox's end of a connection."""
+
+    sandbox: str
+    number: int
+    """Of the connection, among all of one egress process."""
+    connection: Connection
 
 
 def settings_to_json(settings: EgressSettings) -> dict[str, object]:
@@ -186,3 +199,28 @@ def json_to_end(values: Mapping[str, Any]) -> EgressEnd:
         received_bytes=int(values["received_bytes"]),
         seconds=float(values["seconds"]),
     )
+
+
+def question_to_json(question: Question) -> dict[str, object]:
+    """Return the question as JSON values."""
+    return asdict(question)
+
+
+def json_to_question(values: Mapping[str, Any]) -> Question:
+    """Return what `question_to_json` wrote; KeyError, TypeError or ValueError when it is something else."""
+    connection = Connection(**values["connection"])
+    if ip_address(connection.source).version != ip_address(connection.target).version:
+        raise ValueError("a connection is of one family")
+    if not all(0 < port < _PORTS for port in (connection.source_port, connection.target_port)):
+        raise ValueError("a port is a number of 16 bits")
+    return Question(str(values["sandbox"]), int(values["number"]), connection)
+
+
+def asker_to_json(asker: Asker | None) -> dict[str, object] | None:
+    """Return the asker as JSON values."""
+    return asdict(asker) if asker is not None else None
+
+
+def json_to_asker(values: Mapping[str, Any] | None) -> Asker | None:
+    """Return what `asker_to_json` wrote."""
+    return Asker(**values) if values is not None else None

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequ
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import anyio
 from anyio.abc import Process, TaskGroup
@@ -16,18 +16,20 @@ from anyio.abc import Process, TaskGroup
 from cloister.egress.control import ControlChannel, control_pair
 from cloister.egress.messages import (
     EgressSettings,
+    Question,
+    asker_to_json,
     grant_to_json,
-    json_to_end,
-    json_to_record,
     listeners_to_json,
     policy_to_json,
     settings_to_json,
 )
+from cloister.egress.said import BrokenChildError, Done, Said, Told, hear
+from cloister.egress.teller import Report, Teller
 from cloister.errors import EgressError
-from cloister.model.network import EgressEnd, EgressRecord, NetworkPolicy, parse_domain
+from cloister.model.network import NetworkPolicy, parse_domain
 from cloister.model.sandbox import SandboxName
 from cloister.model.secret import Grant
-from cloister.protocols import Egress, Listeners
+from cloister.protocols import Egress, FindAsker, Listeners
 
 NOBODY = 65534
 
@@ -54,12 +56,12 @@ class _Order:
     policy: NetworkPolicy | None = None
     """None closes."""
     grants: Sequence[Grant] = ()
-    report: Callable[[EgressRecord | EgressEnd], None] | None = None
+    report: Report | None = None
+    """None goes on with the former one, as does what is cut now: it is told as what ended before."""
+    find_asker: FindAsker | None = None
+    teller: Teller | None = None
+    """The sandbox's; set when this becomes its order."""
     done: anyio.Event = field(default_factory=anyio.Event)
-
-
-class _BrokenChildError(Exception):
-    """The child said what it never says; it is ended and replaced."""
 
 
 class EgressProcess:
@@ -121,8 +123,9 @@ class EgressProcess:
         name: SandboxName,
         listeners: Listeners,
         policy: NetworkPolicy,
-        report: Callable[[EgressRecord | EgressEnd], None],
+        report: Report,
         grants: Sequence[Grant] = (),
+        find_asker: FindAsker | None = None,
     ) -> None:
         """See `Egress.open`. EgressError when the policy cannot be one, or the child does not answer."""
         try:
@@ -130,13 +133,17 @@ class EgressProcess:
         except BaseException:
             _close_all(listeners.descriptors())
             raise
-        await self._give(_Order(name=name, listeners=listeners, policy=policy, grants=grants, report=report))
+        await self._give(
+            _Order(name=name, listeners=listeners, policy=policy, grants=grants, report=report, find_asker=find_asker)
+        )
 
     async def close(self, name: SandboxName) -> None:
         """See `Egress.close`. While there is no child, nothing is open, and this does not wait for the next one."""
         if name in self._orders:
-            # What is cut now is reported as what ended before.
-            await self._give(_Order(name=name, report=self._orders[name].report))
+            order = _Order(name=name)
+            await self._give(order)
+            assert order.teller is not None, "it was the sandbox's order"
+            await order.teller.drain()
 
     async def _give(self, order: _Order) -> None:
         """Make this the sandbox's order, and return once it is carried out."""
@@ -157,6 +164,10 @@ class EgressProcess:
     def _replace(self, order: _Order) -> None:
         former = self._orders.get(order.name)
         self._orders[order.name] = order
+        assert self._tasks is not None, "entered"
+        order.teller = former.teller if former is not None and former.teller is not None else Teller(self._tasks)
+        if order.report is not None:
+            order.teller.renew(order.report, order.find_asker)
         if former is not None:
             _close_all(former.listeners.descriptors())
             former.done.set()
@@ -166,7 +177,7 @@ class EgressProcess:
         pause = _FIRST_PAUSE_SECONDS
         settings = await self._complete_settings()
         while True:
-            with contextlib.suppress(OSError, _BrokenChildError):
+            with contextlib.suppress(OSError, BrokenChildError):
                 async with self._child() as channel:
                     await channel.send(settings_to_json(settings))
                     if await channel.receive() is not None:
@@ -223,8 +234,8 @@ class EgressProcess:
         assert self._tasks is not None, "entered"
         # At once, because a child that has much to say listens to nothing.
         self._tasks.start_soon(self._give_all, channel)
-        while (said := await _receive(channel)) is not None:
-            self._hear(said)
+        while (said := await hear(channel)) is not None:
+            self._hear(said, channel)
 
     async def _give_all(self, channel: ControlChannel) -> None:
         async with self._ordering:
@@ -246,50 +257,37 @@ class EgressProcess:
             }
         await channel.send(message, order.listeners.descriptors())
 
-    def _hear(self, said: "_Done | EgressRecord | EgressEnd") -> None:
+    def _hear(self, said: Said, channel: ControlChannel) -> None:
         match said:
-            case _Done(ticket=ticket):
+            case Done(ticket=ticket):
                 order = self._tickets.pop(ticket, None)
                 if order is not None:
                     self._finish(order)
-            case EgressRecord() | EgressEnd():
-                order = self._orders.get(SandboxName(said.sandbox))
-                if order is not None and order.report is not None:
-                    order.report(said)
+            case Told(told=told, question=question):
+                if (teller := self._teller(told.sandbox)) is not None:
+                    teller.tell(told, question)
+            case Question():
+                assert self._tasks is not None, "entered"
+                # Not here: a child that has much to say listens to nothing.
+                self._tasks.start_soon(self._answer, said, channel)
+
+    def _teller(self, sandbox: str) -> Teller | None:
+        order = self._orders.get(SandboxName(sandbox))
+        return order.teller if order is not None else None
+
+    async def _answer(self, question: Question, channel: ControlChannel) -> None:
+        asker = None
+        if (teller := self._teller(question.sandbox)) is not None:
+            search = teller.search(question)
+            await search.done.wait()
+            asker = search.asker
+        with contextlib.suppress(OSError):  # it has died meanwhile
+            await channel.send({"kind": "asker", "number": question.number, "asker": asker_to_json(asker)})
 
     def _finish(self, order: _Order) -> None:
         order.done.set()
         if order.policy is None and self._orders.get(order.name) is order:
             del self._orders[order.name]
-
-
-@dataclass(frozen=True, slots=True)
-class _Done:
-    """The child has carried out an order."""
-
-    ticket: int
-
-
-_HEARD: dict[str, Callable[[dict[str, Any]], _Done | EgressRecord | EgressEnd]] = {
-    "done": lambda message: _Done(message["ticket"]),
-    "record": lambda message: json_to_record(message["record"]),
-    "end": lambda message: json_to_end(message["end"]),
-}
-
-
-async def _receive(channel: ControlChannel) -> _Done | EgressRecord | EgressEnd | None:
-    """Return what the child says next, None at its end. It parses hostile input, so it is not trusted either."""
-    try:
-        received = await channel.receive()
-        if received is None:
-            return None
-        message, descriptors = received
-        _close_all(descriptors)
-        return _HEARD[message["kind"]](message)
-    except OSError:
-        return None
-    except (KeyError, TypeError, ValueError) as error:
-        raise _BrokenChildError from error
 
 
 @asynccontextmanager

@@ -7,16 +7,20 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any
 
+from cloister.egress.asking import Asking
 from cloister.egress.control import ControlChannel
 from cloister.egress.doors import serve_door
 from cloister.egress.gate import Gate
 from cloister.egress.intercept import Interception
 from cloister.egress.messages import (
+    Question,
     end_to_json,
+    json_to_asker,
     json_to_grant,
     json_to_listeners,
     json_to_policy,
     json_to_settings,
+    question_to_json,
     record_to_json,
 )
 from cloister.egress.names import NameServer
@@ -40,8 +44,11 @@ async def serve(control: ControlChannel) -> None:
     await control.send({"kind": "ready"})
     while (received := await control.receive()) is not None:
         message, descriptors = received
-        await server.obey(message, descriptors)
-        await control.send({"kind": "done", "ticket": message["ticket"]})
+        if message["kind"] == "asker":
+            server.asking.answer(message["number"], json_to_asker(message["asker"]))
+        else:
+            await server.obey(message, descriptors)
+            await control.send({"kind": "done", "ticket": message["ticket"]})
 
 
 class _Server:
@@ -51,6 +58,7 @@ class _Server:
         authority = self._settings.authority
         self._tls = Interception(authority) if authority is not None else None
         self._served: dict[str, _Served] = {}
+        self.asking = Asking(self._ask)
 
     async def obey(self, message: dict[str, Any], descriptors: Sequence[int]) -> None:
         """Do what the worker asks. Whatever goes wrong ends this process, and with it all that is open."""
@@ -70,8 +78,8 @@ class _Server:
     async def _open(self, name: str, policy: NetworkPolicy, grants: Sequence[Grant], listeners: Listeners) -> None:
         served = self._served.get(name)
         if served is None:
-            gate = Gate(name, policy, self._settings, self._report, grants, tls=self._tls)
-            served = self._served[name] = _Served(gate)
+            gate = Gate(name, policy, self._settings, self._report, grants, tls=self._tls, find_asker=self.asking.find)
+            served = self._served[name] = _Served(gate, self.asking)
         else:
             await served.gate.replace(policy, grants)
         await served.listen(listeners)
@@ -79,9 +87,14 @@ class _Server:
     async def _report(self, told: EgressRecord | EgressEnd) -> None:
         match told:
             case EgressRecord():
-                await self._control.send({"kind": "record", "record": record_to_json(told)})
+                question = self.asking.question() if told.command is None else None
+                asked = question_to_json(question) if question is not None else None
+                await self._control.send({"kind": "record", "record": record_to_json(told), "question": asked})
             case EgressEnd():
                 await self._control.send({"kind": "end", "end": end_to_json(told)})
+
+    async def _ask(self, question: Question) -> None:
+        await self._control.send({"kind": "who", "question": question_to_json(question)})
 
 
 Serve = Callable[[Gate, Stream], Awaitable[None]]
@@ -91,8 +104,9 @@ Serve = Callable[[Gate, Stream], Awaitable[None]]
 class _Served:
     """The listeners of one sandbox, and the connections that came in through them."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: Gate, asking: Asking) -> None:
         self.gate = gate
+        self._asking = asking
         self._stand_ins = StandIns()
         self._names = NameServer(self._stand_ins)
         self._accepting: list[asyncio.Task[None]] = []
@@ -148,7 +162,7 @@ class _Served:
             raise
 
     async def _serve(self, connection: socket.socket, serve: Serve) -> None:
-        with contextlib.closing(Stream(connection)) as client:
+        with contextlib.closing(Stream(connection)) as client, self._asking.serving(self.gate.name, connection):
             await serve(self.gate, client)
 
     def _leave(self, task: asyncio.Task[None]) -> None:

@@ -7,9 +7,7 @@ server name and plain HTTP by `Host`; from there on they are what a tunnel, or a
 import asyncio
 import re
 import socket
-import struct
 from contextlib import closing, suppress
-from ipaddress import IPv4Address, IPv6Address
 
 import h11
 
@@ -20,16 +18,13 @@ from cloister.egress.front import answer_failures, read_first_head, read_next_he
 from cloister.egress.gate import Gate
 from cloister.egress.gateway import HTTP_PORT, HTTPS_PORT
 from cloister.egress.proxy import serve_exchange, serve_tunnel
+from cloister.egress.redirected import original_destination
 from cloister.egress.request import LARGEST_HEAD_BYTES, Authority, MalformedError, parse_authority, parse_request
 from cloister.egress.route import Route
 from cloister.egress.stand_ins import StandIns
 from cloister.egress.stream import Stream
 from cloister.egress.tunnel import ACCESS_DENIED_ALERT, starts_with_tls
 from cloister.model.network import parse_host
-
-_SO_ORIGINAL_DST = 80  # linux/netfilter_ipv4.h; IP6T_SO_ORIGINAL_DST has the same number
-_SOCKADDR_IN = struct.Struct("!2xH4s8x")
-_SOCKADDR_IN6 = struct.Struct("!2xH4x16s4x")
 
 _SERVER_SPEAKS_FIRST_SECONDS = 0.5
 """A client that is silent for so long waits for the server, as those of SSH and SMTP do."""
@@ -129,12 +124,5 @@ async def _server_name(gate: Gate, client: Stream) -> str | None:
 def _original_destination(connection: socket.socket | None) -> tuple[Address, int] | None:
     """Return where the client wanted to go; None when it dialled our listener. OSError when it was not led here."""
     assert connection is not None, "a client's connection is a plain one"
-    if connection.family == socket.AF_INET6:
-        data = connection.getsockopt(socket.IPPROTO_IPV6, _SO_ORIGINAL_DST, _SOCKADDR_IN6.size)
-        port, packed = _SOCKADDR_IN6.unpack(data)
-        address: Address = IPv6Address(packed)
-    else:
-        data = connection.getsockopt(socket.SOL_IP, _SO_ORIGINAL_DST, _SOCKADDR_IN.size)
-        port, packed = _SOCKADDR_IN.unpack(data)
-        address = IPv4Address(packed)
+    address, port = original_destination(connection)
     return None if address.is_loopback else (address, port)

@@ -9,6 +9,7 @@ import anyio
 import anyio.lowlevel
 
 from cloister.errors import ConflictError, NotFoundError, SandboxError
+from cloister.model.asker import Asker, Connection
 from cloister.model.sandbox import (
     WORKSPACE,
     Change,
@@ -282,6 +283,10 @@ class FakeSandbox:
         """Descriptors that can be closed, which is all that a fake egress does with them."""
         self._expect_to_exist("listeners")
         return Listeners(proxy=_two_descriptors(), doors={port: _two_descriptors() for port in doors})
+
+    async def owner_of(self, connection: Connection) -> Asker | None:
+        """Nobody: nothing runs here."""
+        return None
 
     async def snapshot(self, key: SnapshotKey) -> bool:
         """See `protocols.Sandbox`."""

@@ -88,6 +88,12 @@ def memory_counters(container: str) -> list[str]:
     return [str(ROOT / "memory" / group / "memory.oom_control"), str(ROOT / group / "memory.events")]
 
 
+def members_of(prefix: str) -> list[int]:
+    """Return the processes in the groups of containers whose name begins with `prefix`, lowest number first."""
+    hierarchy = ROOT if find_layout() is CgroupLayout.V2 else ROOT / "pids"
+    return sorted(pid for group in hierarchy.glob(f"cloister.{prefix}*") for pid in _members(group))
+
+
 def remove_groups(prefix: str) -> None:
     """Kill what is left in the groups of containers whose name begins with `prefix`, and remove the groups."""
     for group in list(_groups(prefix)):

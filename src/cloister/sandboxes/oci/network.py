@@ -59,15 +59,17 @@ def create_namespace(path: Path) -> ListeningSockets:
 
 def listen_again(path: Path) -> ListeningSockets:
     """Return new listening sockets in a namespace that exists, whose former ones are closed."""
-    return _in_namespace(path, lambda: _listen_for_all(caught=is_caught()))
+    return in_namespace(path, lambda: _listen_for_all(caught=is_caught()))
 
 
 def listen_in(path: Path, port: int) -> tuple[socket.socket, ...]:
     """Return new listening sockets at a loopback port, on both families, in a namespace that exists."""
-    return _in_namespace(path, lambda: _listen(port))
+    return in_namespace(path, lambda: _listen(port))
 
 
-def _in_namespace(path: Path, work: Callable[[], T]) -> T:
+def in_namespace(path: Path, work: Callable[[], T]) -> T:
+    """Do `work` in a namespace that exists: a socket that it makes stays there. SandboxError for its OSError."""
+
     def enter() -> T:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -126,5 +128,5 @@ def _in_thread(work: Callable[[], T]) -> T:
     thread.start()
     thread.join()
     if errors:
-        raise SandboxError(f"the sandbox's network namespace could not be made: {errors[0]}") from errors[0]
+        raise SandboxError(f"the sandbox's network namespace could not be used: {errors[0]}") from errors[0]
     return results[0]

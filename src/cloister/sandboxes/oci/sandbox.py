@@ -9,9 +9,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 
 from cloister.errors import RepositoryError, SandboxError, TaskFailedError
+from cloister.model.asker import Asker, Connection
 from cloister.model.sandbox import WORKSPACE, Change, Checkout, Command, Commit, SandboxName, SandboxSpec
 from cloister.model.snapshot import SnapshotKey
 from cloister.protocols import Listeners
@@ -20,11 +21,14 @@ from cloister.sandboxes.oci.bundle import UID_BASE, Bind, Bundle
 from cloister.sandboxes.oci.disk import Disk, DiskState
 from cloister.sandboxes.oci.node import Node
 from cloister.sandboxes.oci.overlay import mount_overlay
+from cloister.sandboxes.oci.owner import find_owner
 from cloister.sandboxes.oci.process import OciProcess
 from cloister.sandboxes.oci.toolbox import run_tool
 from cloister.sandboxes.oci.worktree.branch import write_branch
 from cloister.sandboxes.oci.worktree.change import import_change
 from cloister.sandboxes.oci.worktree.written import list_written, write_list
+
+_MOST_LOOKUPS = 4
 
 
 class OciSandbox:
@@ -39,6 +43,7 @@ class OciSandbox:
         self._disk = disk
         self._listeners = listeners
         self._doors: dict[int, Sequence[socket.socket]] = {}
+        self._lookups = CapacityLimiter(_MOST_LOOKUPS)
         self._place = node.paths.sandbox(name)
 
     @property
@@ -89,6 +94,15 @@ class OciSandbox:
             names=_duplicates(self._listeners.names),
             doors={port: _duplicates(self._doors[port]) for port in doors},
         )
+
+    async def owner_of(self, connection: Connection) -> Asker | None:
+        """Look in the namespace and among our processes; see `protocols.Sandbox`."""
+        try:
+            return await to_thread.run_sync(
+                find_owner, self.name, self._place / "netns", connection, limiter=self._lookups, abandon_on_cancel=True
+            )
+        except (OSError, SandboxError):
+            return None  # the sandbox is being destroyed, or the kernel cannot be asked
 
     async def checkout(self, checkout: Checkout) -> None:
         """Put the work tree into this state; see `protocols.Sandbox`."""

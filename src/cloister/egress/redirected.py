@@ -1,0 +1,22 @@
+"""Where a connection that the kernel led to us was meant to go."""
+
+import socket
+import struct
+from ipaddress import IPv4Address, IPv6Address
+
+from cloister.egress.addresses import Address
+
+_SO_ORIGINAL_DST = 80  # linux/netfilter_ipv4.h; IP6T_SO_ORIGINAL_DST has the same number
+_SOCKADDR_IN = struct.Struct("!2xH4s8x")
+_SOCKADDR_IN6 = struct.Struct("!2xH4x16s4x")
+
+
+def original_destination(connection: socket.socket) -> tuple[Address, int]:
+    """Return the address and port that the peer connected to. OSError when the kernel keeps no account of that."""
+    if connection.family == socket.AF_INET6:
+        port, packed = _SOCKADDR_IN6.unpack(
+            connection.getsockopt(socket.IPPROTO_IPV6, _SO_ORIGINAL_DST, _SOCKADDR_IN6.size)
+        )
+        return IPv6Address(packed), port
+    port, packed = _SOCKADDR_IN.unpack(connection.getsockopt(socket.SOL_IP, _SO_ORIGINAL_DST, _SOCKADDR_IN.size))
+    return IPv4Address(packed), port
