@@ -48,7 +48,7 @@ DIRECTORIES = {
 }
 
 _HOSTS = f"127.0.0.1 localhost {HOSTNAME}\n::1 localhost {HOSTNAME}\n"
-_RESOLV_CONF = "# No name server is reachable: programs ask the proxy (see HTTPS_PROXY).\nnameserver 127.0.0.1\n"
+_RESOLV_CONF = "# Cloister's own: its addresses only stand for names.\nnameserver 127.0.0.1\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
