@@ -4,6 +4,7 @@ The egress process runs in a world where every address is local and the origins 
 """
 
 import json
+import os
 import secrets
 import socket
 import sys
@@ -20,13 +21,15 @@ from cloister.egress.messages import EgressSettings
 from cloister.egress.process import EgressProcess
 from cloister.model.network import EgressEnd, EgressRecord, NetworkMode, NetworkPolicy
 from cloister.model.phase import Phase
+from cloister.sandboxes.oci import catch
 from cloister.sandboxes.oci.image import OciImageStore
+from cloister.sandboxes.oci.network import listen_again
 from cloister.sandboxes.oci.paths import paths_of
 
 from ...system.egress.conftest import PUBLIC, PUBLIC_6, authority, namespace, origins, own_authority, servers, world
 from ...system.egress.origin import Authority, Origin
 from ...system.egress.world import World
-from ..cells import PROBES, Cell, opened_block
+from ..cells import PROBES, Block, Cell, opened_block
 
 __all__ = ["authority", "namespace", "origins", "own_authority", "servers", "world"]
 
@@ -38,9 +41,14 @@ FULL = NetworkPolicy(mode=NetworkMode.FULL, phase=Phase.AGENT, environment="web"
 
 
 @pytest.fixture
-async def cell(tmp_path: Path, images: OciImageStore, world: World) -> AsyncIterator[Cell]:
+async def block(tmp_path: Path, images: OciImageStore) -> AsyncIterator[Block]:
     async with opened_block(tmp_path, images, prefix=f"c{secrets.token_hex(4)}", runtime="auto") as block:
-        yield await block.cell()
+        yield block
+
+
+@pytest.fixture
+async def cell(block: Block, world: World) -> Cell:
+    return await block.cell()
 
 
 class Programs:
@@ -245,3 +253,29 @@ async def test_who_is_root_outside_can_do_it_and_then_nothing_is_caught(
     assert json.loads(done.stdout) == expected
     assert [answer for answer in answers if "hello" in answer or "200" in answer] == []
     assert programs.records == []
+
+
+async def test_where_the_host_cannot_catch_the_proxy_works_all_the_same(
+    block: Block, world: World, authority: Authority, origins: dict[str, Origin], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catch, "_LIBRARY", "libnftables-that-is-not-there.so.1")
+    programs = Programs(await block.cell(), world, authority)
+    async with programs.under(LIMITED):
+        answers = await programs.attempt(
+            ("raw", PUBLIC, 80, "GET / HTTP/1.1\r\nHost: example.com\r\n\r\n"),
+            ("resolve", "example.com"),
+            ("raw", "127.0.0.1", 3128, "GET http://example.com/ HTTP/1.1\r\nHost: example.com\r\n\r\n"),
+        )
+    assert answers[0] == "OSError [Errno 101] Network is unreachable"
+    assert answers[1].startswith("gaierror")
+    assert answers[2].startswith("HTTP/1.1 200 OK")
+
+
+async def test_a_worker_that_comes_back_catches_in_the_sandboxes_that_it_finds(cell: Cell, tmp_path: Path) -> None:
+    before = cell.sandbox.listeners()
+    cell.sandbox.close_listeners()
+    for descriptor in before.descriptors():
+        os.close(descriptor)
+    again = listen_again(paths_of(tmp_path / "state").sandbox(cell.sandbox.name) / "netns")
+    again.close()
+    assert (len(again.proxy), len(again.transparent), len(again.names)) == (2, 2, 4)
