@@ -35,6 +35,8 @@ NOBODY = 65534
 
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 2.0
+_MOST_STILLBORN = 3
+"""Children in a row that end before they are ready; then `open` does not wait for one."""
 _MOST_LAST_WORDS = 64 * 1024
 
 # Nothing of our own environment: neither its proxies nor its resolver options are the child's business.
@@ -62,6 +64,8 @@ class _Order:
     teller: Teller | None = None
     """The sandbox's; set when this becomes its order."""
     done: anyio.Event = field(default_factory=anyio.Event)
+    failed: bool = False
+    """Whether it is done for want of a child, which gets it when there is one after all."""
 
 
 class EgressProcess:
@@ -85,7 +89,8 @@ class EgressProcess:
 
         `registries` returns more of `EgressSettings.registries`. It is asked once, before the first child is
         started and without anybody but `open` waiting for it, and must not fail.
-        `open` and `close` fail when nobody has answered within `answer_seconds`, restarts included.
+        `open` and `close` fail when nobody has answered within `answer_seconds`, restarts included; `open` fails as
+        soon as some children in a row could not start.
         """
         self._settings = settings or EgressSettings()
         self._registries = registries
@@ -156,10 +161,10 @@ class EgressProcess:
                 elif order.policy is None:
                     self._finish(order)
             await order.done.wait()
-        if not order.done.is_set():
-            raise EgressError(
-                "The egress process does not answer.", hint=f"It said: {self._last_words}" if self._last_words else None
-            )
+        if order.failed or not order.done.is_set():
+            fault = "cannot start" if order.failed else "does not answer"
+            hint = f"It said: {self._last_words}" if self._last_words else None
+            raise EgressError(f"The egress process {fault}.", hint=hint)
 
     def _replace(self, order: _Order) -> None:
         former = self._orders.get(order.name)
@@ -174,17 +179,28 @@ class EgressProcess:
 
     async def _keep_alive(self) -> None:
         """Run a child, and another one when it dies; those that die at once are started ever more slowly."""
-        pause = _FIRST_PAUSE_SECONDS
+        pause, stillborn = _FIRST_PAUSE_SECONDS, 0
         settings = await self._complete_settings()
         while True:
+            stillborn += 1
             with contextlib.suppress(OSError, BrokenChildError):
                 async with self._child() as channel:
                     await channel.send(settings_to_json(settings))
                     if await channel.receive() is not None:
-                        pause = 0.0
+                        pause, stillborn = 0.0, 0
                         await self._direct(channel)
+            if stillborn == _MOST_STILLBORN:
+                self._fail_waiting()
+                stillborn = 0
             await anyio.sleep(pause)
             pause = min(max(2 * pause, _FIRST_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS)
+
+    def _fail_waiting(self) -> None:
+        """Let who waits know that no child gets ready; who comes later waits for as many again."""
+        for order in self._orders.values():
+            if not order.done.is_set():
+                order.failed = True
+                order.done.set()
 
     async def _complete_settings(self) -> EgressSettings:
         if self._registries is None:

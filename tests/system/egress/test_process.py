@@ -128,10 +128,26 @@ async def test_one_sandbox_does_not_take_the_place_of_another(world: World, orig
 
 async def test_a_process_that_cannot_start_is_an_error_with_its_last_words(door: Door) -> None:
     failing = ("/bin/sh", "-c", "echo no such thing >&2; exit 1")
-    async with EgressProcess(command_prefix=failing, answer_seconds=1.0) as egress:
-        with pytest.raises(EgressError) as caught:
-            await Door(egress, door.listener).open()
-        assert caught.value.hint == "It said: no such thing"
+    async with EgressProcess(command_prefix=failing, answer_seconds=3600.0) as egress:
+        for _ in range(2):
+            with pytest.raises(EgressError, match="cannot start") as caught:
+                await Door(egress, door.listener).open()
+            assert caught.value.hint == "It said: no such thing"
+        await egress.close(door.name)
+
+
+async def test_a_process_that_starts_in_the_end_serves_who_tries_again(
+    door: Door, world: World, origins: dict[str, Origin], tmp_path: Path
+) -> None:
+    way = tmp_path / "way"
+    script = f'test -e {way} || {{ echo no way >&2; exit 1; }}; exec "$@"'
+    async with EgressProcess(command_prefix=("/bin/sh", "-c", script, "sh", *world.command_prefix)) as egress:
+        late = Door(egress, door.listener)
+        with pytest.raises(EgressError, match="cannot start"):
+            await late.open()
+        way.touch()
+        await late.open()
+        assert (await late.get("http://example.com/")).startswith(b"HTTP/1.1 200 ")
 
 
 def test_it_dies_with_a_worker_that_is_killed() -> None:
