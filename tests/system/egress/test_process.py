@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import anyio
@@ -20,6 +21,9 @@ from cloister.model.sandbox import SandboxName
 from .door import Door, client_hello, read_to_end
 from .origin import Origin
 from .world import World
+
+_HALF_OPEN = 3000
+_DESCRIPTORS = 2000
 
 
 def status_of(pid: int | None) -> dict[str, str]:
@@ -124,6 +128,30 @@ async def test_one_sandbox_does_not_take_the_place_of_another(world: World, orig
                 connection.close()
             assert (await greedy.get("http://example.com/")).startswith(b"HTTP/1.1 200 ")
             assert [record.sandbox for record in modest.records] == ["modest"]
+
+
+@pytest.mark.parametrize("capped", [True, False])
+async def test_thousands_of_half_open_connections_stop_nobody_else(
+    world: World, origins: dict[str, Origin], *, capped: bool
+) -> None:
+    """The twin has no cap: then they take all descriptors that the process may have, and others are not served."""
+    few = ("prlimit", f"--nofile={_DESCRIPTORS}")
+    settings = EgressSettings(connections=64 if capped else 100_000, request_seconds=60.0)
+    async with EgressProcess(settings, command_prefix=(*few, *world.command_prefix)) as egress:
+        with ExitStack() as opened:
+            one = opened.enter_context(socket.create_server(("127.0.0.1", 0), backlog=_HALF_OPEN))
+            two = opened.enter_context(socket.create_server(("127.0.0.1", 0)))
+            greedy, modest = Door(egress, one, SandboxName("greedy")), Door(egress, two, SandboxName("modest"))
+            await greedy.open()
+            await modest.open()
+            for _ in range(_HALF_OPEN):
+                opened.enter_context(socket.create_connection(one.getsockname()))
+            with anyio.fail_after(30):
+                while len(list(Path(f"/proc/{egress.pid}/fd").iterdir())) < (64 if capped else _DESCRIPTORS):  # noqa: ASYNC110
+                    await anyio.sleep(0.05)
+            with anyio.move_on_after(30 if capped else 3) as waiting:
+                assert (await modest.get("http://example.com/")).startswith(b"HTTP/1.1 200 ")
+            assert waiting.cancelled_caught is not capped
 
 
 async def test_a_process_that_cannot_start_is_an_error_with_its_last_words(door: Door) -> None:
