@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloister import journal as journal_module
-from cloister.errors import StoreError
+from cloister.errors import LeaseLostError, StoreError
 from cloister.journal import open_journal
 from cloister.model.asker import Asker, printable
 from cloister.model.environment import Environment
@@ -243,12 +243,26 @@ async def test_a_queue_that_takes_nothing_does_not_hold_up_the_end(monkeypatch: 
     assert await recorded(queue) == []
 
 
-async def test_a_broken_queue_ends_the_attempt_and_recording_goes_on_harmlessly() -> None:
+async def test_a_queue_that_cannot_write_ends_no_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
     async def broken(_: str, call: str) -> None:
         if call.startswith("record"):
-            raise StoreError("the database is damaged")
+            raise StoreError("the disk is full")
 
+    monkeypatch.setattr(journal_module, "_PAUSE_SECONDS", 0.0)
     queue = FakeQueue(on_call=broken)
+    async with open_journal(await claimed(queue), queue, FakeVault()) as journal:
+        for retry in range(3):
+            journal.record(AttemptStarted(retry=retry))
+            await anyio.wait_all_tasks_blocked()
+    assert [event.retry for _, event in await recorded(queue)] == [0, 1, 2], "the queue keeps them"
+
+
+async def test_a_lost_lease_ends_the_attempt_and_recording_goes_on_harmlessly() -> None:
+    async def lost(_: str, call: str) -> None:
+        if call.startswith("record"):
+            raise LeaseLostError("taken over")
+
+    queue = FakeQueue(on_call=lost)
     with pytest.raises(ExceptionGroup) as caught:
         async with open_journal(await claimed(queue), queue, FakeVault()) as journal:
             journal.record(AttemptStarted(retry=0))
@@ -256,4 +270,4 @@ async def test_a_broken_queue_ends_the_attempt_and_recording_goes_on_harmlessly(
                 await anyio.sleep_forever()
             finally:
                 journal.record(AttemptStarted(retry=0))
-    assert caught.group_contains(StoreError)
+    assert caught.group_contains(LeaseLostError)

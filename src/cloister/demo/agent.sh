@@ -10,7 +10,8 @@ grep --text --files-with-matches DEMO_TOKEN /proc/[0-9]*/environ 2>/dev/null || 
 
 say "Is there a network?"
 curl --silent --show-error http://example.com
-python3 -c 'import socket; socket.create_connection(("192.0.2.1", 443), timeout=3)' 2>&1 | tail --lines=1
+say "And for a program that ignores the proxy?"
+curl --silent --show-error --noproxy '*' https://example.com 2>&1 | tail --lines=1
 
 say "Which tests fail?"
 pytest --quiet tests/test_utils.py | tail --lines=6
