@@ -59,7 +59,7 @@ async def _serve_exchange(
     grant = gate.broker.behind(port)
     if grant is None:
         with gate.flow(request.authority, request.method, door=port, target=request.target) as flow:
-            await gate.refuse(flow, judge_door(None, port, request.authority.host))
+            await gate.refuse(flow, judge_door(None, port, request.authority.host, gate.policy))
     request = _to_upstream(request, grant)
     with gate.flow(request.authority, request.method, door=port, target=request.target) as flow:
         if not _is_for(grant, request):

@@ -177,7 +177,8 @@ class Gate:
 
     def _judge(self, flow: Flow) -> Decision:
         if flow.door is not None:
-            return judge_door(self.broker.behind(flow.door), flow.door, flow.authority.host)
+            grant = self.broker.behind(flow.door)
+            return judge_door(grant, flow.door, flow.authority.host, self.policy, self.settings.ceiling)
         decision = Decision(allowed=False, rule="no method")
         for method in flow.methods:
             decision = decide(self.policy, flow.authority.host, flow.authority.port, method, self.settings.ceiling)

@@ -39,10 +39,8 @@ def _judge_by_ceiling(policy: NetworkPolicy, host: str, port: int, method: str, 
     beyond_list = highest is NetworkMode.LIMITED and host_matches(host, policy.allow) is None
     if highest is NetworkMode.OFF or beyond_list:
         return _refuse(f"the operator's network_{policy.phase} is {highest}", "")
-    if (denied := host_matches(host, ceiling.deny)) is not None:
-        return _refuse(f"the operator's network_deny holds {denied}", "")
-    if ceiling.allow is not None and host_matches(host, ceiling.allow) is None:
-        return _refuse(f"the operator's network_allow does not hold {host}", "")
+    if (refused := _judge_by_operators_lists(host, ceiling)) is not None:
+        return refused
     if ceiling.ports is not None and port not in ceiling.ports:
         return _refuse(f"the operator's network_ports does not hold {port}", "")
     if ceiling.methods is not None and method not in (CONNECT, *ceiling.methods):
@@ -50,11 +48,17 @@ def _judge_by_ceiling(policy: NetworkPolicy, host: str, port: int, method: str, 
     return None
 
 
-def judge_door(grant: Grant | None, door: int, host: str) -> Decision:
-    """Return whether what came in by a door may reach a host: as long as the grant behind it is for that one."""
+def judge_door(
+    grant: Grant | None, door: int, host: str, policy: NetworkPolicy, ceiling: Ceiling = UNBOUNDED
+) -> Decision:
+    """Return whether what came in by a door may reach a host: as long as the grant behind it is for that one.
+
+    The policy's mode, list, methods and ports do not bind it; what is denied, and the operator's list, do.
+    """
     if grant is None or host_matches(host, grant.hosts) is None:
         return _refuse(f"nothing is behind port {door} in this phase", "")
-    return Decision(allowed=True, rule=f"door {door}: {grant.name}")
+    bound = _judge_denials(policy, host) or _judge_by_operators_lists(host, ceiling)
+    return bound or Decision(allowed=True, rule=f"door {door}: {grant.name}")
 
 
 def refuse_address(host: str, address: Address, reason: str) -> Decision:
@@ -78,10 +82,22 @@ def explain(
     )
 
 
-def _judge_host(policy: NetworkPolicy, host: str) -> Decision:
+def _judge_by_operators_lists(host: str, ceiling: Ceiling) -> Decision | None:
+    if (denied := host_matches(host, ceiling.deny)) is not None:
+        return _refuse(f"the operator's network_deny holds {denied}", "")
+    if ceiling.allow is not None and host_matches(host, ceiling.allow) is None:
+        return _refuse(f"the operator's network_allow does not hold {host}", "")
+    return None
+
+
+def _judge_denials(policy: NetworkPolicy, host: str) -> Decision | None:
     denied = host_matches(host, policy.deny)
-    if denied is not None:
-        return _refuse(f"deny: {denied}", f'remove "{denied}" from network.deny {_FILE}')
+    return _refuse(f"deny: {denied}", f'remove "{denied}" from network.deny {_FILE}') if denied else None
+
+
+def _judge_host(policy: NetworkPolicy, host: str) -> Decision:
+    if (denied := _judge_denials(policy, host)) is not None:
+        return denied
     match policy.mode:
         case NetworkMode.OFF:
             return _refuse(f"{policy.phase} internet is off", _hint_to_open(policy.phase, host))

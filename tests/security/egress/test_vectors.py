@@ -129,12 +129,14 @@ async def test_without_the_checks_the_vectors_arrive(
 ) -> None:
     world.zone = EveryName(world.zone)
     refused = [vector for vector in VECTORS if vector["says"] not in LET_THROUGH]
-    with trusting_proxy(cell, world):
-        answers = await ask(cell, refused, authority)
-    unexpected = {
-        vector["id"]: f"{vector['why']}: {answers[vector['id']]}"
-        for vector in refused
-        if answers[vector["id"]] not in ([vector["twin"]] if "twin" in vector else LET_THROUGH)
-    }
-    assert unexpected == {}
+    left = refused
+    for _ in range(3):  # on a busy machine a look-up may take longer than this world's resolver waits
+        with trusting_proxy(cell, world):
+            answers = await ask(cell, left, authority)
+        left = [
+            vector
+            for vector in left
+            if answers[vector["id"]] not in ([vector["twin"]] if "twin" in vector else LET_THROUGH)
+        ]
+    assert [f"{vector['id']} {vector['why']}: {answers[vector['id']]}" for vector in left] == []
     assert sum("twin" not in vector for vector in refused) > 0.75 * len(refused), "few probes are without a twin"

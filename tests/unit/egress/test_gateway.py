@@ -3,10 +3,11 @@ from ipaddress import ip_address
 import pytest
 
 from cloister.egress.addresses import classify
-from cloister.egress.gateway import decide, explain, refuse_address
+from cloister.egress.gateway import decide, explain, judge_door, refuse_address
 from cloister.model.ceiling import Ceiling
 from cloister.model.network import NetworkMode, NetworkPolicy
 from cloister.model.phase import Phase
+from cloister.model.secret import Grant, SecretValue
 
 
 def policy(mode: NetworkMode, phase: Phase = Phase.AGENT, **more: object) -> NetworkPolicy:
@@ -151,3 +152,25 @@ def test_a_ceiling_allows_nothing_by_itself() -> None:
 def test_the_ceiling_of_one_phase_is_not_the_others() -> None:
     ceiling = Ceiling(agent=NetworkMode.OFF)
     assert decide(policy(NetworkMode.FULL, Phase.SETUP), "example.com", 80, "GET", ceiling).allowed
+
+
+MODEL = Grant(name="MODEL", value=SecretValue("s3cret"), placeholder="p", hosts=("example.com",), door=8001)
+
+
+def test_a_door_needs_no_policy_that_allows() -> None:
+    assert judge_door(MODEL, 8001, "example.com", policy(NetworkMode.OFF)).allowed
+    assert not judge_door(MODEL, 8001, "example.org", policy(NetworkMode.FULL)).allowed
+    assert not judge_door(None, 8001, "example.com", policy(NetworkMode.FULL)).allowed
+
+
+@pytest.mark.parametrize(
+    ("asked", "ceiling", "rule"),
+    [
+        (policy(NetworkMode.FULL, deny=("example.com",)), Ceiling(), "deny: example.com"),
+        (policy(NetworkMode.OFF), Ceiling(deny=("example.com",)), "the operator's network_deny holds example.com"),
+        (policy(NetworkMode.OFF), Ceiling(allow=()), "the operator's network_allow does not hold example.com"),
+    ],
+)
+def test_what_is_denied_is_denied_behind_a_door_too(asked: NetworkPolicy, ceiling: Ceiling, rule: str) -> None:
+    decision = judge_door(MODEL, 8001, "example.com", asked, ceiling)
+    assert (decision.allowed, decision.rule) == (False, rule)
