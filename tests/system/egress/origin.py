@@ -71,11 +71,11 @@ def read_request(stream: socket.socket) -> bytes:
     if b"content-length: " in lower:
         text = lower.split(b"content-length: ")[1].split(b"\r\n")[0]
         length = int(text) if text.isdigit() else 0
-        while len(body) < length:
-            body += stream.recv(65536)
+        while len(body) < length and (more := stream.recv(65536)):
+            body += more
     elif b"transfer-encoding: chunked" in lower:
-        while not body.endswith(b"0\r\n\r\n"):
-            body += stream.recv(65536)
+        while not body.endswith(b"0\r\n\r\n") and (more := stream.recv(65536)):
+            body += more
     return head + b"\r\n\r\n" + body
 
 
