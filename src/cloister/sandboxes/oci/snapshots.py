@@ -103,7 +103,8 @@ class Snapshots:
             disk = Disk.find(place)
             if disk is not None and disk.state.snapshot == key:
                 raise ConflictError(f"the snapshot {key[:12]} is in use by {place.name}")
-        self._trash.throw(self._place(key))
+        with self._alone():  # a sync that ends now must not write into what is being removed
+            self._trash.throw(self._place(key))
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
