@@ -39,7 +39,10 @@ class Origin:
 
     def _serve(self) -> None:
         while True:
-            connection, _ = self.listener.accept()
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:  # the test has closed it
+                return
             self.reached.append(connection.getsockname()[0])
             threading.Thread(target=self._handle, args=(connection,), daemon=True).start()
 
