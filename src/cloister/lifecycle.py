@@ -25,9 +25,10 @@ from cloister.model.broker import grants_of
 from cloister.model.event import AttemptStarted
 from cloister.model.network import NetworkMode
 from cloister.model.phase import Phase
-from cloister.model.secret import Grant
+from cloister.model.secret import DeliveredSecrets, Grant
 from cloister.model.task import Attempt, Outcome, Verdict
 from cloister.phases import agent, output, provision, setup, teardown
+from cloister.phases.provision import Provisioned
 from cloister.protocols import (
     Agent,
     AttemptQueue,
@@ -111,24 +112,7 @@ async def _provision_to_output(attempt: Attempt, tools: Tools, journal: Journal)
     sandbox = provisioned.sandbox
 
     if not sandbox.has_started(agent.AGENT):
-        plan = setup.make_plan(environment.setup, sandbox)
-        network, names = (environment.network.setup, sorted(secrets.values)) if plan.script else (NetworkMode.OFF, [])
-        brokered = sorted(placeholders) if plan.script else []
-        with journal.phase(Phase.SETUP, network=network, secrets=names, brokered=brokered):
-            if plan.script:
-                await _open_network(Phase.SETUP, attempt, sandbox, grants, tools, journal)
-            await setup.run(
-                task,
-                plan,
-                sandbox,
-                secrets,
-                journal,
-                placeholders=placeholders,
-                recipe=provisioned.recipe,
-                catalog=tools.catalog,
-                now=datetime.now(UTC),
-                seconds_left=_seconds_until(ends_at),
-            )
+        await _set_up(attempt, provisioned, secrets, grants, tools, journal, ends_at=ends_at)
 
     with journal.phase(Phase.AGENT, network=environment.network.agent, brokered=sorted(placeholders)):
         await _open_network(Phase.AGENT, attempt, sandbox, grants, tools, journal)
@@ -155,6 +139,39 @@ async def _provision_to_output(attempt: Attempt, tools: Tools, journal: Journal)
         change=collected.change,
         accepted_to_agent_seconds=accepted_to_agent,
     )
+
+
+async def _set_up(
+    attempt: Attempt,
+    provisioned: Provisioned,
+    secrets: DeliveredSecrets,
+    grants: Sequence[Grant],
+    tools: Tools,
+    journal: Journal,
+    *,
+    ends_at: float,
+) -> None:
+    """Run the setup phase. Without a script it has neither a network nor secrets."""
+    environment, sandbox = attempt.task.environment, provisioned.sandbox
+    placeholders = {grant.name: grant.placeholder for grant in grants}
+    plan = setup.make_plan(environment.setup, sandbox)
+    network, names = (environment.network.setup, sorted(secrets.values)) if plan.script else (NetworkMode.OFF, [])
+    brokered = sorted(placeholders) if plan.script else []
+    with journal.phase(Phase.SETUP, network=network, secrets=names, brokered=brokered):
+        if plan.script:
+            await _open_network(Phase.SETUP, attempt, sandbox, grants, tools, journal)
+        await setup.run(
+            attempt.task,
+            plan,
+            sandbox,
+            secrets,
+            journal,
+            placeholders=placeholders,
+            recipe=provisioned.recipe,
+            catalog=tools.catalog,
+            now=datetime.now(UTC),
+            seconds_left=_seconds_until(ends_at),
+        )
 
 
 def _seconds_until(ends_at: float) -> float:
