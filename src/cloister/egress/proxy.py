@@ -16,7 +16,7 @@ from cloister.egress.intercept import Interception
 from cloister.egress.request import LARGEST_HEAD_BYTES, Authority, Request, parse_request
 from cloister.egress.route import Route
 from cloister.egress.stream import Stream
-from cloister.egress.tunnel import ACCESS_DENIED_ALERT, ForeignTunnelError, read_hello, relay, starts_with_tls
+from cloister.egress.tunnel import ACCESS_DENIED_ALERT, ForeignTunnelError, check_hello, relay, starts_with_tls
 from cloister.model.network import Decision
 
 _ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
@@ -144,5 +144,5 @@ async def _pass_first_bytes(gate: Gate, client: Stream, flow: Flow) -> None:
 
 
 async def _pass_hello(gate: Gate, client: Stream, flow: Flow) -> None:
-    """Check a tunnel's first bytes, and put them back."""
-    client.unread(await read_hello(client, flow.authority, seconds=gate.settings.request_seconds))
+    """Check a tunnel's first bytes; they stay to be received."""
+    await check_hello(client, flow.authority, seconds=gate.settings.request_seconds)

@@ -13,7 +13,6 @@ import h11
 
 from cloister.egress.addresses import Address
 from cloister.egress.answer import AnswerError
-from cloister.egress.client_hello import ClientHello, parse_client_hello
 from cloister.egress.front import answer_failures, read_first_head, read_next_head
 from cloister.egress.gate import Gate
 from cloister.egress.gateway import HTTP_PORT, HTTPS_PORT
@@ -23,7 +22,7 @@ from cloister.egress.request import LARGEST_HEAD_BYTES, Authority, MalformedErro
 from cloister.egress.route import Route
 from cloister.egress.stand_ins import StandIns
 from cloister.egress.stream import Stream
-from cloister.egress.tunnel import ACCESS_DENIED_ALERT, starts_with_tls
+from cloister.egress.tunnel import ACCESS_DENIED_ALERT, receive_hello, starts_with_tls
 from cloister.model.network import parse_host
 
 _SERVER_SPEAKS_FIRST_SECONDS = 0.5
@@ -104,21 +103,11 @@ async def _serve_tls(gate: Gate, client: Stream, dialled: Authority) -> None:
 
 async def _server_name(gate: Gate, client: Stream) -> str | None:
     """Return the host that a ClientHello names; None when it names none, which the tunnel will judge."""
-    data = b""
-    hello: ClientHello | None = None
     try:
-        async with asyncio.timeout(gate.settings.request_seconds):
-            while hello is None:
-                more = await client.receive()
-                if not more:
-                    raise EOFError
-                data += more
-                hello = parse_client_hello(data)
+        hello = await receive_hello(client, seconds=gate.settings.request_seconds)
         return parse_host(hello.server_name) if hello.server_name is not None else None
     except ValueError:
         return None
-    finally:
-        client.unread(data)
 
 
 def _original_destination(connection: socket.socket | None) -> tuple[Address, int] | None:

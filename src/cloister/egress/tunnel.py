@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from cloister.egress.addresses import is_address
 from cloister.egress.carrier import Carrier
-from cloister.egress.client_hello import parse_client_hello
+from cloister.egress.client_hello import ClientHello, parse_client_hello
 from cloister.egress.request import Authority
 from cloister.egress.stream import Stream
 from cloister.model.network import parse_host
@@ -24,32 +24,39 @@ class ForeignTunnelError(Exception):
     """A tunnel's first bytes are not what a tunnel to that host carries; the message says why."""
 
 
-async def read_hello(client: Stream, authority: Authority, *, seconds: float) -> bytes:
-    """Return the client's first bytes, once they are a ClientHello for the tunnel's own host.
+async def receive_hello(client: Stream, *, seconds: float) -> ClientHello:
+    """Return the ClientHello that a connection begins with; its bytes stay to be received, whatever happens.
+
+    ValueError when it begins with something else, TimeoutError, EOFError when the client leaves.
+    """
+    data = b""
+    hello = None
+    try:
+        async with asyncio.timeout(seconds):
+            while hello is None:
+                more = await client.receive()
+                if not more:
+                    raise EOFError
+                data += more
+                hello = parse_client_hello(data)
+    finally:
+        client.unread(data)
+    return hello
+
+
+async def check_hello(client: Stream, authority: Authority, *, seconds: float) -> None:
+    """Return once the client's first bytes are a ClientHello for the tunnel's own host; they stay to be received.
 
     An encrypted ClientHello is let through when the outer server name is the tunnel's host: clients
     pretend to send one to everybody. Raises ForeignTunnelError; EOFError when the client leaves.
     """
     try:
-        return await _read_hello(client, authority, seconds)
+        hello = await receive_hello(client, seconds=seconds)
+        _check_server_name(hello.server_name, authority, encrypted=hello.encrypted_hello)
     except ValueError as error:
         raise ForeignTunnelError(f"this tunnel carries TLS for {authority.host} only: {error}") from error
     except TimeoutError as error:
         raise ForeignTunnelError(f"no ClientHello came within {seconds:g} s") from error
-
-
-async def _read_hello(client: Stream, authority: Authority, seconds: float) -> bytes:
-    data = b""
-    hello = None
-    async with asyncio.timeout(seconds):
-        while hello is None:
-            more = await client.receive()
-            if not more:
-                raise EOFError
-            data += more
-            hello = parse_client_hello(data)
-    _check_server_name(hello.server_name, authority, encrypted=hello.encrypted_hello)
-    return data
 
 
 def starts_with_tls(data: bytes) -> bool:
