@@ -14,8 +14,9 @@ from cloister.egress.process import EgressProcess
 
 from .door import Door
 from .origin import Authority, Origin, answer_by_path, answer_https, answer_with_echo, make_authority
-from .world import World, made_world
+from .world import World, made_world, remove_worlds_of_the_dead
 
+PREFIX = "cloister-test-"
 PUBLIC = "93.184.215.14"
 PUBLIC_6 = "2606:2800:21f::1"
 NAMES = ["example.com", "www.example.com", "other.org"]
@@ -25,7 +26,8 @@ NAMES = ["example.com", "www.example.com", "other.org"]
 def namespace() -> Iterator[World]:
     if os.geteuid() != 0:
         pytest.skip("a network namespace of its own needs root")
-    with made_world(f"cloister-test-{secrets.token_hex(4)}") as world:
+    remove_worlds_of_the_dead(PREFIX)
+    with made_world(f"{PREFIX}{os.getpid()}-{secrets.token_hex(4)}") as world:
         yield world
 
 

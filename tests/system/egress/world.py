@@ -104,6 +104,15 @@ class World:
         return reply
 
 
+def remove_worlds_of_the_dead(prefix: str) -> None:
+    """Remove what killed runs of the tests left: worlds named `<prefix><pid>-...` of processes that are no more."""
+    for place in Path("/run/netns").glob(f"{prefix}*-*"):
+        pid = place.name.removeprefix(prefix).partition("-")[0]
+        if pid.isdigit() and not Path("/proc", pid).exists():
+            subprocess.run(["ip", "netns", "delete", place.name], check=False)
+            shutil.rmtree(Path("/etc/netns", place.name), ignore_errors=True)
+
+
 @contextmanager
 def made_world(name: str) -> Iterator[World]:
     """Make the namespace, and remove every trace of it afterwards."""
