@@ -115,7 +115,9 @@ async def _open_parts(settings: Settings, stack: AsyncExitStack) -> Application:
 
 def _egress_process(settings: Settings, authority: Authority) -> EgressProcess:
     return EgressProcess(
-        EgressSettings(allow_private=settings.allow_private, ceiling=settings.ceiling, authority=authority),
+        EgressSettings(
+            allow_private=tuple(map(str, settings.allow_private)), ceiling=settings.ceiling, authority=authority
+        ),
         registries=partial(registries_of_host, settings.state / "registries.json"),
         uid=settings.egress_uid,
         gid=settings.egress_uid,

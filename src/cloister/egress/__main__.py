@@ -10,7 +10,7 @@ import uvloop
 
 from cloister.egress.control import ControlChannel
 from cloister.egress.privileges import lock_down
-from cloister.egress.server import serve
+from cloister.egress.server import ORDERED, serve
 
 
 def main() -> None:
@@ -19,7 +19,7 @@ def main() -> None:
     codecs.lookup("idna")  # imported at the first look-up otherwise
     lock_down(uid, gid)
     control = socket.socket(fileno=os.dup(sys.stdin.fileno()))
-    uvloop.run(serve(ControlChannel(control)))
+    uvloop.run(serve(ControlChannel(control, ORDERED)))
 
 
 main()

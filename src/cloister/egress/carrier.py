@@ -6,14 +6,20 @@ import errno
 import os
 import socket
 from collections.abc import Callable
+from functools import partial
 
+from cloister.egress.first_bytes import ForeignTunnelError
 from cloister.egress.pipes import Pipe, PipePool
+from cloister.egress.stream import Stream
 
 _BUFFER = memoryview(bytearray(64 * 1024))
 """One for all tunnels: whoever reads into it has written it out, or copied the rest, before anybody else runs."""
 _TURNS = 4
 """Chunks of one direction before the others have their turn."""
 _NO_SPLICE = (errno.EINVAL, errno.ENOSYS)
+
+Screen = Callable[[bytes], bool]
+"""Says whether all that has come so far may pass; False for too little. Raises ForeignTunnelError."""
 
 _pipes = PipePool()
 
@@ -27,52 +33,78 @@ class Carrier:
     """
 
     def __init__(
-        self, source: socket.socket, sink: socket.socket, count: Callable[[int], None], *, pipes: PipePool = _pipes
+        self,
+        source: Stream,
+        sink: Stream,
+        *,
+        count: Callable[[int], None],
+        ended: Callable[[Exception | None], None],
+        screen: Screen | None = None,
+        pipes: PipePool = _pipes,
     ) -> None:
-        """`count` is told how many bytes the sink has taken, each time."""
-        self._source = source
-        self._sink = sink
+        """`count` is told how many bytes the sink has taken, each time; `ended` once: of the end, or what failed.
+
+        Nothing is carried before `screen` has let the first bytes pass.
+        """
+        self._stream = source
+        self._source = source.plain_socket
+        self._sink = sink.plain_socket
         self._count = count
+        self._tell_end = ended
+        self._screen = screen
         self._pipes = pipes
         self._loop = asyncio.get_running_loop()
+        self._held = b""
+        """What the screen has not let pass yet."""
         self._rest = b""
+        """What the sink has not taken yet."""
         self._pipe: Pipe | None = None
         self._is_busy = False
         self._can_splice = True
         self._failure: OSError | None = None
-        self._ended: asyncio.Future[None] = self._loop.create_future()
+        self._has_ended = False
 
-    async def carry(self) -> None:
-        """Return at the source's end, when the sink has all of it. OSError when either end breaks."""
-        try:
-            self._loop.add_reader(self._source, self._read)
-            await self._ended
-        finally:
-            self._let_go()
+    @property
+    def is_screened(self) -> bool:
+        """Whether the first bytes have not passed yet."""
+        return self._screen is not None
 
-    def _let_go(self) -> None:
-        """Watch nothing any more, and drop what was not delivered."""
+    def start(self) -> None:
+        """Watch the source; what was received of it already comes first."""
+        self._loop.add_reader(self._source, self._read)
+        if first := self._stream.take_unread():
+            self._try(partial(self._begin_with, first))
+
+    def _begin_with(self, first: bytes) -> None:
+        self._pass(first)
+        self._wait_for_sink()
+
+    def stop(self) -> None:
+        """Watch nothing any more, and drop what was not delivered. Harmless twice."""
+        self._has_ended = True
         self._loop.remove_reader(self._source)
         self._loop.remove_writer(self._sink)
         self._give_back()
-        if not self._ended.cancelled():
-            self._ended.exception()  # seen, also by a task that is cancelled at the same moment
 
     def _read(self) -> None:
         """Move what the source has, until it has no more, the sink takes no more, or it is the others' turn."""
-        if self._ended.done() or self._has_rest():
-            return
+        if not self._has_ended and not self._has_rest():
+            self._try(self._take_turns)
+
+    def _try(self, step: Callable[[], None]) -> None:
         try:
-            for _ in range(_TURNS):
-                if not self._move():
-                    return
+            step()
         except BlockingIOError:
             self._give_back()
-        except OSError as error:
-            self._ended.set_exception(error)
-        else:
-            # Not left to the watch: libuv ends it at an error (POLLERR), though there may be bytes still to read.
-            self._loop.call_soon(self._read)
+        except (OSError, EOFError, ForeignTunnelError) as error:
+            self._end(error)
+
+    def _take_turns(self) -> None:
+        for _ in range(_TURNS):
+            if not self._move():
+                return
+        # Not left to the watch: libuv ends it at an error (POLLERR), though there may be bytes still to read.
+        self._loop.call_soon(self._read)
 
     def _move(self) -> bool:
         """Move one chunk; False when the source need not be asked again. BlockingIOError when nothing has come."""
@@ -80,13 +112,16 @@ class Carrier:
             self._pipe = self._pipe or self._pipes.take()
         moved = self._copy() if self._pipe is None else self._splice(self._pipe)
         if moved == 0:
-            self._end()
+            self._reach_end()
             return False
+        return not self._wait_for_sink() and (self._is_busy or self._is_broken())
+
+    def _wait_for_sink(self) -> bool:
+        """Watch the sink in place of the source when it has not taken all."""
         if self._has_rest():
             self._loop.remove_reader(self._source)
             self._loop.add_writer(self._sink, self._write)
-            return False
-        return self._is_busy or self._is_broken()
+        return self._has_rest()
 
     def _is_broken(self) -> bool:
         """Whether the source has failed. To ask costs less than a read that finds nothing, but asks only once."""
@@ -97,10 +132,21 @@ class Carrier:
 
     def _copy(self) -> int:
         count = self._source.recv_into(_BUFFER)
-        self._is_busy = self._can_splice and count == len(_BUFFER)
-        sent = self._send(_BUFFER[:count])
-        self._rest = bytes(_BUFFER[sent:count])
+        self._pass(_BUFFER[:count])
+        self._is_busy = self._can_splice and count == len(_BUFFER) and self._screen is None
         return count
+
+    def _pass(self, data: memoryview | bytes) -> None:
+        """Give the sink what the screen lets pass, and keep what it does not take at once."""
+        if self._screen is not None:
+            if not data:
+                raise EOFError
+            data = self._held = self._held + data
+            if not self._screen(self._held):
+                return
+            self._screen, self._held = None, b""
+        sent = self._send(data)
+        self._rest = bytes(data[sent:])
 
     def _splice(self, pipe: Pipe) -> int:
         try:
@@ -117,19 +163,17 @@ class Carrier:
 
     def _write(self) -> None:
         """Give the sink more of what it did not take at once, and read on when it has all."""
-        if self._ended.done():
-            return
-        try:
-            if self._pipe is not None:
-                self._drain(self._pipe)
-            self._rest = self._rest[self._send(self._rest) :]
-        except OSError as error:
-            self._ended.set_exception(error)
-            return
+        if not self._has_ended:
+            self._try(self._write_rest)
+
+    def _write_rest(self) -> None:
+        if self._pipe is not None:
+            self._drain(self._pipe)
+        self._rest = self._rest[self._send(self._rest) :]
         if not self._has_rest():
             self._loop.remove_writer(self._sink)
             self._loop.add_reader(self._source, self._read)
-            self._read()
+            self._take_turns()
 
     def _send(self, data: memoryview | bytes) -> int:
         try:
@@ -151,13 +195,17 @@ class Carrier:
     def _has_rest(self) -> bool:
         return bool(self._rest) or (self._pipe is not None and self._pipe.held_bytes > 0)
 
-    def _end(self) -> None:
+    def _reach_end(self) -> None:
         if self._failure is not None:
-            self._ended.set_exception(self._failure)
-            return
+            raise self._failure
+        self._stream.ended = True
         with contextlib.suppress(OSError):  # it may have gone meanwhile, which the other direction's next read tells
             self._sink.shutdown(socket.SHUT_WR)
-        self._ended.set_result(None)
+        self._end(None)
+
+    def _end(self, failure: Exception | None) -> None:
+        self.stop()
+        self._tell_end(failure)
 
     def _give_back(self) -> None:
         if self._pipe is not None:

@@ -1,14 +1,20 @@
 """The control socket between the worker and the egress process: JSON messages that may carry descriptors."""
 
+import array
 import asyncio
-import json
 import socket
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Generic, TypeVar
+
+from msgspec import Struct
+from msgspec.json import Decoder, Encoder
 
 LARGEST_MESSAGE_BYTES = 1024 * 1024
-_MOST_DESCRIPTORS = 64
+_ANCILLARY_BYTES = socket.CMSG_SPACE(64 * array.array("i").itemsize)
+"""For the descriptors of one message."""
 _SO_SNDBUFFORCE = 32  # asm-generic/socket.h; Python does not name it
+_ENCODER = Encoder()
 
 
 def control_pair() -> tuple[socket.socket, socket.socket]:
@@ -16,49 +22,76 @@ def control_pair() -> tuple[socket.socket, socket.socket]:
     return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
 
-class ControlChannel:
+Received = TypeVar("Received")
+
+
+class ControlChannel(Generic[Received]):
     """One end of a control socket, in an asyncio event loop. One reader; any number of writers."""
 
-    def __init__(self, end: socket.socket) -> None:
+    def __init__(self, end: socket.socket, decoder: Decoder[Received]) -> None:
+        """`decoder` is of what the other end says."""
         end.setblocking(False)
         _enlarge_buffer(end)
         self._socket = end
+        self._decoder = decoder
+        self._buffer = bytearray(LARGEST_MESSAGE_BYTES)
         self._writing = asyncio.Lock()
         self._waiting: set[asyncio.Future[None]] = set()
+        self._sending: set[asyncio.Task[None]] = set()
 
-    async def send(self, message: Mapping[str, object], descriptors: Sequence[int] = ()) -> None:
+    async def send(self, message: Struct, descriptors: Sequence[int] = ()) -> None:
         """Hand the message to the kernel, waiting while the other end is slow.
 
         OSError when the other end is gone, or the message is too long.
         """
-        data = json.dumps(message).encode()
+        data = _ENCODER.encode(message)
         loop = asyncio.get_running_loop()
         async with self._writing:
             while True:
                 try:
-                    socket.send_fds(self._socket, [data], descriptors)
+                    self._send(data, descriptors)
                 except BlockingIOError:
                     await self._readiness(loop.add_writer, loop.remove_writer)
                 else:
                     return
 
-    async def receive(self) -> tuple[dict[str, Any], list[int]] | None:
+    def send_soon(self, message: Struct) -> None:
+        """Send behind all that waits already; that the other end is gone is for its reader to see."""
+        with suppress(OSError):
+            if not self._writing.locked():
+                self._send(_ENCODER.encode(message))
+                return
+        task = asyncio.create_task(self._send_in_turn(message))
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    async def _send_in_turn(self, message: Struct) -> None:
+        with suppress(OSError):
+            await self.send(message)
+
+    def _send(self, data: bytes, descriptors: Sequence[int] = ()) -> None:
+        if descriptors:
+            socket.send_fds(self._socket, [data], descriptors)
+        else:
+            self._socket.send(data)
+
+    async def receive(self) -> tuple[Received, list[int]] | None:
         """Return the next message and its descriptors, which are the caller's to close; None at the end.
 
-        ValueError when it is not a JSON object, or was cut. OSError when the socket is broken.
+        ValueError when it is none that the other end may send, or was cut. OSError when the socket is broken.
         """
         loop = asyncio.get_running_loop()
         while True:
             try:
-                data, descriptors, flags, _ = socket.recv_fds(self._socket, LARGEST_MESSAGE_BYTES, _MOST_DESCRIPTORS)
+                count, ancillary, flags, _ = self._socket.recvmsg_into([self._buffer], _ANCILLARY_BYTES)
             except BlockingIOError:
                 await self._readiness(loop.add_reader, loop.remove_reader)
                 continue
-            if not data:
+            if not count:
                 return None
             if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
                 raise ValueError("a control message was cut")
-            return _parse(data), descriptors
+            return self._decoder.decode(memoryview(self._buffer)[:count]), _descriptors(ancillary)
 
     def close(self) -> None:
         """Close this end. Who waits at it gets ConnectionAbortedError."""
@@ -82,11 +115,12 @@ class ControlChannel:
                 unwatch(self._socket)
 
 
-def _parse(data: bytes) -> dict[str, Any]:
-    message = json.loads(data)
-    if not isinstance(message, dict):
-        raise ValueError("a control message is not an object")  # noqa: TRY004 - one error for the caller
-    return message
+def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
+    received = array.array("i")
+    for level, kind, data in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            received.frombytes(data[: len(data) - len(data) % received.itemsize])
+    return received.tolist()
 
 
 def _enlarge_buffer(end: socket.socket) -> None:

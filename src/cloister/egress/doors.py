@@ -15,7 +15,7 @@ from cloister.egress.front import answer_failures, read_first_head, read_next_he
 from cloister.egress.gate import Gate
 from cloister.egress.gateway import judge_door
 from cloister.egress.inject import fits, plain_path
-from cloister.egress.request import LARGEST_HEAD_BYTES, Authority, Request, parse_authority, parse_request
+from cloister.egress.request import Authority, Request, new_server, parse_authority, parse_request
 from cloister.egress.route import Route
 from cloister.egress.stream import Stream
 from cloister.model.broker import is_below
@@ -46,7 +46,7 @@ async def _serve_requests(port: int, gate: Gate, client: Stream, route: Route) -
     here, *also_named = (Authority(host, port) for host in ("127.0.0.1", "localhost", "::1"))
     head = await read_first_head(client, gate.settings.request_seconds)
     while head is not None:
-        near = h11.Connection(h11.SERVER, max_incomplete_event_size=LARGEST_HEAD_BYTES)
+        near = new_server()
         request = parse_request(near, head, inside=here, also_named=tuple(also_named))
         if not await _serve_exchange(port, gate, client, near, request, route):
             return

@@ -1,15 +1,16 @@
 """The gate of one sandbox: the policy in force, what is open under it, and its share of our attention."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from http import HTTPStatus
-from typing import NoReturn
+from ipaddress import ip_network
+from typing import NoReturn, Protocol
 
 from cloister.egress.addresses import Address, classify
 from cloister.egress.answer import AnswerError
-from cloister.egress.dial import dial, look_up
+from cloister.egress.dial import RecentAddresses, dial, look_up
 from cloister.egress.flow import Flow, shown_path
 from cloister.egress.gateway import decide, explain, judge_door, refuse_address
 from cloister.egress.inject import Broker
@@ -26,6 +27,25 @@ from cloister.model.secret import Grant
 _LONGEST_RULE = 300
 
 
+class Worker(Protocol):
+    """What a gate wants of the process that it serves sandboxes for."""
+
+    async def tell(self, record: EgressRecord) -> None:
+        """Report a decision about what the current task serves. Waits while the worker is slow."""
+        ...
+
+    def tell_end(self, end: EgressEnd) -> None:
+        """Report an end, without waiting.
+
+        At most one a connection waits: what the connection asks for next is reported behind it.
+        """
+        ...
+
+    async def find_asker(self) -> Asker | None:
+        """Return who asks for what the current task serves; None when that is not known within a moment."""
+        ...
+
+
 class Gate:
     """Everything about one sandbox. A request passes the policy that is in force when it comes, or is cut later."""
 
@@ -34,27 +54,23 @@ class Gate:
         name: str,
         policy: NetworkPolicy,
         settings: EgressSettings,
-        report: Callable[[EgressRecord | EgressEnd], Awaitable[None]],
+        worker: Worker,
         grants: Sequence[Grant] = (),
         *,
         tls: Interception | None = None,
-        find_asker: Callable[[], Awaitable[Asker | None]],
     ) -> None:
-        """`tls` is shared by all gates; None where nothing can be read inside TLS.
-
-        `find_asker` says in a moment who asks for what the current task serves.
-        """
+        """`tls` is shared by all gates; None where nothing can be read inside TLS."""
         self.name = name
         self.tls = tls
         self.policy = policy
         self.broker = Broker(grants)
         self.settings = settings
-        self._report = report
-        self._find_asker = find_asker
+        self._worker = worker
+        self._allow_private = tuple(map(ip_network, settings.allow_private))
         self._flows: set[Flow] = set()
         self._last_number = 0
-        self._telling: set[asyncio.Task[None]] = set()
         self._lookups = asyncio.Semaphore(settings.lookups)
+        self._recent = RecentAddresses()
         self._pace = Pace(burst=settings.decisions_at_once, per_second=settings.decisions_per_second)
 
     @contextmanager
@@ -95,11 +111,12 @@ class Gate:
         is_closed = flow.opaque and self.must_read(flow.authority)
         return self._judge(flow).allowed and self._still_granted(flow) and not is_closed
 
-    async def check(self, flow: Flow) -> None:
-        """Judge by the policy alone. A refusal is reported, and raised as AnswerError."""
+    async def check(self, flow: Flow) -> Decision:
+        """Judge by the policy alone, and return what allows it. A refusal is reported, and raised as AnswerError."""
         decision = self._judge(flow)
         if not decision.allowed:
             await self.refuse(flow, decision)
+        return decision
 
     async def reach(self, flow: Flow) -> Stream:
         """Judge, look up, classify, report and dial. AnswerError for a refusal and for an upstream that fails."""
@@ -110,15 +127,14 @@ class Gate:
 
     async def admit(self, flow: Flow) -> None:
         """Judge and report. AnswerError for a refusal."""
-        await self.check(flow)
-        await self.record(flow, self._judge(flow))
+        await self.record(flow, await self.check(flow))
         flow.traffic.phase, flow.traffic.began = self.policy.phase, asyncio.get_running_loop().time()
 
     async def refuse(self, flow: Flow, decision: Decision) -> NoReturn:
         """Report the refusal, and raise it as AnswerError."""
         await self.record(flow, decision)
         host, port, method = flow.authority.host, flow.authority.port, flow.methods[0]
-        asker = await self._find_asker()
+        asker = await self._worker.find_asker()
         raise AnswerError(HTTPStatus.FORBIDDEN, explain(self.policy, host, port, method, decision, asker))
 
     async def record(self, flow: Flow, decision: Decision) -> None:
@@ -126,22 +142,29 @@ class Gate:
 
         A refusal waits until it is known who asked; what is let out does not, and the worker finds that out.
         """
-        host, port = flow.authority.host, flow.authority.port
-        record = self._record(host, port, flow.methods[0], decision)
-        asker = None if decision.allowed else await self._find_asker()
-        command = asker.command if asker is not None else None
-        await self._report_at_pace(replace(record, flow=flow.number, path=flow.path, command=command))
+        asker = None if decision.allowed else await self._worker.find_asker()
+        record = EgressRecord(
+            sandbox=self.name,
+            phase=self.policy.phase,
+            host=flow.authority.host,
+            port=flow.authority.port,
+            method=flow.methods[0],
+            decision=_shown(decision),
+            command=asker.command if asker is not None else None,
+            flow=flow.number,
+            path=flow.path,
+        )
+        await self._tell_at_pace(record)
 
     async def record_malformed(self, reason: str) -> None:
         """Report a request that was not one."""
-        decision = Decision(allowed=False, rule=f"malformed request: {reason}")
-        await self._report_at_pace(self._record("", 0, "", decision))
+        decision = _shown(Decision(allowed=False, rule=f"malformed request: {reason}"))
+        await self._tell_at_pace(
+            EgressRecord(sandbox=self.name, phase=self.policy.phase, host="", port=0, method="", decision=decision)
+        )
 
     def _tell_end(self, flow: Flow) -> None:
-        """Report the end of what was let out, also while the task that carried it is being cancelled.
-
-        At most one a connection waits: what the connection asks for next is reported behind it.
-        """
+        """Report the end of what was let out, also while the task that carried it is being cancelled."""
         traffic = flow.traffic
         if traffic.phase is None:
             return
@@ -153,24 +176,12 @@ class Gate:
             received_bytes=traffic.received_bytes,
             seconds=round(asyncio.get_running_loop().time() - traffic.began, 3),
         )
-        telling = asyncio.create_task(self._report_end(end))
-        self._telling.add(telling)
-        telling.add_done_callback(self._telling.discard)
+        self._worker.tell_end(end)
 
-    async def _report_end(self, end: EgressEnd) -> None:
-        with suppress(OSError):  # the worker has gone, which is the end of us too
-            await self._report(end)
-
-    async def _report_at_pace(self, record: EgressRecord) -> None:
+    async def _tell_at_pace(self, record: EgressRecord) -> None:
         if wait_seconds := self._pace.take(asyncio.get_running_loop().time()):
             await asyncio.sleep(wait_seconds)
-        await self._report(record)
-
-    def _record(self, host: str, port: int, method: str, decision: Decision) -> EgressRecord:
-        shown = replace(decision, rule=decision.rule[:_LONGEST_RULE])  # some quote what a client sent
-        return EgressRecord(
-            sandbox=self.name, phase=self.policy.phase, host=host, port=port, method=method, decision=shown
-        )
+        await self._worker.tell(record)
 
     def _still_granted(self, flow: Flow) -> bool:
         return all(grant in self.broker.grants for grant in flow.traffic.granted)
@@ -188,12 +199,20 @@ class Gate:
 
     async def _find(self, flow: Flow) -> list[Address]:
         """Return the addresses to dial. One forbidden address forbids them all: mixed answers are an attack's."""
+        host, now = flow.authority.host, asyncio.get_running_loop().time()
+        if (recent := self._recent.get(host, now)) is not None:
+            return recent
         async with self._lookups:
             addresses = await look_up(flow.authority, seconds=self.settings.dial_seconds)
         own = own_addresses({address.version for address in addresses})
-        of_registry = flow.authority.host in self.settings.registries
         for address in addresses:
-            reason = classify(address, self.settings.allow_private, own, of_registry=of_registry)
+            reason = classify(address, self._allow_private, own, of_registry=host in self.settings.registries)
             if reason is not None:
-                await self.refuse(flow, refuse_address(flow.authority.host, address, reason))
+                await self.refuse(flow, refuse_address(host, address, reason))
+        self._recent.put(host, addresses, now)
         return addresses
+
+
+def _shown(decision: Decision) -> Decision:
+    """Return it with a rule of bounded length: some quote what a client sent."""
+    return decision if len(decision.rule) <= _LONGEST_RULE else replace(decision, rule=decision.rule[:_LONGEST_RULE])

@@ -15,15 +15,21 @@ from anyio.abc import Process, TaskGroup
 
 from cloister.egress.control import ControlChannel, control_pair
 from cloister.egress.messages import (
+    Answer,
+    Begin,
+    Close,
+    Done,
     EgressSettings,
+    Ended,
+    ListenerCounts,
+    Open,
     Question,
-    asker_to_json,
-    grant_to_json,
-    listeners_to_json,
-    policy_to_json,
-    settings_to_json,
+    Ready,
+    Recorded,
+    Said,
+    Who,
 )
-from cloister.egress.said import BrokenChildError, Done, Said, Told, hear
+from cloister.egress.said import SAID, BrokenChildError, hear
 from cloister.egress.teller import Report, Teller
 from cloister.errors import EgressError
 from cloister.model.network import NetworkPolicy, parse_domain
@@ -100,7 +106,7 @@ class EgressProcess:
         self._tickets: dict[int, _Order] = {}
         self._last_ticket = 0
         self._ordering = anyio.Lock()
-        self._channel: ControlChannel | None = None
+        self._channel: ControlChannel[Said] | None = None
         self._last_words = ""
         self._tasks: TaskGroup | None = None
         self.pid: int | None = None
@@ -185,8 +191,8 @@ class EgressProcess:
             stillborn += 1
             with contextlib.suppress(OSError, BrokenChildError):
                 async with self._child() as channel:
-                    await channel.send(settings_to_json(settings))
-                    if await channel.receive() is not None:
+                    await channel.send(Begin(settings))
+                    if isinstance(await hear(channel), Ready):
                         pause, stillborn = 0.0, 0
                         await self._direct(channel)
             if stillborn == _MOST_STILLBORN:
@@ -208,9 +214,9 @@ class EgressProcess:
         return replace(self._settings, registries=(*self._settings.registries, *await self._registries()))
 
     @asynccontextmanager
-    async def _child(self) -> AsyncIterator[ControlChannel]:
+    async def _child(self) -> AsyncIterator[ControlChannel[Said]]:
         ours, theirs = control_pair()
-        channel = ControlChannel(ours)
+        channel = ControlChannel(ours, SAID)
         last_words = os.memfd_create("egress-stderr")
         try:
             with theirs:
@@ -245,7 +251,7 @@ class EgressProcess:
             if order.policy is None:
                 self._finish(order)  # nothing is open any more
 
-    async def _direct(self, channel: ControlChannel) -> None:
+    async def _direct(self, channel: ControlChannel[Said]) -> None:
         """Give the child all orders there are, and hear what it says until it is gone."""
         assert self._tasks is not None, "entered"
         # At once, because a child that has much to say listens to nothing.
@@ -253,52 +259,55 @@ class EgressProcess:
         while (said := await hear(channel)) is not None:
             self._hear(said, channel)
 
-    async def _give_all(self, channel: ControlChannel) -> None:
+    async def _give_all(self, channel: ControlChannel[Said]) -> None:
         async with self._ordering:
             self._channel = channel
             with contextlib.suppress(OSError):  # it has died, which its reader sees
                 for order in self._orders.values():
                     await self._send(channel, order)
 
-    async def _send(self, channel: ControlChannel, order: _Order) -> None:
+    async def _send(self, channel: ControlChannel[Said], order: _Order) -> None:
         self._last_ticket += 1
         self._tickets[self._last_ticket] = order
-        message: dict[str, object] = {"kind": "close", "name": order.name, "ticket": self._last_ticket}
-        if order.policy is not None:
-            message |= {
-                "kind": "open",
-                "policy": policy_to_json(order.policy),
-                "grants": [grant_to_json(grant) for grant in order.grants],
-                "listeners": listeners_to_json(order.listeners),
-            }
-        await channel.send(message, order.listeners.descriptors())
+        ticket, name = self._last_ticket, str(order.name)
+        if order.policy is None:
+            await channel.send(Close(ticket, name))
+        else:
+            counts = ListenerCounts.of(order.listeners)
+            message = Open(ticket, name, order.policy, tuple(order.grants), counts)
+            await channel.send(message, order.listeners.descriptors())
 
-    def _hear(self, said: Said, channel: ControlChannel) -> None:
+    def _hear(self, said: Said, channel: ControlChannel[Said]) -> None:
         match said:
             case Done(ticket=ticket):
                 order = self._tickets.pop(ticket, None)
                 if order is not None:
                     self._finish(order)
-            case Told(told=told, question=question):
-                if (teller := self._teller(told.sandbox)) is not None:
-                    teller.tell(told, question)
-            case Question():
+            case Recorded(record=record, question=question):
+                if (teller := self._teller(record.sandbox)) is not None:
+                    teller.tell(record, question)
+            case Ended(end=end):
+                if (teller := self._teller(end.sandbox)) is not None:
+                    teller.tell(end)
+            case Who(question=question):
                 assert self._tasks is not None, "entered"
                 # Not here: a child that has much to say listens to nothing.
-                self._tasks.start_soon(self._answer, said, channel)
+                self._tasks.start_soon(self._answer, question, channel)
+            case Ready():
+                raise BrokenChildError("it was ready before")
 
     def _teller(self, sandbox: str) -> Teller | None:
         order = self._orders.get(SandboxName(sandbox))
         return order.teller if order is not None else None
 
-    async def _answer(self, question: Question, channel: ControlChannel) -> None:
+    async def _answer(self, question: Question, channel: ControlChannel[Said]) -> None:
         asker = None
         if (teller := self._teller(question.sandbox)) is not None:
             search = teller.search(question)
             await search.done.wait()
             asker = search.asker
         with contextlib.suppress(OSError):  # it has died meanwhile
-            await channel.send({"kind": "asker", "number": question.number, "asker": asker_to_json(asker)})
+            await channel.send(Answer(question.number, asker))
 
     def _finish(self, order: _Order) -> None:
         order.done.set()

@@ -1,22 +1,22 @@
 """The proxy as a sandbox sees it: CONNECT, and plain HTTP, one request after the other."""
 
 from contextlib import closing
-from functools import partial
 from http import HTTPStatus
 
 import h11
 
 from cloister.egress.answer import AnswerError
 from cloister.egress.brokering import carry
+from cloister.egress.first_bytes import ACCESS_DENIED_ALERT, ForeignTunnelError, check_hello
 from cloister.egress.flow import Flow
 from cloister.egress.front import answer_failures, read_first_head, read_next_head
 from cloister.egress.gate import Gate
 from cloister.egress.gateway import CONNECT, HTTP_PORT, HTTPS_PORT
 from cloister.egress.intercept import Interception
-from cloister.egress.request import LARGEST_HEAD_BYTES, Authority, Request, parse_request
+from cloister.egress.request import Authority, Request, new_server, parse_connect, parse_request
 from cloister.egress.route import Route
 from cloister.egress.stream import Stream
-from cloister.egress.tunnel import ACCESS_DENIED_ALERT, ForeignTunnelError, check_hello, relay, starts_with_tls
+from cloister.egress.tunnel import relay
 from cloister.model.network import Decision
 
 _ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
@@ -38,11 +38,11 @@ async def _serve_requests(gate: Gate, client: Stream, route: Route) -> None:
     """Serve requests until the client has no more. Each is judged for itself, also on a kept-alive connection."""
     head = await read_first_head(client, gate.settings.request_seconds)
     while head is not None:
-        near = h11.Connection(h11.SERVER, max_incomplete_event_size=LARGEST_HEAD_BYTES)
-        request = parse_request(near, head, inside=route.inside, default_port=route.default_port)
-        if request.method == CONNECT:
-            await serve_tunnel(gate, client, request.authority)
+        if route.inside is None and head.startswith(b"CONNECT "):
+            await serve_tunnel(gate, client, parse_connect(head).authority)
             return
+        near = new_server()
+        request = parse_request(near, head, inside=route.inside, default_port=route.default_port)
         if not await serve_exchange(gate, client, near, request, route):
             return
         head = await read_next_head(client, gate.settings.idle_seconds)
@@ -99,7 +99,7 @@ async def _serve_read_tunnel(gate: Gate, client: Stream, authority: Authority, g
 async def _meet_client(gate: Gate, tls: Interception, client: Stream, flow: Flow) -> Stream | None:
     """Return the client's connection inside TLS; None when it had to be refused, or does not trust us."""
     try:
-        await _pass_hello(gate, client, flow)
+        await check_hello(client, flow.authority, seconds=gate.settings.request_seconds)
         return await tls.meet_client(client, flow.authority, seconds=gate.settings.request_seconds)
     except ForeignTunnelError as error:
         await _refuse_tunnel(gate, client, flow, str(error))
@@ -116,33 +116,11 @@ async def _refuse_tunnel(gate: Gate, client: Stream, flow: Flow, reason: str) ->
 
 
 async def _serve_opaque_tunnel(gate: Gate, client: Stream, authority: Authority, greeting: bytes) -> None:
+    """Serve a tunnel that is not read; on a port of the policy's own, any protocol may be spoken in it."""
+    hello_seconds = gate.settings.request_seconds if authority.port == HTTPS_PORT else None
     with gate.flow(authority, CONNECT, opaque=True) as flow, closing(await gate.reach(flow)) as upstream:
         await client.send(greeting)
         try:
-            before_upload = None
-            if authority.port == HTTPS_PORT:
-                await _pass_hello(gate, client, flow)
-            else:
-                before_upload = partial(_pass_first_bytes, gate, client, flow)
-            await relay(
-                client,
-                upstream,
-                before_upload=before_upload,
-                sent=flow.traffic.count_sent,
-                received=flow.traffic.count_received,
-            )
+            await relay(client, upstream, authority, flow.traffic, hello_seconds=hello_seconds)
         except ForeignTunnelError as error:
             await _refuse_tunnel(gate, client, flow, str(error))
-
-
-async def _pass_first_bytes(gate: Gate, client: Stream, flow: Flow) -> None:
-    """On a port that the policy names, any protocol may be spoken; but TLS must be for the tunnel's host there too."""
-    first = await client.receive()
-    client.unread(first)
-    if starts_with_tls(first):
-        await _pass_hello(gate, client, flow)
-
-
-async def _pass_hello(gate: Gate, client: Stream, flow: Flow) -> None:
-    """Check a tunnel's first bytes; they stay to be received."""
-    await check_hello(client, flow.authority, seconds=gate.settings.request_seconds)

@@ -7,94 +7,103 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any
 
+from msgspec.json import Decoder
+
 from cloister.egress.asking import Asking
 from cloister.egress.control import ControlChannel
 from cloister.egress.doors import serve_door
 from cloister.egress.gate import Gate
 from cloister.egress.intercept import Interception
 from cloister.egress.messages import (
+    Answer,
+    Begin,
+    Close,
+    Done,
+    EgressSettings,
+    Ended,
+    Open,
+    Ordered,
     Question,
-    end_to_json,
-    json_to_asker,
-    json_to_grant,
-    json_to_listeners,
-    json_to_policy,
-    json_to_settings,
-    question_to_json,
-    record_to_json,
+    Ready,
+    Recorded,
+    Who,
 )
 from cloister.egress.names import NameServer
 from cloister.egress.proxy import serve_client
 from cloister.egress.stand_ins import StandIns
 from cloister.egress.stream import Stream
 from cloister.egress.transparent import serve_caught
-from cloister.model.network import EgressEnd, EgressRecord, NetworkPolicy
-from cloister.model.secret import Grant
+from cloister.model.asker import Asker
+from cloister.model.network import EgressEnd, EgressRecord
 from cloister.protocols import Listeners
 
 _BREATH_SECONDS = 0.05
 
 
-async def serve(control: ControlChannel) -> None:
-    """Serve until the worker closes the control socket. The first message holds the settings."""
+ORDERED = Decoder[Ordered](Ordered)
+
+
+async def serve(control: ControlChannel[Ordered]) -> None:
+    """Serve until the worker closes the control socket."""
     first = await control.receive()
     if first is None:
         return
-    server = _Server(control, first[0])
-    await control.send({"kind": "ready"})
+    begin, _ = first
+    assert isinstance(begin, Begin), "it comes first"
+    server = _Server(control, begin.settings)
+    await control.send(Ready())
     while (received := await control.receive()) is not None:
-        message, descriptors = received
-        if message["kind"] == "asker":
-            server.asking.answer(message["number"], json_to_asker(message["asker"]))
-        else:
-            await server.obey(message, descriptors)
-            await control.send({"kind": "done", "ticket": message["ticket"]})
+        await server.obey(*received)
 
 
 class _Server:
-    def __init__(self, control: ControlChannel, settings: dict[str, Any]) -> None:
+    def __init__(self, control: ControlChannel[Ordered], settings: EgressSettings) -> None:
         self._control = control
-        self._settings = json_to_settings(settings)
-        authority = self._settings.authority
-        self._tls = Interception(authority) if authority is not None else None
+        self._settings = settings
+        self._tls = Interception(settings.authority) if settings.authority is not None else None
         self._served: dict[str, _Served] = {}
-        self.asking = Asking(self._ask)
+        self._asking = Asking(self._ask)
 
-    async def obey(self, message: dict[str, Any], descriptors: Sequence[int]) -> None:
+    async def obey(self, order: Ordered, descriptors: Sequence[int]) -> None:
         """Do what the worker asks. Whatever goes wrong ends this process, and with it all that is open."""
-        name = message["name"]
-        match message["kind"]:
-            case "open":
-                listeners = json_to_listeners(message["listeners"], descriptors)
-                grants = [json_to_grant(grant) for grant in message["grants"]]
-                await self._open(name, json_to_policy(message["policy"]), grants, listeners)
-            case "close":
-                served = self._served.pop(name, None)
+        match order:
+            case Open():
+                await self._open(order, descriptors)
+                await self._control.send(Done(order.ticket))
+            case Close():
+                served = self._served.pop(order.name, None)
                 if served is not None:
                     await served.shut()
-            case kind:
-                raise ValueError(f"unknown control message {kind!r}")
+                await self._control.send(Done(order.ticket))
+            case Answer():
+                self._asking.answer(order.number, order.asker)
+            case Begin():
+                raise ValueError("it has begun")
 
-    async def _open(self, name: str, policy: NetworkPolicy, grants: Sequence[Grant], listeners: Listeners) -> None:
-        served = self._served.get(name)
+    async def _open(self, order: Open, descriptors: Sequence[int]) -> None:
+        served = self._served.get(order.name)
         if served is None:
-            gate = Gate(name, policy, self._settings, self._report, grants, tls=self._tls, find_asker=self.asking.find)
-            served = self._served[name] = _Served(gate, self.asking)
+            gate = Gate(order.name, order.policy, self._settings, self, order.grants, tls=self._tls)
+            served = self._served[order.name] = _Served(gate, self._asking)
         else:
-            await served.gate.replace(policy, grants)
-        await served.listen(listeners)
+            await served.gate.replace(order.policy, order.grants)
+        await served.listen(order.listeners.assign(descriptors))
 
-    async def _report(self, told: EgressRecord | EgressEnd) -> None:
-        match told:
-            case EgressRecord():
-                question = self.asking.question() if told.command is None else None
-                asked = question_to_json(question) if question is not None else None
-                await self._control.send({"kind": "record", "record": record_to_json(told), "question": asked})
-            case EgressEnd():
-                await self._control.send({"kind": "end", "end": end_to_json(told)})
+    async def tell(self, record: EgressRecord) -> None:
+        """Report a decision about what the current task serves. Waits while the worker is slow."""
+        question = self._asking.question() if record.command is None else None
+        await self._control.send(Recorded(record, question))
+
+    def tell_end(self, end: EgressEnd) -> None:
+        """Report an end, without waiting."""
+        self._control.send_soon(Ended(end))
+
+    async def find_asker(self) -> Asker | None:
+        """Return who asks for what the current task serves; None when that is not known within a moment."""
+        return await self._asking.find()
 
     async def _ask(self, question: Question) -> None:
-        await self._control.send({"kind": "who", "question": question_to_json(question)})
+        await self._control.send(Who(question))
 
 
 Serve = Callable[[Gate, Stream], Awaitable[None]]

@@ -31,12 +31,11 @@ class Stream:
 
     async def receive(self) -> bytes:
         """Return some bytes; none at the end."""
-        if self._unread:
-            return self.take_unread()
-        return await self._loop.sock_recv(self._socket, _CHUNK_BYTES)
+        data = self.receive_now()
+        return data if data is not None else await self._loop.sock_recv(self._socket, _CHUNK_BYTES)
 
     @property
-    def plain_socket(self) -> socket.socket | None:
+    def plain_socket(self) -> socket.socket:
         """The socket, where its bytes are the stream's own; what was put back comes before them."""
         return self._socket
 

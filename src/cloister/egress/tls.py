@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 import ssl
 
 from cloister.egress.stream import Stream
@@ -37,9 +38,9 @@ class TlsStream(Stream):
             await self._flush()  # also the alert that says why not
 
     @property
-    def plain_socket(self) -> None:
-        """None: the socket carries what is protected."""
-        return
+    def plain_socket(self) -> socket.socket:
+        """Not to be had: the socket carries what is protected."""
+        raise TypeError("the bytes of a socket under TLS are not the stream's")
 
     async def receive(self) -> bytes:
         """Return some bytes; none at the end."""

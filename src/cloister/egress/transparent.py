@@ -9,20 +9,18 @@ import re
 import socket
 from contextlib import closing, suppress
 
-import h11
-
 from cloister.egress.addresses import Address
 from cloister.egress.answer import AnswerError
+from cloister.egress.first_bytes import ACCESS_DENIED_ALERT, receive_hello, starts_with_tls
 from cloister.egress.front import answer_failures, read_first_head, read_next_head
 from cloister.egress.gate import Gate
 from cloister.egress.gateway import HTTP_PORT, HTTPS_PORT
 from cloister.egress.proxy import serve_exchange, serve_tunnel
 from cloister.egress.redirected import original_destination
-from cloister.egress.request import LARGEST_HEAD_BYTES, Authority, MalformedError, parse_authority, parse_request
+from cloister.egress.request import Authority, MalformedError, new_server, parse_authority, parse_request
 from cloister.egress.route import Route
 from cloister.egress.stand_ins import StandIns
 from cloister.egress.stream import Stream
-from cloister.egress.tunnel import ACCESS_DENIED_ALERT, receive_hello, starts_with_tls
 from cloister.model.network import parse_host
 
 _SERVER_SPEAKS_FIRST_SECONDS = 0.5
@@ -73,7 +71,7 @@ async def _serve_requests(gate: Gate, client: Stream, route: Route, dialled: Aut
     """Serve plain requests as a proxy does, although they name no more than a path."""
     head = await read_first_head(client, gate.settings.request_seconds)
     while head is not None:
-        near = h11.Connection(h11.SERVER, max_incomplete_event_size=LARGEST_HEAD_BYTES)
+        near = new_server()
         request = parse_request(near, head, inside=_named_by_host(head, dialled))
         if not await serve_exchange(gate, client, near, request, route):
             return
@@ -110,8 +108,7 @@ async def _server_name(gate: Gate, client: Stream) -> str | None:
         return None
 
 
-def _original_destination(connection: socket.socket | None) -> tuple[Address, int] | None:
+def _original_destination(connection: socket.socket) -> tuple[Address, int] | None:
     """Return where the client wanted to go; None when it dialled our listener. OSError when it was not led here."""
-    assert connection is not None, "a client's connection is a plain one"
     address, port = original_destination(connection)
     return None if address.is_loopback else (address, port)

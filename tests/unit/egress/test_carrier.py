@@ -66,12 +66,24 @@ def tcp_pair() -> tuple[socket.socket, socket.socket]:
     return near, far
 
 
+async def carry(source: socket.socket, sink: socket.socket, count: Callable[[int], None], pipes: PipePool) -> None:
+    """Carry to the end; raise what failed."""
+    ended: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+    carrier = Carrier(Stream(source), Stream(sink), count=count, ended=ended.set_result, pipes=pipes)
+    try:
+        carrier.start()
+        if failure := await ended:
+            raise failure
+    finally:
+        carrier.stop()
+
+
 @asynccontextmanager
 async def opened(pool: PipePool) -> AsyncIterator[Way]:
     (writer, source), (sink, reader) = tcp_pair(), tcp_pair()
     counted: list[int] = []
     with writer, source, sink, reader:
-        carrying = asyncio.create_task(Carrier(source, sink, counted.append, pipes=pool).carry())
+        carrying = asyncio.create_task(carry(source, sink, counted.append, pool))
         try:
             yield Way(writer, reader, carrying, counted)
         finally:
@@ -200,15 +212,14 @@ async def test_a_stream_is_closed_in_order_twice_without_harm() -> None:
 def test_a_reset_that_waits_behind_bytes_is_seen_where_the_loop_is_libuv() -> None:
     """libuv ends its watch on a socket at an error, whatever may still be read from it."""
 
-    async def carry() -> None:
+    async def carry_what_came_before() -> None:
         (writer, source), (sink, reader) = tcp_pair(), tcp_pair()
         with source, sink, reader:
             writer.send(b"x" * 1000)
             writer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             writer.close()
-            carrying = Carrier(source, sink, lambda _: None).carry()
             with pytest.raises(ConnectionResetError):
-                await asyncio.wait_for(carrying, 5)
+                await asyncio.wait_for(carry(source, sink, lambda _: None, PipePool()), 5)
             assert await asyncio.get_running_loop().sock_recv(reader, 2000) == b"x" * 1000
 
-    uvloop.run(carry())
+    uvloop.run(carry_what_came_before())
