@@ -1,7 +1,6 @@
 """One direction of a tunnel between two sockets, moved by the event loop's callbacks: no task wakes for a chunk."""
 
 import asyncio
-import contextlib
 import errno
 import os
 import socket
@@ -46,7 +45,8 @@ class Carrier:
 
         Nothing is carried before `screen` has let the first bytes pass.
         """
-        self._stream = source
+        self._source_stream = source
+        self._sink_stream = sink
         self._source = source.plain_socket
         self._sink = sink.plain_socket
         self._count = count
@@ -72,7 +72,7 @@ class Carrier:
     def start(self) -> None:
         """Watch the source; what was received of it already comes first."""
         self._loop.add_reader(self._source, self._read)
-        if first := self._stream.take_unread():
+        if first := self._source_stream.take_unread():
             self._try(partial(self._begin_with, first))
 
     def _begin_with(self, first: bytes) -> None:
@@ -198,9 +198,8 @@ class Carrier:
     def _reach_end(self) -> None:
         if self._failure is not None:
             raise self._failure
-        self._stream.ended = True
-        with contextlib.suppress(OSError):  # it may have gone meanwhile, which the other direction's next read tells
-            self._sink.shutdown(socket.SHUT_WR)
+        self._source_stream.ended = True
+        self._sink_stream.finish_sending()
         self._end(None)
 
     def _end(self, failure: Exception | None) -> None:

@@ -1,5 +1,6 @@
 """The first message of TLS, read strictly enough to trust the server name in it (RFC 8446, 4.1.2; RFC 6066, 3)."""
 
+import struct
 from dataclasses import dataclass
 
 LARGEST_HELLO_BYTES = 16 * 1024
@@ -11,6 +12,8 @@ _LARGEST_RECORD = 16384
 _SERVER_NAME = 0
 _HOST_NAME = 0
 _ENCRYPTED_CLIENT_HELLO = 0xFE0D
+_EXTENSION = struct.Struct(">HH")
+"""Kind and size; that many bytes follow. Hellos have a score of them, and padding is one too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +106,7 @@ def _parse_body(body: _Reader) -> ClientHello:
     body.vector(1)  # session id
     body.vector(2)  # cipher suites
     body.vector(1)  # compression methods
-    extensions = _parse_extensions(_Reader(body.vector(2))) if body.rest else {}
+    extensions = _parse_extensions(body.vector(2)) if body.rest else {}
     body.expect_end()
     name = extensions.get(_SERVER_NAME)
     return ClientHello(
@@ -112,13 +115,20 @@ def _parse_body(body: _Reader) -> ClientHello:
     )
 
 
-def _parse_extensions(block: _Reader) -> dict[int, bytes]:
+def _parse_extensions(block: bytes) -> dict[int, bytes]:
     extensions: dict[int, bytes] = {}
-    while block.rest:
-        kind = block.number(2)
+    at, end = 0, len(block)
+    while at < end:
+        if at + _EXTENSION.size > end:
+            raise ValueError("it is shorter than it says")
+        kind, size = _EXTENSION.unpack_from(block, at)
+        begin = at + _EXTENSION.size
+        at = begin + size
+        if at > end:
+            raise ValueError("it is shorter than it says")
         if kind in extensions:
             raise ValueError("an extension comes twice")
-        extensions[kind] = block.vector(2)
+        extensions[kind] = block[begin:at]
     return extensions
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
 from itertools import islice
 from typing import Self
 
@@ -14,8 +13,6 @@ from cloister.model.ceiling import UNBOUNDED, Ceiling
 from cloister.model.network import EgressEnd, EgressRecord, NetworkPolicy
 from cloister.model.secret import Grant
 from cloister.protocols import Listeners
-
-_PORTS = 2**16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,14 +55,6 @@ class Question:
     number: int
     """Of the connection, among all of one egress process."""
     connection: Connection
-
-    def __post_init__(self) -> None:
-        """ValueError when there is no such connection: it comes from a process that hostile input may have taken."""
-        connection = self.connection
-        if ip_address(connection.source).version != ip_address(connection.target).version:
-            raise ValueError("a connection is of one family")
-        if not all(0 < port < _PORTS for port in (connection.source_port, connection.target_port)):
-            raise ValueError("a port is a number of 16 bits")
 
 
 class ListenerCounts(Struct, frozen=True):

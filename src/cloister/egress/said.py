@@ -1,13 +1,16 @@
 """What the egress process says to the worker, which trusts it no further than this."""
 
 import os
+from ipaddress import ip_address
 
 from msgspec.json import Decoder
 
 from cloister.egress.control import ControlChannel
-from cloister.egress.messages import Said
+from cloister.egress.messages import Recorded, Said, Who
+from cloister.model.asker import Connection
 
 SAID = Decoder[Said](Said)
+_PORTS = 2**16
 
 
 class BrokenChildError(Exception):
@@ -18,13 +21,23 @@ async def hear(channel: ControlChannel[Said]) -> Said | None:
     """Return what the child says next, None at its end. It parses hostile input, so it is not trusted either."""
     try:
         received = await channel.receive()
+        if received is None:
+            return None
+        said, descriptors = received
+        for descriptor in descriptors:
+            os.close(descriptor)
+        if isinstance(said, Recorded | Who) and said.question is not None:
+            _check(said.question.connection)
     except OSError:
         return None
     except ValueError as error:
         raise BrokenChildError from error
-    if received is None:
-        return None
-    said, descriptors = received
-    for descriptor in descriptors:
-        os.close(descriptor)
     return said
+
+
+def _check(connection: Connection) -> None:
+    """Raise ValueError when there is no such connection."""
+    if ip_address(connection.source).version != ip_address(connection.target).version:
+        raise ValueError("a connection is of one family")
+    if not all(0 < port < _PORTS for port in (connection.source_port, connection.target_port)):
+        raise ValueError("a port is a number of 16 bits")

@@ -161,6 +161,8 @@ class _Served:
         try:
             while True:
                 try:
+                    with contextlib.suppress(BlockingIOError):
+                        return listener.accept()[0]
                     connection, _ = await loop.sock_accept(listener)
                 except OSError:  # out of descriptors, or the client has gone already (accept(2))
                     await asyncio.sleep(_BREATH_SECONDS)

@@ -26,6 +26,7 @@ class Stream:
         self._socket = connection
         self._loop = asyncio.get_running_loop()
         self._unread = b""
+        self._has_finished = False
         self.ended = False
         """Whether the peer's end was seen, by whoever read the socket."""
 
@@ -94,7 +95,10 @@ class Stream:
         await self._loop.sock_sendall(self._socket, data)
 
     def finish_sending(self) -> None:
-        """Tell the peer that no more comes; it may go on sending."""
+        """Tell the peer that no more comes; it may go on sending. Harmless twice."""
+        if self._has_finished:
+            return
+        self._has_finished = True
         with contextlib.suppress(OSError):  # it may have gone meanwhile, which the next read tells
             self._socket.shutdown(socket.SHUT_WR)
 
