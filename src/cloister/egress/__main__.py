@@ -1,6 +1,7 @@
 """The egress process: `python -I -m cloister.egress UID GID`, with the control socket as standard input."""
 
 import codecs
+import gc
 import os
 import socket
 import sys
@@ -12,6 +13,9 @@ from cloister.egress.control import ControlChannel
 from cloister.egress.privileges import lock_down
 from cloister.egress.server import ORDERED, serve
 
+_OBJECTS_BETWEEN_COLLECTIONS = 50_000
+"""A tunnel makes some hundred objects, and hardly a cycle: looking for those so often took a tenth of its time."""
+
 
 def main() -> None:
     """Give up all privileges, then serve the worker on standard input until it is gone."""
@@ -19,6 +23,8 @@ def main() -> None:
     codecs.lookup("idna")  # imported at the first look-up otherwise
     lock_down(uid, gid)
     control = socket.socket(fileno=os.dup(sys.stdin.fileno()))
+    gc.freeze()
+    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     uvloop.run(serve(ControlChannel(control, ORDERED)))
 
 

@@ -112,6 +112,7 @@ class TestWithAPrivateRangeOpened:
     ) -> None:
         await door.open()
         for address, status in (("10.1.2.3", 200), ("192.168.1.1", 403), ("169.254.169.254", 403)):
-            world.zone["example.com"] = [address]
-            assert (await door.get("http://example.com/")).startswith(f"HTTP/1.1 {status} ".encode())
+            host = f"n{address.replace('.', '-')}.example.com"
+            world.zone[host] = [address]
+            assert (await door.get(f"http://{host}/")).startswith(f"HTTP/1.1 {status} ".encode())
         assert origins["http"].reached == ["10.1.2.3"]
