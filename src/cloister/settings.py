@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import platformdirs
-from pydantic import AfterValidator, Field, PlainValidator, ValidationError
+from pydantic import AfterValidator, Field, PlainValidator, ValidationError, ValidationInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from cloister.allowlist import builtin_presets, parse_allowlist
@@ -85,6 +85,23 @@ def _to_ports(value: object) -> tuple[int, ...] | None:
     return tuple(map(int, ports))
 
 
+def _to_listen(value: object, info: ValidationInfo) -> tuple[str, int] | None:
+    """Return address and port of `127.0.0.1:9464` or `[::1]:9464`."""
+    if value is None:
+        return None
+    host, _, port = str(value).rpartition(":")
+    try:
+        address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+    except ValueError as error:
+        raise ValueError("must be an address and a port") from error
+    if (address.version == 6) != host.startswith("["):
+        raise ValueError("must be an address and a port; an IPv6 address stands in brackets")
+    (number,) = _to_ports([port]) or ()
+    if not address.is_loopback and not info.data.get("metrics_remote"):
+        raise ValueError(f"{address} can be reached from elsewhere; if that is wanted, set metrics_remote = true")
+    return str(address), number
+
+
 Directory = Annotated[Path, AfterValidator(_absolute)]
 
 
@@ -127,6 +144,12 @@ class Settings(BaseSettings):
         default=None, examples=["[80, 443]"]
     )
     """When set, the ports that any environment may reach."""
+    metrics_remote: bool = Field(default=False, examples=["true"])
+    """Whether `metrics_listen` may be an address that other machines reach. Whoever reaches it reads the numbers."""
+    metrics_listen: Annotated[tuple[str, int] | None, NoDecode, PlainValidator(_to_listen)] = Field(
+        default=None, examples=['"127.0.0.1:9464"']
+    )
+    """Address and port at which `cloister worker` serves metrics to Prometheus; absent: nowhere."""
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="warning", examples=['"info"'])
     """Least severe entry of the log that is kept."""
 

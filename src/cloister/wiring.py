@@ -1,7 +1,8 @@
 """Settings in, a working application out: the only module that knows which parts are real."""
 
 import gc
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ from cloister.forges.local import LocalForge
 from cloister.intake import Intake
 from cloister.lifecycle import Tools
 from cloister.model.task import Outcome, TaskId, Verdict
-from cloister.protocols import AttemptQueue, SandboxBackend
+from cloister.protocols import AttemptQueue, Egress, SandboxBackend
 from cloister.queues.embedded import EmbeddedQueue
 from cloister.reaper import destroy_strays, expire_snapshots, forget_unknown_snapshots
 from cloister.sandboxes.oci.backend import open_backend
@@ -69,15 +70,19 @@ class CleanReport:
 
 
 @asynccontextmanager
-async def open_application(settings: Settings) -> AsyncIterator[Application]:
-    """Open the installation in this process. Nothing is run until `work` is called."""
+async def open_application(settings: Settings, *, measured: bool = False) -> AsyncIterator[Application]:
+    """Open the installation in this process. Nothing is run until `work` is called.
+
+    With `measured`, what it does is counted, and shown where the settings and OpenTelemetry's variables say.
+    """
     async with AsyncExitStack() as stack:
-        yield await _open_parts(settings, stack)
+        count = _open_telemetry(settings, stack) if measured else _count_nothing
+        yield await _open_parts(settings, stack, count)
 
 
-async def _open_parts(settings: Settings, stack: AsyncExitStack) -> Application:
+async def _open_parts(settings: Settings, stack: AsyncExitStack, count: Callable[[Egress], Egress]) -> Application:
     authority = load_authority(settings.state)
-    egress = await stack.enter_async_context(_egress_process(settings, authority))
+    egress = count(await stack.enter_async_context(_egress_process(settings, authority)))
     images = OciImageStore(settings.state)
     backend = await stack.enter_async_context(
         open_backend(settings.state, images, runtime=settings.runtime, authority=authority.certificate)
@@ -122,6 +127,21 @@ def _egress_process(settings: Settings, authority: Authority) -> EgressProcess:
         uid=settings.egress_uid,
         gid=settings.egress_uid,
     )
+
+
+def _open_telemetry(settings: Settings, stack: AsyncExitStack) -> Callable[[Egress], Egress]:
+    """Return what counts an egress; where nobody wants the numbers, nothing is loaded for them."""
+    if settings.metrics_listen is None and not any(name.startswith("OTEL_EXPORTER_OTLP") for name in os.environ):
+        return _count_nothing
+    from cloister.telemetry.egress import CountedEgress, EgressCounters
+    from cloister.telemetry.exporters import open_meter
+
+    counters = EgressCounters(stack.enter_context(open_meter(settings.metrics_listen)))
+    return partial(CountedEgress, counters=counters)
+
+
+def _count_nothing(egress: Egress) -> Egress:
+    return egress
 
 
 async def _cancel_unowned(queue: AttemptQueue) -> int:

@@ -42,6 +42,13 @@ def load(tmp_path: Path, text: str) -> Settings:
         ('network_deny = ["a_b.example"]\n', "is not a host name"),
         ('network_methods = ["get"]\n', "not an HTTP method in capitals"),
         ("network_ports = [0]\n", "ports from 1 to 65535"),
+        ('metrics_listen = "0.0.0.0:9464"\n', "set metrics_remote = true"),
+        ('metrics_listen = "[::]:9464"\n', "set metrics_remote = true"),
+        ('metrics_listen = "192.0.2.1:9464"\nmetrics_remote = false\n', "set metrics_remote = true"),
+        ('metrics_listen = "localhost:9464"\n', "must be an address and a port; for example"),
+        ('metrics_listen = "127.0.0.1"\n', "must be an address and a port"),
+        ('metrics_listen = "::1:9464"\n', "stands in brackets"),
+        ('metrics_listen = "127.0.0.1:0"\n', "ports from 1 to 65535"),
         ("allow_private = 3\n", "`allow_private`: must be a list of networks"),
     ],
 )
@@ -92,3 +99,16 @@ def test_paths_are_absolute_and_follow_the_state(tmp_path: Path) -> None:
 def test_settings_cannot_be_changed(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="frozen"):
         load(tmp_path, "").slots = 3
+
+
+@pytest.mark.parametrize(
+    ("text", "listen"),
+    [
+        ("", None),
+        ('metrics_listen = "127.0.0.1:9464"', ("127.0.0.1", 9464)),
+        ('metrics_listen = "[::1]:9464"', ("::1", 9464)),
+        ('metrics_listen = "0.0.0.0:9464"\nmetrics_remote = true', ("0.0.0.0", 9464)),
+    ],
+)
+def test_where_metrics_are_served(tmp_path: Path, text: str, listen: tuple[str, int] | None) -> None:
+    assert load(tmp_path, text).metrics_listen == listen

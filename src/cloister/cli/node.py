@@ -38,7 +38,8 @@ def worker(
 
     async def work() -> None:
         async with (
-            wiring.open_application(settings) as application,
+            # A worker that ends by itself is one of many in the background, which cannot all have the port.
+            wiring.open_application(settings, measured=not until_idle) as application,
             interruptions() as interruption,
             anyio.create_task_group() as group,
         ):
