@@ -7,6 +7,7 @@ import h11
 from cloister.egress.answer import AnswerError
 from cloister.egress.exchange import PASSING, Exchange, Passing
 from cloister.egress.flow import Flow
+from cloister.egress.forwarded import Forwarded
 from cloister.egress.gate import Gate
 from cloister.egress.inject import Broker, LeakError
 from cloister.egress.request import Request
@@ -32,7 +33,7 @@ async def carry(gate: Gate, flow: Flow, route: Route, client: Stream, near: h11.
         sent,
         upstream,
         silence_seconds=gate.settings.response_seconds,
-        passing=passing,
+        passing=passing if upstream.proxy is None else Forwarded(passing, upstream.proxy),
         default_port=route.default_port,
     )
     return await _carry(gate, flow, exchange)

@@ -7,8 +7,10 @@ import h11
 
 from cloister.egress.answer import AnswerError
 from cloister.egress.gateway import HTTP_PORT
+from cloister.egress.hop import authorization_header
 from cloister.egress.request import LARGEST_HEAD_BYTES, MalformedError, Request, end_to_end
 from cloister.egress.stream import Stream
+from cloister.model.upstreams import UpstreamProxy
 
 _CONTENT_LENGTH = b"content-length"
 
@@ -47,8 +49,10 @@ PASSING = Passing()
 class Upstream:
     """A connection to one authority, for one exchange after the other."""
 
-    def __init__(self, stream: Stream, *, kept_alive: bool = False) -> None:
+    def __init__(self, stream: Stream, *, kept_alive: bool = False, proxy: UpstreamProxy | None = None) -> None:
         self.stream = stream
+        self.proxy = proxy
+        """What is at the other end and takes requests for the authority; None where that is the authority itself."""
         self.kept_alive = kept_alive
         """Whether the far end is asked to keep the connection for a next request."""
         self.http = h11.Connection(h11.CLIENT, max_incomplete_event_size=LARGEST_HEAD_BYTES)
@@ -65,10 +69,12 @@ class Upstream:
         self.stream.close()
 
 
-def upstream_head(request: Request, *, default_port: int, kept_alive: bool) -> h11.Request:
+def upstream_head(
+    request: Request, *, default_port: int, kept_alive: bool, proxy: UpstreamProxy | None = None
+) -> h11.Request:
     """Return the head that is sent on for a request: one Host, one framing, nothing that was for us alone.
 
-    `Host` leaves the `default_port` of the scheme out.
+    `Host` leaves the `default_port` of the scheme out. A `proxy` gets the whole address (RFC 9112, 3.2.2).
     """
     headers = [(name, value) for name, value in request.headers if name.lower() != b"host"]
     host = str(request.authority).removesuffix(f":{default_port}")
@@ -77,7 +83,11 @@ def upstream_head(request: Request, *, default_port: int, kept_alive: bool) -> h
         headers.append((b"Connection", b"close"))
     if request.chunked:
         headers.append((b"Transfer-Encoding", b"chunked"))
-    return h11.Request(method=request.method, target=request.target, headers=headers)
+    target = request.target
+    if proxy is not None:
+        target = f"http://{host}{target}"
+        headers += authorization_header(proxy)
+    return h11.Request(method=request.method, target=target, headers=headers)
 
 
 class Exchange:
@@ -99,7 +109,9 @@ class Exchange:
         self._request = request
         self._upstream = upstream.stream
         self._far = upstream.http
-        self._head = upstream_head(request, default_port=default_port, kept_alive=upstream.kept_alive)
+        self._head = upstream_head(
+            request, default_port=default_port, kept_alive=upstream.kept_alive, proxy=upstream.proxy
+        )
         self._passing = passing
         self._silence_seconds = silence_seconds
         self._deadline = asyncio.timeout(silence_seconds)

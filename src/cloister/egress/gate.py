@@ -5,14 +5,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from http import HTTPStatus
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from typing import NoReturn, Protocol
 
-from cloister.egress.addresses import Address, classify
+from cloister.egress.addresses import Address, Network, classify
 from cloister.egress.answer import AnswerError
-from cloister.egress.dial import RecentAddresses, dial, look_up
+from cloister.egress.dial import RecentAddresses, look_up
 from cloister.egress.flow import Flow, shown_path
-from cloister.egress.gateway import decide, explain, judge_door, refuse_address
+from cloister.egress.gateway import decide, explain, judge_door, refuse_address, refuse_behind_proxy
+from cloister.egress.hop import Hop, closed_to_proxy, find_proxy, look_up_if_known, take
 from cloister.egress.inject import Broker
 from cloister.egress.intercept import Interception
 from cloister.egress.interfaces import own_addresses
@@ -23,6 +24,7 @@ from cloister.egress.stream import Stream
 from cloister.model.asker import Asker
 from cloister.model.network import Decision, EgressEnd, EgressRecord, NetworkPolicy
 from cloister.model.secret import Grant
+from cloister.model.upstreams import UpstreamProxy
 
 _LONGEST_RULE = 300
 
@@ -118,12 +120,15 @@ class Gate:
             await self.refuse(flow, decision)
         return decision
 
-    async def reach(self, flow: Flow) -> Stream:
-        """Judge, look up, classify, report and dial. AnswerError for a refusal and for an upstream that fails."""
+    async def reach(self, flow: Flow, *, forwarded: bool = False) -> Stream:
+        """Judge, look up, classify, report and dial. AnswerError for a refusal and for an upstream that fails.
+
+        With `forwarded`, the connection to a proxy in between takes requests in place of a tunnel's bytes.
+        """
         await self.check(flow)
-        addresses = await self._find(flow)
+        hop = await self._find(flow)
         await self.admit(flow)
-        return Stream(await dial(flow.authority, addresses, seconds=self.settings.dial_seconds))
+        return await take(hop, flow.authority, seconds=self.settings.dial_seconds, forwarded=forwarded)
 
     async def admit(self, flow: Flow) -> None:
         """Judge and report. AnswerError for a refusal."""
@@ -197,20 +202,43 @@ class Gate:
                 return decision
         return decision
 
-    async def _find(self, flow: Flow) -> list[Address]:
-        """Return the addresses to dial. One forbidden address forbids them all: mixed answers are an attack's."""
+    async def _find(self, flow: Flow) -> Hop:
+        """Return what to dial: an address that the operator gives, a proxy in between, or the host's addresses."""
+        upstreams, authority = self.settings.upstreams, flow.authority
+        given = upstreams.addresses.get(authority.host)
+        if given is not None:
+            address = ip_address(given.address)
+            await self._classify(flow, [address], (ip_network(address),))
+            return Hop(Authority(authority.host, given.port or authority.port), [address])
+        proxy = upstreams.proxy_for(authority.host, authority.port)
+        addresses = await self._find_addresses(flow, proxy)
+        if proxy is None:
+            return Hop(authority, addresses)
+        if (reason := closed_to_proxy(proxy, authority.host, addresses)) is not None:
+            await self.refuse(flow, refuse_behind_proxy(authority.host, reason))
+        return await find_proxy(proxy, seconds=self.settings.dial_seconds)
+
+    async def _find_addresses(self, flow: Flow, proxy: UpstreamProxy | None) -> list[Address]:
+        """Return the host's addresses; none when nobody but a proxy may know them."""
         host, now = flow.authority.host, asyncio.get_running_loop().time()
         if (recent := self._recent.get(host, now)) is not None:
             return recent
+        look = look_up if proxy is None else look_up_if_known
         async with self._lookups:
-            addresses = await look_up(flow.authority, seconds=self.settings.dial_seconds)
+            addresses = await look(flow.authority, seconds=self.settings.dial_seconds)
+        await self._classify(flow, addresses, self._allow_private)
+        if addresses:
+            self._recent.put(host, addresses, now)
+        return addresses
+
+    async def _classify(self, flow: Flow, addresses: Sequence[Address], allow_private: Sequence[Network]) -> None:
+        """Refuse all for one that is forbidden: mixed answers are an attack's."""
         own = own_addresses({address.version for address in addresses})
+        host = flow.authority.host
         for address in addresses:
-            reason = classify(address, self._allow_private, own, of_registry=host in self.settings.registries)
+            reason = classify(address, allow_private, own, of_registry=host in self.settings.registries)
             if reason is not None:
                 await self.refuse(flow, refuse_address(host, address, reason))
-        self._recent.put(host, addresses, now)
-        return addresses
 
 
 def _shown(decision: Decision) -> Decision:

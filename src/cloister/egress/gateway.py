@@ -69,6 +69,11 @@ def refuse_address(host: str, address: Address, reason: str) -> Decision:
     return _refuse(f"{rule}, which is never reached: {reason}" if host != str(address) else f"{rule}: {reason}", hint)
 
 
+def refuse_behind_proxy(host: str, reason: str) -> Decision:
+    """Return the refusal of a host that the operator's proxy is not asked for, for the `reason` of `hop`."""
+    return _refuse(f"{host} {reason}", "")
+
+
 def explain(
     policy: NetworkPolicy, host: str, port: int, method: str, decision: Decision, asker: Asker | None = None
 ) -> str:

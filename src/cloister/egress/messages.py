@@ -1,7 +1,7 @@
 """What the worker and the egress process say to each other, as JSON whose shape is checked when it is read."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Self
 
@@ -12,6 +12,7 @@ from cloister.model.asker import Asker, Connection
 from cloister.model.ceiling import UNBOUNDED, Ceiling
 from cloister.model.network import EgressEnd, EgressRecord, NetworkPolicy
 from cloister.model.secret import Grant
+from cloister.model.upstreams import Upstreams
 from cloister.protocols import Listeners
 
 
@@ -25,6 +26,8 @@ class EgressSettings:
     """Hosts, as `parse_host` returns them, that may have private addresses. They stand for no sub-domains."""
     authorities: str = ""
     """PEM certificates that may vouch for upstreams, beside those that the host trusts."""
+    upstreams: Upstreams = field(default_factory=Upstreams)
+    """The way to every host: by a proxy in between, or to an address that the operator gives."""
     ceiling: Ceiling = UNBOUNDED
     """What no environment can exceed."""
     authority: Authority | None = None
@@ -88,7 +91,7 @@ class ListenerCounts(Struct, frozen=True):
 
 
 class Begin(Struct, frozen=True, tag="begin"):
-    """The worker's first message. It holds the authority's key: for the control socket alone."""
+    """The worker's first message. It holds keys and credentials: for the control socket alone."""
 
     settings: EgressSettings
 

@@ -36,8 +36,13 @@ class Route:
             await self._gate.admit(flow)
             return self._kept
         self.close()
-        reached = await (reach_securely(self._gate, flow) if self.secure else self._gate.reach(flow))
-        self._kept, self._authority = Upstream(reached, kept_alive=self._kept_alive), flow.authority
+        if self.secure:
+            self._kept = Upstream(await reach_securely(self._gate, flow), kept_alive=self._kept_alive)
+        else:
+            proxy = self._gate.settings.upstreams.proxy_for(flow.authority.host, flow.authority.port)
+            reached = await self._gate.reach(flow, forwarded=True)
+            self._kept = Upstream(reached, kept_alive=self._kept_alive, proxy=proxy)
+        self._authority = flow.authority
         return self._kept
 
     def close(self) -> None:

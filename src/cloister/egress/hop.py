@@ -1,0 +1,131 @@
+"""The connection towards an upstream: to itself, or to the proxy that the operator has put in between."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import h11
+
+from cloister.egress.addresses import Address
+from cloister.egress.answer import AnswerError
+from cloister.egress.dial import dial, look_up
+from cloister.egress.request import LARGEST_HEAD_BYTES, Authority
+from cloister.egress.stream import Stream
+from cloister.model.upstreams import UpstreamProxy, is_never_public
+
+_OWN_LOOKUP_SECONDS = 2.0
+"""Where a proxy can look up names too, a resolver that knows nothing of the outside need not be waited for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """What is dialled for an upstream."""
+
+    authority: Authority
+    addresses: Sequence[Address]
+    proxy: UpstreamProxy | None = None
+    """What is at these addresses, when it is not the upstream."""
+
+
+async def look_up_if_known(authority: Authority, *, seconds: float) -> list[Address]:
+    """Return the addresses that this machine knows of a host behind the proxy, none when it knows none."""
+    try:
+        return await look_up(authority, seconds=min(seconds, _OWN_LOOKUP_SECONDS))
+    except AnswerError:
+        return []
+
+
+def closed_to_proxy(proxy: UpstreamProxy, host: str, addresses: Sequence[Address]) -> str | None:
+    """Return why the proxy is not asked for a host, None when it is. `addresses` are what this machine found for it."""
+    if host == proxy.host:
+        return "is the upstream proxy itself"
+    if not addresses and is_never_public(host):
+        return "is no public name, and this machine does not know it"
+    return None
+
+
+async def find_proxy(proxy: UpstreamProxy, *, seconds: float) -> Hop:
+    """Return the way to the proxy, at whatever address it has: it is the operator's. AnswerError when it has none."""
+    authority = Authority(proxy.host, proxy.port)
+    try:
+        return Hop(authority, await look_up(authority, seconds=seconds), proxy)
+    except AnswerError as error:
+        raise _of_proxy(error) from error
+
+
+async def take(hop: Hop, upstream: Authority, *, seconds: float, forwarded: bool = False) -> Stream:
+    """Return a connection to `upstream`; with `forwarded`, one to the proxy, if any, that takes requests for it.
+
+    AnswerError when there is none within `seconds`, and as much again for the proxy to answer.
+    """
+    if hop.proxy is None:
+        return Stream(await dial(hop.authority, hop.addresses, seconds=seconds))
+    try:
+        stream = Stream(await dial(hop.authority, hop.addresses, seconds=seconds))
+    except AnswerError as error:
+        raise _of_proxy(error) from error
+    try:
+        if not forwarded:
+            await _open_tunnel(stream, hop.proxy, upstream, seconds=seconds)
+    except BaseException:
+        stream.close()
+        raise
+    return stream
+
+
+async def _open_tunnel(stream: Stream, proxy: UpstreamProxy, upstream: Authority, *, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            status = await _connect(stream, proxy, upstream)
+    except TimeoutError as error:
+        what = f"did not answer within {seconds:g} s"
+        raise proxy_failure(proxy, what, HTTPStatus.GATEWAY_TIMEOUT) from error
+    except h11.RemoteProtocolError as error:
+        raise proxy_failure(proxy, "did not answer in HTTP/1.1") from error
+    except OSError as error:
+        raise proxy_failure(proxy, f"broke the connection: {error.strerror}") from error
+    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        raise credentials_refused(proxy)
+    if status >= HTTPStatus.MULTIPLE_CHOICES:
+        raise proxy_failure(proxy, f"opened no tunnel to {upstream}: its status was {status}")
+
+
+async def _connect(stream: Stream, proxy: UpstreamProxy, upstream: Authority) -> int:
+    """Ask for a tunnel, and return the answer's status. What came behind a head that grants it stays to be received."""
+    far = h11.Connection(h11.CLIENT, max_incomplete_event_size=LARGEST_HEAD_BYTES)
+    headers = [(b"Host", str(upstream).encode()), *authorization_header(proxy)]
+    await stream.send(far.send(h11.Request(method="CONNECT", target=str(upstream), headers=headers)) or b"")
+    while True:
+        match far.next_event():
+            case h11.NEED_DATA:
+                far.receive_data(await stream.receive())
+            case h11.Response(status_code=status):
+                stream.unread(far.trailing_data[0])
+                return status
+            case h11.InformationalResponse():
+                pass
+            case event:
+                raise h11.RemoteProtocolError(f"unexpected {event!r}")
+
+
+def authorization_header(proxy: UpstreamProxy) -> list[tuple[bytes, bytes]]:
+    """Return the header that carries the credentials, none where there are none."""
+    authorization = proxy.authorization
+    return [] if authorization is None else [(b"Proxy-Authorization", authorization.reveal().encode())]
+
+
+def credentials_refused(proxy: UpstreamProxy) -> AnswerError:
+    """Return the answer for a sandbox, whose own credentials are not what was asked for."""
+    return proxy_failure(
+        proxy, "did not take the credentials of Cloister's setting upstream_proxy (its status was 407)"
+    )
+
+
+def proxy_failure(proxy: UpstreamProxy, what: str, status: HTTPStatus = HTTPStatus.BAD_GATEWAY) -> AnswerError:
+    """Return the answer that names the proxy as what failed."""
+    return AnswerError(status, f"The upstream proxy {proxy} {what}.")
+
+
+def _of_proxy(error: AnswerError) -> AnswerError:
+    return AnswerError(error.status, f"The upstream proxy cannot be reached: {error.sentence}")
