@@ -1,8 +1,8 @@
 """Phase 1: a sandbox for this one attempt, from a saved disk when one fits, else from the image."""
 
 import contextlib
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from cloister.errors import ConflictError, NotFoundError, SandboxError
 from cloister.journal import Journal
@@ -70,12 +70,15 @@ async def _create(name: SandboxName, spec: SandboxSpec, backend: SandboxBackend)
 async def _reason_of_miss(
     attempt: Attempt, recipe: SnapshotRecipe, catalog: SnapshotCatalog, backend: SandboxBackend, now: datetime
 ) -> str | None:
+    task = attempt.task
     record = await catalog.find(recipe.key)
+    if record is not None:
+        ends_at = record.created_at + timedelta(seconds=task.environment.cache_ttl_seconds)
+        record = replace(record, expires_at=min(record.expires_at, ends_at))  # `ttl` may have been shortened since
     if record is not None and record.expires_at > now and await backend.has_snapshot(recipe.key):
         return None
     if record is not None and record.expires_at <= now:
         await _remove_expired(record, catalog, backend)
-    task = attempt.task
     nearest = record or await catalog.find_newest(task.environment.name, task.repository.address)
     return reason_of_miss(recipe, nearest, now=now)
 
