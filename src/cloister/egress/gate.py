@@ -224,8 +224,12 @@ class Gate:
         if (recent := self._recent.get(host, now)) is not None:
             return recent
         look = look_up if proxy is None else look_up_if_known
-        async with self._lookups:
-            addresses = await look(flow.authority, seconds=self.settings.dial_seconds)
+        try:
+            async with self._lookups:
+                addresses = await look(flow.authority, seconds=self.settings.dial_seconds)
+        except AnswerError:
+            await self.admit(flow)  # it was let out, as far as the resolver, and the log shows that
+            raise
         await self._classify(flow, addresses, self._allow_private)
         if addresses:
             self._recent.put(host, addresses, now)

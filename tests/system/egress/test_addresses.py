@@ -1,9 +1,13 @@
 """What is never reached, however it is spelled and whatever resolves to it."""
 
 import json
+import subprocess
+import sys
+from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
 
+import anyio
 import pytest
 
 from cloister.egress.messages import EgressSettings
@@ -100,6 +104,54 @@ async def test_a_name_that_does_not_exist_is_not_searched_for_elsewhere(door: Do
     answer = await door.get("http://nowhere.test/")
     assert answer.startswith(b"HTTP/1.1 502 ") and b"could not look up nowhere.test" in answer
     assert set(world.lookups) == {"nowhere.test"}
+
+
+async def test_a_name_that_has_no_address_is_in_the_log(door: Door, world: World) -> None:
+    world.zone["silent.example.com"] = ["!"]
+    await door.open()
+    for host in ("nowhere.example.com", "silent.example.com"):
+        assert (await door.get(f"http://{host}/path")).startswith(b"HTTP/1.1 50")
+    with anyio.fail_after(10):
+        while len(door.ends) < 2:  # noqa: ASYNC110  the ends are reported behind the answers
+            await anyio.sleep(0.01)
+    assert [(record.host, record.decision.rule, record.path) for record in door.records] == [
+        ("nowhere.example.com", "allow: example.com", "/path"),
+        ("silent.example.com", "allow: example.com", "/path"),
+    ]
+    assert {end.flow for end in door.ends} == {record.flow for record in door.records}
+
+
+ASK_AS_MANY_PROGRAMS_DO = """
+import socket
+socket.getaddrinfo("v4.example.com", 80, socket.AF_INET, socket.SOCK_STREAM, 0, socket.AI_ADDRCONFIG)
+"""
+
+
+@pytest.fixture
+def world_without_own_address(world: World) -> Iterator[World]:
+    """It has loopback alone: behind a company's proxy a machine may well look like that."""
+    change = ("ip", "-n", world.name, "address")
+    subprocess.run([*change, "delete", f"{world.own_address}/32", "dev", "lo"], check=True)
+    yield world
+    subprocess.run([*change, "add", f"{world.own_address}/32", "dev", "lo"], check=True)
+
+
+@pytest.mark.parametrize(("host", "address", "origin"), [("v4", PUBLIC, "http"), ("v6", PUBLIC_6, "http6")])
+async def test_a_machine_with_loopback_alone_finds_either_family(
+    door: Door, world_without_own_address: World, origins: dict[str, Origin], host: str, address: str, origin: str
+) -> None:
+    world_without_own_address.zone[f"{host}.example.com"] = [address]
+    await door.open()
+    assert (await door.get(f"http://{host}.example.com/")).startswith(b"HTTP/1.1 200 ")
+    assert origins[origin].reached == [address]
+
+
+def test_there_a_look_up_for_configured_families_alone_finds_nothing(world_without_own_address: World) -> None:
+    """The twin: with AI_ADDRCONFIG, which resolvers' clients tend to set, the same name has no address."""
+    world_without_own_address.zone["v4.example.com"] = [PUBLIC]
+    asking = [*world_without_own_address.command_prefix, sys.executable, "-c", ASK_AS_MANY_PROGRAMS_DO]
+    asked = subprocess.run(asking, capture_output=True, text=True, check=False, timeout=30)
+    assert "socket.gaierror" in asked.stderr, asked
 
 
 class TestWithAPrivateRangeOpened:
