@@ -63,6 +63,13 @@ _NEVER = (
     ("fec0::/10", "site-local"),
     ("ff00::/8", "multicast"),
 )
+STAND_INS_4 = IPv4Network("198.18.0.0/15")
+"""What names have as addresses inside sandboxes (see `stand_ins`): for benchmarks (RFC 2544), so nobody's."""
+STAND_INS_6 = IPv6Network("fd63:6c6f::/32")
+"""Their other family: unique local addresses (RFC 4193), and the part of them that no setting opens.
+
+A program may still hold one whose name was forgotten; dialled as it is, it would lead to a stranger.
+"""
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 
 _METADATA_NETWORKS = tuple(ip_network(text) for text in _METADATA)
@@ -113,6 +120,8 @@ def _find_closed_range(address: Address) -> tuple[str, bool] | None:
     """
     if any(address in network for network in _METADATA_NETWORKS):
         return "a cloud's metadata service", False
+    if address in STAND_INS_6:
+        return "it stands for a name inside sandboxes", False
     for network, reason in _PRIVATE_NETWORKS:
         if address in network:
             return reason, True

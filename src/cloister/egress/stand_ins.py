@@ -1,16 +1,12 @@
 """Addresses that stand for names inside a sandbox: nothing is looked up until the policy has let the name through."""
 
 import hashlib
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv6Address
 
-from cloister.egress.addresses import Address
+from cloister.egress.addresses import STAND_INS_4, STAND_INS_6, Address
 
 MOST_NAMES = 4096
-_RANGE_4 = IPv4Network("198.18.0.0/15")
-"""For benchmarks (RFC 2544), so nobody's; the proxy never dials it."""
-_RANGE_6 = IPv6Network("fd63:6c6f::/32")
-"""Unique local addresses (RFC 4193)."""
-_PLACES = _RANGE_4.num_addresses
+_PLACES = STAND_INS_4.num_addresses
 
 
 class StandIns:
@@ -28,11 +24,11 @@ class StandIns:
             self._names[place] = name
             self._forget_oldest()
         self._places[name] = place  # the youngest now
-        return _RANGE_4[place], _RANGE_6[place]
+        return STAND_INS_4[place], STAND_INS_6[place]
 
     def name(self, address: Address) -> str | None:
         """Return the name that the address stands for; None for one that stands for nothing."""
-        for network in (_RANGE_4, _RANGE_6):
+        for network in (STAND_INS_4, STAND_INS_6):
             if address in network:
                 return self._names.get(int(address) - int(network.network_address))
         return None

@@ -157,7 +157,7 @@ def test_there_a_look_up_for_configured_families_alone_finds_nothing(world_witho
 class TestWithAPrivateRangeOpened:
     @pytest.fixture
     def settings(self) -> EgressSettings:
-        return EgressSettings(allow_private=("10.0.0.0/8", "169.254.0.0/16"))
+        return EgressSettings(allow_private=("10.0.0.0/8", "169.254.0.0/16", "198.18.0.0/15", "fd00::/8"))
 
     async def test_it_is_reached_and_the_others_are_not(
         self, door: Door, world: World, origins: dict[str, Origin]
@@ -168,3 +168,16 @@ class TestWithAPrivateRangeOpened:
             world.zone[host] = [address]
             assert (await door.get(f"http://{host}/")).startswith(f"HTTP/1.1 {status} ".encode())
         assert origins["http"].reached == ["10.1.2.3"]
+
+    async def test_what_stands_for_names_in_sandboxes_is_not(
+        self, door: Door, world: World, origins: dict[str, Origin]
+    ) -> None:
+        await door.open()
+        for host, address, status in (
+            ("four.example.com", "198.18.0.5", 403),
+            ("six.example.com", "fd63:6c6f::5", 403),
+            ("beside.example.com", "fd63:6c70::5", 200),
+        ):
+            world.zone[host] = [address]
+            assert (await door.get(f"http://{host}/")).startswith(f"HTTP/1.1 {status} ".encode())
+        assert origins["http6"].reached == ["fd63:6c70::5"]

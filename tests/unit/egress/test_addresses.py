@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from cloister.egress.addresses import classify
 from cloister.egress.interfaces import own_addresses
+from cloister.egress.stand_ins import StandIns
 
 VECTORS = json.loads(Path(__file__).with_name("addresses.json").read_text())
 EVERYTHING = (ip_network("0.0.0.0/0"), ip_network("::/0"))
@@ -60,6 +61,15 @@ def test_this_machine_is_not_reached_by_its_public_address() -> None:
 
 def test_the_machines_addresses_are_found() -> None:
     assert ip_address("127.0.0.1") in own_addresses()
+
+
+def test_no_setting_opens_what_stands_for_names_in_sandboxes() -> None:
+    stand_ins = StandIns()
+    for name in ("a.example", "b.example", "c.example"):
+        for address in stand_ins.addresses(name):
+            assert classify(address, (ip_network(address), *EVERYTHING)) is not None
+            assert classify(address, of_registry=True) is not None
+    assert classify(ip_address("fd63:6c70::1"), EVERYTHING) is None  # the rest of that range can be opened
 
 
 @given(st.ip_addresses(v=4))
