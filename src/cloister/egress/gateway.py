@@ -1,6 +1,6 @@
 """Who may reach what: the policy's answer to one request, in words its reader can act on."""
 
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 
 from cloister.egress.addresses import Address, classify, is_address
 from cloister.model.asker import Asker
@@ -64,8 +64,8 @@ def judge_door(
 def refuse_address(host: str, address: Address, reason: str) -> Decision:
     """Return the refusal of a host that has an address which is never dialled, for the `reason` of `classify`."""
     rule = f"{host} is not a public address" if host == str(address) else f"{host} has the address {address}"
-    can_be_opened = classify(address, [ip_network(address)]) is None
-    hint = f"add a range that holds {address} to allow_private in Cloister's own settings" if can_be_opened else ""
+    setting = f"add a range that holds {address} to allow_private in Cloister's own settings"
+    hint = setting if _can_be_opened(str(address)) else ""
     return _refuse(f"{rule}, which is never reached: {reason}" if host != str(address) else f"{rule}: {reason}", hint)
 
 
@@ -116,7 +116,7 @@ def _judge_limited(policy: NetworkPolicy, host: str) -> Decision:
     if is_address(host):
         return _refuse(
             "limited internet allows names, not addresses",
-            f'use a name that is in network.allow, or set network.{policy.phase} = "full" {_FILE}',
+            f"use a name that is in network.allow{_or_full(policy.phase, host)}",
         )
     domain = host_matches(host, policy.allow)
     if domain is not None:
@@ -139,9 +139,18 @@ def _hint_to_open(phase: Phase, host: str) -> str:
     if phase not in (Phase.SETUP, Phase.AGENT):
         return ""
     if is_address(host):
-        return f'set network.{phase} = "full" {_FILE}'
+        return f'set network.{phase} = "full" {_FILE}' if _can_be_opened(host) else ""
     option = f", or run with --internet limited --allow {host}" if phase is Phase.AGENT else ""
     return f'set network.{phase} = "limited" and add "{host}" to network.allow {_FILE}{option}'
+
+
+def _or_full(phase: Phase, address: str) -> str:
+    return f', or set network.{phase} = "full" {_FILE}' if _can_be_opened(address) else ""
+
+
+def _can_be_opened(address: str) -> bool:
+    """Whether some policy, and some setting of the operator, let it be reached."""
+    return classify(ip_address(address), [ip_network(address)]) is None
 
 
 def _refuse(rule: str, hint: str) -> Decision:

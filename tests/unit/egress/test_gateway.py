@@ -41,6 +41,13 @@ def limited(*allow: str, **more: object) -> NetworkPolicy:
             "agent internet is off",
             'set network.agent = "full" in the environment file',
         ),
+        (policy(NetworkMode.OFF), "169.254.169.254", 80, "GET", "agent internet is off", ""),
+        (
+            limited("example.com"),
+            *("169.254.169.254", 80, "GET"),
+            "limited internet allows names, not addresses",
+            "use a name that is in network.allow",
+        ),
         (
             limited("example.org"),
             *("example.com", 443, "CONNECT"),
