@@ -3,7 +3,8 @@
 import ipaddress
 import os
 import re
-from collections.abc import Mapping
+import stat
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,7 +15,16 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from cloister.allowlist import builtin_presets, parse_allowlist
 from cloister.errors import UsageError
 from cloister.model.ceiling import Ceiling
-from cloister.model.network import NetworkMode, parse_domain
+from cloister.model.network import NetworkMode, parse_domain, parse_host
+from cloister.model.upstreams import (
+    DirectHosts,
+    GivenAddress,
+    UpstreamProxy,
+    Upstreams,
+    parse_direct_hosts,
+    parse_given_address,
+    parse_upstream_proxy,
+)
 from cloister.toml_document import TomlDocument, TomlSyntaxError, parse_toml, problems_of
 
 VARIABLE_PREFIX = "CLOISTER_"
@@ -51,6 +61,33 @@ def _to_parts(value: object, kind: str) -> list[str]:
 
 def _to_networks(value: object) -> tuple[IPNetwork, ...]:
     return tuple(ipaddress.ip_network(part) for part in _to_parts(value, "networks"))
+
+
+def _to_files(value: object) -> tuple[Path, ...]:
+    return tuple(_absolute(Path(part)) for part in _to_parts(value, "files"))
+
+
+def _to_proxy(value: object) -> UpstreamProxy | None:
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise ValueError("must be a string")  # noqa: TRY004
+    return parse_upstream_proxy(value)
+
+
+def _to_direct_hosts(value: object) -> tuple[DirectHosts, ...]:
+    return tuple(parse_direct_hosts(part) for part in _to_parts(value, "domains, addresses and networks"))
+
+
+def _to_given_addresses(value: object) -> dict[str, GivenAddress]:
+    """Read a table, or the `host=address` of a variable."""
+    if isinstance(value, str):
+        value = {
+            host.strip(): address.strip() for host, _, address in (part.partition("=") for part in value.split(","))
+        }
+    if not isinstance(value, Mapping):
+        raise ValueError("must be a table of hosts and addresses")  # noqa: TRY004
+    return {parse_host(str(host)): parse_given_address(str(address)) for host, address in value.items()}
 
 
 def _to_domains(value: object) -> tuple[str, ...]:
@@ -108,7 +145,9 @@ Directory = Annotated[Path, AfterValidator(_absolute)]
 class Settings(BaseSettings):
     """One installation's settings."""
 
-    model_config = SettingsConfigDict(env_prefix=VARIABLE_PREFIX, extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix=VARIABLE_PREFIX, extra="forbid", frozen=True, hide_input_in_errors=True
+    )
 
     state: Directory = Field(default_factory=_state_directory, examples=['"/var/lib/cloister"'])
     """State directory: database, images, snapshots, mirrors."""
@@ -124,6 +163,22 @@ class Settings(BaseSettings):
         default=(), examples=['["10.1.0.0/16"]']
     )
     """Private networks that a policy may allow; in a variable, separated by commas. None can be reached by default."""
+    authorities: Annotated[tuple[Path, ...], NoDecode, PlainValidator(_to_files)] = Field(
+        default=(), examples=['["/etc/cloister/corp.pem"]']
+    )
+    """Files of PEM certificates that may vouch for upstreams, to Cloister and in sandboxes, beside the host's own."""
+    upstream_proxy: Annotated[UpstreamProxy | None, NoDecode, PlainValidator(_to_proxy)] = Field(
+        default=None, examples=['"http://user:password@proxy.example:3128"']
+    )
+    """HTTP proxy that leads out of this network; user and password are percent-encoded."""
+    no_proxy: Annotated[tuple[DirectHosts, ...], NoDecode, PlainValidator(_to_direct_hosts)] = Field(
+        default=(), examples=['["corp.example", "10.0.0.0/8"]']
+    )
+    """What is reached without that proxy; in a variable, separated by commas."""
+    upstream_addresses: Annotated[dict[str, GivenAddress], NoDecode, PlainValidator(_to_given_addresses)] = Field(
+        default_factory=dict, examples=['{ "git.example.internal" = "10.0.0.5" }']
+    )
+    """Where single hosts are, private ones too, in place of looking them up; never through the proxy."""
     network_setup: Literal["off", "limited", "full"] = Field(default="full", examples=['"limited"'])
     """Highest mode of setup, whatever environments ask for."""
     network_agent: Literal["off", "limited", "full"] = Field(default="full", examples=['"limited"'])
@@ -166,6 +221,11 @@ class Settings(BaseSettings):
         )
 
     @property
+    def upstreams(self) -> Upstreams:
+        """The way to every host."""
+        return Upstreams(proxy=self.upstream_proxy, direct=self.no_proxy, addresses=self.upstream_addresses)
+
+    @property
     def master_key_path(self) -> Path:
         """Where the master key is."""
         return self.master_key or self.state / "master.key"
@@ -198,9 +258,22 @@ def load_settings(config: Path | None = None) -> Settings:
     for document in documents:
         values.update(document.data)
     try:
-        return Settings(**values)
+        settings = Settings(**values)
     except ValidationError as error:
         raise UsageError(_explain(error, documents, os.environ)) from error
+    if settings.upstream_proxy is not None and settings.upstream_proxy.credentials is not None:
+        _check_privacy(documents)
+    return settings
+
+
+def _check_privacy(documents: Sequence[TomlDocument]) -> None:
+    """Refuse a file with the proxy's password that every user of this machine can read."""
+    for document in documents:
+        if "upstream_proxy" in document.data and Path(document.source).stat().st_mode & stat.S_IROTH:
+            raise UsageError(
+                f"{document.source}: everyone on this machine can read it, and upstream_proxy has a password",
+                hint=f"chmod o= {document.source}",
+            )
 
 
 def _files(config: Path | None) -> tuple[Path, ...]:

@@ -7,16 +7,21 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from ipaddress import ip_address, ip_network
 
 from cloister.agents.command import CommandAgent
+from cloister.certificates import read_certificates
+from cloister.egress.addresses import classify
 from cloister.egress.authority import Authority, load_authority
 from cloister.egress.messages import EgressSettings
 from cloister.egress.process import EgressProcess
 from cloister.egress.registries import registries_of_host
+from cloister.errors import UsageError
 from cloister.forges.local import LocalForge
 from cloister.intake import Intake
 from cloister.lifecycle import Tools
 from cloister.model.task import Outcome, TaskId, Verdict
+from cloister.model.upstreams import Upstreams
 from cloister.protocols import AttemptQueue, Egress, SandboxBackend
 from cloister.queues.embedded import EmbeddedQueue
 from cloister.reaper import destroy_strays, expire_snapshots, forget_unknown_snapshots
@@ -81,11 +86,12 @@ async def open_application(settings: Settings, *, measured: bool = False) -> Asy
 
 
 async def _open_parts(settings: Settings, stack: AsyncExitStack, count: Callable[[Egress], Egress]) -> Application:
+    authorities = read_certificates(settings.authorities)
     authority = load_authority(settings.state)
-    egress = count(await stack.enter_async_context(_egress_process(settings, authority)))
+    egress = count(await stack.enter_async_context(_egress_process(settings, authority, authorities)))
     images = OciImageStore(settings.state)
     backend = await stack.enter_async_context(
-        open_backend(settings.state, images, runtime=settings.runtime, authority=authority.certificate)
+        open_backend(settings.state, images, runtime=settings.runtime, authorities=authority.certificate + authorities)
     )
     database = await stack.enter_async_context(Database.open(settings.state / "cloister.db"))
     queue = await stack.enter_async_context(EmbeddedQueue.open(SqlLedger(database), settings.state / "workers"))
@@ -118,10 +124,25 @@ async def _open_parts(settings: Settings, stack: AsyncExitStack, count: Callable
     return Application(intake=intake, images=images, tools=tools, backend=backend, settings=settings)
 
 
-def _egress_process(settings: Settings, authority: Authority) -> EgressProcess:
+def _upstreams(settings: Settings) -> Upstreams:
+    for host, given in settings.upstreams.addresses.items():
+        reason = classify(ip_address(given.address), [ip_network(given.address)])
+        if reason is not None:
+            raise UsageError(
+                f"upstream_addresses: {host} cannot be at {given.address}: {reason}",
+                hint="give an address of the service on its network",
+            )
+    return settings.upstreams
+
+
+def _egress_process(settings: Settings, authority: Authority, authorities: str) -> EgressProcess:
     return EgressProcess(
         EgressSettings(
-            allow_private=tuple(map(str, settings.allow_private)), ceiling=settings.ceiling, authority=authority
+            allow_private=tuple(map(str, settings.allow_private)),
+            authorities=authorities,
+            upstreams=_upstreams(settings),
+            ceiling=settings.ceiling,
+            authority=authority,
         ),
         registries=partial(registries_of_host, settings.state / "registries.json"),
         uid=settings.egress_uid,

@@ -113,7 +113,7 @@ async def opened_block(
     """Open a node with its state in `place`; `authority` is what its sandboxes trust besides."""
     mirror = place / "mirror.git"
     await anyio.run_process(["git", "init", "--quiet", "--bare", str(mirror)])
-    async with open_backend(place / "state", images, runtime=runtime, authority=authority) as backend:
+    async with open_backend(place / "state", images, runtime=runtime, authorities=authority) as backend:
         block = Block(place / "state", backend, await images.ensure("base"), mirror, prefix)
         try:
             yield block

@@ -50,12 +50,23 @@ def load(tmp_path: Path, text: str) -> Settings:
         ('metrics_listen = "::1:9464"\n', "stands in brackets"),
         ('metrics_listen = "127.0.0.1:0"\n', "ports from 1 to 65535"),
         ("allow_private = 3\n", "`allow_private`: must be a list of networks"),
+        ('upstream_proxy = "http://u:hush@p:x"\n', "line 1: `upstream_proxy`: must be http://host:port"),
+        ('upstream_proxy = "https://u:hush@p:1"\n', "line 1: `upstream_proxy`: must be http://host:port"),
+        ('upstream_proxy = ["http://u:hush@p:1"]\n', "`upstream_proxy`: must be a string"),
+        ('no_proxy = ["10.0.0.1/8"]\n', "`no_proxy`: 10.0.0.1/8 has host bits set"),
+        ("no_proxy = 1\n", "`no_proxy`: must be a list of"),
+        ('upstream_addresses = ["a=b"]\n', "`upstream_addresses`: must be a table"),
+        ('upstream_addresses = { "git.example" = "there" }\n', "`upstream_addresses`: 'there' is not an address"),
+        ('upstream_addresses = { "10.0.0.1" = "10.0.0.2" }\n', "`upstream_addresses`: '10.0.0.1' ends in a number"),
+        ("authorities = 1\n", "`authorities`: must be a list of files"),
+        ('authorities = [""]\n', "`authorities`: must not be empty"),
     ],
 )
 def test_refuses_and_says_where_and_why(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(UsageError) as caught:
         load(tmp_path, text)
     assert message in caught.value.message
+    assert "hush" not in f"{caught.value.message} {caught.value.__cause__}"
 
 
 def test_a_file_that_was_named_must_be_there(tmp_path: Path) -> None:
@@ -94,6 +105,42 @@ def test_paths_are_absolute_and_follow_the_state(tmp_path: Path) -> None:
     assert settings.state == Path("~/x").expanduser()
     assert settings.master_key_path == settings.state / "master.key"
     assert load(tmp_path, 'master_key = "/k"\n').master_key_path == Path("/k")
+
+
+def test_the_way_to_upstreams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = """
+    authorities = ["corp.pem"]
+    upstream_proxy = "http://u:pass%40word@proxy.example:3128"
+    no_proxy = ["corp.example", "10.0.0.0/8"]
+    upstream_addresses = { "Git.Example.Internal" = "10.0.0.5", "b.example" = "[fd00::5]:8443" }
+    """
+    (tmp_path / "cloister.toml").touch(mode=0o600)
+    settings = load(tmp_path, text)
+    assert settings.authorities == (Path("corp.pem").absolute(),)
+    proxy = settings.upstreams.proxy
+    assert proxy is not None and proxy.credentials is not None and proxy.credentials.reveal() == "u:pass@word"
+    assert [str(hosts) for hosts in settings.upstreams.direct] == ["corp.example", "10.0.0.0/8"]
+    given = {"git.example.internal": "10.0.0.5", "b.example": "[fd00::5]:8443"}
+    assert {host: str(address) for host, address in settings.upstreams.addresses.items()} == given
+    assert "pass@word" not in repr(settings) and "pass%40word" not in repr(settings)
+    monkeypatch.setenv("CLOISTER_NO_PROXY", "a.example, *")
+    monkeypatch.setenv("CLOISTER_UPSTREAM_ADDRESSES", "git.example = 10.0.0.6, b.example=fd00::6")
+    settings = load(tmp_path, text)
+    assert [str(hosts) for hosts in settings.upstreams.direct] == ["a.example", "*"]
+    assert [*map(str, settings.upstreams.addresses.values())] == ["10.0.0.6", "fd00::6"]
+
+
+def test_a_password_in_a_file_that_everyone_can_read_is_refused(tmp_path: Path) -> None:
+    text = 'upstream_proxy = "http://u:hush@proxy.example:3128"\n'
+    path = tmp_path / "cloister.toml"
+    path.touch()
+    path.chmod(0o644)
+    with pytest.raises(UsageError, match="everyone on this machine can read it") as caught:
+        load(tmp_path, text)
+    assert caught.value.hint == f"chmod o= {path}"
+    load(tmp_path, text.replace("u:hush@", ""))
+    path.chmod(0o640)
+    load(tmp_path, text)
 
 
 def test_settings_cannot_be_changed(tmp_path: Path) -> None:

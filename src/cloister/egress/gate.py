@@ -13,7 +13,7 @@ from cloister.egress.answer import AnswerError
 from cloister.egress.dial import RecentAddresses, look_up
 from cloister.egress.flow import Flow, shown_path
 from cloister.egress.gateway import decide, explain, judge_door, refuse_address, refuse_behind_proxy
-from cloister.egress.hop import Hop, closed_to_proxy, find_proxy, look_up_if_known, take
+from cloister.egress.hop import Hop, closed_to_proxy, look_up_if_known, take
 from cloister.egress.inject import Broker
 from cloister.egress.intercept import Interception
 from cloister.egress.interfaces import own_addresses
@@ -128,7 +128,7 @@ class Gate:
         await self.check(flow)
         hop = await self._find(flow)
         await self.admit(flow)
-        return await take(hop, flow.authority, seconds=self.settings.dial_seconds, forwarded=forwarded)
+        return await take(hop, seconds=self.settings.dial_seconds, forwarded=forwarded)
 
     async def admit(self, flow: Flow) -> None:
         """Judge and report. AnswerError for a refusal."""
@@ -209,14 +209,14 @@ class Gate:
         if given is not None:
             address = ip_address(given.address)
             await self._classify(flow, [address], (ip_network(address),))
-            return Hop(Authority(authority.host, given.port or authority.port), [address])
+            return Hop(replace(authority, port=given.port or authority.port), [address])
         proxy = upstreams.proxy_for(authority.host, authority.port)
         addresses = await self._find_addresses(flow, proxy)
         if proxy is None:
             return Hop(authority, addresses)
         if (reason := closed_to_proxy(proxy, authority.host, addresses)) is not None:
             await self.refuse(flow, refuse_behind_proxy(authority.host, reason))
-        return await find_proxy(proxy, seconds=self.settings.dial_seconds)
+        return Hop(authority, addresses, proxy)
 
     async def _find_addresses(self, flow: Flow, proxy: UpstreamProxy | None) -> list[Address]:
         """Return the host's addresses; none when nobody but a proxy may know them."""

@@ -20,12 +20,13 @@ _OWN_LOOKUP_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """What is dialled for an upstream."""
+    """The way to an upstream."""
 
-    authority: Authority
+    upstream: Authority
     addresses: Sequence[Address]
+    """The upstream's; none when only the proxy may know them."""
     proxy: UpstreamProxy | None = None
-    """What is at these addresses, when it is not the upstream."""
+    """What is dialled in place of the upstream."""
 
 
 async def look_up_if_known(authority: Authority, *, seconds: float) -> list[Address]:
@@ -45,33 +46,30 @@ def closed_to_proxy(proxy: UpstreamProxy, host: str, addresses: Sequence[Address
     return None
 
 
-async def find_proxy(proxy: UpstreamProxy, *, seconds: float) -> Hop:
-    """Return the way to the proxy, at whatever address it has: it is the operator's. AnswerError when it has none."""
-    authority = Authority(proxy.host, proxy.port)
-    try:
-        return Hop(authority, await look_up(authority, seconds=seconds), proxy)
-    except AnswerError as error:
-        raise _of_proxy(error) from error
+async def take(hop: Hop, *, seconds: float, forwarded: bool = False) -> Stream:
+    """Return a connection to the upstream; with `forwarded`, one to the proxy, if any, that takes requests for it.
 
-
-async def take(hop: Hop, upstream: Authority, *, seconds: float, forwarded: bool = False) -> Stream:
-    """Return a connection to `upstream`; with `forwarded`, one to the proxy, if any, that takes requests for it.
-
-    AnswerError when there is none within `seconds`, and as much again for the proxy to answer.
+    AnswerError when there is none: each of its steps has so many `seconds`.
     """
     if hop.proxy is None:
-        return Stream(await dial(hop.authority, hop.addresses, seconds=seconds))
-    try:
-        stream = Stream(await dial(hop.authority, hop.addresses, seconds=seconds))
-    except AnswerError as error:
-        raise _of_proxy(error) from error
+        return Stream(await dial(hop.upstream, hop.addresses, seconds=seconds))
+    stream = await _dial_proxy(hop.proxy, seconds=seconds)
     try:
         if not forwarded:
-            await _open_tunnel(stream, hop.proxy, upstream, seconds=seconds)
+            await _open_tunnel(stream, hop.proxy, hop.upstream, seconds=seconds)
     except BaseException:
         stream.close()
         raise
     return stream
+
+
+async def _dial_proxy(proxy: UpstreamProxy, *, seconds: float) -> Stream:
+    """Whatever address it has: it is the operator's."""
+    authority = Authority(proxy.host, proxy.port)
+    try:
+        return Stream(await dial(authority, await look_up(authority, seconds=seconds), seconds=seconds))
+    except AnswerError as error:
+        raise AnswerError(error.status, f"The upstream proxy cannot be reached: {error.sentence}") from error
 
 
 async def _open_tunnel(stream: Stream, proxy: UpstreamProxy, upstream: Authority, *, seconds: float) -> None:
@@ -125,7 +123,3 @@ def credentials_refused(proxy: UpstreamProxy) -> AnswerError:
 def proxy_failure(proxy: UpstreamProxy, what: str, status: HTTPStatus = HTTPStatus.BAD_GATEWAY) -> AnswerError:
     """Return the answer that names the proxy as what failed."""
     return AnswerError(status, f"The upstream proxy {proxy} {what}.")
-
-
-def _of_proxy(error: AnswerError) -> AnswerError:
-    return AnswerError(error.status, f"The upstream proxy cannot be reached: {error.sentence}")

@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -45,7 +46,9 @@ _MOST_STILLBORN = 3
 """Children in a row that end before they are ready; then `open` does not wait for one."""
 _MOST_LAST_WORDS = 64 * 1024
 
-# Nothing of our own environment: neither its proxies nor its resolver options are the child's business.
+_TRUST = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+
+# Nothing else of our own environment: neither its proxies nor its resolver options are the child's business.
 _ENVIRONMENT = {
     "PATH": os.defpath,
     # Half of these threads of libuv look up names; its default of 4 would let one sandbox starve the others.
@@ -53,6 +56,11 @@ _ENVIRONMENT = {
     # No search list: `example.com` that does not exist must not become `example.com.corp.internal`.
     "LOCALDOMAIN": ".",
 }
+
+
+def _where_trust_is() -> dict[str, str]:
+    """Return what says where this host's authorities are, for the child has another working directory."""
+    return {name: str(Path(os.environ[name]).absolute()) for name in _TRUST if os.environ.get(name)}
 
 
 @dataclass(slots=True, eq=False)
@@ -237,7 +245,7 @@ class EgressProcess:
             stdin=control,
             stdout=subprocess.DEVNULL,
             stderr=stderr,
-            env=_ENVIRONMENT,
+            env=_ENVIRONMENT | _where_trust_is(),
             start_new_session=True,
         )
 

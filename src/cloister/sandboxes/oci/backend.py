@@ -29,11 +29,11 @@ INIT_PROGRAM = "catatonit"
 
 @asynccontextmanager
 async def open_backend(
-    state: Path, images: OciImageStore, *, runtime: str = "auto", authority: str = ""
+    state: Path, images: OciImageStore, *, runtime: str = "auto", authorities: str = ""
 ) -> AsyncIterator["OciBackend"]:
     """Open the node whose state directory is `state`. `runtime` is a program's name or path, or `auto`.
 
-    `authority` is a certificate in PEM that programs in sandboxes trust besides those that the host does.
+    `authorities` are certificates in PEM that programs in sandboxes trust besides those that the host does.
 
     HostError when the host lacks something, or we are not root. What runs when the block is left goes on, under its
     supervisors.
@@ -50,7 +50,7 @@ async def open_backend(
             images=images,
             snapshots=Snapshots(paths, trash),
             containers=Containers(find_runtime(runtime, paths.containers)),
-            guard=make_guard(state, UID_BASE, authority),
+            guard=make_guard(state, UID_BASE, authorities),
             init=Path(init),
             trash=trash,
         )

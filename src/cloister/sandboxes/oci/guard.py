@@ -59,10 +59,10 @@ class Guard:
     sysfs: Path
 
 
-def make_guard(state: Path, owner: int, authority: str = "") -> Guard:
+def make_guard(state: Path, owner: int, authorities: str = "") -> Guard:
     """Find or make the guard for this host; its name is the digest of what it is made of.
 
-    `owner` is the host's uid and gid of a container's root; `authority` a certificate in PEM that programs trust
+    `owner` is the host's uid and gid of a container's root; `authorities` are certificates in PEM that programs trust
     besides those of the host.
     """
     bundle = _host_authorities()
@@ -74,12 +74,12 @@ def make_guard(state: Path, owner: int, authority: str = "") -> Guard:
     }
     cpus = os.sched_getaffinity(0)
     directories = DIRECTORIES | trust.DIRECTORIES
-    plan = repr((sorted(directories.items()), sorted(files.items()), bundle, authority, len(cpus), owner))
+    plan = repr((sorted(directories.items()), sorted(files.items()), bundle, authorities, len(cpus), owner))
     place = state / "guards" / hashlib.sha256(plan.encode()).hexdigest()[:32]
     if not place.exists():
         draft = Path(f"{place}.{os.getpid()}")
         shutil.rmtree(draft, ignore_errors=True)
-        _write_layer(draft / "layer", directories, files | trust.trust_files(bundle, authority), owner)
+        _write_layer(draft / "layer", directories, files | trust.trust_files(bundle, authorities), owner)
         _write_sysfs(draft / "sysfs", len(cpus))
         try:
             draft.rename(place)

@@ -1,33 +1,39 @@
 """The authorities that programs in a sandbox trust, in each of the forms in which programs read them."""
 
 import hashlib
+import re
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import NoEncryption
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption
 from cryptography.hazmat.primitives.serialization.pkcs12 import PKCS12Certificate, serialize_java_truststore
+from cryptography.x509.name import _ASN1Type  # a country is of another type by default
 
 from cloister.model.container import CA_BUNDLE, JAVA_TRUST_STORE, OWN_AUTHORITY
 
 DIRECTORIES = dict.fromkeys(("/usr", "/usr/local", "/usr/local/share", "/usr/local/share/ca-certificates"), 493)
-_ADDED_BY_ADMINISTRATOR = "/usr/local/share/ca-certificates/cloister.crt"
-"""`update-ca-certificates`, which a package in setup may run, makes its bundle anew with what lies there."""
+_ADDED_BY_ADMINISTRATOR = "/usr/local/share/ca-certificates/"
+"""`update-ca-certificates`, which a package in setup may run, makes its bundle anew with the files that lie there."""
 _END = "-----END CERTIFICATE-----"
 
 
-def trust_files(bundle: str, authority: str) -> dict[str, bytes]:
-    """Return paths and contents such that `bundle` and `authority`, both PEM, are trusted.
+def trust_files(bundle: str, authorities: str) -> dict[str, bytes]:
+    """Return paths and contents such that `bundle` and `authorities`, both PEM, are trusted.
 
-    `authority` is the installation's own certificate; without it ("") the bundle stands in its file.
+    `authorities` begin with the installation's own certificate; without any ("") the bundle stands in their file.
     """
-    everything = f"{bundle.rstrip()}\n{authority}".encode()
-    files = {CA_BUNDLE: everything, OWN_AUTHORITY: (authority or bundle).encode()}
+    everything = f"{bundle.rstrip()}\n{authorities}".encode()
+    files = {CA_BUNDLE: everything, OWN_AUTHORITY: (authorities or bundle).encode()}
     files[JAVA_TRUST_STORE] = _java_trust_store(everything.decode())
-    if authority:
-        name = _subject_hash(x509.load_pem_x509_certificate(authority.encode()).subject)
-        files[f"/etc/ssl/certs/{name}.0"] = authority.encode()
-        files[_ADDED_BY_ADMINISTRATOR] = authority.encode()
+    of_hash = Counter[str]()
+    for number, certificate in enumerate(_certificates(authorities)):
+        content = certificate.public_bytes(Encoding.PEM)
+        name = _subject_hash(certificate.subject)
+        files[f"/etc/ssl/certs/{name}.{of_hash[name]}"] = content
+        of_hash[name] += 1
+        files[f"{_ADDED_BY_ADMINISTRATOR}cloister{f'-{number}' if number else ''}.crt"] = content
     return files
 
 
@@ -52,10 +58,20 @@ def _certificates(bundle: str) -> Iterator[x509.Certificate]:
 
 
 def _subject_hash(name: x509.Name) -> str:
-    """Return the name of a certificate's file in a directory of OpenSSL's (X509_NAME_hash), for ASCII names."""
+    """Return the name of a certificate's file in a directory of OpenSSL's (X509_NAME_hash)."""
     digest = hashlib.sha1(usedforsecurity=False)
-    for attribute in name:
-        plain = " ".join(str(attribute.value).lower().split())
-        encoded = x509.Name([x509.NameAttribute(attribute.oid, plain)]).public_bytes()
-        digest.update(encoded[2:])  # less than 128 bytes: the header has two
+    for rdn in name.rdns:
+        plain = x509.RelativeDistinguishedName(_plain(attribute) for attribute in rdn)
+        encoded = x509.Name([plain]).public_bytes()
+        header_bytes = 2 if encoded[1] < 128 else 2 + (encoded[1] & 0x7F)
+        digest.update(encoded[header_bytes:])
     return f"{int.from_bytes(digest.digest()[:4], 'little'):08x}"
+
+
+def _plain(attribute: x509.NameAttribute[str | bytes]) -> x509.NameAttribute[str | bytes]:
+    """Return it as OpenSSL compares it: without case or spaces that make no difference, and as one type of string."""
+    if isinstance(attribute.value, bytes):
+        return attribute
+    words = re.sub(r"[ \t\n\v\f\r]+", " ", attribute.value).strip(" ")
+    lower = re.sub("[A-Z]+", lambda found: found[0].lower(), words)
+    return x509.NameAttribute(attribute.oid, lower, _ASN1Type.UTF8String)
