@@ -76,6 +76,11 @@ class Sandbox(Protocol):
         """The saved disk below this one: what it was made from, or was last saved as."""
         ...
 
+    @property
+    def catches(self) -> bool:
+        """Whether programs that ignore the proxy are led to it, or else reach nothing."""
+        ...
+
     async def checkout(self, checkout: Checkout) -> None:
         """Put the work tree into exactly this state, and draw a line.
 

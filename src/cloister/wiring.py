@@ -2,7 +2,7 @@
 
 import gc
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,6 +11,8 @@ from ipaddress import ip_address, ip_network
 
 from cloister.agents.command import CommandAgent
 from cloister.certificates import read_certificates
+from cloister.doctor import examine
+from cloister.doctor.finding import Finding
 from cloister.egress.addresses import classify
 from cloister.egress.authority import Authority, load_authority
 from cloister.egress.messages import EgressSettings
@@ -27,6 +29,7 @@ from cloister.queues.embedded import EmbeddedQueue
 from cloister.reaper import destroy_strays, expire_snapshots, forget_unknown_snapshots
 from cloister.sandboxes.oci.backend import open_backend
 from cloister.sandboxes.oci.image import OciImageStore
+from cloister.sandboxes.oci.network import find_catching_error
 from cloister.settings import Settings
 from cloister.stores.attempts import SqlLedger
 from cloister.stores.database import Database
@@ -83,6 +86,11 @@ async def open_application(settings: Settings, *, measured: bool = False) -> Asy
     async with AsyncExitStack() as stack:
         count = _open_telemetry(settings, stack) if measured else _count_nothing
         yield await _open_parts(settings, stack, count)
+
+
+async def examine_host(settings: Settings) -> Sequence[Finding]:
+    """Say whether this host can run sandboxes, and what it lacks; see `doctor`."""
+    return await examine(settings, find_catching_error=find_catching_error)
 
 
 async def _open_parts(settings: Settings, stack: AsyncExitStack, count: Callable[[Egress], Egress]) -> Application:

@@ -155,6 +155,7 @@ async def _lay_out(scenario: Mapping[str, Any]) -> World:
             programs={name: _program(told) for name, told in scenario.get("programs", {}).items()},
             diff=change.get("diff", "").encode(),
             stats=DiffStats(**{key: change.get(key, 0) for key in ("files", "added", "removed")}),
+            catches=scenario.get("catches", True),
         ),
         queue=FakeQueue(on_call=stage),
         vault=vault,

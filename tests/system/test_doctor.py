@@ -9,9 +9,9 @@ import pytest
 from cloister.doctor.facts import RUNTIMES
 
 
-def doctor(state: Path, *options: str) -> subprocess.CompletedProcess[str]:
+def doctor(state: Path, *options: str, prefix: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "cloister", "doctor", *options],
+        [*prefix, sys.executable, "-m", "cloister", "doctor", *options],
         env={**os.environ, "CLOISTER_STATE": str(state)},
         capture_output=True,
         text=True,
@@ -46,3 +46,19 @@ def test_elsewhere_than_on_a_terminal_each_finding_is_one_line(tmp_path: Path) -
     lines = doctor(tmp_path).stdout.splitlines()
     assert len(lines) > 10
     assert all(line.split("\t")[0] in ("ok", "warn", "fail") for line in lines)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
+def test_whether_programs_can_be_caught_is_tried_and_not_read_off_a_program(tmp_path: Path) -> None:
+    (library,) = Path("/usr/lib").glob("*/libnftables.so.1")
+    hidden = ("unshare", "--mount", "sh", "-c", f'mount --bind /dev/null {library.resolve()} && exec "$@"', "sh")
+    here = _finding(doctor(tmp_path, "--json"), "programs that ignore the proxy")
+    without = _finding(doctor(tmp_path, "--json", prefix=hidden), "programs that ignore the proxy")
+    assert (here["state"], without["state"]) == ("ok", "warn")
+    assert "libnftables.so.1 is not installed" in without["what"]
+    assert "apt install nftables" in without["do"]
+
+
+def _finding(answer: subprocess.CompletedProcess[str], name: str) -> dict[str, str]:
+    (found,) = [finding for finding in json.loads(answer.stdout) if finding["name"] == name]
+    return dict(found)

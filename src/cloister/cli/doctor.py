@@ -27,10 +27,10 @@ def doctor(context: typer.Context, as_json: JsonOption = False) -> None:
     import anyio
 
     from cloister.cli.json_lines import to_json
-    from cloister.doctor import examine
     from cloister.doctor.finding import State
+    from cloister.wiring import examine_host
 
-    findings = anyio.run(examine, settings_of(context))
+    findings = anyio.run(examine_host, settings_of(context))
     if as_json:
         typer.echo(to_json([asdict(finding) for finding in findings]))
     else:

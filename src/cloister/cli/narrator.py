@@ -9,6 +9,7 @@ from cloister.cli.terminal import LineBuffer, neutralize
 from cloister.model.event import (
     AttemptFinished,
     AttemptStarted,
+    CatchingMissed,
     DiffCollected,
     EgressAllowed,
     EgressRefused,
@@ -96,6 +97,9 @@ def _sentences(event: Event) -> list[tuple[str, str]]:
             return [(at, ""), *((f"note: {note}", "yellow") for note in event.notes)]
         case AttemptStarted():
             return [(f"taken over after a failure, retry {event.retry}", "yellow")] if event.retry else []
+        case CatchingMissed():
+            note = "note: programs that ignore the proxy reach nothing on this host; `cloister doctor` says why"
+            return [(f"  {note}", "yellow")]
         case SnapshotHit():
             return [(f"  snapshot {event.key[:_KEY_SHOWN]}: hit", "green")]
         case SnapshotMissed():

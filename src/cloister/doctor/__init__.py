@@ -4,7 +4,7 @@
 the other only about rules.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from cloister.doctor.checks import judge
 from cloister.doctor.facts import read_facts
@@ -12,6 +12,9 @@ from cloister.doctor.finding import Finding
 from cloister.settings import Settings
 
 
-async def examine(settings: Settings) -> Sequence[Finding]:
-    """Look at this host and say what was found. Changes nothing; mounts only in namespaces that end with it."""
-    return judge(await read_facts(settings))
+async def examine(settings: Settings, *, find_catching_error: Callable[[], str]) -> Sequence[Finding]:
+    """Look at this host and say what was found. Changes nothing; mounts only in namespaces that end with it.
+
+    `find_catching_error` tries what catches programs that ignore the proxy, and returns why it cannot be done.
+    """
+    return judge(await read_facts(settings, find_catching_error))

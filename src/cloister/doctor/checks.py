@@ -34,7 +34,6 @@ EARLIEST = datetime(2025, 1, 1, tzinfo=UTC)
 
 _NEEDED = {"catatonit": "catatonit", "git": "git", "mmdebstrap": "mmdebstrap"}
 _USEFUL = {
-    "nft": ("nftables", "programs that ignore proxy variables cannot be caught"),
     "newuidmap": ("uidmap", "ordinary users cannot run sandboxes"),
 }
 _UNFIT = {"overlay", "nfs", "nfs4", "cifs", "9p", "vfat", "exfat", "ramfs"}
@@ -172,6 +171,15 @@ def _programs(facts: HostFacts) -> Iterable[Finding]:
         yield fail("authorities", "the host has no certificate authorities", "apt install ca-certificates")
 
 
+def _catching(facts: HostFacts) -> Iterable[Finding]:
+    name = "programs that ignore the proxy"
+    if not facts.catching_error:
+        yield ok(name, "are caught")
+    else:
+        do = "apt install nftables; modprobe -a nft_chain_nat nft_redir nft_reject_inet; run as root"
+        yield warn(name, f"reach nothing, allowed or not: {facts.catching_error}", do)
+
+
 def _state(facts: HostFacts) -> Iterable[Finding]:
     state = facts.state
     name = "state directory"
@@ -252,6 +260,7 @@ CHECKS: Sequence[Callable[[HostFacts], Iterable[Finding]]] = (
     _tmpfs,
     _runtime,
     _programs,
+    _catching,
     _state,
     _filesystem,
     _space,

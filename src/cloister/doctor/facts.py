@@ -8,12 +8,13 @@ import resource
 import shutil
 import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import anyio
+from anyio import to_thread
 
 from cloister.doctor.vulnerability import VULNERABILITIES
 from cloister.settings import Settings
@@ -22,7 +23,7 @@ NAMESPACES = ("user", "pid", "mount", "net", "ipc", "uts", "cgroup")
 RUNTIMES = ("crun", "runc")
 """What the setting `auto` tries, in this order."""
 OPTIONAL_RUNTIME = "runsc"
-PROGRAMS = ("catatonit", "git", "mmdebstrap", "nft", "newuidmap")
+PROGRAMS = ("catatonit", "git", "mmdebstrap", "newuidmap")
 TMPFS_CANDIDATES = ("/run", "/dev/shm")
 
 _CGROUPS = Path("/sys/fs/cgroup")
@@ -94,6 +95,8 @@ class HostFacts:
     """By name or path that was asked for; what is not there is not in it."""
     programs: Mapping[str, str]
     """Name to path; what is not there is not in it."""
+    catching_error: str
+    """Why programs that ignore proxy variables cannot be caught; empty when they can."""
     authorities: bool
     """Whether the host has the bundle of certificate authorities."""
     state: StateFact
@@ -104,7 +107,7 @@ class HostFacts:
     loop_devices: bool
 
 
-async def read_facts(settings: Settings) -> HostFacts:
+async def read_facts(settings: Settings, find_catching_error: Callable[[], str]) -> HostFacts:
     """Look at this host. What cannot be found out is reported as if it were missing."""
     layout, controllers = _cgroups()
     _, open_files = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -123,6 +126,7 @@ async def read_facts(settings: Settings) -> HostFacts:
         wanted_runtime=settings.runtime,
         runtimes=await _runtimes(settings.runtime),
         programs={name: path for name in PROGRAMS if (path := shutil.which(name))},
+        catching_error=await to_thread.run_sync(find_catching_error),
         authorities=_is_there("/etc/ssl/certs/ca-certificates.crt"),
         state=await _state(settings.state),
         open_files=open_files,

@@ -68,6 +68,11 @@ class PhaseFinished(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CatchingMissed(Event):
+    """Programs that ignore the proxy cannot be caught on this host: in this attempt they reach nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotHit(Event):
     """The attempt starts from a saved disk."""
 

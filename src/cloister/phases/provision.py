@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from cloister.errors import ConflictError, NotFoundError, SandboxError
 from cloister.journal import Journal
-from cloister.model.event import SnapshotHit, SnapshotMissed
+from cloister.model.event import CatchingMissed, SnapshotHit, SnapshotMissed
 from cloister.model.sandbox import SandboxName, SandboxSpec
 from cloister.model.secret import DeliveredSecrets
 from cloister.model.snapshot import SnapshotRecipe, SnapshotRecord, reason_of_miss, recipe_of
@@ -57,7 +57,10 @@ async def run(
         mirror=mirror,
         limits=environment.limits,
     )
-    return Provisioned(sandbox=await _create(attempt.sandbox, spec, backend), recipe=recipe)
+    sandbox = await _create(attempt.sandbox, spec, backend)
+    if not sandbox.catches:
+        journal.record(CatchingMissed())
+    return Provisioned(sandbox=sandbox, recipe=recipe)
 
 
 async def _create(name: SandboxName, spec: SandboxSpec, backend: SandboxBackend) -> Sandbox:

@@ -141,13 +141,20 @@ class FakeNode:
     """What outlives a worker: images, disks, containers, saved disks. A second backend over it is the next worker."""
 
     def __init__(
-        self, *, programs: Mapping[str, Program] | None = None, diff: bytes = b"", stats: DiffStats = _NO_STATS
+        self,
+        *,
+        programs: Mapping[str, Program] | None = None,
+        diff: bytes = b"",
+        stats: DiffStats = _NO_STATS,
+        catches: bool = True,
     ) -> None:
         self.programs = dict(programs or {})
         """By command id; a command that is not in it must not be started."""
         self.diff = diff
         """What `changes` finds."""
         self.stats = stats
+        self.catches = catches
+        """Whether sandboxes lead programs that ignore the proxy to it."""
         self.images: set[ImageDigest] = set()
         self.snapshots: set[SnapshotKey] = set()
         self.disks: dict[SandboxName, _Disk] = {}
@@ -246,6 +253,11 @@ class FakeSandbox:
     def stands_on(self) -> SnapshotKey | None:
         """See `protocols.Sandbox`."""
         return self._disk.stands_on
+
+    @property
+    def catches(self) -> bool:
+        """See `protocols.Sandbox`."""
+        return self._node.catches
 
     async def checkout(self, checkout: Checkout) -> None:
         """See `protocols.Sandbox`."""

@@ -23,7 +23,7 @@ from cloister.model.network import EgressEnd, EgressRecord, NetworkMode, Network
 from cloister.model.phase import Phase
 from cloister.sandboxes.oci import catch
 from cloister.sandboxes.oci.image import OciImageStore
-from cloister.sandboxes.oci.network import listen_again
+from cloister.sandboxes.oci.network import find_catching_error, listen_again
 from cloister.sandboxes.oci.paths import paths_of
 
 from ...system.egress.conftest import PUBLIC, PUBLIC_6, authority, namespace, origins, own_authority, servers, world
@@ -259,6 +259,7 @@ async def test_where_the_host_cannot_catch_the_proxy_works_all_the_same(
     block: Block, world: World, authority: Authority, origins: dict[str, Origin], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(catch, "_LIBRARY", "libnftables-that-is-not-there.so.1")
+    assert find_catching_error() == "libnftables-that-is-not-there.so.1 is not installed"
     programs = Programs(await block.cell(), world, authority)
     async with programs.under(LIMITED):
         answers = await programs.attempt(
@@ -279,3 +280,10 @@ async def test_a_worker_that_comes_back_catches_in_the_sandboxes_that_it_finds(c
     again = listen_again(paths_of(tmp_path / "state").sandbox(cell.sandbox.name) / "netns")
     again.close()
     assert (len(again.proxy), len(again.transparent), len(again.names)) == (2, 2, 4)
+
+
+def test_a_kernel_that_takes_no_such_rule_is_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One without nat is not to be had here; at the forward hook every kernel refuses to redirect."""
+    assert find_catching_error() == ""
+    monkeypatch.setattr(catch, "_RULES", catch._RULES.replace("nat hook output", "nat hook forward"))
+    assert find_catching_error() == "Error: Could not process rule: Operation not supported"

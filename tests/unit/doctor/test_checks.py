@@ -11,6 +11,7 @@ from cloister.doctor.finding import Finding, State
 from cloister.model.environment import GIB
 from cloister.sandboxes.oci.runtime import PREFERRED
 
+CATCHING = "programs that ignore the proxy"
 CRUN = RuntimeFact(name="crun", path="/usr/bin/crun", version="1.31")
 RUNC = RuntimeFact(name="runc", path="/usr/bin/runc", version="1.1.11")
 HEALTHY = HostFacts(
@@ -27,7 +28,8 @@ HEALTHY = HostFacts(
     seccomp_actions=frozenset({"kill_process", "errno", "log", "allow"}),
     wanted_runtime="auto",
     runtimes={"crun": CRUN},
-    programs={name: f"/usr/bin/{name}" for name in ("catatonit", "git", "mmdebstrap", "nft", "newuidmap")},
+    programs={name: f"/usr/bin/{name}" for name in ("catatonit", "git", "mmdebstrap", "newuidmap")},
+    catching_error="",
     authorities=True,
     state=StateFact(
         path="/var/lib/cloister",
@@ -102,7 +104,8 @@ def test_a_state_directory_that_cannot_hold_disks_is_a_failure(change: dict[str,
 @pytest.mark.parametrize(
     ("change", "name", "word"),
     [
-        ({"programs": without("nft")}, "nft", "apt install nftables"),
+        ({"catching_error": "libnftables.so.1 is not installed"}, CATCHING, "apt install nftables"),
+        ({"catching_error": "Error: No such file or directory"}, CATCHING, "modprobe -a nft_chain_nat nft_redir"),
         ({"programs": without("newuidmap")}, "newuidmap", "apt install uidmap"),
         ({"counts_swap": False}, "memory limits", "swapaccount=1"),
         ({"open_files": 1024}, "open files", "LimitNOFILE"),

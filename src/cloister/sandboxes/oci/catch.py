@@ -63,17 +63,17 @@ table inet cloister {{
 _one_at_a_time = threading.Lock()
 
 
-def catch_everything() -> bool:
-    """Set the rules and the routes in this thread's namespace. False, with nothing changed, where the host cannot.
+def catch_everything() -> str:
+    """Set the rules and the routes in this thread's namespace. Return why, with nothing changed, the host cannot.
 
-    Without libnftables, or without nft's nat in the kernel, programs have to use the proxy. OSError when the
-    routes cannot be made.
+    Without libnftables, or without nft's nat in the kernel, programs have to use the proxy. Empty when all is set.
+    OSError when the routes cannot be made.
     """
-    if not _set_rules():
-        return False
+    if complaint := _set_rules():
+        return complaint
     for family in (socket.AF_INET, socket.AF_INET6):
         _make_all_local(family)
-    return True
+    return ""
 
 
 def is_caught() -> bool:
@@ -86,22 +86,26 @@ def is_caught() -> bool:
     return True
 
 
-def _set_rules() -> bool:
-    """Run one transaction; the library is not said to be safe in several threads."""
+def _set_rules() -> str:
+    """Run one transaction, and return why it failed; the library is not said to be safe in several threads."""
     try:
         nft = ctypes.CDLL(_LIBRARY)
     except OSError:
-        return False
+        return f"{_LIBRARY} is not installed"
     nft.nft_ctx_new.argtypes, nft.nft_ctx_new.restype = [ctypes.c_uint32], ctypes.c_void_p
     nft.nft_ctx_buffer_error.argtypes = nft.nft_ctx_free.argtypes = [ctypes.c_void_p]
+    nft.nft_ctx_get_error_buffer.argtypes, nft.nft_ctx_get_error_buffer.restype = [ctypes.c_void_p], ctypes.c_char_p
     nft.nft_run_cmd_from_buffer.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
     with _one_at_a_time:
         context = nft.nft_ctx_new(0)
         if not context:
-            return False
+            return f"{_LIBRARY} cannot be used"
         try:
             nft.nft_ctx_buffer_error(context)  # or it would print them
-            return bool(nft.nft_run_cmd_from_buffer(context, _RULES.encode()) == 0)
+            if nft.nft_run_cmd_from_buffer(context, _RULES.encode()) == 0:
+                return ""
+            words = (nft.nft_ctx_get_error_buffer(context) or b"").decode(errors="replace").strip()
+            return words.splitlines()[0] if words else "the kernel took no rules of nftables"
         finally:
             nft.nft_ctx_free(context)
 

@@ -53,6 +53,11 @@ class OciSandbox:
         return SnapshotKey(key) if key is not None else None
 
     @property
+    def catches(self) -> bool:
+        """Whether there are listeners for it; see `protocols.Sandbox`."""
+        return bool(self._listeners.transparent)
+
+    @property
     def root(self) -> Path:
         """Where the disk is mounted on the host."""
         return self._place / "root"
