@@ -86,9 +86,9 @@ def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installatio
     return made
 
 
-def _opener(made: Installation) -> Callable[[Settings], Any]:
+def _opener(made: Installation) -> Callable[..., Any]:
     @asynccontextmanager
-    async def open_application(settings: Settings) -> AsyncIterator[wiring.Application]:
+    async def open_application(settings: Settings, *, measured: bool = False) -> AsyncIterator[wiring.Application]:
         async with (
             Database.open(settings.state / "cloister.db") as database,
             EmbeddedQueue.open(SqlLedger(database), settings.state / "workers") as queue,
