@@ -1,4 +1,4 @@
-"""The same requests by the programs that people use, in a real sandbox, under each policy, with a proxy set and without.
+"""Requests by the programs that people use, in a real sandbox, under each policy, with a proxy set and without.
 
 The twin of each refusal is its neighbour in the table: the same program, the same request, a policy that allows it.
 """

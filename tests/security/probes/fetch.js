@@ -19,7 +19,7 @@ function ask(method, address) {
     http
       .request({ host: proxy.hostname, port: proxy.port, method: "CONNECT", path: there, headers: { Host: there } })
       .on("connect", (answer, socket) =>
-        answer.statusCode === 200 ? direct({ createConnection: () => tls.connect({ socket, servername: target.hostname }) }) : resolve(`${answer.statusCode} refused`),
+        answer.statusCode === 200 ? direct({ defaultPort: 443, createConnection: () => tls.connect({ socket, servername: target.hostname }) }) : resolve(`${answer.statusCode} refused`),
       )
       .on("error", failed)
       .end();
