@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 
 from cloister.egress.first_bytes import ForeignTunnelError
-from cloister.egress.pipes import Pipe, PipePool
+from cloister.egress.pipes import Pipe, PipePool, PipeShare
 from cloister.egress.stream import Stream
 
 _BUFFER = memoryview(bytearray(64 * 1024))
@@ -19,8 +19,6 @@ _NO_SPLICE = (errno.EINVAL, errno.ENOSYS)
 
 Screen = Callable[[bytes], bool]
 """Says whether all that has come so far may pass; False for too little. Raises ForeignTunnelError."""
-
-_pipes = PipePool()
 
 
 class Carrier:
@@ -38,8 +36,8 @@ class Carrier:
         *,
         count: Callable[[int], None],
         ended: Callable[[Exception | None], None],
+        pipes: PipePool | PipeShare,
         screen: Screen | None = None,
-        pipes: PipePool = _pipes,
     ) -> None:
         """`count` is told how many bytes the sink has taken, each time; `ended` once: of the end, or what failed.
 

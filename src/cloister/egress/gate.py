@@ -19,6 +19,7 @@ from cloister.egress.intercept import Interception
 from cloister.egress.interfaces import own_addresses
 from cloister.egress.messages import EgressSettings
 from cloister.egress.pace import Pace
+from cloister.egress.pipes import PipeShare
 from cloister.egress.request import Authority
 from cloister.egress.stream import Stream
 from cloister.model.asker import Asker
@@ -67,6 +68,7 @@ class Gate:
         self.policy = policy
         self.broker = Broker(grants)
         self.settings = settings
+        self.pipes = PipeShare()
         self._worker = worker
         self._allow_private = tuple(map(ip_network, settings.allow_private))
         self._flows: set[Flow] = set()

@@ -51,6 +51,11 @@ class PipePool:
         self._left = most
         self._make = make
 
+    @property
+    def left(self) -> int:
+        """How many can still be taken."""
+        return len(self._spare) + self._left
+
     def take(self) -> Pipe | None:
         """Return an empty pipe; None when there is none to be had, and bytes have to be copied."""
         if self._spare:
@@ -71,3 +76,26 @@ class PipePool:
         else:
             self._left += 1
             pipe.close()
+
+
+_of_this_process = PipePool()
+
+
+class PipeShare:
+    """One sandbox's pipes: at most as many as are left for the others, so that it can never take them all."""
+
+    def __init__(self, pool: PipePool = _of_this_process) -> None:
+        self._pool = pool
+        self._taken = 0
+
+    def take(self) -> Pipe | None:
+        """Return an empty pipe; None when the share is used up, and bytes have to be copied."""
+        pipe = self._pool.take() if self._taken < self._pool.left else None
+        if pipe is not None:
+            self._taken += 1
+        return pipe
+
+    def give_back(self, pipe: Pipe) -> None:
+        """Take a pipe back, as the pool does."""
+        self._taken -= 1
+        self._pool.give_back(pipe)

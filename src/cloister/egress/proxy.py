@@ -121,6 +121,6 @@ async def _serve_opaque_tunnel(gate: Gate, client: Stream, authority: Authority,
     with gate.flow(authority, CONNECT, opaque=True) as flow, closing(await gate.reach(flow)) as upstream:
         await client.send(greeting)
         try:
-            await relay(client, upstream, authority, flow.traffic, hello_seconds=hello_seconds)
+            await relay(client, upstream, authority, flow.traffic, gate.pipes, hello_seconds=hello_seconds)
         except ForeignTunnelError as error:
             await _refuse_tunnel(gate, client, flow, str(error))

@@ -6,12 +6,19 @@ from functools import partial
 from cloister.egress.carrier import Carrier
 from cloister.egress.first_bytes import may_go_up, no_hello_in_time
 from cloister.egress.flow import Traffic
+from cloister.egress.pipes import PipeShare
 from cloister.egress.request import Authority
 from cloister.egress.stream import Stream
 
 
 async def relay(
-    client: Stream, upstream: Stream, authority: Authority, traffic: Traffic, *, hello_seconds: float | None
+    client: Stream,
+    upstream: Stream,
+    authority: Authority,
+    traffic: Traffic,
+    pipes: PipeShare,
+    *,
+    hello_seconds: float | None,
 ) -> None:
     """Carry bytes both ways until both ends have ended, and count them; then close both in order.
 
@@ -26,9 +33,10 @@ async def relay(
         upstream,
         count=traffic.count_sent,
         ended=ended.one,
+        pipes=pipes,
         screen=partial(may_go_up, authority=authority, must_be_tls=must_be_tls),
     )
-    down = Carrier(upstream, client, count=traffic.count_received, ended=ended.one)
+    down = Carrier(upstream, client, count=traffic.count_received, ended=ended.one, pipes=pipes)
     timer = None
     if hello_seconds is not None:
         timer = asyncio.get_running_loop().call_later(hello_seconds, _end_silent, up, ended, hello_seconds)

@@ -14,7 +14,7 @@ import pytest
 import uvloop
 
 from cloister.egress.carrier import Carrier
-from cloister.egress.pipes import MOST_PIPES, Pipe, PipePool
+from cloister.egress.pipes import MOST_PIPES, Pipe, PipePool, PipeShare
 from cloister.egress.stream import Stream
 
 MUCH = bytes(range(256)) * 32 * 1024
@@ -176,6 +176,22 @@ async def test_a_pipe_that_is_not_empty_is_closed_when_it_comes_back() -> None:
         assert fresh is not pipe
         pool.give_back(fresh)
         assert pool.take() is fresh
+
+
+def taken(pipes: PipePool | PipeShare) -> list[Pipe]:
+    """All that it gives."""
+    return list(iter(pipes.take, None))
+
+
+def test_one_sandbox_never_takes_all_pipes() -> None:
+    pool = PipePool(most=8)
+    greedy, second, third = PipeShare(pool), PipeShare(pool), PipeShare(pool)
+    held = taken(greedy)
+    assert [len(held), len(taken(second)), len(taken(third))] == [4, 2, 1]
+    for pipe in held:
+        greedy.give_back(pipe)
+    assert len(taken(third)) == 2, "what was given back is there for others"
+    assert len(taken(PipePool(most=8))) == 8, "without shares the first takes all"
 
 
 async def test_what_came_before_a_reset_is_delivered_and_the_reset_told() -> None:
