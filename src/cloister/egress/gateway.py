@@ -71,7 +71,7 @@ def refuse_address(host: str, address: Address, reason: str) -> Decision:
 
 def refuse_behind_proxy(host: str, reason: str) -> Decision:
     """Return the refusal of a host that the operator's proxy is not asked for, for the `reason` of `hop`."""
-    return _refuse(f"{host} {reason}", "")
+    return _refuse(f"{host} {reason}", f"add {host} to upstream_addresses or no_proxy in Cloister's own settings")
 
 
 def explain(
