@@ -7,7 +7,7 @@ from importlib import resources
 from publicsuffixlist import PublicSuffixList
 
 from cloister.errors import UsageError
-from cloister.model.network import parse_domain
+from cloister.model.network import REGISTRIES, parse_domain
 
 PRESET = "preset:"
 
@@ -45,9 +45,13 @@ def check_not_too_broad(host: str) -> None:
 
 
 def builtin_presets() -> dict[str, tuple[str, ...]]:
-    """Return the presets that ship with Cloister: `common-dependencies`."""
+    """Return the presets by name: `common-dependencies`, a list that ships with Cloister, and `package-registries`.
+
+    The latter stands for itself, and is part of the former: the node that carries a policy out knows its registries.
+    """
     text = resources.files("cloister").joinpath("data/common-dependencies.txt").read_text()
-    return {"common-dependencies": tuple(parse_domain(line) for line in text.split())}
+    listed = tuple(parse_domain(line) for line in text.split())
+    return {"common-dependencies": (*listed, REGISTRIES), "package-registries": (REGISTRIES,)}
 
 
 def _parse_entry(

@@ -2,6 +2,7 @@ import pytest
 
 from cloister.allowlist import builtin_presets, parse_allowlist
 from cloister.errors import UsageError
+from cloister.model.network import REGISTRIES
 
 
 @pytest.mark.parametrize(
@@ -40,8 +41,9 @@ def test_domains_are_canonical_in_order_and_once_each() -> None:
 
 def test_the_common_dependencies_are_there() -> None:
     domains = parse_allowlist(["preset:common-dependencies"], builtin_presets())
-    assert len(domains) == 64
+    assert len(domains) == 64 + 1, "and the node's own registries"
     assert {"github.com", "githubusercontent.com", "rubygems.org"} <= set(domains)
+    assert parse_allowlist(["preset:package-registries"], builtin_presets()) == (REGISTRIES,) == domains[-1:]
 
 
 def test_an_empty_list_is_empty() -> None:

@@ -33,7 +33,7 @@ from cloister.egress.messages import (
 from cloister.egress.said import SAID, BrokenChildError, hear
 from cloister.egress.teller import Report, Teller
 from cloister.errors import EgressError
-from cloister.model.network import NetworkPolicy, parse_domain
+from cloister.model.network import NetworkPolicy, parse_domain, with_registries
 from cloister.model.sandbox import SandboxName
 from cloister.model.secret import Grant
 from cloister.protocols import Egress, FindAsker, Listeners
@@ -194,12 +194,12 @@ class EgressProcess:
     async def _keep_alive(self) -> None:
         """Run a child, and another one when it dies; those that die at once are started ever more slowly."""
         pause, stillborn = _FIRST_PAUSE_SECONDS, 0
-        settings = await self._complete_settings()
+        await self._complete_settings()
         while True:
             stillborn += 1
             with contextlib.suppress(OSError, BrokenChildError):
                 async with self._child() as channel:
-                    await channel.send(Begin(settings))
+                    await channel.send(Begin(self._settings))
                     if isinstance(await hear(channel), Ready):
                         pause, stillborn = 0.0, 0
                         await self._direct(channel)
@@ -216,10 +216,15 @@ class EgressProcess:
                 order.failed = True
                 order.done.set()
 
-    async def _complete_settings(self) -> EgressSettings:
-        if self._registries is None:
-            return self._settings
-        return replace(self._settings, registries=(*self._settings.registries, *await self._registries()))
+    async def _complete_settings(self) -> None:
+        """Find out which registries this node uses, wherever REGISTRIES stands for them."""
+        settings = self._settings
+        found = await self._registries() if self._registries is not None else ()
+        registries = (*settings.registries, *found)
+        ceiling = settings.ceiling
+        if ceiling.allow is not None:
+            ceiling = replace(ceiling, allow=with_registries(ceiling.allow, registries))
+        self._settings = replace(settings, registries=registries, ceiling=ceiling)
 
     @asynccontextmanager
     async def _child(self) -> AsyncIterator[ControlChannel[Said]]:
@@ -282,7 +287,8 @@ class EgressProcess:
             await channel.send(Close(ticket, name))
         else:
             counts = ListenerCounts.of(order.listeners)
-            message = Open(ticket, name, order.policy, tuple(order.grants), counts)
+            policy = replace(order.policy, allow=with_registries(order.policy.allow, self._settings.registries))
+            message = Open(ticket, name, policy, tuple(order.grants), counts)
             await channel.send(message, order.listeners.descriptors())
 
     def _hear(self, said: Said, channel: ControlChannel[Said]) -> None:
@@ -336,7 +342,7 @@ async def _killed_at_the_end(process: Process) -> AsyncIterator[None]:
 
 
 def _check_policy(policy: NetworkPolicy) -> None:
-    for domain in (*policy.allow, *policy.deny):
+    for domain in (*with_registries(policy.allow, ()), *policy.deny):
         try:
             canonical = parse_domain(domain)
         except ValueError as error:

@@ -8,6 +8,8 @@ from enum import StrEnum
 from cloister.model.phase import Phase
 
 WEB_PORTS = (80, 443)
+REGISTRIES = "preset:package-registries"
+"""In an allowlist: the registries of the node that carries the policy out, which alone knows them."""
 
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _LONGEST_HOST = 253
@@ -137,6 +139,13 @@ def parse_domain(text: str) -> str:
     if "." not in domain:
         raise ValueError(f"{text!r} is too broad: a domain has at least two labels, such as example.com")
     return domain
+
+
+def with_registries(domains: Sequence[str], registries: Sequence[str]) -> tuple[str, ...]:
+    """Return an allowlist with these registries in the place of REGISTRIES; the list itself when that is not in it."""
+    if REGISTRIES not in domains:
+        return tuple(domains)
+    return tuple(dict.fromkeys((*(domain for domain in domains if domain != REGISTRIES), *registries)))
 
 
 def host_matches(host: str, domains: Sequence[str]) -> str | None:

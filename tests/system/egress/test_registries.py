@@ -6,7 +6,8 @@ import pytest
 
 from cloister.egress.messages import EgressSettings
 from cloister.egress.process import EgressProcess
-from cloister.model.network import NetworkMode
+from cloister.model.ceiling import Ceiling
+from cloister.model.network import REGISTRIES, NetworkMode
 
 from .conftest import PUBLIC
 from .door import Door
@@ -108,3 +109,27 @@ async def test_a_registry_at_a_public_address_is_reached_as_ever(
     await door.open(NetworkMode.FULL)
     assert (await door.get(f"http://{REGISTRY}/")).startswith(b"HTTP/1.1 200 ")
     assert origins["http"].reached == [PUBLIC]
+
+
+@pytest.mark.parametrize("host", ["other.org", f"my{REGISTRY}"])
+async def test_the_preset_stands_for_nothing_but_the_registries(
+    door: Door, world: World, origins: dict[str, Origin], host: str
+) -> None:
+    world.zone[host] = world.zone[REGISTRY] = [PUBLIC]
+    await door.open(NetworkMode.LIMITED, allow=(REGISTRIES,))
+    assert (await door.get(f"http://{host}/")).startswith(b"HTTP/1.1 403 ")
+    assert (await door.get(f"http://{REGISTRY}/")).startswith(b"HTTP/1.1 200 ")
+    await door.open(NetworkMode.LIMITED, allow=("example.com",))
+    assert (await door.get(f"http://{REGISTRY}/")).startswith(b"HTTP/1.1 403 "), "the twin: it is the preset that opens"
+
+
+class TestWithTheOperatorsBound:
+    @pytest.fixture
+    def settings(self) -> EgressSettings:
+        return EgressSettings(registries=(REGISTRY,), ceiling=Ceiling(allow=(REGISTRIES,)))
+
+    async def test_the_operator_may_bound_by_the_preset(self, door: Door, world: World) -> None:
+        world.zone[REGISTRY] = [PUBLIC]
+        await door.open(NetworkMode.FULL)
+        assert (await door.get(f"http://{REGISTRY}/")).startswith(b"HTTP/1.1 200 ")
+        assert b"the operator's network_allow does not hold example.com" in await door.get("http://example.com/")
