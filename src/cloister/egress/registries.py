@@ -1,8 +1,9 @@
-"""Which package registries this host is configured with: its own package clients are asked, and nobody else."""
+"""Which package registries this host is configured with: its own package clients are asked, and then their indexes."""
 
 import ast
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -18,6 +19,7 @@ import anyio
 import structlog
 from anyio.abc import Process
 
+from cloister.egress.indexes import PackageIndexError, files_of_npm_registry, files_of_simple_index
 from cloister.model.network import parse_host
 
 _ANSWER_SECONDS = 10.0
@@ -28,6 +30,9 @@ _FRESH_SECONDS_AFTER_FAILURE = 600.0
 _PIP_DEFAULTS = (
     "from pip._internal.models.index import PyPI as i; print(i.simple_url, f'https://{i.file_storage_domain}')"
 )
+
+_Ask = Callable[[], Awaitable[Sequence[str]]]
+_Follow = Callable[[str], Awaitable[Sequence[str]]]
 
 _log = structlog.get_logger(__name__)
 
@@ -46,11 +51,12 @@ class _Answer:
 
 
 async def registries_of_host(cache: Path) -> frozenset[str]:
-    """Return the hosts, as `parse_host` does, of the registries that pip, npm and apt use on this machine.
+    """Return the hosts, as `parse_host` does, of the registries that pip, npm, apt, Go and gem use on this machine.
 
-    They are run as the operator runs them, but in the root directory, so that no file of a repository has a
-    say. A client that is missing, fails or is silent for long adds nothing. `cache` keeps the answer for a day,
-    and for ten minutes when a client failed; that it is absent, broken or cannot be written is no error.
+    Where the files of an index lie elsewhere, those hosts are among them. The clients are run as the operator runs
+    them, but in the root directory, so that no file of a repository has a say. A client that is missing, fails or is
+    silent for long adds nothing. `cache` keeps the answer for a day, and for ten minutes when a client failed; that it
+    is absent, broken or cannot be written is no error.
     """
     answer = _recall(cache)
     if answer is None:
@@ -64,16 +70,28 @@ async def _ask_all() -> _Answer:
     hosts: set[str] = set()
     failures: list[_ClientError] = []
 
-    async def collect(ask: Callable[[], Awaitable[Sequence[str]]]) -> None:
+    def add(addresses: Sequence[str]) -> None:
+        hosts.update(host for address in addresses if (host := _address_to_host(address)) is not None)
+
+    async def collect(ask: _Ask, follow: _Follow | None) -> None:
         try:
-            hosts.update(host for address in await ask() if (host := _address_to_host(address)) is not None)
+            addresses = await ask()
         except _ClientError as error:
             _log.warning("a package client does not say which registries it uses", error=str(error))
             failures.append(error)
+            return
+        add(addresses)
+        if follow is None:
+            return
+        for address in addresses:
+            try:
+                add(await follow(address))
+            except PackageIndexError as error:  # then the clients cannot use it either
+                _log.info("a package index does not say where its files are", error=str(error))
 
     async with anyio.create_task_group() as tasks:
-        for ask in (_ask_pip, _ask_npm, _ask_apt):
-            tasks.start_soon(collect, ask)
+        for ask, follow in _CLIENTS:
+            tasks.start_soon(collect, ask, follow)
     return _Answer(hosts=tuple(sorted(hosts)), complete=not failures)
 
 
@@ -103,6 +121,24 @@ async def _ask_apt() -> Sequence[str]:
     return (await _run("apt-get", "indextargets", "--format", "$(SITE)")).split()
 
 
+async def _ask_go() -> Sequence[str]:
+    return re.split(r"[,|\s]+", await _run("go", "env", "GOPROXY"))
+
+
+async def _ask_gem() -> Sequence[str]:
+    return (await _run("gem", "sources", "--list")).split()
+
+
+_CLIENTS: Sequence[tuple[_Ask, _Follow | None]] = (
+    (_ask_pip, files_of_simple_index),
+    (_ask_npm, files_of_npm_registry),
+    (_ask_apt, None),
+    (_ask_go, None),
+    (_ask_gem, None),
+)
+"""Each with what follows its index, where files may lie at other hosts."""
+
+
 def _address_to_host(address: str) -> str | None:
     """Return the host of a web address; None for files, addresses of numbers, and what is no address at all."""
     try:
@@ -126,10 +162,13 @@ async def _run(program: str, *arguments: str) -> str:
 
 
 def _environment() -> dict[str, str]:
-    """Return the operator's own, less what would be looked for in the current directory, which may be a repository."""
+    """Return the operator's own, less our settings, which hold a password, and what would be looked for in the
+    current directory, which may be a repository.
+    """
     folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
     path = os.pathsep.join(folder for folder in folders if folder.startswith("/"))
-    return {**os.environ, "PATH": path}
+    others = {name: value for name, value in os.environ.items() if not name.startswith("CLOISTER_")}
+    return {**others, "PATH": path}
 
 
 async def _output_of(command: Sequence[str], environment: dict[str, str]) -> str:

@@ -11,6 +11,7 @@ import anyio
 import pytest
 
 from cloister.egress import registries
+from cloister.egress.indexes import PackageIndexError
 from cloister.egress.registries import registries_of_host
 from cloister.model.network import parse_host
 
@@ -43,6 +44,8 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     # `sh`, `cat` and `sleep` are found by the scripts, but nothing by us: they set a path of their own.
     monkeypatch.setenv("PATH", str(folder))
     monkeypatch.setattr(sys, "executable", str(folder / "python"))
+    clients = [(ask, None) for ask, _ in registries._CLIENTS]  # the indexes of these tests are nowhere
+    monkeypatch.setattr(registries, "_CLIENTS", clients)
 
     def write(name: str, script: str) -> Path:
         program = folder / name
@@ -131,7 +134,28 @@ async def test_all_clients_are_asked(cache: Path, install: Install) -> None:
     install_pip(install, "global.cert='/etc/ssl/ca.pem'\n")
     install("npm", NPM)
     install("apt-get", APT)
-    assert await registries_of_host(cache) == {"default.example", "files.example", "npm.example", "apt.example"}
+    install("go", '[ "$*" = "env GOPROXY" ] && echo "https://go.example|https://two.example,direct"')
+    install("gem", '[ "$*" = "sources --list" ] && printf "%s\\n" "*** CURRENT SOURCES ***" "" https://gem.example/')
+    python = {"default.example", "files.example"}
+    assert await registries_of_host(cache) == python | {f"{it}.example" for it in ("npm", "apt", "go", "two", "gem")}
+
+
+async def test_where_an_index_has_its_files_is_followed(
+    cache: Path, install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def files(index: str) -> list[str]:
+        if index.startswith("https://broken"):
+            raise PackageIndexError(index)
+        return [index.replace("npm.example:4873", "tarballs.example")]
+
+    followed = (registries._ask_pip, registries._ask_npm)
+    clients = [(ask, files if ask in followed else None) for ask, _ in registries._CLIENTS]
+    monkeypatch.setattr(registries, "_CLIENTS", clients)
+    install("npm", NPM)
+    install("apt-get", APT)
+    install_pip(install, "global.index-url='https://broken.example/simple https://mirror.example/simple'\n")
+    expected = {f"{it}.example" for it in ("npm", "tarballs", "apt", "broken", "mirror")}
+    assert await registries_of_host(cache) == expected
 
 
 @pytest.mark.parametrize(
