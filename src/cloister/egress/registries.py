@@ -162,8 +162,9 @@ async def _run(program: str, *arguments: str) -> str:
 
 
 def _environment() -> dict[str, str]:
-    """Return the operator's own, less our settings, which hold a password, and what would be looked for in the
-    current directory, which may be a repository.
+    """Return the operator's own, less our settings: they may hold a password.
+
+    Nothing is looked for in the current directory, which may be a repository.
     """
     folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
     path = os.pathsep.join(folder for folder in folders if folder.startswith("/"))
