@@ -32,6 +32,11 @@ class Origin:
         threading.Thread(target=self._serve, daemon=True).start()
         return self
 
+    def stop(self) -> None:
+        """Free the port; a close alone would wait for the next client."""
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
     def clear(self) -> None:
         self.received.clear()
         self.reached.clear()
@@ -137,8 +142,8 @@ class Authority:
     client_context: ssl.SSLContext
 
 
-def make_authority(directory: Path, names: list[str]) -> Authority:
-    """Return both sides' contexts for servers of these names."""
+def make_authority(directory: Path, names: list[str], *, valid_days: int = 1) -> Authority:
+    """Return both sides' contexts for servers of these names, valid from yesterday; for 0 days, until an hour ago."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a throwaway authority")])
     now = datetime.now(UTC)
@@ -149,7 +154,7 @@ def make_authority(directory: Path, names: list[str]) -> Authority:
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
+        .not_valid_after(now + timedelta(days=valid_days) - timedelta(hours=1))
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())

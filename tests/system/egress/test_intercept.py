@@ -16,7 +16,7 @@ from cloister.egress.process import EgressProcess
 from cloister.model.network import Audit, NetworkMode
 
 from .door import Door, client_hello, read_to_end
-from .origin import Authority, Origin, make_authority
+from .origin import Authority, Origin, answer_https, make_authority
 from .world import World
 
 READ = ("GET", "HEAD", "OPTIONS")
@@ -204,23 +204,52 @@ async def test_a_body_that_breaks_off_is_no_whole_one(door: Door, client: Client
         await client.ask(get("/half"))
 
 
-@pytest.fixture
-def strangers(tmp_path: Path) -> Authority:
-    """Servers whose certificate nobody vouches for."""
-    return make_authority(tmp_path, ["example.com"])
-
-
-@pytest.mark.parametrize("host", ["example.com", "93.184.215.14"])
+@pytest.mark.parametrize(
+    ("names", "valid_days", "vouched_for", "reason"),
+    [
+        (["example.com"], 1, False, "self-signed certificate"),
+        (["example.com"], 0, True, "certificate has expired"),
+        (["other.org"], 1, True, "Hostname mismatch"),
+        (["example.com"], 1, True, None),
+    ],
+    ids=["self-signed", "expired", "of another name", "valid"],
+)
 async def test_a_server_that_cannot_prove_who_it_is_gets_nothing(
-    world: World, origins: dict[str, Origin], settings: EgressSettings, door: Door, strangers: Authority, host: str
+    world: World,
+    settings: EgressSettings,
+    own_authority: ProxyAuthority,
+    door: Door,
+    tmp_path: Path,
+    names: list[str],
+    valid_days: int,
+    vouched_for: bool,
+    reason: str | None,
 ) -> None:
-    authorities = strangers.pem if host == "example.com" else settings.authorities
-    async with EgressProcess(replace(settings, authorities=authorities), command_prefix=world.command_prefix) as egress:
-        door.egress = egress
-        await door.open(NetworkMode.FULL, audit=Audit.FULL)
-        with pytest.raises(ValueError, match=f"(?s)502.*{host}:443 failed in TLS: its certificate is not valid for it"):
-            async with door.tunnel(f"{host}:443"):
-                pass
+    made = make_authority(tmp_path, names, valid_days=valid_days)
+    settings = replace(settings, authorities=made.pem if vouched_for else settings.authorities)
+    server = Origin(world.listener("0.0.0.0", 8443), answer_https, made.server_context).start()
+    async with EgressProcess(settings, command_prefix=world.command_prefix) as door.egress:
+        await door.open(audit=Audit.FULL, ports=(8443,))
+        client = Client(door, own_authority.certificate)
+        try:
+            answer = await client.ask(get(host="example.com:8443"), "example.com:8443")
+        except ValueError as error:
+            answer = str(error).encode()
+    server.stop()
+    if reason is None:
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert len(said_to(server)) == 1
+    else:
+        assert answer.startswith(b"HTTP/1.1 502 ")
+        assert f"example.com:8443 failed in TLS: its certificate is not valid for it ({reason}".encode() in answer
+        assert said_to(server) == []
+
+
+async def test_an_address_needs_a_certificate_too(door: Door, origins: dict[str, Origin]) -> None:
+    await door.open(NetworkMode.FULL, audit=Audit.FULL)
+    with pytest.raises(ValueError, match=r"(?s)502.*93\.184\.215\.14:443 failed in TLS: its certificate is not valid"):
+        async with door.tunnel("93.184.215.14:443"):
+            pass
     assert said_to(origins["tls"]) == []
 
 
