@@ -1,4 +1,7 @@
-"""In a whole task, setup gets packages from the registries that this machine uses, with a proxy set and without."""
+"""In a whole task, setup gets packages from the registries that this machine uses, with a proxy set and without.
+
+uv is a downloader in Rust, with TLS and a look-up of names of its own, as cargo is.
+"""
 
 import pytest
 
@@ -14,10 +17,12 @@ automatic = false
 script = '''
 %s
 pip install --quiet --target /root/wheels h11
+pip install --quiet --target /root/tools uv
+/root/tools/bin/uv pip install --quiet --target /root/fetched ${PIP_INDEX_URL:+--index-url "$PIP_INDEX_URL"} six
 npm install --silent --prefix /root/node is-number
 apt-get update -qq
 apt-get install -qq --yes --no-install-recommends hello >/dev/null 2>&1
-ls /root/wheels /root/node/node_modules
+ls /root/wheels /root/fetched /root/node/node_modules
 hello
 '''
 [network]
@@ -31,4 +36,4 @@ async def test_pip_npm_and_apt_work(installation: Installation, first: str) -> N
         finished = await running.run(environment=ENVIRONMENT % first)
     assert finished.outcome.verdict is Verdict.SUCCEEDED, finished.events
     printed = finished.printed("setup").split("\n")
-    assert {"h11", "is-number", "Hello, world!"} <= set(printed)
+    assert {"h11", "six.py", "is-number", "Hello, world!"} <= set(printed)
