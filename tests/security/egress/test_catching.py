@@ -218,6 +218,19 @@ async def test_names_are_answered_here_and_asked_nowhere(programs: Programs, wor
     assert programs.records == []
 
 
+QUESTION = "\0\x1f\1\1\1\0\0\1\0\0\0\0\0\0\5hello\7example\0\0\1\0\1"
+"""The address of hello.example, asked over TCP (RFC 1035, 4.2.2)."""
+
+
+async def test_names_are_answered_over_tcp_too(programs: Programs, world: World) -> None:
+    async with programs.under(OFF):
+        near, far = await programs.attempt(("raw", "127.0.0.1", 53, QUESTION), ("raw", "8.8.8.8", 53, QUESTION))
+    assert near.startswith("\0\x2f\1\1"), "an answer as long as the question and one address"
+    assert near[-4:-2] in ("\xc6\x12", "\xc6\x13"), "it only stands for the name: 198.18.0.0/15"
+    assert far == near, "whichever name server is asked"
+    assert world.lookups == []
+
+
 NOWHERE = [
     (("datagram", PUBLIC, 443, "QUIC"), "PermissionError"),
     (("datagram", PUBLIC_6, 123, "NTP"), "PermissionError"),
