@@ -5,14 +5,16 @@ import pwd
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from world import World
 
+from cloister.egress.authority import load_authority
 from cloister.egress.messages import EgressSettings
 from cloister.egress.process import EgressProcess
 from cloister.model.network import NetworkMode, NetworkPolicy
@@ -63,15 +65,22 @@ class Proxy:
 
 
 @asynccontextmanager
-async def open_cloister(world: World, host: str, ports: Sequence[int]) -> AsyncIterator[Proxy]:
+async def open_cloister(
+    world: World, host: str, ports: Sequence[int], *, vouching: str | None = None
+) -> AsyncIterator[Proxy]:
     """Start our egress process as a worker does, with one sandbox that may reach `host`.
 
-    As many decisions and connections as the measurement needs are allowed; everything else is as it comes.
+    With `vouching`, certificates that vouch for the origin, requests inside HTTPS are read, and may be GET alone. As
+    many decisions and connections as the measurement needs are allowed; everything else is as it comes.
     """
     settings = EgressSettings(connections=4000, decisions_at_once=1_000_000, decisions_per_second=1_000_000.0)
     policy = NetworkPolicy(
         mode=NetworkMode.LIMITED, phase=Phase.AGENT, environment="bench", allow=(host,), ports=tuple(ports)
     )
+    if vouching is not None:
+        policy = replace(policy, methods=("GET",))
+        with tempfile.TemporaryDirectory() as place:
+            settings = replace(settings, authorities=vouching, authority=load_authority(Path(place)))
     listener = world.listener(PORTS["cloister"])
     async with EgressProcess(settings, command_prefix=world.command_prefix) as egress:
         await egress.open(SandboxName("bench"), Listeners(proxy=(listener.detach(),)), policy, lambda _: None)

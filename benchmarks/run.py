@@ -9,8 +9,9 @@ import signal
 import sys
 from pathlib import Path
 
-NAMES = ("disk", "start", "teardown", "snapshot", "changes", "proxy")
+NAMES = ("disk", "start", "teardown", "snapshot", "changes", "proxy", "intercepted")
 BESIDE_DOCKER = {"start", "teardown", "snapshot"}
+BESIDE_PROXIES = {"proxy", "intercepted"}
 PROXIES = ("squid", "tinyproxy", "mitmdump", "gcc")
 
 
@@ -27,7 +28,9 @@ def main() -> int:
     names = options.names or NAMES
     if BESIDE_DOCKER & set(names) and shutil.which("dockerd") is None:
         parser.error("there is no dockerd to be measured against: apt install docker.io")
-    if "proxy" in names and (missing := [program for program in PROXIES if shutil.which(program) is None]):
+    if {"proxy", "intercepted"} & set(names) and (
+        missing := [program for program in PROXIES if shutil.which(program) is None]
+    ):
         parser.error(f"there is no {missing[0]} to be measured against: apt install squid tinyproxy mitmproxy gcc")
     options.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that a daemon and sandboxes are taken down too
