@@ -35,7 +35,6 @@ from cloister.protocols import (
     Egress,
     Forge,
     ImageStore,
-    Sandbox,
     SandboxBackend,
     SnapshotCatalog,
     Vault,
@@ -115,7 +114,7 @@ async def _provision_to_output(attempt: Attempt, tools: Tools, journal: Journal)
         await _set_up(attempt, provisioned, secrets, grants, tools, journal, ends_at=ends_at)
 
     with journal.phase(Phase.AGENT, network=environment.network.agent, brokered=sorted(placeholders)):
-        await _open_network(Phase.AGENT, attempt, sandbox, grants, tools, journal)
+        await _open_network(Phase.AGENT, attempt, provisioned, grants, tools, journal)
         accepted_to_agent = (datetime.now(UTC) - task.accepted_at).total_seconds()
         ended = await agent.run(
             task,
@@ -159,7 +158,7 @@ async def _set_up(
     brokered = sorted(placeholders) if plan.script else []
     with journal.phase(Phase.SETUP, network=network, secrets=names, brokered=brokered):
         if plan.script:
-            await _open_network(Phase.SETUP, attempt, sandbox, grants, tools, journal)
+            await _open_network(Phase.SETUP, attempt, provisioned, grants, tools, journal)
         await setup.run(
             attempt.task,
             plan,
@@ -182,13 +181,15 @@ def _seconds_until(ends_at: float) -> float:
 
 
 async def _open_network(
-    phase: Phase, attempt: Attempt, sandbox: Sandbox, grants: Sequence[Grant], tools: Tools, journal: Journal
+    phase: Phase, attempt: Attempt, provisioned: Provisioned, grants: Sequence[Grant], tools: Tools, journal: Journal
 ) -> None:
+    sandbox = provisioned.sandbox
+
     async def find_asker(connection: Connection) -> Asker | None:
         owner = await sandbox.owner_of(connection)
         return journal.masked_asker(owner) if owner is not None else None
 
-    policy = attempt.task.environment.policy(phase)
+    policy = attempt.task.environment.policy(phase, provisioned.registries)
     await tools.egress.open(
         attempt.sandbox, sandbox.listeners(), policy, journal.record_egress, grants, find_asker=find_asker
     )

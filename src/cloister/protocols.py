@@ -183,6 +183,10 @@ class ImageStore(Protocol):
         """Every name that `ensure` accepts, built or not, sorted."""
         ...
 
+    async def registries(self, digest: ImageDigest) -> Sequence[str]:
+        """Hosts, as `parse_host` returns them, that the image's own package clients use. NotFoundError without it."""
+        ...
+
 
 FindAsker = Callable[[Connection], Awaitable[Asker | None]]
 """Finds who in a sandbox holds its end of a connection. Never fails."""

@@ -6,6 +6,7 @@ import anyio
 import pytest
 
 from cloister.errors import NotFoundError
+from cloister.model.network import parse_domain
 from cloister.model.sandbox import ImageDigest
 from cloister.protocols import ImageStore
 from cloister.sandboxes.fake import FakeImageStore, FakeNode
@@ -56,3 +57,11 @@ async def test_ten_that_ask_at_once_get_the_same(kept: tuple[ImageStore, Holds])
             group.start_soon(ask)
     assert len(digests) == 10
     assert len(set(digests)) == 1
+
+
+async def test_registries_are_those_of_an_image_that_is_there(kept: tuple[ImageStore, Holds]) -> None:
+    images, _ = kept
+    for host in await images.registries(await images.ensure("base")):
+        assert parse_domain(host) == host
+    with pytest.raises(NotFoundError):
+        await images.registries(ImageDigest("0" * 64))

@@ -118,7 +118,7 @@ async def _ask_npm() -> Sequence[str]:
 
 
 async def _ask_apt() -> Sequence[str]:
-    return (await _run("apt-get", "indextargets", "--format", "$(SITE)")).split()
+    return (await _run("apt-get", "indextargets", "--no-release-info", "--format", "$(SITE)")).split()
 
 
 async def _ask_go() -> Sequence[str]:

@@ -1,9 +1,9 @@
 """The environment: the named recipe that every attempt of a task is run by."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from cloister.model.network import WEB_PORTS, Audit, NetworkMode, NetworkPolicy
+from cloister.model.network import REGISTRIES, WEB_PORTS, Audit, NetworkMode, NetworkPolicy
 from cloister.model.phase import Phase
 from cloister.model.secret import SecretUse
 
@@ -99,14 +99,17 @@ class Environment:
     cache_ttl_seconds: float = 12 * HOUR
     review_automatic: bool = False
 
-    def policy(self, phase: Phase) -> NetworkPolicy:
-        """The network policy of a phase; every phase but setup and agent has none at all."""
+    def policy(self, phase: Phase, registries: Sequence[str] = ()) -> NetworkPolicy:
+        """The network policy of a phase; every phase but setup and agent has none at all.
+
+        `registries`, those of the image, are allowed where REGISTRIES is, which stays for those of the node.
+        """
         mode = {Phase.SETUP: self.network.setup, Phase.AGENT: self.network.agent}.get(phase, NetworkMode.OFF)
         return NetworkPolicy(
             mode=mode,
             phase=phase,
             environment=self.name,
-            allow=self.network.allow,
+            allow=(*self.network.allow, *(registries if REGISTRIES in self.network.allow else ())),
             methods=self.network.methods,
             ports=self.network.ports,
             deny=self.network.deny,

@@ -19,6 +19,8 @@ class Image:
     """Content of its regular files, hard links counted once."""
     packages: Mapping[str, str]
     """Installed packages and their versions."""
+    registries: tuple[str, ...] = ()
+    """Hosts, as `parse_host` returns them, that its package clients are configured with."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,14 @@
 """Phase 1: a sandbox for this one attempt, from a saved disk when one fits, else from the image."""
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from cloister.errors import ConflictError, NotFoundError, SandboxError
 from cloister.journal import Journal
 from cloister.model.event import CatchingMissed, SnapshotHit, SnapshotMissed
+from cloister.model.network import REGISTRIES
 from cloister.model.sandbox import SandboxName, SandboxSpec
 from cloister.model.secret import DeliveredSecrets
 from cloister.model.snapshot import SnapshotRecipe, SnapshotRecord, reason_of_miss, recipe_of
@@ -21,6 +23,8 @@ class Provisioned:
     sandbox: Sandbox
     recipe: SnapshotRecipe
     """Names the disk that setup makes."""
+    registries: Sequence[str]
+    """Hosts that the image's own package clients use, for policies that allow those."""
 
 
 async def run(
@@ -60,7 +64,8 @@ async def run(
     sandbox = await _create(attempt.sandbox, spec, backend)
     if not sandbox.catches:
         journal.record(CatchingMissed())
-    return Provisioned(sandbox=sandbox, recipe=recipe)
+    registries = await images.registries(image) if REGISTRIES in environment.network.allow else ()
+    return Provisioned(sandbox=sandbox, recipe=recipe, registries=registries)
 
 
 async def _create(name: SandboxName, spec: SandboxSpec, backend: SandboxBackend) -> Sandbox:

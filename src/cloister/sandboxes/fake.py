@@ -194,6 +194,13 @@ class FakeImageStore:
         """See `protocols.ImageStore`."""
         return self._names
 
+    async def registries(self, digest: ImageDigest) -> Sequence[str]:
+        """See `protocols.ImageStore`."""
+        await _tell(self._on_call, "", "registries of the image")
+        if digest not in self._node.images:
+            raise NotFoundError(f"there is no image {digest[:12]} on this node")
+        return ("registry.example.com",)
+
 
 class FakeBackend:
     """Sandboxes on a `FakeNode`."""

@@ -28,7 +28,9 @@ case "$*" in
 esac
 """
 NPM = '[ "$*" = "config get registry" ] && echo https://npm.example:4873/'
-APT = """[ "$*" = 'indextargets --format $(SITE)' ] && printf '%s\\n' http://apt.example/debian file:/srv/debian"""
+APT = """
+[ "$*" = 'indextargets --no-release-info --format $(SITE)' ] && printf '%s\\n' http://apt.example/debian file:/srv/debian
+"""
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from cloister.model.image import BuildProgress, Image
 from cloister.model.sandbox import ImageDigest
 from cloister.protocols import ImageStore
 from cloister.sandboxes.oci.image_build import ReportProgress, build_tree
+from cloister.sandboxes.oci.image_clients import registries_in
 from cloister.sandboxes.oci.image_recipe import (
     ImageRecipe,
     is_recipe_name,
@@ -80,6 +81,10 @@ class OciImageStore:
         except (FileNotFoundError, NotADirectoryError) as error:
             raise _absent(digest) from error
 
+    async def registries(self, digest: ImageDigest) -> Sequence[str]:
+        """Return the hosts that the image's own package clients are configured with. NotFoundError."""
+        return self.get(digest).registries
+
     async def list(self) -> Sequence[Image]:
         """Every whole image, newest first."""
         images = [_read_image(path) for path in self._folder.glob("*/image.json") if _is_digest(path.parent.name)]
@@ -132,8 +137,9 @@ class OciImageStore:
         report = progress or _ignore
         async with self._workbench(recipe.name) as bench:
             root = await build_tree(recipe, bench, report)
+            registries = await registries_in(root)
             report(BuildProgress("sealing", 0.92))
-            image = await to_thread.run_sync(self._seal, recipe, root)
+            image = await to_thread.run_sync(self._seal, recipe, root, registries)
             report(BuildProgress("writing to disk", 0.96))
             await _sync_file_system(bench)
             self._publish(bench, image)
@@ -157,7 +163,7 @@ class OciImageStore:
             with anyio.CancelScope(shield=True):
                 await to_thread.run_sync(_remove_tree, bench)
 
-    def _seal(self, recipe: ImageRecipe, root: Path) -> Image:
+    def _seal(self, recipe: ImageRecipe, root: Path, registries: tuple[str, ...]) -> Image:
         """Make the built tree an image's, and describe it beside the tree and inside."""
         clean_tree(root)
         packages = installed_packages(root)
@@ -171,6 +177,7 @@ class OciImageStore:
             created_at=datetime.now(UTC),
             size_bytes=tree.size_bytes,
             packages=packages,
+            registries=registries,
         )
         _write_image(root.parent / "image.json", image)
         return image
@@ -239,6 +246,7 @@ def _read_image(path: Path) -> Image:
         created_at=datetime.fromisoformat(fields["created_at"]),
         size_bytes=fields["size_bytes"],
         packages=fields["packages"],
+        registries=tuple(fields.get("registries", ())),  # older images were not asked
     )
 
 
@@ -249,6 +257,7 @@ def _write_image(path: Path, image: Image) -> None:
         "created_at": image.created_at.isoformat(),
         "size_bytes": image.size_bytes,
         "packages": dict(image.packages),
+        "registries": list(image.registries),
     }
     path.write_text(json.dumps(fields, indent=1) + "\n")
 
