@@ -29,7 +29,8 @@ esac
 """
 NPM = '[ "$*" = "config get registry" ] && echo https://npm.example:4873/'
 APT = """
-[ "$*" = 'indextargets --no-release-info --format $(SITE)' ] && printf '%s\\n' http://apt.example/debian file:/srv/debian
+[ "$*" = 'indextargets --no-release-info --format $(SITE)' ] || exit 2
+printf '%s\\n' http://apt.example/debian file:/srv/debian
 """
 
 
