@@ -6,7 +6,6 @@ The twin of each refusal is its neighbour in the table: the same program, the sa
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -25,7 +24,8 @@ from cloister.model.network import EgressEnd, EgressRecord, NetworkMode, Network
 from cloister.model.phase import Phase
 from cloister.sandboxes.oci.image import OciImageStore
 
-from ...system.egress.origin import Authority, Origin, make_authority, read_request
+from ...system.egress.origin import Authority, Origin, make_authority
+from ...system.egress.repository import Answers, make_repository
 from ...system.egress.world import World, made_world
 from ..cells import PROBES, Cell, opened_block
 
@@ -104,44 +104,6 @@ class Place:
             self.records.append(told)
 
 
-@dataclass(frozen=True)
-class Answers:
-    """Answers with the files of a folder: to git, that is a repository; and with `hello` to `/`."""
-
-    folder: Path
-
-    def __call__(self, stream: socket.socket, request: bytes) -> None:
-        while request:
-            status, body = self._find(request.split(b" ")[1].decode().partition("?")[0])
-            stream.sendall(b"HTTP/1.1 %s\r\nContent-Length: %d\r\n\r\n%s" % (status, len(body), body))
-            request = read_request(stream)
-
-    def _find(self, path: str) -> tuple[bytes, bytes]:
-        file = self.folder / path.lstrip("/")
-        if path == "/":
-            return b"200 OK", b"hello"
-        return (b"200 OK", file.read_bytes()) if file.is_file() else (b"404 Not Found", b"")
-
-
-def make_repository(folder: Path) -> None:
-    """Make the bare repository `git`, to be served as files."""
-    work = folder / "work"
-    author = ("-c", "user.name=a", "-c", "user.email=a@example.com")
-    for command in (
-        ("init", "--quiet", str(work)),
-        ("-C", str(work), *author, "commit", "--quiet", "--allow-empty", "-m", "first"),
-    ):
-        subprocess.run(["git", *command], check=True)
-    (work / "file").write_text("200 cloned\n")
-    for command in (
-        ("-C", str(work), "add", "file"),
-        ("-C", str(work), *author, "commit", "--quiet", "-m", "second"),
-        ("clone", "--quiet", "--bare", str(work), str(folder / "git")),
-        ("-C", str(folder / "git"), "update-server-info"),
-    ):
-        subprocess.run(["git", *command], check=True)
-
-
 @pytest.fixture(scope="module")
 def java(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small Java runtime, with the probe's class beside it."""
@@ -194,7 +156,7 @@ async def place(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Place]:
     folder = tmp_path_factory.mktemp("place")
-    make_repository(folder)
+    make_repository(folder, "200 cloned\n")
     origin = Origin(world.listener("0.0.0.0", 443), Answers(folder), authority.server_context).start()
     trusted = own_authority.certificate + authority.pem
     async with opened_block(folder, images, prefix=f"p{secrets.token_hex(4)}", authority=trusted) as block:
