@@ -46,7 +46,7 @@ NEVER = [
 Behind = Callable[..., AbstractAsyncContextManager[Door]]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def squid(namespace: World) -> Iterator[Company]:
     if shutil.which("squid") is None:
         pytest.skip("squid is not installed")
