@@ -74,8 +74,12 @@ class Carrier:
             self._try(partial(self._begin_with, first))
 
     def _begin_with(self, first: bytes) -> None:
-        self._pass(first)
-        self._wait_for_sink()
+        if self._screen is not None:
+            self._pass_screened(first)
+        else:
+            self._pass(first)
+        if self._has_rest():
+            self._wait_for_sink()
 
     def stop(self) -> None:
         """Watch nothing any more, and drop what was not delivered. Harmless twice."""
@@ -99,27 +103,24 @@ class Carrier:
 
     def _take_turns(self) -> None:
         for _ in range(_TURNS):
-            if not self._move():
+            if self._is_busy:
+                self._pipe = self._pipe or self._pipes.take()
+            moved = self._copy() if self._pipe is None else self._splice(self._pipe)
+            if moved == 0:
+                self._reach_end()
                 return
+            if self._has_rest():
+                self._wait_for_sink()
+                return
+            if not self._is_busy and not self._is_broken():
+                return  # no more has come, most likely, and the watch tells when it does
         # Not left to the watch: libuv ends it at an error (POLLERR), though there may be bytes still to read.
         self._loop.call_soon(self._read)
 
-    def _move(self) -> bool:
-        """Move one chunk; False when the source need not be asked again. BlockingIOError when nothing has come."""
-        if self._is_busy:
-            self._pipe = self._pipe or self._pipes.take()
-        moved = self._copy() if self._pipe is None else self._splice(self._pipe)
-        if moved == 0:
-            self._reach_end()
-            return False
-        return not self._wait_for_sink() and (self._is_busy or self._is_broken())
-
-    def _wait_for_sink(self) -> bool:
-        """Watch the sink in place of the source when it has not taken all."""
-        if self._has_rest():
-            self._loop.remove_reader(self._source)
-            self._loop.add_writer(self._sink, self._write)
-        return self._has_rest()
+    def _wait_for_sink(self) -> None:
+        """Watch the sink in place of the source."""
+        self._loop.remove_reader(self._source)
+        self._loop.add_writer(self._sink, self._write)
 
     def _is_broken(self) -> bool:
         """Whether the source has failed. To ask costs less than a read that finds nothing, but asks only once."""
@@ -130,21 +131,28 @@ class Carrier:
 
     def _copy(self) -> int:
         count = self._source.recv_into(_BUFFER)
+        if self._screen is not None:
+            self._pass_screened(bytes(_BUFFER[:count]))
+            return count
+        self._is_busy = self._can_splice and count == len(_BUFFER)
         self._pass(_BUFFER[:count])
-        self._is_busy = self._can_splice and count == len(_BUFFER) and self._screen is None
         return count
 
+    def _pass_screened(self, data: bytes) -> None:
+        """Give the sink all that came, once the screen lets it pass. EOFError at an end before that."""
+        assert self._screen is not None, "it has not passed"
+        if not data:
+            raise EOFError
+        self._held += data
+        if self._screen(self._held):
+            held, self._screen, self._held = self._held, None, b""
+            self._pass(held)
+
     def _pass(self, data: memoryview | bytes) -> None:
-        """Give the sink what the screen lets pass, and keep what it does not take at once."""
-        if self._screen is not None:
-            if not data:
-                raise EOFError
-            data = self._held = self._held + data
-            if not self._screen(self._held):
-                return
-            self._screen, self._held = None, b""
+        """Give the sink what it takes at once, and keep the rest."""
         sent = self._send(data)
-        self._rest = bytes(data[sent:])
+        if sent < len(data):
+            self._rest = bytes(data[sent:])
 
     def _splice(self, pipe: Pipe) -> int:
         try:
