@@ -108,3 +108,12 @@ def test_they_are_allowed_where_the_preset_is_and_nowhere_else() -> None:
 
     assert allowed("example.org") == ("example.org",)
     assert allowed("example.org", REGISTRIES) == ("example.org", REGISTRIES, "pip.example.com")
+
+
+async def test_clients_leave_nothing_in_the_image(root: Path, write: Write) -> None:
+    script = "touch /left && echo https://left.example.com; touch /tmp/x && echo https://twin.example.com"
+    write("usr/local/bin/go", f"#!/bin/sh\n{script}\n")
+    before = sorted(root.parent.joinpath("upper").rglob("*"))
+    assert "twin.example.com" in await registries_in(root)
+    assert "left.example.com" not in await registries_in(root)
+    assert sorted(root.parent.joinpath("upper").rglob("*")) == before

@@ -26,6 +26,13 @@ apt-get indextargets --no-release-info --format '$(SITE)'
 go env GOPROXY | tr ',|' '  '
 gem sources --list
 """
+# Read-only, for what clients leave behind (caches, logs) would be part of the image.
+_ENTER = """
+mount --bind "$0" "$0"
+mount -o remount,bind,ro "$0"
+mount -t tmpfs tmpfs "$0/tmp"
+exec chroot "$0" "$@"
+"""
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SHUT_IN = ("unshare", "--mount", "--pid", "--net", "--ipc", "--uts", "--fork", "--kill-child", "--")
 
@@ -38,26 +45,11 @@ async def registries_in(root: Path) -> tuple[str, ...]:
     They run in the tree without a network. It must be one that we have just made of trusted packages: what runs in it
     is root. Clients that fail, are silent for long, or name what nobody should be allowed, add nothing.
     """
-    command = (
-        *_SHUT_IN,
-        "chroot",
-        str(root),
-        "/usr/bin/env",
-        "-i",
-        f"PATH={_PATH}",
-        "HOME=/root",
-        "/bin/sh",
-        "-c",
-        _ASK,
-    )
+    inside = ("/usr/bin/env", "-i", f"PATH={_PATH}", "HOME=/root", "/bin/sh", "-c", _ASK)
+    command = ("setpriv", "--pdeathsig", "KILL", "--", *_SHUT_IN, "/bin/sh", "-ec", _ENTER, str(root), *inside)
     try:
         with anyio.fail_after(_ANSWER_SECONDS):
-            asked = await anyio.run_process(
-                ("setpriv", "--pdeathsig", "KILL", "--", *command),
-                check=False,
-                stdin=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
+            asked = await anyio.run_process(command, check=False, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     except (OSError, TimeoutError) as error:
         _log.warning("the package clients of an image do not say which registries they use", error=str(error))
         return ()
