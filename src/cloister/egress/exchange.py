@@ -142,11 +142,15 @@ class Exchange:
 
     async def _carry(self) -> bool:
         await self._to_upstream(self._far.send(self._head) or b"")
-        upload = asyncio.create_task(self._upload())
-        try:
-            await self._download(upload)
-        finally:
-            await _end(upload)
+        if not self._request.has_body:
+            await self._upload()  # which has nothing to wait for
+            await self._download()
+        else:
+            upload = asyncio.create_task(self._upload())
+            try:
+                await self._download(upload)
+            finally:
+                await _end(upload)
         if self._near.our_state is not h11.DONE or self._near.their_state is not h11.DONE:
             return False
         self._client.unread(self._near.trailing_data[0])
@@ -176,10 +180,13 @@ class Exchange:
         except h11.RemoteProtocolError as error:
             raise MalformedError(f"its body is not what its head says: {error}") from error
 
-    async def _download(self, upload: "asyncio.Task[None]") -> None:
+    async def _download(self, upload: "asyncio.Task[None] | None" = None) -> None:
+        """Carry the response. What has come is sent together, before more is waited for."""
+        waiting = bytearray()
         while True:
             match self._far.next_event():
                 case h11.NEED_DATA:
+                    await self._send_down(waiting)
                     data = await self._receive(upload)
                     self.received_bytes += len(data)
                     self._far.receive_data(data)
@@ -188,15 +195,14 @@ class Exchange:
                     if status == HTTPStatus.SWITCHING_PROTOCOLS:
                         raise h11.RemoteProtocolError("it changed the protocol")
                 case h11.Response() as response:
-                    head = self._near.send(_response_head(self._passing.head(response)))
-                    self.answered = True
-                    await self._client.send(head or b"")
+                    waiting += self._near.send(_response_head(self._passing.head(response))) or b""
                 case h11.Data(data=data):
-                    await self._send_down(self._passing.download(bytes(data)))
+                    waiting += self._shown(self._passing.download(bytes(data)))
                     self._progress()
                 case h11.EndOfMessage():
-                    await self._send_down(self._passing.end_of_download())
-                    await self._client.send(self._near.send(h11.EndOfMessage()) or b"")
+                    waiting += self._shown(self._passing.end_of_download())
+                    waiting += self._near.send(h11.EndOfMessage()) or b""
+                    await self._send_down(waiting)
                     return
                 case event:
                     raise h11.RemoteProtocolError(f"unexpected {event!r}")
@@ -209,12 +215,21 @@ class Exchange:
         if data:
             await self._to_upstream(self._far.send(h11.Data(data=data)) or b"")
 
-    async def _send_down(self, data: bytes) -> None:
-        if data:
-            await self._client.send(self._near.send(h11.Data(data=data)) or b"")
+    def _shown(self, data: bytes) -> bytes:
+        """Return a piece of the body as the client gets it."""
+        return (self._near.send(h11.Data(data=data)) or b"") if data else b""
 
-    async def _receive(self, upload: "asyncio.Task[None]") -> bytes:
+    async def _send_down(self, waiting: bytearray) -> None:
+        """Send what waits, and empty it."""
+        if waiting:
+            self.answered = True
+            await self._client.send(bytes(waiting))
+            waiting.clear()
+
+    async def _receive(self, upload: "asyncio.Task[None] | None") -> bytes:
         """Return bytes of the upstream, unless the upload fails meanwhile: then its error."""
+        if upload is None:
+            return await self._upstream.receive()
         if not upload.done():
             reading = asyncio.create_task(self._upstream.receive())
             try:

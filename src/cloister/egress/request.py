@@ -57,6 +57,12 @@ class Request:
     """Whether a body of unknown length follows."""
 
     @property
+    def has_body(self) -> bool:
+        """Whether anything follows the head."""
+        lengths = (value for name, value in self.headers if name.lower() == b"content-length")
+        return self.chunked or any(int(value) for value in lengths)
+
+    @property
     def overriding_methods(self) -> tuple[str, ...]:
         """Methods that some frameworks take in place of the one in the request line."""
         names = (b"x-http-method-override", b"x-http-method", b"x-method-override")
