@@ -32,7 +32,10 @@ class Origin:
         threading.Thread(target=self._serve, daemon=True).start()
         return self
 
-    def stop(self) -> None:
+    def __enter__(self) -> "Origin":
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
         """Free the port; a close alone would wait for the next client."""
         self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()

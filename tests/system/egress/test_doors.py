@@ -69,8 +69,8 @@ def _key(head: bytes) -> bytes:
 
 @pytest.fixture(scope="module")
 def api(namespace: World, authority: Authority) -> Iterator[Origin]:
-    with namespace.listener("0.0.0.0", 8443) as listener:
-        yield Origin(listener, _answer, authority.server_context).start()
+    with Origin(namespace.listener("0.0.0.0", 8443), _answer, authority.server_context) as api:
+        yield api
 
 
 @dataclass
@@ -193,8 +193,7 @@ async def test_an_upstream_that_is_not_who_it_should_be_gets_nothing(
     sandbox: Sandbox, namespace: World, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     stranger = make_authority(tmp_path_factory.mktemp("stranger"), ["example.com"])
-    with namespace.listener("0.0.0.0", 9443) as listener:
-        impostor = Origin(listener, _answer, stranger.server_context).start()
+    with Origin(namespace.listener("0.0.0.0", 9443), _answer, stranger.server_context) as impostor:
         await sandbox.open(replace(sandbox.grant(), upstream="https://example.com:9443"))
         answer = await sandbox.ask("/v1/echo")
         assert answer.startswith("HTTP/1.1 502 ")

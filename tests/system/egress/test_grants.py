@@ -29,8 +29,8 @@ GRANT = Grant(
 
 @pytest.fixture(scope="module")
 def server(namespace: World, authority: Authority) -> Iterator[Origin]:
-    with namespace.listener("0.0.0.0", 8444) as listener:
-        yield Origin(listener, _answer, authority.server_context).start()
+    with Origin(namespace.listener("0.0.0.0", 8444), _answer, authority.server_context) as server:
+        yield server
 
 
 @pytest.fixture

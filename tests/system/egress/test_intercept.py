@@ -227,15 +227,14 @@ async def test_a_server_that_cannot_prove_who_it_is_gets_nothing(
 ) -> None:
     made = make_authority(tmp_path, names, valid_days=valid_days)
     settings = replace(settings, authorities=made.pem if vouched_for else settings.authorities)
-    server = Origin(world.listener("0.0.0.0", 8443), answer_https, made.server_context).start()
     async with EgressProcess(settings, command_prefix=world.command_prefix) as door.egress:
         await door.open(audit=Audit.FULL, ports=(8443,))
         client = Client(door, own_authority.certificate)
-        try:
-            answer = await client.ask(get(host="example.com:8443"), "example.com:8443")
-        except ValueError as error:
-            answer = str(error).encode()
-    server.stop()
+        with Origin(world.listener("0.0.0.0", 8443), answer_https, made.server_context) as server:
+            try:
+                answer = await client.ask(get(host="example.com:8443"), "example.com:8443")
+            except ValueError as error:
+                answer = str(error).encode()
     if reason is None:
         assert answer.startswith(b"HTTP/1.1 200 ")
         assert len(said_to(server)) == 1
