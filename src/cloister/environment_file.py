@@ -81,9 +81,6 @@ def environment_from_options(
 def unsupported(environment: Environment) -> list[str]:
     """What the environment asks for and this version leaves undone, one sentence each."""
     said = {
-        "no setup script: nothing is installed (package managers are not detected yet)": (
-            environment.setup.script is None and environment.setup.automatic
-        ),
         "[versions] is not carried out yet; the image's own are used": bool(environment.versions),
         "[services] are not started yet": bool(environment.services),
         "[checks] are not run yet": bool(environment.checks),

@@ -14,6 +14,7 @@ from cloister.model.asker import Asker, Connection
 from cloister.model.event import Event, RecordedEvent
 from cloister.model.network import EgressEnd, EgressRecord, NetworkPolicy
 from cloister.model.phase import Phase
+from cloister.model.project import ProjectFiles
 from cloister.model.sandbox import (
     Change,
     Checkout,
@@ -246,6 +247,10 @@ class Forge(Protocol):
 
     async def read_file(self, repository: Repository, commit: Commit, path: str) -> bytes | None:
         """Return a file of that commit, from the mirror; None when there is no such regular file."""
+        ...
+
+    async def project_files(self, repository: Repository, commit: Commit) -> ProjectFiles:
+        """Return the manifests and lock files of that commit, from the mirror. RepositoryError without the commit."""
         ...
 
     async def note(self, repository: Repository) -> str | None:

@@ -219,6 +219,30 @@ async def test_what_is_no_regular_file_reads_as_none(forge: Forge, shop: Shop, p
     assert await forge.read_file(shop.repository, shop.refs["main"], path) is None
 
 
+async def test_project_files_are_those_of_the_commit(forge: Forge, shop: Shop) -> None:
+    """Asked twice, for what was read is kept. A symlink that bears a manifest's name is none."""
+    (shop.path / "web").mkdir()
+    (shop.path / "pyproject.toml").symlink_to("/etc/passwd")
+    first = _commit_package(shop, lock=b"\xff")
+    for _ in range(2):
+        files = (await forge.project_files(shop.repository, first)).files
+        texts = {path: file.text for path, file in files.items()}
+        assert texts == {"web/package.json": "{}", "web/package-lock.json": ""}
+        assert (await forge.project_files(shop.repository, shop.refs["light"])).files == {}
+    later = (await forge.project_files(shop.repository, _commit_package(shop, lock=b"other"))).files
+    assert later["web/package.json"] == files["web/package.json"]
+    assert later["web/package-lock.json"].blob != files["web/package-lock.json"].blob
+
+
+def _commit_package(shop: Shop, *, lock: bytes) -> Commit:
+    written = {"web/package.json": b"{}", "web/package-lock.json": lock}
+    for path, content in written.items():
+        (shop.path / path).write_bytes(content)
+    commit = shop.commit("main", "with a package")
+    shop.files.update({(commit, path): content for path, content in written.items()})
+    return commit
+
+
 async def test_a_file_of_a_later_commit_is_absent_from_an_earlier_one(forge: Forge, shop: Shop) -> None:
     assert await forge.read_file(shop.repository, shop.refs["light"], "folder/data") is None
 

@@ -16,6 +16,7 @@ import pytest
 
 from cloister import errors, worker
 from cloister.agents.command import CommandAgent
+from cloister.detection import choose_scripts
 from cloister.egress.fake import FakeEgress
 from cloister.environment_file import read_environment
 from cloister.errors import CloisterError
@@ -36,6 +37,7 @@ from cloister.model.event import (
     RecordedEvent,
     SecretDelivered,
     SecretRemoved,
+    SetupPlanned,
     SnapshotMissed,
     TaskAccepted,
     TaskFinished,
@@ -55,7 +57,7 @@ TIP, ASKED = Commit("d" * 40), Commit("a" * 40)
 REVISION = Revision(ref="feature", commit=ASKED, default_branch="main", default_commit=TIP)
 TASK = TaskId("t1")
 NEIGHBOUR = SandboxName("another-attempt")
-QUIET = ("claim", "renew", "record ", "output offset", "open secrets", "finish")
+QUIET = ("claim", "renew", "record ", "output offset", "open secrets", "finish", "project files")
 """Calls that the events tell of already."""
 
 
@@ -104,11 +106,10 @@ class World:
     def tools(self) -> tuple[Tools, FakeEgress]:
         """The parts of one worker's life."""
         egress = FakeEgress(_decisions(self.scenario.get("egress", ())), on_call=self.stage)
-        commits = {"main": TIP, "feature": ASKED}
         tools = Tools(
             queue=self.queue,
             images=FakeImageStore(self.node, on_call=self.stage),
-            forge=FakeForge({REPOSITORY.address: FakeRepository(refs=commits)}, on_call=self.stage),
+            forge=_forge(self.scenario, self.stage),
             vault=self.vault,
             catalog=self.catalog,
             backend=FakeBackend(self.node, on_call=self.stage),
@@ -266,6 +267,16 @@ def _task(environment: Environment, told: Mapping[str, Any]) -> Task:
     )
 
 
+def _forge(scenario: Mapping[str, Any], stage: Stage | None = None) -> FakeForge:
+    files = {
+        (commit, path): content.encode()
+        for name, commit in (("tip", TIP), ("asked", ASKED))
+        for path, content in scenario.get("files", {}).get(name, {}).items()
+    }
+    repository = FakeRepository(refs={"main": TIP, "feature": ASKED}, files=files)
+    return FakeForge({REPOSITORY.address: repository}, on_call=stage)
+
+
 def _environment(text: str) -> Environment:
     return read_environment(text.encode(), source="environment.toml", default_name=REPOSITORY.address)
 
@@ -277,7 +288,16 @@ async def _keep_snapshot(world: World, task: Task, told: Mapping[str, Any]) -> N
     environment = _environment(told["environment"]) if "environment" in told else world.environment
     image = await FakeImageStore(world.node, [environment.image]).ensure(environment.image)
     secrets = await world.vault.open_for(replace(task, environment=environment))
-    recipe = recipe_of(environment, repository=REPOSITORY.address, image_digest=image, secret_versions=secrets.versions)
+    files = await _forge(world.scenario).project_files(REPOSITORY, TIP)
+    scripts = choose_scripts(environment.setup, base=files, asked=files)
+    recipe = recipe_of(
+        environment,
+        repository=REPOSITORY.address,
+        image_digest=image,
+        secret_versions=secrets.versions,
+        setup_script=scripts.setup,
+        dependencies=scripts.dependencies,
+    )
     now = datetime.now(UTC)
     await world.catalog.add(
         SnapshotRecord(
@@ -368,6 +388,8 @@ def _details(event: Event) -> Sequence[str]:
             return [f"network {network}", *secrets, *(f"({name})" for name in brokered)]
         case SecretDelivered(names=names) | SecretRemoved(names=names):
             return names
+        case SetupPlanned(steps=steps, differing=differing):
+            return [*map(repr, steps), *(["differing", *differing] if differing else [])]
         case SnapshotMissed(reason=reason):
             return [f"({reason})"]
         case Output(stream=stream, text=text):

@@ -20,6 +20,7 @@ from cloister.model.event import (
     RecordedEvent,
     SecretDelivered,
     SecretRemoved,
+    SetupPlanned,
     SnapshotHit,
     SnapshotMissed,
     SnapshotSaved,
@@ -104,6 +105,12 @@ def _sentences(event: Event) -> list[tuple[str, str]]:
             return [(f"  snapshot {event.key[:_KEY_SHOWN]}: hit", "green")]
         case SnapshotMissed():
             return [(f"  snapshot: none fits ({event.reason})", "yellow")]
+        case SetupPlanned():
+            return [
+                *((f"  detected {step}", "") for step in event.steps),
+                *((f"  note: {note}", "yellow") for note in event.notes),
+                *([(f"  not as on the default branch: {', '.join(event.differing)}", "")] if event.differing else []),
+            ]
         case SnapshotSaved():
             return [(f"  snapshot {event.key[:_KEY_SHOWN]}: saved", "")]
         case SecretDelivered():

@@ -1,10 +1,12 @@
 """A forge whose repositories are tables in memory."""
 
+import hashlib
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cloister.errors import NotFoundError, RepositoryError
+from cloister.model.project import LOCK_FILES, ProjectFile, ProjectFiles, is_project_file
 from cloister.model.sandbox import Commit
 from cloister.model.task import Repository, Revision
 from cloister.protocols import Forge
@@ -69,6 +71,13 @@ class FakeForge:
         assert commit in found.all_commits(), f"read_file at {commit}, which nobody resolved"
         return found.files.get((commit, path))
 
+    async def project_files(self, repository: Repository, commit: Commit) -> ProjectFiles:
+        """See `protocols.Forge`. A file's identity is the digest of its content."""
+        found = await self._get(repository, f"project files at {commit}")
+        assert commit in found.all_commits(), f"project_files at {commit}, which nobody resolved"
+        own = {path: content for (at, path), content in found.files.items() if at == commit and is_project_file(path)}
+        return ProjectFiles({path: _project_file(path, content) for path, content in own.items()})
+
     async def note(self, repository: Repository) -> str | None:
         """See `protocols.Forge`."""
         return (await self._get(repository, "note")).note
@@ -88,6 +97,11 @@ def _find_commit(repository: FakeRepository, ref: str) -> Commit | None:
         return None
     begun = {commit for commit in repository.all_commits() if commit.startswith(ref)}
     return begun.pop() if len(begun) == 1 else None
+
+
+def _project_file(path: str, content: bytes) -> ProjectFile:
+    is_lock = path.rpartition("/")[2] in LOCK_FILES
+    return ProjectFile(hashlib.sha1(content).hexdigest(), "" if is_lock else content.decode(errors="replace"))
 
 
 def _conforms(forge: FakeForge) -> Forge:

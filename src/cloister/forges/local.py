@@ -8,8 +8,10 @@ from urllib.parse import unquote, urlsplit
 
 from cloister.errors import NotFoundError, RepositoryError, UsageError
 from cloister.forges.mirror import Mirror
+from cloister.forges.project_files import read_project_files
 from cloister.forges.remote import DETACHED, HEADS, Remote, read_remote
 from cloister.forges.uncommitted import uncommitted_note
+from cloister.model.project import ProjectFiles
 from cloister.model.sandbox import Commit
 from cloister.model.task import Repository, Revision
 from cloister.protocols import Forge
@@ -58,6 +60,10 @@ class LocalForge:
         """Return a file of that commit; see `protocols.Forge`. RepositoryError above 16 MiB."""
         mirror = Mirror(await self.mirror(repository, commit))
         return await mirror.read_file(commit, path, limit_bytes=LARGEST_FILE_BYTES)
+
+    async def project_files(self, repository: Repository, commit: Commit) -> ProjectFiles:
+        """Return the manifests and lock files of that commit; see `protocols.Forge`."""
+        return await read_project_files(await self.mirror(repository, commit), commit)
 
     async def note(self, repository: Repository) -> str | None:
         """Say what of a local work tree is left out; see `protocols.Forge`."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from cloister.model.phase import Phase
 from cloister.model.sandbox import PROXY_PORT, WORKSPACE
+from cloister.model.setup_plan import NOTHING_PLANNED, SetupPlan
 from cloister.model.task import Task
 
 HOME = "/root"
@@ -42,8 +43,8 @@ def work_tree(task: Task) -> str:
     return f"{WORKSPACE}/{task.repository.directory}"
 
 
-def container_variables(task: Task, phase: Phase) -> Mapping[str, str]:
-    """Return the environment of a program of this phase, without secrets.
+def container_variables(task: Task, phase: Phase, plan: SetupPlan = NOTHING_PLANNED) -> Mapping[str, str]:
+    """Return the environment of a program of this phase, without secrets; `plan` is automatic setup's.
 
     The environment's own variables may replace anything but what makes the table of phases true: the
     proxy, the authorities and the `CLOISTER_` names.
@@ -53,10 +54,11 @@ def container_variables(task: Task, phase: Phase) -> Mapping[str, str]:
     return {
         "HOME": HOME,
         "LANG": "C.UTF-8",
-        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "PATH": ":".join([*plan.path, "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]),
         "TERM": "dumb",
         **_PIP,
         **shell,  # what setup wrote there is how it leaves variables to the agent
+        **plan.variables,
         **task.environment.variables,
         **proxies,
         **{name.lower(): value for name, value in proxies.items()},

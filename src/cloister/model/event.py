@@ -88,6 +88,18 @@ class SnapshotMissed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SetupPlanned(Event):
+    """What the scripts of this phase are for: what was detected, and where the task's commit declares others."""
+
+    steps: tuple[str, ...]
+    """Of automatic setup: package manager, folder, the file that decided, commands."""
+    notes: tuple[str, ...]
+    differing: tuple[str, ...]
+    """Paths of lock files and manifests that differ from the default branch's; setup or maintenance then runs
+    again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotSaved(Event):
     """The disk after setup was kept for later attempts."""
 

@@ -42,18 +42,26 @@ class SnapshotRecord:
 
 
 def recipe_of(
-    environment: Environment, *, repository: str, image_digest: str, secret_versions: Mapping[str, str]
+    environment: Environment,
+    *,
+    repository: str,
+    image_digest: str,
+    secret_versions: Mapping[str, str],
+    setup_script: str | None = None,
+    dependencies: str = "",
 ) -> SnapshotRecipe:
     """Return the recipe of the disk that `environment` makes for `repository`.
 
+    `setup_script` is what runs, the environment's own or that of automatic setup; `dependencies` is the digest of
+    the default branch's files that decide what it installs.
     The commit is no part of it: a snapshot is made at the default branch and brought to a task's ref
     by checkout and maintenance (the rule of Codex cloud's container cache).
     """
     values: dict[str, object] = {
         "image": image_digest,
         "repository": repository,
-        "setup script": environment.setup.script,
-        "automatic setup": environment.setup.automatic,
+        "setup script": setup_script,
+        "lock files": dependencies,
         "maintenance script": environment.setup.maintenance,
         "variables": dict(sorted(environment.variables.items())),
         "secrets": dict(sorted(secret_versions.items())),

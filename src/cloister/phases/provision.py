@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from cloister.detection import SetupScripts, choose_scripts
 from cloister.errors import ConflictError, NotFoundError, SandboxError
 from cloister.journal import Journal
 from cloister.model.event import CatchingMissed, SnapshotHit, SnapshotMissed
@@ -12,7 +13,7 @@ from cloister.model.network import REGISTRIES
 from cloister.model.sandbox import SandboxName, SandboxSpec
 from cloister.model.secret import DeliveredSecrets
 from cloister.model.snapshot import SnapshotRecipe, SnapshotRecord, reason_of_miss, recipe_of
-from cloister.model.task import Attempt
+from cloister.model.task import Attempt, Task
 from cloister.protocols import Forge, ImageStore, Sandbox, SandboxBackend, SnapshotCatalog
 
 
@@ -23,6 +24,8 @@ class Provisioned:
     sandbox: Sandbox
     recipe: SnapshotRecipe
     """Names the disk that setup makes."""
+    scripts: SetupScripts
+    """What setup may have to run."""
     registries: Sequence[str]
     """Hosts that the image's own package clients use, for policies that allow those."""
 
@@ -43,11 +46,14 @@ async def run(
     environment = task.environment
     image = await images.ensure(environment.image)
     mirror = await forge.mirror(task.repository, task.revision.commit)
+    scripts = await _scripts_for(task, forge)
     recipe = recipe_of(
         environment,
         repository=task.repository.address,
         image_digest=image,
         secret_versions=secrets.versions,
+        setup_script=scripts.setup,
+        dependencies=scripts.dependencies,
     )
     reason = await _reason_of_miss(attempt, recipe, catalog, backend, now) if task.use_cache else "cache not used"
     if reason:
@@ -65,7 +71,16 @@ async def run(
     if not sandbox.catches:
         journal.record(CatchingMissed())
     registries = await images.registries(image) if REGISTRIES in environment.network.allow else ()
-    return Provisioned(sandbox=sandbox, recipe=recipe, registries=registries)
+    return Provisioned(sandbox=sandbox, recipe=recipe, scripts=scripts, registries=registries)
+
+
+async def _scripts_for(task: Task, forge: Forge) -> SetupScripts:
+    """Look at what the project itself says, at the default branch's tip and at the task's commit."""
+    revision = task.revision
+    base = await forge.project_files(task.repository, revision.default_commit)
+    is_base = revision.commit == revision.default_commit
+    asked = base if is_base else await forge.project_files(task.repository, revision.commit)
+    return choose_scripts(task.environment.setup, base=base, asked=asked)
 
 
 async def _create(name: SandboxName, spec: SandboxSpec, backend: SandboxBackend) -> Sandbox:

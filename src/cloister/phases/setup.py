@@ -4,14 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from cloister.detection import SetupScripts
 from cloister.errors import TaskFailedError
 from cloister.journal import Journal
 from cloister.model.container import container_variables, work_tree
-from cloister.model.environment import SetupRecipe
-from cloister.model.event import SecretDelivered, SecretRemoved, SnapshotSaved
+from cloister.model.event import SecretDelivered, SecretRemoved, SetupPlanned, SnapshotSaved
 from cloister.model.phase import Phase
 from cloister.model.sandbox import Checkout, Command, EndCause
 from cloister.model.secret import DeliveredSecrets
+from cloister.model.setup_plan import step_to_text
 from cloister.model.snapshot import SnapshotRecipe, SnapshotRecord
 from cloister.model.task import Task
 from cloister.protocols import Sandbox, SnapshotCatalog
@@ -25,19 +26,29 @@ class Plan:
     """What this phase has to do."""
 
     warm: bool
-    """The sandbox stands on a disk that setup made; maintenance is all it may need."""
-    script: str | None
+    """The sandbox stands on a disk that setup made."""
+    setup: str | None
+    """Run on a cold disk at the tip of the default branch; what it leaves is kept."""
+    follow_up: str | None
+    """Run at the task's commit, on a disk that is warm or was just set up; what it leaves is this attempt's alone."""
+    scripts: SetupScripts
 
     @property
-    def command(self) -> str:
-        """Id of the command that runs the script."""
-        return MAINTENANCE if self.warm else SETUP
+    def runs(self) -> bool:
+        """Whether any script runs: only then the phase has a network and secrets."""
+        return self.setup is not None or self.follow_up is not None
 
 
-def make_plan(recipe: SetupRecipe, sandbox: Sandbox) -> Plan:
+def make_plan(scripts: SetupScripts, sandbox: Sandbox) -> Plan:
     """Decide by the disk, not by the catalogue, which may have changed since a former worker made this sandbox."""
     warm = sandbox.stands_on is not None and not sandbox.has_started(SETUP)
-    return Plan(warm=warm, script=recipe.maintenance if warm else recipe.script)
+    maintenance = scripts.maintenance if warm else None
+    return Plan(
+        warm=warm,
+        setup=None if warm else scripts.setup,
+        follow_up=maintenance or scripts.catch_up,
+        scripts=scripts,
+    )
 
 
 async def run(
@@ -56,27 +67,48 @@ async def run(
     """Bring the sandbox to where the agent starts: dependencies in place, the work tree at the task's commit.
 
     A cold disk is set up at the default branch and kept; a warm one is maintained at the task's commit (the
-    rule of Codex cloud's container cache). TaskFailedError when the script fails.
+    rule of Codex cloud's container cache). Where the task's commit declares other dependencies than the default
+    branch, either is brought up to them, for this attempt alone. TaskFailedError when a script fails.
     """
     default = Checkout(
         commit=task.revision.default_commit, branch=task.revision.default_branch, origin=task.repository.address
     )
     asked = Checkout(commit=task.revision.commit, branch=task.branch, origin=task.repository.address, patch=task.patch)
-    if plan.script is not None or not plan.warm:
-        if not sandbox.has_started(plan.command):
-            await sandbox.checkout(asked if plan.warm else default)
-        if plan.script is not None:
-            await _run_script(plan.command, plan.script, task, sandbox, secrets, placeholders, journal, seconds_left)
-    if task.use_cache and not plan.warm:
-        if plan.script is not None:
-            await sandbox.checkout(default)  # what the script did to tracked files is not kept
-        await _keep_disk(task, sandbox, journal, recipe, catalog, now)
+
+    async def run_script(name: str, script: str, checkout: Checkout) -> None:
+        if not sandbox.has_started(name):
+            await sandbox.checkout(checkout)
+        await _run_script(name, script, plan, task, sandbox, secrets, placeholders, journal, seconds_left)
+
+    _tell(plan, sandbox, journal)
+    if not plan.warm and not sandbox.has_started(MAINTENANCE):
+        if plan.setup is None:
+            await sandbox.checkout(default)
+        else:
+            await run_script(SETUP, plan.setup, default)
+        if task.use_cache:
+            if plan.setup is not None:
+                await sandbox.checkout(default)  # what the script did to tracked files is not kept
+            await _keep_disk(task, sandbox, journal, recipe, catalog, now)
+    if plan.follow_up is not None:
+        await run_script(MAINTENANCE, plan.follow_up, asked)
     await sandbox.checkout(asked)
+
+
+def _tell(plan: Plan, sandbox: Sandbox, journal: Journal) -> None:
+    """Say before it runs what was detected; not again when a former worker has."""
+    found, differing = plan.scripts.plan, plan.scripts.differing
+    if sandbox.has_started(SETUP) or sandbox.has_started(MAINTENANCE):
+        return
+    if differing or found.notes or (found.steps and plan.runs):
+        steps = tuple(step_to_text(step) for step in found.steps) if plan.runs else ()
+        journal.record(SetupPlanned(steps=steps, notes=found.notes, differing=differing))
 
 
 async def _run_script(
     name: str,
     script: str,
+    plan: Plan,
     task: Task,
     sandbox: Sandbox,
     secrets: DeliveredSecrets,
@@ -94,7 +126,7 @@ async def _run_script(
         Command(
             id=name,
             argv=("/bin/bash", "-e", "-o", "pipefail", f"/cloister/in/{name}.sh"),
-            variables={**container_variables(task, Phase.SETUP), **placeholders},
+            variables={**container_variables(task, Phase.SETUP, plan.scripts.plan), **placeholders},
             secrets=secrets.values,
             cwd=work_tree(task),
             files={f"{name}.sh": script.encode()},

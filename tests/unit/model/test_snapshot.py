@@ -12,7 +12,8 @@ WEB = Environment(name="web", setup=SetupRecipe(script="npm ci"))
 
 
 def made_recipe(environment: Environment = WEB, **changed: object) -> SnapshotRecipe:
-    given = {"repository": "/srv/shop", "image_digest": "0" * 64, "secret_versions": {"TOKEN": "1"}, **changed}
+    given: dict[str, object] = {"repository": "/srv/shop", "image_digest": "0" * 64, "secret_versions": {"TOKEN": "1"}}
+    given |= {"setup_script": "npm ci", "dependencies": "1", **changed}
     return recipe_of(environment, **given)  # type: ignore[arg-type]
 
 
@@ -35,9 +36,9 @@ def made_record(recipe: SnapshotRecipe, *, expires_in: float = 1.0) -> SnapshotR
         ("repository", made_recipe(repository="/srv/other")),
         ("secrets", made_recipe(secret_versions={"TOKEN": "2"})),
         ("secrets", made_recipe(secret_versions={})),
-        ("setup script", made_recipe(replace(WEB, setup=replace(WEB.setup, script="npm i")))),
+        ("setup script", made_recipe(setup_script="npm i")),
         ("maintenance script", made_recipe(replace(WEB, setup=replace(WEB.setup, maintenance="npm i")))),
-        ("automatic setup", made_recipe(replace(WEB, setup=replace(WEB.setup, automatic=False)))),
+        ("lock files", made_recipe(dependencies="2")),
         ("variables", made_recipe(replace(WEB, variables={"A": "b"}))),
         ("versions", made_recipe(replace(WEB, versions={"python": "3.12"}))),
         ("setup network", made_recipe(replace(WEB, network=NetworkRecipe(setup=NetworkMode.OFF)))),

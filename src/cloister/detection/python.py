@@ -1,0 +1,195 @@
+"""Python: pip (requirements files, pyproject.toml, setup.py), uv, poetry, pipenv."""
+
+import re
+import shlex
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+from cloister.detection.tools import python_program
+from cloister.model.project import ProjectFiles, folder_of, is_requirements, path_in
+from cloister.model.setup_plan import VENV, InstallStep
+
+TOOLS = frozenset({"pip", "uv", "poetry", "pipenv"})
+VARIABLES: Mapping[str, str] = {
+    "VIRTUAL_ENV": VENV,
+    "UV_PROJECT_ENVIRONMENT": VENV,
+    "UV_PYTHON_DOWNLOADS": "never",
+    "UV_LINK_MODE": "copy",
+    "PIPENV_VERBOSITY": "-1",
+    "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    "PIP_PROGRESS_BAR": "off",
+    "POETRY_VIRTUALENVS_CREATE": "false",
+}
+
+_MAKE_VENV = f"[ -x {VENV}/bin/python ] || python3 -m venv {VENV}"
+_FOR_TESTS = re.compile(r"(?:[\w-]*[_-])?(?:test|tests|testing|dev|develop|development)(?:[_-][\w-]*)?", re.ASCII)
+"""Extras, groups and requirements files that a project's tests need."""
+_BASE_REQUIREMENTS = frozenset({"requirements", "base", "main", "common", "default"})
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
+_MANIFESTS = ("pyproject.toml", "setup.py", "setup.cfg", "Pipfile")
+_MOST_NESTED_GROUPS = 20
+
+
+def steps(files: ProjectFiles, notes: list[str]) -> Iterator[InstallStep]:
+    """Yield one step for each project; the members of a uv workspace come with its lock file."""
+    locked: list[str] = []
+    for folder in _folders(files):
+        if any(folder.startswith(f"{outer}/" if outer else "") for outer in locked) and not _has_lock(files, folder):
+            continue
+        project = _pyproject(files, folder, notes)
+        step = _step(files, folder, project)
+        if step is not None:
+            if step.tool == "uv":
+                locked.append(folder)
+            yield step
+
+
+def _folders(files: ProjectFiles) -> list[str]:
+    """Folders of projects, outermost first. `requirements/` belongs to the project around it."""
+    folders = set(files.folders_with(_MANIFESTS))
+    for path in filter(is_requirements, files.files):
+        folder = folder_of(path)
+        folders.add(folder_of(folder) if PurePosixPath(folder).name == "requirements" else folder)
+    return sorted(folders, key=lambda folder: (folder.count("/") + bool(folder), folder))
+
+
+def _has_lock(files: ProjectFiles, folder: str) -> bool:
+    return any(files.find(folder, name) for name in ("uv.lock", "poetry.lock", "Pipfile.lock"))
+
+
+def _step(files: ProjectFiles, folder: str, project: dict[str, Any]) -> InstallStep | None:
+    if files.find(folder, "uv.lock"):
+        return _uv(folder, project)
+    if files.find(folder, "poetry.lock") or _table(project, "tool", "poetry", "dependencies"):
+        return _poetry(files, folder, project)
+    if files.find(folder, "Pipfile"):
+        return _pipenv(files, folder)
+    return _pip(files, folder, project)
+
+
+def _uv(folder: str, project: dict[str, Any]) -> InstallStep:
+    groups = [f"--group {name}" for name in _wanted(_table(project, "dependency-groups")) if name != "dev"]
+    extras = [f"--extra {name}" for name in _wanted(_table(project, "project", "optional-dependencies"))]
+    return InstallStep(
+        tool="uv",
+        folder=folder,
+        reason=path_in(folder, "uv.lock"),
+        commands=(" ".join(["uv sync --frozen --inexact --all-packages", *groups, *extras]),),
+        inputs=(path_in(folder, "uv.lock"),),
+        prelude=(*python_program("uv"), _MAKE_VENV),
+    )
+
+
+def _poetry(files: ProjectFiles, folder: str, project: dict[str, Any]) -> InstallStep:
+    groups = _table(project, "tool", "poetry", "group")
+    optional = [name for name in _wanted(groups) if _table(groups, name).get("optional")]
+    extras = _wanted(_table(project, "tool", "poetry", "extras") or _table(project, "project", "optional-dependencies"))
+    options = [f"--with {name}" for name in optional] + [f"--extras {name}" for name in extras]
+    lock = path_in(folder, "poetry.lock")
+    has_lock = lock in files.files
+    return InstallStep(
+        tool="poetry",
+        folder=folder,
+        reason=lock if has_lock else path_in(folder, "pyproject.toml"),
+        commands=(" ".join(["poetry install --no-interaction", *options]),),
+        inputs=(lock if has_lock else path_in(folder, "pyproject.toml"),),
+        prelude=(*python_program("poetry"), _MAKE_VENV),
+    )
+
+
+def _pipenv(files: ProjectFiles, folder: str) -> InstallStep:
+    lock = path_in(folder, "Pipfile.lock")
+    has_lock = lock in files.files
+    return InstallStep(
+        tool="pipenv",
+        folder=folder,
+        reason=lock if has_lock else path_in(folder, "Pipfile"),
+        commands=("pipenv sync --dev" if has_lock else "pipenv install --dev --skip-lock",),
+        inputs=(lock if has_lock else path_in(folder, "Pipfile"),),
+        prelude=(*python_program("pipenv"), _MAKE_VENV),
+    )
+
+
+def _pip(files: ProjectFiles, folder: str, project: dict[str, Any]) -> InstallStep | None:
+    requirements = _requirements(files, folder)
+    groups = [shlex.quote(requirement) for requirement in _group_requirements(project)]
+    package = [name for name in ("pyproject.toml", "setup.py", "setup.cfg") if files.find(folder, name)]
+    is_package = bool(project.get("project") or project.get("build-system") or files.find(folder, "setup.py"))
+    if not (requirements or groups or is_package):
+        return None
+    extras = ",".join(_wanted(_table(project, "project", "optional-dependencies")))
+    words = [f"-r {shlex.quote(name)}" for name in requirements] + groups
+    if is_package:
+        words.append(f"--editable {shlex.quote(f'.[{extras}]' if extras else '.')}")
+    deciding = [*requirements, *(package if is_package or groups else [])]
+    return InstallStep(
+        tool="pip",
+        folder=folder,
+        reason=", ".join(path_in(folder, name) for name in deciding),
+        commands=(f"pip install {' '.join(words)}",),
+        inputs=tuple(path_in(folder, name) for name in {*deciding, *_all_requirements(files, folder)}),
+        prelude=(_MAKE_VENV,),
+    )
+
+
+def _all_requirements(files: ProjectFiles, folder: str) -> list[str]:
+    """Every requirements file of the project, from its folder: one may include another."""
+    own = (path for path in files.files if is_requirements(path) and _is_of(path, folder))
+    return sorted(path.removeprefix(f"{folder}/" if folder else "") for path in own)
+
+
+def _requirements(files: ProjectFiles, folder: str) -> list[str]:
+    """The requirements files to install, from the folder: the main one first, then those for tests and development."""
+    own = _all_requirements(files, folder)
+    base = [path for path in own if PurePosixPath(path).stem in _BASE_REQUIREMENTS]
+    tests = [path for path in own if path not in base and _FOR_TESTS.fullmatch(_purpose(path))]
+    return sorted(base) + sorted(tests)
+
+
+def _is_of(path: str, folder: str) -> bool:
+    return folder_of(path) in (folder, path_in(folder, "requirements"))
+
+
+def _purpose(path: str) -> str:
+    """What a requirements file is for: `dev` of `requirements-dev.txt`, `test_requirements.txt` is `test`."""
+    return re.sub(r"[_.-]?requirements[_.-]?", "", PurePosixPath(path).stem)
+
+
+def _group_requirements(project: dict[str, Any]) -> Iterator[str]:
+    """What the dependency groups for tests name (PEP 735), those that they include too."""
+    groups = _table(project, "dependency-groups")
+    for name in _wanted(groups):
+        yield from _expand(groups, name, _MOST_NESTED_GROUPS)
+
+
+def _expand(groups: Mapping[str, Any], name: str, depth: int) -> Iterator[str]:
+    entries = groups.get(name)
+    for entry in entries if isinstance(entries, list) and depth else ():
+        if isinstance(entry, str) and not entry.startswith("-"):
+            yield entry
+        elif isinstance(entry, dict):
+            yield from _expand(groups, str(entry.get("include-group")), depth - 1)
+
+
+def _wanted(table: Mapping[str, Any]) -> Sequence[str]:
+    """Names in a table of extras or groups that are for tests or development, as they are written there."""
+    return [name for name in table if _NAME.fullmatch(name) and _FOR_TESTS.fullmatch(name)]
+
+
+def _pyproject(files: ProjectFiles, folder: str, notes: list[str]) -> dict[str, Any]:
+    file = files.find(folder, "pyproject.toml")
+    try:
+        return tomllib.loads(file.text) if file else {}
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        notes.append(f"{path_in(folder, 'pyproject.toml')} is not valid TOML: {error}")
+        return {}
+
+
+def _table(content: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
+    """Return the table at these keys; an empty one when something else is there."""
+    found: Any = content
+    for key in keys:
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found if isinstance(found, Mapping) else {}

@@ -1,0 +1,50 @@
+"""Which scripts a task's setup phase may run: the environment's own, or those of automatic setup."""
+
+from dataclasses import dataclass
+
+from cloister.detection.plan import plan_setup
+from cloister.model.environment import SetupRecipe
+from cloister.model.project import LOCK_FILES, ProjectFiles, is_requirements
+from cloister.model.setup_plan import NOTHING_PLANNED, SetupPlan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetupScripts:
+    """What the setup phase runs, decided before there is a sandbox."""
+
+    setup: str | None = None
+    """For a cold disk, at the tip of the default branch."""
+    maintenance: str | None = None
+    """The environment's own, for a warm disk, at the task's commit."""
+    catch_up: str | None = None
+    """At the task's commit, when other dependencies are declared there than at the default branch's tip."""
+    differing: tuple[str, ...] = ()
+    """Paths of the files that declare others."""
+    plan: SetupPlan = NOTHING_PLANNED
+    """Automatic setup at the task's commit; empty when the environment has a script of its own."""
+    dependencies: str = ""
+    """Digest of the default branch's files that decide what is installed: a part of the snapshot's key."""
+
+
+def choose_scripts(recipe: SetupRecipe, *, base: ProjectFiles, asked: ProjectFiles) -> SetupScripts:
+    """Decide by the files at the default branch's tip (`base`), which a kept disk was made of, and the task's."""
+    automatic = recipe.automatic and recipe.script is None
+    base_plan = plan_setup(base) if automatic else NOTHING_PLANNED
+    plan = plan_setup(asked) if automatic else NOTHING_PLANNED
+    setup, again = (base_plan.script, plan.script) if automatic else (recipe.script, recipe.script)
+    paths = {*base_plan.inputs, *plan.inputs} if automatic else _locks_of(base) | _locks_of(asked)
+    if setup is None and again is None:
+        paths = set()
+    differing = tuple(path for path in sorted(paths) if base.files.get(path) != asked.files.get(path))
+    return SetupScripts(
+        setup=setup,
+        maintenance=recipe.maintenance,
+        catch_up=(recipe.maintenance or again) if differing else None,
+        differing=differing,
+        plan=plan,
+        dependencies=base.digest_of(base_plan.inputs if automatic else _locks_of(base)) if setup else "",
+    )
+
+
+def _locks_of(files: ProjectFiles) -> set[str]:
+    return {path for path in files.files if path.rpartition("/")[2] in LOCK_FILES or is_requirements(path)}

@@ -1,0 +1,77 @@
+"""What automatic setup will do, and why: shown before it runs, and written out as a script."""
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+VENV = "/opt/venv"
+"""Where Python dependencies go: outside the work tree, active in setup and for the agent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstallStep:
+    """One package manager in one folder."""
+
+    tool: str
+    """The package manager, as its users call it."""
+    folder: str
+    """From the root of the repository; `""` is the root."""
+    reason: str
+    """The file that decided."""
+    commands: tuple[str, ...]
+    """Lines of bash, run in the folder."""
+    inputs: tuple[str, ...]
+    """Paths of the files that decide what is installed."""
+    prelude: tuple[str, ...] = ()
+    """Lines of bash that provide the tool itself; the same lines of several steps run once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetupPlan:
+    """All that automatic setup will do."""
+
+    steps: tuple[InstallStep, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What was seen and is left to the user, one sentence each."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Set in setup and for the agent, below the environment's own."""
+    path: tuple[str, ...] = ()
+    """Folders before PATH, in setup and for the agent."""
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Paths of all files that decide what is installed, sorted."""
+        return tuple(sorted({path for step in self.steps for path in step.inputs}))
+
+    @property
+    def script(self) -> str | None:
+        """The plan as a bash script, run from the root of the repository with `-e`; None when nothing is to do."""
+        if not self.steps:
+            return None
+        preludes = dict.fromkeys(line for step in self.steps for line in step.prelude)
+        parts = ["\n".join(preludes)] if preludes else []
+        parts += [_section(step) for step in self.steps]
+        return "\n\n".join(parts) + "\n"
+
+
+NOTHING_PLANNED = SetupPlan()
+"""There is no automatic setup, or it found nothing."""
+
+
+def step_to_text(step: InstallStep) -> str:
+    """Return `npm in web/ (web/package-lock.json): npm ci`."""
+    place = f" in {step.folder}/" if step.folder else ""
+    return _on_one_line(f"{step.tool}{place} ({step.reason}): {'; '.join(step.commands)}")
+
+
+def _section(step: InstallStep) -> str:
+    place = step.folder or "."
+    said = f"# {step.tool}: {_on_one_line(step.reason)}"
+    if not step.folder:
+        return "\n".join([said, *step.commands])
+    return "\n".join([said, "(", f"  cd -- {shlex.quote(place)}", *(f"  {line}" for line in step.commands), ")"])
+
+
+def _on_one_line(text: str) -> str:
+    """A file's name is a stranger's text: it must not end the comment."""
+    return "".join(character if character.isprintable() else "?" for character in text)
