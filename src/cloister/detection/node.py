@@ -20,6 +20,8 @@ _LOCKS = {
     "bun.lockb": "bun",
 }
 _PACKAGE_MANAGER = re.compile(r"(npm|yarn|pnpm|bun)@(\d+\.\d+\.\d+[0-9A-Za-z.-]*)(?:\+.*)?", re.ASCII)
+_REGISTRY_OF_NPM = "$(npm config get registry)"
+"""Yarn has a default of its own; a machine that is configured for a mirror has told npm."""
 _DEPENDENCIES = ("dependencies", "devDependencies", "optionalDependencies")
 
 
@@ -35,6 +37,8 @@ class _Package:
     """The package manager of `packageManager`, and its version."""
     berry: bool
     """Whether yarn's second generation is configured here."""
+    has_registry: bool
+    """Whether that configuration names a registry."""
 
     @property
     def tool(self) -> str:
@@ -75,13 +79,15 @@ def _read(files: ProjectFiles, folder: str, notes: list[str]) -> _Package | None
         notes.append(f"{path} holds no object, so nothing is installed for it")
         return None
     declared = _PACKAGE_MANAGER.fullmatch(str(content.get("packageManager", "")))
+    yarnrc = files.find(folder, ".yarnrc.yml")
     second = bool(declared and declared[1] == "yarn" and not declared[2].startswith("1."))
     return _Package(
         folder=folder,
         content=content,
         locks=tuple(name for name in _LOCKS if files.find(folder, name)),
         declared=(declared[1], declared[2]) if declared else None,
-        berry=second or files.find(folder, ".yarnrc.yml") is not None,
+        berry=second or yarnrc is not None,
+        has_registry=yarnrc is not None and "npmRegistryServer" in yarnrc.text,
     )
 
 
@@ -119,9 +125,13 @@ def _yarn(package: _Package) -> tuple[tuple[str, ...], str]:
         prelude = (
             exact_npm_package("yarn", "@yarnpkg/cli-dist", package.declared[1]) if package.declared else _ANY_BERRY
         )
-        return prelude, "yarn install --immutable" if package.lock else "yarn install"
+        registry = "" if package.has_registry else f'YARN_NPM_REGISTRY_SERVER="{_REGISTRY_OF_NPM}" '
+        return prelude, f"{registry}yarn install" + (" --immutable" if package.lock else "")
     prelude = exact_npm_package("yarn", "yarn", package.declared[1]) if package.declared else _ANY_YARN
-    return prelude, "yarn install --non-interactive " + ("--frozen-lockfile" if package.lock else "--no-lockfile")
+    registry = f'npm_config_registry="{_REGISTRY_OF_NPM}" '
+    return prelude, f"{registry}yarn install --non-interactive " + (
+        "--frozen-lockfile" if package.lock else "--no-lockfile"
+    )
 
 
 def _bun(package: _Package) -> tuple[tuple[str, ...], str]:

@@ -36,9 +36,18 @@ def commands(files: dict[str, str]) -> list[str]:
         ),
         # the others win by their lock files, or by what package.json declares
         ({"package.json": "{}", "pnpm-lock.yaml": ""}, [": pnpm install --frozen-lockfile"]),
-        ({"package.json": "{}", "yarn.lock": ""}, [": yarn install --non-interactive --frozen-lockfile"]),
-        ({"package.json": "{}", "yarn.lock": "", ".yarnrc.yml": ""}, [": yarn install --immutable"]),
-        ({"package.json": '{"packageManager": "yarn@4.1.0"}', "yarn.lock": ""}, [": yarn install --immutable"]),
+        (
+            {"package.json": "{}", "yarn.lock": ""},
+            [': npm_config_registry="$(npm config get registry)" yarn install --non-interactive --frozen-lockfile'],
+        ),
+        (
+            {"package.json": "{}", "yarn.lock": "", ".yarnrc.yml": "npmRegistryServer: https://npm.example.com"},
+            [": yarn install --immutable"],
+        ),
+        (
+            {"package.json": '{"packageManager": "yarn@4.1.0"}', "yarn.lock": ""},
+            [': YARN_NPM_REGISTRY_SERVER="$(npm config get registry)" yarn install --immutable'],
+        ),
         ({"package.json": "{}", "bun.lock": ""}, [": bun install --frozen-lockfile"]),
         (
             {"package.json": '{"packageManager": "pnpm@9.1.0"}', "pnpm-lock.yaml": "", "package-lock.json": ""},
