@@ -3,9 +3,9 @@
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
-from cloister.intake import Intake
+from cloister.intake import Intake, Preview
 from cloister.model.event import RecordedEvent
-from cloister.model.request import Request
+from cloister.model.request import EnvironmentText, Request
 from cloister.model.sandbox import Change
 from cloister.model.secret import BrokerRule, KeptSecret
 from cloister.model.snapshot import SnapshotKey, SnapshotRecord
@@ -21,6 +21,10 @@ class Client:
     async def submit(self, request: Request) -> Task:
         """Accept a task; it is on disk when this returns."""
         return await self.intake.submit(request)
+
+    async def preview(self, repository: str, ref: str | None, environment: EnvironmentText | None) -> Preview:
+        """Say what a task on that repository would do to be ready, without accepting one."""
+        return await self.intake.preview(repository, ref, environment)
 
     async def task(self, task: str) -> TaskStatus:
         """Where a task is, by its id or a unique beginning of it."""

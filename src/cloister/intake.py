@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from anyio import CancelScope
 
 from cloister.allowlist import check_not_too_broad
+from cloister.detection import SetupScripts, choose_scripts
 from cloister.environment_file import (
     REPOSITORY_FILE,
     environment_from_options,
@@ -22,7 +23,7 @@ from cloister.model.ceiling import UNBOUNDED, Ceiling, excess_of
 from cloister.model.environment import GIB, HOUR, MINUTE, Environment, Limits
 from cloister.model.event import RecordedEvent
 from cloister.model.quantity import size_to_text
-from cloister.model.request import Request
+from cloister.model.request import EnvironmentText, Request
 from cloister.model.sandbox import Change
 from cloister.model.secret import BrokerRule, KeptSecret
 from cloister.model.snapshot import SnapshotKey, SnapshotRecord
@@ -67,6 +68,15 @@ _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 _EPOCH = datetime(2025, 1, 1, tzinfo=UTC)
 _DIFF = re.compile(rb"^(diff --git |--- .*\n\+\+\+ )", re.MULTILINE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """How a repository would be made ready."""
+
+    environment: Environment
+    revision: Revision
+    scripts: SetupScripts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +136,17 @@ class Intake:
         with CancelScope(shield=True):  # whoever is cancelled meanwhile still learns that there is a task
             await self.queue.submit(task, notes)
         return task
+
+    async def preview(self, repository: str, ref: str | None, environment: EnvironmentText | None) -> Preview:
+        """Say what a task on that repository would do to be ready, without accepting one. Errors as for `submit`."""
+        request = Request(repository=repository, ref=ref, environment=environment, prompt="preview")
+        _check_request(request)
+        found = parse_repository(repository)
+        revision = await self.forge.resolve(found, ref)
+        read = await self._environment(request, found, revision)
+        base = await self.forge.project_files(found, revision.default_commit)
+        asked = await self.forge.project_files(found, revision.commit)
+        return Preview(environment=read, revision=revision, scripts=choose_scripts(read.setup, base=base, asked=asked))
 
     async def task(self, task: str) -> TaskStatus:
         """Where a task is, by its id or a unique beginning of it. NotFoundError."""

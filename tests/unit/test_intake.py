@@ -302,3 +302,18 @@ def test_the_best_attempt_is_shown_first(new_task: Any) -> None:
     assert best(None, None) == 1
     assert best(None, failed, changed) == 3
     assert best(failed, changed, succeeded, succeeded) == 3
+
+
+async def test_a_preview_says_what_would_run_and_accepts_nothing(
+    intake: Intake, files: dict[tuple[Commit, str], bytes]
+) -> None:
+    files[FEATURE, "package.json"] = b'{"dependencies": {"a": "1"}}'
+    preview = await intake.preview("/srv/project", "feature", None)
+    assert (preview.environment.name, preview.revision.commit) == ("/srv/project", FEATURE)
+    assert [step.tool for step in preview.scripts.plan.steps] == ["npm"]
+    assert preview.scripts.differing == ("package.json",)
+    own = await intake.preview("/srv/project", "feature", environment_text('[setup]\nscript = "make deps"\n'))
+    assert (own.scripts.setup, own.scripts.plan.steps) == ("make deps", ())
+    with pytest.raises(NotFoundError):
+        await intake.preview("/srv/project", "none", None)
+    assert await intake.tasks() == []

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 
 from cloister.egress_log import EgressEntry
+from cloister.intake import Preview
 from cloister.model.event import RecordedEvent, TaskFinished, event_to_fields
 from cloister.model.image import Image
 from cloister.model.sandbox import Change
@@ -95,6 +96,21 @@ def snapshot_to_json(record: SnapshotRecord) -> Fields:
         "commit": record.commit,
         "created_at": record.created_at.isoformat(),
         "expires_at": record.expires_at.isoformat(),
+    }
+
+
+def preview_to_json(preview: Preview) -> Fields:
+    """Return how a repository would be made ready."""
+    scripts = preview.scripts
+    return {
+        "environment": preview.environment.name,
+        "image": preview.environment.image,
+        "commit": preview.revision.commit,
+        "steps": [asdict(step) for step in scripts.plan.steps],
+        "notes": list(scripts.plan.notes),
+        "differing": list(scripts.differing),
+        "setup": scripts.setup,
+        "maintenance": scripts.maintenance,
     }
 
 

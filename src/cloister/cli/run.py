@@ -70,7 +70,7 @@ def run(
         repository=repository_address(repo),
         prompt=sys.stdin.buffer.read().decode(errors="surrogateescape") if prompt == "-" else prompt,
         ref=ref,
-        environment=EnvironmentText(source=str(env), raw=_read(env, "environment file")) if env else None,
+        environment=read_environment_file(env) if env else None,
         agent=agent,
         command=command,
         attempts=attempts,
@@ -145,6 +145,11 @@ def new_view(status: "TaskStatus", *, as_json: bool) -> "View":
 def _write_line(line: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
+
+
+def read_environment_file(path: Path) -> EnvironmentText:
+    """Read the file that `--env` names. UsageError when it cannot be read."""
+    return EnvironmentText(source=str(path), raw=_read(path, "environment file"))
 
 
 def _read(path: Path, what: str) -> bytes:
