@@ -71,6 +71,10 @@ class Client:
         """All kept snapshots, newest first."""
         return await self.intake.snapshots()
 
+    async def reset_cache(self, environment: str) -> int:
+        """Forget every snapshot of an environment, and return how many."""
+        return await self.intake.reset_cache(environment)
+
     async def remove_snapshot(self, key: str) -> SnapshotKey:
         """Forget a snapshot, by its key or a unique beginning; returns the full key."""
         return await self.intake.remove_snapshot(key)

@@ -4,7 +4,7 @@ import os
 import re
 import secrets
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 
 from anyio import CancelScope
@@ -211,6 +211,25 @@ class Intake:
         await self.backend.remove_snapshot(found[0])
         await self.catalog.remove(found[0])
         return found[0]
+
+    async def reset_cache(self, environment: str) -> int:
+        """Forget every snapshot of an environment, and return how many: its next task runs setup.
+
+        One that a sandbox stands on is expired at once, and removed when nothing stands on it any more.
+        NotFoundError when it has none.
+        """
+        records = await self.catalog.list()
+        own = [record for record in records if record.environment == environment]
+        if not own:
+            known = ", ".join(sorted({record.environment for record in records})) or "none"
+            raise NotFoundError(f"environment {environment!r} has no snapshots; those that have some: {known}")
+        for record in own:
+            try:
+                await self.backend.remove_snapshot(record.key)
+                await self.catalog.remove(record.key)
+            except ConflictError:
+                await self.catalog.add(replace(record, expires_at=self.now()))
+        return len(own)
 
     async def _environment(self, request: Request, repository: Repository, revision: Revision) -> Environment:
         """Take the file that came with the request, else the repository's at the base commit, else the defaults."""

@@ -11,10 +11,11 @@ from cloister.environment_file import REPOSITORY_FILE
 from cloister.errors import CloisterError, ConflictError, EnvironmentFileError, NotFoundError, UsageError
 from cloister.forges.fake import FakeForge, FakeRepository
 from cloister.intake import Intake, best_attempt, new_task_id
+from cloister.model.environment import Limits
 from cloister.model.event import TaskAccepted
 from cloister.model.network import NetworkMode
 from cloister.model.request import EnvironmentText, Request
-from cloister.model.sandbox import Change, Commit, DiffStats
+from cloister.model.sandbox import Change, Commit, DiffStats, SandboxName, SandboxSpec
 from cloister.model.secret import BrokerRule, KeptSecret, SecretValue
 from cloister.model.snapshot import SnapshotKey, SnapshotRecord
 from cloister.model.task import AttemptId, AttemptStatus, Outcome, TaskState, TaskStatus, Verdict
@@ -243,20 +244,45 @@ async def test_secrets_need_names(intake: Intake, environment: str, name: str) -
         await intake.set_secret(environment, name, "hunter2")
 
 
+async def _keep(intake: Intake, node: FakeNode, key: str, *, environment: str = "web") -> None:
+    node.snapshots.add(SnapshotKey(key))
+    await intake.catalog.add(
+        SnapshotRecord(
+            key=SnapshotKey(key),
+            environment=environment,
+            repository="/srv/project",
+            commit=TIP,
+            parts={},
+            created_at=NOW,
+            expires_at=NOW + timedelta(hours=1),
+        )
+    )
+
+
+async def test_a_reset_cache_gives_no_snapshot_to_a_new_task_and_takes_none_from_a_running_one(
+    intake: Intake, node: FakeNode
+) -> None:
+    for key, environment in (("free", "web"), ("used", "web"), ("other", "api")):
+        await _keep(intake, node, key, environment=environment)
+    image = await intake.images.ensure("base")
+    spec = SandboxSpec(
+        image=image, snapshot=SnapshotKey("used"), directory="x", mirror=Path("/mirrors/x"), limits=Limits()
+    )
+    await intake.backend.create(SandboxName("running"), spec)
+    with pytest.raises(NotFoundError, match="those that have some: api, web"):
+        await intake.reset_cache("wbe")
+    assert node.snapshots == {"free", "used", "other"}
+    assert await intake.reset_cache("web") == 2
+    assert node.snapshots == {"used", "other"}
+    assert {record.key: record.expires_at > NOW for record in await intake.snapshots()} == {
+        "used": False,
+        "other": True,
+    }
+
+
 async def test_snapshots_are_removed_by_the_beginning_of_their_key(intake: Intake, node: FakeNode) -> None:
     for key in ("abc1", "abd2"):
-        node.snapshots.add(SnapshotKey(key))
-        await intake.catalog.add(
-            SnapshotRecord(
-                key=SnapshotKey(key),
-                environment="web",
-                repository="/srv/project",
-                commit=TIP,
-                parts={},
-                created_at=NOW,
-                expires_at=NOW,
-            )
-        )
+        await _keep(intake, node, key)
     for wrong, error in (("", NotFoundError), ("x", NotFoundError), ("ab", ConflictError)):
         with pytest.raises(error):
             await intake.remove_snapshot(wrong)

@@ -9,7 +9,7 @@ from rich.text import Text
 from cloister.cli.run import read_environment_file
 from cloister.cli.session import ask
 from cloister.cli.task import JsonOption
-from cloister.cli.terminal import neutralize, output_console, print_lines
+from cloister.cli.terminal import neutralize, output_console, print_line, print_lines
 from cloister.cli.work_tree import repository_address
 from cloister.model.setup_plan import step_to_text
 
@@ -57,6 +57,21 @@ def show(
         typer.echo(preview.scripts.setup or f"# {_NOTHING}", nl=preview.scripts.setup is None)
     else:
         print_lines(output_console(), [Text(neutralize(line)) for line in _lines(preview)])
+
+
+@app.command("reset-cache")
+def reset_cache(
+    context: typer.Context,
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="The environment's name; by default that is its repository's address.")
+    ],
+) -> None:
+    """Forget what setup kept for an environment; its next task runs setup again.
+
+    Example:  cloister env reset-cache web
+    """
+    count = ask(context, lambda client: client.reset_cache(name))
+    print_line(output_console(), f"forgot {count} snapshot{'s' if count > 1 else ''} of {neutralize(name)}")
 
 
 def _lines(preview: "Preview") -> "Iterator[str]":
