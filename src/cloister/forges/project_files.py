@@ -1,8 +1,10 @@
 """Reads the manifests and lock files of a commit out of a mirror, once: a commit never changes."""
 
-import json
 from contextlib import suppress
 from pathlib import Path
+from secrets import token_hex
+
+from pydantic import TypeAdapter, ValidationError
 
 from cloister.git import run_git
 from cloister.model.project import LARGEST_MANIFEST_BYTES, LOCK_FILES, ProjectFile, ProjectFiles, is_project_file
@@ -10,17 +12,18 @@ from cloister.model.sandbox import Commit
 
 MOST_FILES = 1000
 """Of more, the first by path count: no project of people has so many."""
-_KEPT_AS = "cloister-project-1"
+KEPT_AS = "cloister-project-1"
 """Name of the folder in the mirror that keeps what was read; the number changes with what is read."""
+_KEPT = TypeAdapter(dict[str, ProjectFile])
 _Entry = tuple[str, str, int]
 """Path, blob and size in bytes."""
 
 
 async def read_project_files(mirror: Path, commit: Commit) -> ProjectFiles:
     """Return the project files of a commit. RepositoryError when the commit is not in the mirror."""
-    kept = mirror / _KEPT_AS / f"{commit}.json"
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        return _from_json(kept.read_bytes())
+    kept = mirror / KEPT_AS / f"{commit}.json"
+    with suppress(OSError, ValidationError):
+        return ProjectFiles(_KEPT.validate_json(kept.read_bytes()))
     files = await _read(mirror, commit)
     _keep(kept, files)
     return files
@@ -68,14 +71,10 @@ async def _read_blobs(mirror: Path, blobs: list[str]) -> dict[str, str]:
     return texts
 
 
-def _from_json(raw: bytes) -> ProjectFiles:
-    return ProjectFiles({path: ProjectFile(blob, text) for path, (blob, text) in json.loads(raw).items()})
-
-
 def _keep(place: Path, files: ProjectFiles) -> None:
     """Write it whole, or not at all: it is a cache."""
-    draft = place.with_suffix(".new")
+    draft = place.with_suffix(f".{token_hex(4)}")  # others may write the same now
     with suppress(OSError):
         place.parent.mkdir(exist_ok=True)
-        draft.write_text(json.dumps({path: [file.blob, file.text] for path, file in files.files.items()}))
+        draft.write_bytes(_KEPT.dump_json(dict(files.files)))
         draft.rename(place)
