@@ -3,13 +3,14 @@
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
-from cloister.intake import Intake, Preview
+from cloister.intake import Intake
 from cloister.model.event import RecordedEvent
 from cloister.model.request import EnvironmentText, Request
 from cloister.model.sandbox import Change
 from cloister.model.secret import BrokerRule, KeptSecret
 from cloister.model.snapshot import SnapshotKey, SnapshotRecord
 from cloister.model.task import Task, TaskId, TaskState, TaskStatus
+from cloister.preview import CacheAnswer, Preview
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,10 @@ class Client:
     async def preview(self, repository: str, ref: str | None, environment: EnvironmentText | None) -> Preview:
         """Say what a task on that repository would do to be ready, without accepting one."""
         return await self.intake.preview(repository, ref, environment)
+
+    async def why(self, repository: str, environment: EnvironmentText | None) -> CacheAnswer:
+        """Say whether a task on that repository would find a kept disk, and why not."""
+        return await self.intake.why(repository, environment)
 
     async def task(self, task: str) -> TaskStatus:
         """Where a task is, by its id or a unique beginning of it."""

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from anyio import CancelScope
 
 from cloister.allowlist import check_not_too_broad
-from cloister.detection import SetupScripts, choose_scripts
+from cloister.detection import choose_scripts
 from cloister.environment_file import (
     REPOSITORY_FILE,
     environment_from_options,
@@ -26,7 +26,7 @@ from cloister.model.quantity import size_to_text
 from cloister.model.request import EnvironmentText, Request
 from cloister.model.sandbox import Change
 from cloister.model.secret import BrokerRule, KeptSecret
-from cloister.model.snapshot import SnapshotKey, SnapshotRecord
+from cloister.model.snapshot import SnapshotKey, SnapshotRecord, recipe_of
 from cloister.model.task import (
     LARGEST_PROMPT_BYTES,
     AttemptStatus,
@@ -38,6 +38,7 @@ from cloister.model.task import (
     TaskStatus,
     Verdict,
 )
+from cloister.preview import CacheAnswer, Preview, answer_why
 from cloister.protocols import (
     AttemptQueue,
     Forge,
@@ -68,15 +69,6 @@ _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 _EPOCH = datetime(2025, 1, 1, tzinfo=UTC)
 _DIFF = re.compile(rb"^(diff --git |--- .*\n\+\+\+ )", re.MULTILINE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Preview:
-    """How a repository would be made ready."""
-
-    environment: Environment
-    revision: Revision
-    scripts: SetupScripts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +139,37 @@ class Intake:
         base = await self.forge.project_files(found, revision.default_commit)
         asked = await self.forge.project_files(found, revision.commit)
         return Preview(environment=read, revision=revision, scripts=choose_scripts(read.setup, base=base, asked=asked))
+
+    async def why(self, repository: str, environment: EnvironmentText | None) -> CacheAnswer:
+        """Say whether a task on that repository would find a kept disk, and why not. Errors as for `preview`."""
+        preview = await self.preview(repository, None, environment)
+        found = parse_repository(repository)
+        task = Task(
+            id=TaskId("preview"),
+            repository=found,
+            revision=preview.revision,
+            environment=preview.environment,
+            prompt="preview",
+            agent=COMMAND_AGENT,
+            accepted_at=self.now(),
+        )
+        recipe = recipe_of(
+            preview.environment,
+            repository=found.address,
+            image_digest=await self.images.find(preview.environment.image) or "not built yet",
+            secret_versions=(await self.vault.open_for(task)).versions,
+            setup_script=preview.scripts.setup,
+            dependencies=preview.scripts.dependencies,
+        )
+        return await answer_why(
+            preview.environment,
+            found.address,
+            recipe,
+            catalog=self.catalog,
+            backend=self.backend,
+            store=self.store,
+            now=self.now(),
+        )
 
     async def task(self, task: str) -> TaskStatus:
         """Where a task is, by its id or a unique beginning of it. NotFoundError."""

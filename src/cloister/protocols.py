@@ -180,6 +180,10 @@ class ImageStore(Protocol):
         """
         ...
 
+    async def find(self, name: str) -> ImageDigest | None:
+        """Return what `ensure` would without building; None when it would have to build, or knows no such name."""
+        ...
+
     async def names(self) -> Sequence[str]:
         """Every name that `ensure` accepts, built or not, sorted."""
         ...

@@ -31,6 +31,7 @@ async def test_an_unknown_name_is_refused_with_the_known_ones(kept: tuple[ImageS
     with pytest.raises(NotFoundError) as refused:
         await images.ensure(name)
     assert "base" in f"{refused.value} {refused.value.hint}"
+    assert await images.find(name) is None
 
 
 async def test_the_names_are_sorted_and_all_of_them_will_do(kept: tuple[ImageStore, Holds]) -> None:
@@ -42,7 +43,9 @@ async def test_the_names_are_sorted_and_all_of_them_will_do(kept: tuple[ImageSto
 
 async def test_what_is_ensured_is_there(kept: tuple[ImageStore, Holds]) -> None:
     images, holds = kept
-    assert holds(await images.ensure("base"))
+    digest = await images.ensure("base")
+    assert holds(digest)
+    assert await images.find("base") == digest
 
 
 async def test_ten_that_ask_at_once_get_the_same(kept: tuple[ImageStore, Holds]) -> None:

@@ -1,4 +1,4 @@
-"""`cloister env show`: what setup would do, told before anything runs."""
+"""`cloister env show` and `why`: what setup would do, and whether it has to, told before anything runs."""
 
 import json
 import subprocess
@@ -38,3 +38,21 @@ def test_a_project_that_names_nothing_and_a_ref_that_is_not_there(installation: 
     refused = installation.cloister("env", "show", "--ref", "absent")
     assert (refused.code, refused.stdout) == (2, "")
     assert "absent" in refused.stderr
+
+
+def test_why_the_next_task_hits_or_misses(installation: Installation) -> None:
+    """Asked around two tasks whose dependencies changed in between; the key that is told is the one that is used."""
+    installation.project.commit({"web/package.json": '{"dependencies": {"is-number": "6.0.0"}}'})
+    before = json.loads(installation.cloister("env", "why", "--json").stdout)
+    assert (before["hit"], before["reason"]) == (False, "first use of this environment")
+    ran = installation.cloister("run", "--json", "--command", "true", "do it")
+    assert ran.code == 0, ran.stdout
+    assert [event["key"] for event in ran.events if event["event"] == "snapshot_saved"] == [before["key"]]
+    warm = installation.cloister("env", "why").stdout
+    assert f"snapshot {before['key'][:12]}: hit" in warm
+    assert "last miss: " in warm and "first use of this environment" in warm
+    installation.project.commit({"web/package.json": '{"dependencies": {"is-number": "7.0.0"}}'})
+    after = json.loads(installation.cloister("env", "why", "--json").stdout)
+    assert (after["reason"], after["differing"]) == ("changed: lock files", ["lock files"])
+    assert installation.cloister("env", "reset-cache", str(installation.project.path)).stdout.startswith("forgot 1 ")
+    assert json.loads(installation.cloister("env", "why", "--json").stdout)["nearest"] is None

@@ -9,31 +9,35 @@ from rich.text import Text
 from cloister.cli.run import read_environment_file
 from cloister.cli.session import ask
 from cloister.cli.task import JsonOption
-from cloister.cli.terminal import neutralize, output_console, print_line, print_lines
+from cloister.cli.terminal import neutralize, output_console, print_line, print_lines, print_table
 from cloister.cli.work_tree import repository_address
 from cloister.model.setup_plan import step_to_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cloister.intake import Preview
+    from cloister.preview import CacheAnswer, Preview
 
 app = typer.Typer(no_args_is_help=True, help="How a repository is made ready.\n\nExample:  cloister env show --repo .")
 
+RepoOption = Annotated[
+    str | None, typer.Option(metavar="PATH|URL", help="Repository; by default that of the current directory.")
+]
+EnvOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Environment file; by default .cloister/environment.toml at that commit."),
+]
+
+_DIGITS = 12
 _NOTHING = "nothing is installed: no package manager is detected, and the environment has no [setup] script"
 
 
 @app.command()
 def show(
     context: typer.Context,
-    repo: Annotated[
-        str | None, typer.Option(metavar="PATH|URL", help="Repository; by default that of the current directory.")
-    ] = None,
+    repo: RepoOption = None,
     ref: Annotated[str | None, typer.Option(metavar="REF", help="Branch, tag or commit, as for `run`.")] = None,
-    env: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Environment file; by default .cloister/environment.toml at that commit."),
-    ] = None,
+    env: EnvOption = None,
     script: Annotated[
         bool, typer.Option("--script", help="Print only the script that setup runs, to edit and keep.")
     ] = False,
@@ -57,6 +61,39 @@ def show(
         typer.echo(preview.scripts.setup or f"# {_NOTHING}", nl=preview.scripts.setup is None)
     else:
         print_lines(output_console(), [Text(neutralize(line)) for line in _lines(preview)])
+
+
+@app.command()
+def why(context: typer.Context, repo: RepoOption = None, env: EnvOption = None, as_json: JsonOption = False) -> None:
+    """Say whether the next task finds a kept disk, part by part, and why the last one did not.
+
+    Example:  cloister env why --repo .
+    """
+    file = read_environment_file(env) if env is not None else None
+    answer = ask(context, lambda client: client.why(repository_address(repo), file))
+    if as_json:
+        from cloister.cli.json_lines import cache_answer_to_json, to_json
+
+        typer.echo(to_json(cache_answer_to_json(answer)))
+        return
+    console = output_console()
+    found = "hit" if answer.reason is None else f"none fits ({answer.reason})"
+    print_line(console, f"snapshot {answer.recipe.key[:_DIGITS]}: {found}")
+    print_table(console, ("part", "now", _nearest(answer)), list(_parts(answer)))
+    if answer.last_miss is not None:
+        missed = answer.last_miss
+        print_line(console, f"last miss: {missed.at.astimezone():%Y-%m-%d %H:%M}, task {missed.task}: {missed.reason}")
+
+
+def _nearest(answer: "CacheAnswer") -> str:
+    near = answer.nearest
+    return f"kept {near.created_at.astimezone():%Y-%m-%d %H:%M} ({near.key[:_DIGITS]})" if near else "nothing is kept"
+
+
+def _parts(answer: "CacheAnswer") -> "Iterator[tuple[str, str, str]]":
+    for name, digest in answer.recipe.parts.items():
+        kept = answer.nearest.parts.get(name, "-") if answer.nearest else "-"
+        yield name, digest[:_DIGITS], "same" if kept == digest else kept[:_DIGITS]
 
 
 @app.command("reset-cache")

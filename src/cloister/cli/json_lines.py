@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from dataclasses import asdict
 
 from cloister.egress_log import EgressEntry
-from cloister.intake import Preview
 from cloister.model.event import RecordedEvent, TaskFinished, event_to_fields
 from cloister.model.image import Image
 from cloister.model.sandbox import Change
 from cloister.model.snapshot import SnapshotRecord
 from cloister.model.task import AttemptStatus, Outcome, TaskStatus
+from cloister.preview import CacheAnswer, Preview
 
 Fields = dict[str, object]
 
@@ -111,6 +111,20 @@ def preview_to_json(preview: Preview) -> Fields:
         "differing": list(scripts.differing),
         "setup": scripts.setup,
         "maintenance": scripts.maintenance,
+    }
+
+
+def cache_answer_to_json(answer: CacheAnswer) -> Fields:
+    """Return whether a kept disk fits, and why not."""
+    missed = answer.last_miss
+    return {
+        "key": answer.recipe.key,
+        "hit": answer.reason is None,
+        "reason": answer.reason,
+        "nearest": snapshot_to_json(answer.nearest) if answer.nearest else None,
+        "parts": dict(answer.recipe.parts),
+        "differing": sorted(answer.differing) if answer.nearest else [],
+        "last_miss": {"task": missed.task, "at": missed.at.isoformat(), "reason": missed.reason} if missed else None,
     }
 
 

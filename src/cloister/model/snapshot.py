@@ -3,8 +3,8 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import NewType
 
 from cloister.model.environment import Environment
@@ -69,6 +69,11 @@ def recipe_of(
         "setup network": _network_of_setup(environment),
     }
     return SnapshotRecipe(parts={name: _digest(json.dumps(value)) for name, value in values.items()})
+
+
+def within_ttl(record: SnapshotRecord, ttl_seconds: float) -> SnapshotRecord:
+    """Return the record as an environment with this ttl sees it, which may have been shortened since."""
+    return replace(record, expires_at=min(record.expires_at, record.created_at + timedelta(seconds=ttl_seconds)))
 
 
 def stands_on(record: SnapshotRecord, image_digest: str) -> bool:

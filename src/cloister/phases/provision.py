@@ -2,8 +2,8 @@
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
 
 from cloister.detection import SetupScripts, choose_scripts
 from cloister.errors import ConflictError, NotFoundError, SandboxError
@@ -12,7 +12,7 @@ from cloister.model.event import CatchingMissed, SnapshotHit, SnapshotMissed
 from cloister.model.network import REGISTRIES
 from cloister.model.sandbox import SandboxName, SandboxSpec
 from cloister.model.secret import DeliveredSecrets
-from cloister.model.snapshot import SnapshotRecipe, SnapshotRecord, reason_of_miss, recipe_of
+from cloister.model.snapshot import SnapshotRecipe, SnapshotRecord, reason_of_miss, recipe_of, within_ttl
 from cloister.model.task import Attempt, Task
 from cloister.protocols import Forge, ImageStore, Sandbox, SandboxBackend, SnapshotCatalog
 
@@ -96,8 +96,7 @@ async def _reason_of_miss(
     task = attempt.task
     record = await catalog.find(recipe.key)
     if record is not None:
-        ends_at = record.created_at + timedelta(seconds=task.environment.cache_ttl_seconds)
-        record = replace(record, expires_at=min(record.expires_at, ends_at))  # `ttl` may have been shortened since
+        record = within_ttl(record, task.environment.cache_ttl_seconds)
     if record is not None and record.expires_at > now and await backend.has_snapshot(recipe.key):
         return None
     if record is not None and record.expires_at <= now:

@@ -190,6 +190,11 @@ class FakeImageStore:
         self._node.images.add(digest)
         return digest
 
+    async def find(self, name: str) -> ImageDigest | None:
+        """See `protocols.ImageStore`."""
+        digest = ImageDigest(hashlib.sha256(name.encode()).hexdigest())
+        return digest if digest in self._node.images else None
+
     async def names(self) -> Sequence[str]:
         """See `protocols.ImageStore`."""
         return self._names

@@ -57,6 +57,10 @@ class OciImageStore:
         async with self._locked(name):
             return self._find(name) or await self._build(recipe, progress)
 
+    async def find(self, name: str) -> ImageDigest | None:
+        """Return the digest of the image `name` when it was built."""
+        return self._find(name)
+
     async def names(self) -> Sequence[str]:
         """Every name that `ensure` accepts, built or not, sorted."""
         return known_recipes(self._recipes)
