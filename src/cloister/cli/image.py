@@ -21,6 +21,7 @@ app = typer.Typer(
 )
 
 _DIGEST_SHOWN = 12
+_SOURCE_SHOWN = len("sha256:") + _DIGEST_SHOWN
 _EVERYWHERE = "base"
 
 
@@ -43,6 +44,27 @@ def build(
     print_line(output_console(), f"{image.name} {image.digest[:_DIGEST_SHOWN]}")
 
 
+@app.command()
+def pull(
+    context: typer.Context,
+    reference: Annotated[str, typer.Argument(metavar="REFERENCE", help="registry/repository:tag, or ...@sha256:...")],
+) -> None:
+    """Pull an image from an OCI registry, and show the digest that the reference stands for.
+
+    Example:  cloister image pull localhost:5000/team/tools:1
+    """
+    import anyio
+
+    async def work() -> "Image":
+        async with open_application(context) as application:
+            with BuildBar() as bar:
+                return await application.images.pull(reference, bar.show)
+
+    image = anyio.run(work)
+    print_line(output_console(), f"{image.name} {image.digest[:_DIGEST_SHOWN]}")
+    print_line(output_console(), f"pulled from {image.source}")
+
+
 @app.command("list")
 def list_images(context: typer.Context, as_json: JsonOption = False) -> None:
     """List the images on this machine.
@@ -63,11 +85,17 @@ def list_images(context: typer.Context, as_json: JsonOption = False) -> None:
         typer.echo(to_json([image_to_json(image) for image in images]))
         return
     rows = [
-        (image.name, image.digest[:_DIGEST_SHOWN], f"{image.created_at.astimezone():%Y-%m-%d %H:%M}", size)
+        (
+            image.name,
+            image.digest[:_DIGEST_SHOWN],
+            f"{image.created_at.astimezone():%Y-%m-%d %H:%M}",
+            size,
+            image.source[:_SOURCE_SHOWN] or "-",
+        )
         for image in images
         for size in [size_to_text(image.size_bytes)]
     ]
-    print_table(output_console(), ("image", "digest", "created", "size"), rows)
+    print_table(output_console(), ("image", "digest", "created", "size", "pulled from"), rows)
 
 
 @app.command("rm")

@@ -84,6 +84,8 @@ def image_to_json(image: Image) -> Fields:
         "created_at": image.created_at.isoformat(),
         "size_bytes": image.size_bytes,
         "packages": dict(image.packages),
+        "source": image.source,
+        "variables": dict(image.variables),
     }
 
 

@@ -35,6 +35,7 @@ EARLIEST = datetime(2025, 1, 1, tzinfo=UTC)
 _NEEDED = {"catatonit": "catatonit", "git": "git", "mmdebstrap": "mmdebstrap"}
 _USEFUL = {
     "newuidmap": ("uidmap", "ordinary users cannot run sandboxes"),
+    "skopeo": ("skopeo", "no image can be pulled from a registry"),
 }
 _UNFIT = {"overlay", "nfs", "nfs4", "cifs", "9p", "vfat", "exfat", "ramfs"}
 

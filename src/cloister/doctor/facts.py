@@ -23,7 +23,7 @@ NAMESPACES = ("user", "pid", "mount", "net", "ipc", "uts", "cgroup")
 RUNTIMES = ("crun", "runc")
 """What the setting `auto` tries, in this order."""
 OPTIONAL_RUNTIME = "runsc"
-PROGRAMS = ("catatonit", "git", "mmdebstrap", "newuidmap")
+PROGRAMS = ("catatonit", "git", "mmdebstrap", "newuidmap", "skopeo")
 TMPFS_CANDIDATES = ("/run", "/dev/shm")
 
 _CGROUPS = Path("/sys/fs/cgroup")

@@ -1,7 +1,7 @@
 """Images: the base root file systems that sandboxes stand on."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from cloister.model.sandbox import ImageDigest
@@ -12,7 +12,7 @@ class Image:
     """One built image on this node."""
 
     name: str
-    """The recipe that it was built from."""
+    """The recipe that it was built from, or the reference that it was pulled by."""
     digest: ImageDigest
     created_at: datetime
     size_bytes: int
@@ -21,6 +21,10 @@ class Image:
     """Installed packages and their versions."""
     registries: tuple[str, ...] = ()
     """Hosts, as `parse_host` returns them, that its package clients are configured with."""
+    source: str = ""
+    """The digest in the registry that it was pulled from, `sha256:...`; empty for what was built here."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """What a pulled image's configuration gives to its programs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,12 @@
-"""The images on this node: content-addressed root file systems, built from recipes once and atomically."""
+"""The images on this node: content-addressed root file systems, built or pulled once and atomically."""
 
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,10 +16,12 @@ from anyio import to_thread
 
 from cloister.errors import ConflictError, DiskFullError, NotFoundError, SandboxError
 from cloister.model.image import BuildProgress, Image
+from cloister.model.reference import ImageReference, is_reference, parse_reference
 from cloister.model.sandbox import ImageDigest
 from cloister.protocols import ImageStore
 from cloister.sandboxes.oci.image_build import ReportProgress, build_tree
 from cloister.sandboxes.oci.image_clients import registries_in
+from cloister.sandboxes.oci.image_pull import Puller, has_plain_file
 from cloister.sandboxes.oci.image_recipe import (
     ImageRecipe,
     is_recipe_name,
@@ -26,6 +29,7 @@ from cloister.sandboxes.oci.image_recipe import (
     load_recipe,
     packaged_recipes,
 )
+from cloister.sandboxes.oci.image_registry import FetchedImage
 from cloister.sandboxes.oci.image_tree import clean_tree, installed_packages, seal_tree
 
 UID_BASE = 1_000_000_000
@@ -40,19 +44,27 @@ class OciImageStore:
     """Keeps images below one directory.
 
     `<digest>/rootfs` the root file system, owners shifted; `<digest>/image.json` what it is;
-    `names/<name>` the digest of the newest build; `building/<name>` and `removing/` what is not whole.
+    `names/<name>` the digest of the newest build, where a reference's name is its SHA-256;
+    `building/<name>` and `removing/` what is not whole.
     A digest's directory appears and disappears by one rename, so it is never half there.
     """
 
-    def __init__(self, state: Path, *, uid_base: int = UID_BASE, recipes: Path | None = None) -> None:
+    def __init__(
+        self, state: Path, *, uid_base: int = UID_BASE, recipes: Path | None = None, puller: Puller | None = None
+    ) -> None:
         self._folder = state / "images"
         self._uid_base = uid_base
         self._recipes = recipes or packaged_recipes()
+        self._puller = puller or Puller()
 
     async def ensure(self, name: str, progress: ReportProgress | None = None) -> ImageDigest:
-        """Return the digest of the image `name`, building it when it was never built."""
-        if "/" not in name and (built := self._find(name)):  # first, because it is on the way of every start
+        """Return the digest of the image `name`, building or pulling it when it never was."""
+        if built := self._find(name):  # first, because it is on the way of every start
             return built
+        if is_reference(name):
+            reference = parse_reference(name)
+            async with self._locked(_file_name(name)):
+                return self._find(name) or await self._pull(reference, name, progress)
         recipe = load_recipe(self._recipes, name)
         async with self._locked(name):
             return self._find(name) or await self._build(recipe, progress)
@@ -70,6 +82,15 @@ class OciImageStore:
         recipe = load_recipe(self._recipes, name)
         async with self._locked(name):
             return self.get(await self._build(recipe, progress))
+
+    async def pull(self, text: str, progress: ReportProgress | None = None) -> Image:
+        """Pull what the reference `text` stands for now; what was pulled before stays usable by its digest.
+
+        UsageError when it is no reference; the errors of `Puller.pull`, and then nothing has changed.
+        """
+        reference = parse_reference(text)
+        async with self._locked(_file_name(text)):
+            return self.get(await self._pull(reference, text, progress))
 
     def rootfs(self, digest: ImageDigest) -> Path:
         """Return the root file system. NotFoundError when it is not whole on this node."""
@@ -113,10 +134,10 @@ class OciImageStore:
         await to_thread.run_sync(shutil.rmtree, grave)
 
     def _find(self, name: str) -> ImageDigest | None:
-        if not is_recipe_name(name):
+        if not is_recipe_name(name) and not is_reference(name):
             return None
         with suppress(FileNotFoundError, NotFoundError):
-            digest = ImageDigest((self._folder / "names" / name).read_text().strip())
+            digest = ImageDigest((self._folder / "names" / _file_name(name)).read_text().strip())
             self.rootfs(digest)
             return digest
         return None
@@ -149,6 +170,38 @@ class OciImageStore:
             self._publish(bench, image)
         report(BuildProgress("done", 1.0))
         return image.digest
+
+    async def _pull(self, reference: ImageReference, text: str, progress: ReportProgress | None) -> ImageDigest:
+        """Pull with the reference's lock held."""
+        report = progress or _ignore
+        async with self._workbench(_file_name(text)) as bench:
+            fetched = await self._puller.pull(reference, bench, report)
+            report(BuildProgress("sealing", 0.92))
+            image = await to_thread.run_sync(self._seal_pulled, text, fetched, bench / "rootfs")
+            report(BuildProgress("writing to disk", 0.96))
+            await _sync_file_system(bench)
+            self._publish(bench, image)
+        report(BuildProgress("done", 1.0))
+        return image.digest
+
+    def _seal_pulled(self, text: str, fetched: FetchedImage, root: Path) -> Image:
+        """Make a pulled tree an image's. Nothing in it is run, and no link in it is followed."""
+        packages: Mapping[str, str] = {}
+        if has_plain_file(root, "var/lib/dpkg/status"):
+            with suppress(UnicodeDecodeError, KeyError):  # it need not be dpkg's
+                packages = installed_packages(root)
+        tree = seal_tree(root, uid_base=self._uid_base)
+        image = Image(
+            name=text,
+            digest=_digest_with(tree.digest, fetched.variables),
+            created_at=datetime.now(UTC),
+            size_bytes=tree.size_bytes,
+            packages=packages,
+            source=fetched.digest,
+            variables=fetched.variables,
+        )
+        _write_image(root.parent / "image.json", image)
+        return image
 
     @asynccontextmanager
     async def _workbench(self, name: str) -> AsyncIterator[Path]:
@@ -196,10 +249,11 @@ class OciImageStore:
             whole.rename(place)
         names = self._folder / "names"
         names.mkdir(exist_ok=True)
-        link = names / f".{image.name}.new"
+        name = _file_name(image.name)
+        link = names / f".{name}.new"
         link.write_text(image.digest + "\n")
         _sync(link)
-        link.rename(names / image.name)
+        link.rename(names / name)
         _sync(names)
         _sync(self._folder)
 
@@ -224,6 +278,17 @@ def _conforms(store: OciImageStore) -> ImageStore:
 
 def _absent(digest: ImageDigest) -> NotFoundError:
     return NotFoundError(f"there is no image {digest[:12]} on this node")
+
+
+def _file_name(name: str) -> str:
+    """Return a safe file name: a recipe's own, and for a reference one that is too long to be a recipe's."""
+    return hashlib.sha256(name.encode()).hexdigest() if is_reference(name) else name
+
+
+def _digest_with(tree: str, variables: Mapping[str, str]) -> ImageDigest:
+    """Return the digest of a tree that comes with variables: programs behave otherwise without them."""
+    together = f"{tree} {json.dumps(dict(variables), sort_keys=True)}"
+    return ImageDigest(hashlib.sha256(together.encode()).hexdigest() if variables else tree)
 
 
 def _ignore(_: BuildProgress) -> None:
@@ -251,6 +316,8 @@ def _read_image(path: Path) -> Image:
         size_bytes=fields["size_bytes"],
         packages=fields["packages"],
         registries=tuple(fields.get("registries", ())),  # older images were not asked
+        source=fields.get("source", ""),
+        variables=fields.get("variables", {}),
     )
 
 
@@ -262,6 +329,8 @@ def _write_image(path: Path, image: Image) -> None:
         "size_bytes": image.size_bytes,
         "packages": dict(image.packages),
         "registries": list(image.registries),
+        "source": image.source,
+        "variables": dict(image.variables),
     }
     path.write_text(json.dumps(fields, indent=1) + "\n")
 
