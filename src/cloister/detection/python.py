@@ -142,7 +142,7 @@ def _all_requirements(files: ProjectFiles, folder: str) -> list[str]:
 
 def _requirements(files: ProjectFiles, folder: str) -> list[str]:
     """The requirements files to install, from the folder: the main one first, then those for tests and development."""
-    own = _all_requirements(files, folder)
+    own = [path for path in _all_requirements(files, folder) if "constraints" not in path]
     base = [path for path in own if PurePosixPath(path).stem in _BASE_REQUIREMENTS]
     tests = [path for path in own if path not in base and _FOR_TESTS.fullmatch(_purpose(path))]
     return sorted(base) + sorted(tests)

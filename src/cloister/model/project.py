@@ -105,9 +105,10 @@ def is_project_file(path: str) -> bool:
 
 
 def is_requirements(path: str) -> bool:
-    """Whether a path looks like a requirements file of pip: `dev-requirements.txt`, `requirements/test.txt`."""
+    """Whether a path looks like a file of pip's: `dev-requirements.txt`, `requirements/test.txt`, `constraints.txt`."""
     pure = PurePosixPath(path)
-    return pure.suffix == ".txt" and ("requirements" in pure.stem or pure.parent.name == "requirements")
+    named = any(word in pure.stem for word in ("requirements", "constraints"))
+    return pure.suffix == ".txt" and (named or pure.parent.name == "requirements")
 
 
 def folder_of(path: str) -> str:

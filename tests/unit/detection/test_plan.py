@@ -195,6 +195,19 @@ def test_other_dependencies_at_the_tasks_commit_need_a_script_there() -> None:
     assert choose_scripts(SetupRecipe(), base=base, asked=asked).catch_up is None  # nothing is declared any more
 
 
+def test_a_file_that_requirements_may_include_counts_and_is_not_installed_itself() -> None:
+    files = {
+        "requirements.txt": "-c constraints.txt\n",
+        "constraints.txt": "",
+        "constraints-dev.txt": "",
+        "docs-requirements.txt": "",
+    }
+    (step,) = plan_setup(of(files)).steps
+    assert step.commands == ("pip install -r requirements.txt",)
+    assert set(step.inputs) == set(files)
+    assert plan_setup(of({"constraints.txt": ""})).steps == ()
+
+
 def test_the_key_changes_with_what_the_default_branch_locks() -> None:
     one, two = (of({"package.json": "{}", "package-lock.json": text}) for text in "12")
     digests = {choose_scripts(SetupRecipe(), base=base, asked=one).dependencies for base in (one, two)}
