@@ -31,7 +31,7 @@ def compute(project: Project, commit: Commit, *, seen: bool) -> Callable[[], Awa
         environment = Environment(name="bench")
         begun = time.perf_counter()
         files = await read_project_files(project.mirror, commit)
-        scripts = choose_scripts(environment.setup, base=files, asked=files)
+        scripts = choose_scripts(environment, base=files, asked=files)
         recipe = recipe_of(
             environment,
             repository="bench",

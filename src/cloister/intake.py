@@ -139,7 +139,7 @@ class Intake:
         read = await self._environment(request, found, revision)
         base = await self.forge.project_files(found, revision.default_commit)
         asked = await self.forge.project_files(found, revision.commit)
-        return Preview(environment=read, revision=revision, scripts=choose_scripts(read.setup, base=base, asked=asked))
+        return Preview(environment=read, revision=revision, scripts=choose_scripts(read, base=base, asked=asked))
 
     async def why(self, repository: str, environment: EnvironmentText | None) -> CacheAnswer:
         """Say whether a task on that repository would find a kept disk, and why not. Errors as for `preview`."""

@@ -289,7 +289,7 @@ async def _keep_snapshot(world: World, task: Task, told: Mapping[str, Any]) -> N
     image = await FakeImageStore(world.node, [environment.image]).ensure(environment.image)
     secrets = await world.vault.open_for(replace(task, environment=environment))
     files = await _forge(world.scenario).project_files(REPOSITORY, TIP)
-    scripts = choose_scripts(environment.setup, base=files, asked=files)
+    scripts = choose_scripts(environment, base=files, asked=files)
     recipe = recipe_of(
         environment,
         repository=REPOSITORY.address,

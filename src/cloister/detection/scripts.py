@@ -3,9 +3,12 @@
 from dataclasses import dataclass
 
 from cloister.detection.plan import plan_setup
-from cloister.model.environment import SetupRecipe
+from cloister.model.environment import Environment
+from cloister.model.network import NetworkMode
 from cloister.model.project import LOCK_FILES, ProjectFiles, is_requirements
 from cloister.model.setup_plan import NOTHING_PLANNED, SetupPlan
+
+_NO_NETWORK = "nothing is installed: there are package managers, and the setup network is off"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,11 +29,12 @@ class SetupScripts:
     """Digest of the default branch's files that decide what is installed: a part of the snapshot's key."""
 
 
-def choose_scripts(recipe: SetupRecipe, *, base: ProjectFiles, asked: ProjectFiles) -> SetupScripts:
+def choose_scripts(environment: Environment, *, base: ProjectFiles, asked: ProjectFiles) -> SetupScripts:
     """Decide by the files at the default branch's tip (`base`), which a kept disk was made of, and the task's."""
+    recipe = environment.setup
     automatic = recipe.automatic and recipe.script is None
-    base_plan = plan_setup(base) if automatic else NOTHING_PLANNED
-    plan = plan_setup(asked) if automatic else NOTHING_PLANNED
+    base_plan = _plan(environment, base) if automatic else NOTHING_PLANNED
+    plan = _plan(environment, asked) if automatic else NOTHING_PLANNED
     setup, again = (base_plan.script, plan.script) if automatic else (recipe.script, recipe.script)
     paths = {*base_plan.inputs, *plan.inputs} if automatic else _locks_of(base) | _locks_of(asked)
     if setup is None and again is None:
@@ -44,6 +48,13 @@ def choose_scripts(recipe: SetupRecipe, *, base: ProjectFiles, asked: ProjectFil
         plan=plan,
         dependencies=base.digest_of(base_plan.inputs if automatic else _locks_of(base)) if setup else "",
     )
+
+
+def _plan(environment: Environment, files: ProjectFiles) -> SetupPlan:
+    plan = plan_setup(files)
+    if plan.steps and environment.network.setup is NetworkMode.OFF:
+        return SetupPlan(notes=(*plan.notes, _NO_NETWORK))
+    return plan
 
 
 def _locks_of(files: ProjectFiles) -> set[str]:

@@ -80,7 +80,7 @@ async def _scripts_for(task: Task, forge: Forge) -> SetupScripts:
     base = await forge.project_files(task.repository, revision.default_commit)
     is_base = revision.commit == revision.default_commit
     asked = base if is_base else await forge.project_files(task.repository, revision.commit)
-    return choose_scripts(task.environment.setup, base=base, asked=asked)
+    return choose_scripts(task.environment, base=base, asked=asked)
 
 
 async def _create(name: SandboxName, spec: SandboxSpec, backend: SandboxBackend) -> Sandbox:

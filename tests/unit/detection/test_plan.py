@@ -1,11 +1,14 @@
 """What a project's own files say, and what automatic setup makes of it. No file here can make it fail."""
 
 import subprocess
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from cloister.detection import choose_scripts, plan_setup
-from cloister.model.environment import SetupRecipe
+from cloister.model.environment import Environment, NetworkRecipe, SetupRecipe
+from cloister.model.network import NetworkMode
 from cloister.model.project import LOCK_FILES, ProjectFile, ProjectFiles, is_project_file
 
 BUILD = '[build-system]\nrequires = ["setuptools"]\n'
@@ -14,6 +17,10 @@ BUILD = '[build-system]\nrequires = ["setuptools"]\n'
 def of(files: dict[str, str]) -> ProjectFiles:
     """A commit with these files; the identity of each is its content."""
     return ProjectFiles({path: ProjectFile(blob=content, text=content) for path, content in files.items()})
+
+
+def setup(**keys: Any) -> Environment:
+    return Environment(name="shop", setup=SetupRecipe(**keys))
 
 
 def commands(files: dict[str, str]) -> list[str]:
@@ -179,20 +186,31 @@ def test_python_goes_into_an_environment_that_the_agent_finds_active() -> None:
 
 def test_a_script_of_the_environments_own_is_the_only_one() -> None:
     files = of({"package.json": "{}", "package-lock.json": "1"})
-    chosen = choose_scripts(SetupRecipe(script="make deps"), base=files, asked=files)
+    chosen = choose_scripts(setup(script="make deps"), base=files, asked=files)
     assert (chosen.setup, chosen.catch_up, chosen.plan.steps) == ("make deps", None, ())
-    off = choose_scripts(SetupRecipe(automatic=False), base=files, asked=files)
+    off = choose_scripts(setup(automatic=False), base=files, asked=files)
     assert (off.setup, off.catch_up, off.dependencies) == (None, None, "")
+
+
+def test_without_a_network_in_setup_nothing_is_tried_and_that_is_said() -> None:
+    files = of({"package.json": "{}", "package-lock.json": "1"})
+    offline = replace(setup(), network=NetworkRecipe(setup=NetworkMode.OFF))
+    chosen = choose_scripts(offline, base=files, asked=files)
+    assert (chosen.setup, chosen.plan.steps) == (None, ())
+    assert "the setup network is off" in chosen.plan.notes[0]
+    assert choose_scripts(offline, base=of({}), asked=of({})).plan.notes == ()
+    own = replace(offline, setup=SetupRecipe(script="make deps"))
+    assert choose_scripts(own, base=files, asked=files).setup == "make deps"
 
 
 def test_other_dependencies_at_the_tasks_commit_need_a_script_there() -> None:
     base, asked = of({"package.json": "{}", "package-lock.json": "1"}), of({"package.json": "{}"})
     other = of({"package.json": '{"version": "2"}', "package-lock.json": "2"})
-    chosen = choose_scripts(SetupRecipe(), base=base, asked=other)
+    chosen = choose_scripts(setup(), base=base, asked=other)
     assert (chosen.catch_up, chosen.differing) == (chosen.setup, ("package-lock.json",))
-    assert choose_scripts(SetupRecipe(maintenance="m"), base=base, asked=other).catch_up == "m"
-    assert choose_scripts(SetupRecipe(), base=base, asked=base).catch_up is None
-    assert choose_scripts(SetupRecipe(), base=base, asked=asked).catch_up is None  # nothing is declared any more
+    assert choose_scripts(setup(maintenance="m"), base=base, asked=other).catch_up == "m"
+    assert choose_scripts(setup(), base=base, asked=base).catch_up is None
+    assert choose_scripts(setup(), base=base, asked=asked).catch_up is None  # nothing is declared any more
 
 
 def test_a_file_that_requirements_may_include_counts_and_is_not_installed_itself() -> None:
@@ -210,9 +228,9 @@ def test_a_file_that_requirements_may_include_counts_and_is_not_installed_itself
 
 def test_the_key_changes_with_what_the_default_branch_locks() -> None:
     one, two = (of({"package.json": "{}", "package-lock.json": text}) for text in "12")
-    digests = {choose_scripts(SetupRecipe(), base=base, asked=one).dependencies for base in (one, two)}
+    digests = {choose_scripts(setup(), base=base, asked=one).dependencies for base in (one, two)}
     assert len(digests) == 2
-    manual = {choose_scripts(SetupRecipe(script="x"), base=base, asked=one).dependencies for base in (one, two)}
+    manual = {choose_scripts(setup(script="x"), base=base, asked=one).dependencies for base in (one, two)}
     assert len(manual) == 2
 
 
