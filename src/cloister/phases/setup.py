@@ -1,7 +1,7 @@
 """Phase 2: dependencies are installed, with the internet and the secrets; the disk is kept for later attempts."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from cloister.detection import SetupScripts
@@ -68,17 +68,19 @@ async def run(
 
     A cold disk is set up at the default branch and kept; a warm one is maintained at the task's commit (the
     rule of Codex cloud's container cache). Where the task's commit declares other dependencies than the default
-    branch, either is brought up to them, for this attempt alone. TaskFailedError when a script fails.
+    branch, either is brought up to them, for this attempt alone. No script, and so no secret, meets the task's patch.
+    TaskFailedError when a script fails.
     """
     default = Checkout(
         commit=task.revision.default_commit, branch=task.revision.default_branch, origin=task.repository.address
     )
-    asked = Checkout(commit=task.revision.commit, branch=task.branch, origin=task.repository.address, patch=task.patch)
+    asked = Checkout(commit=task.revision.commit, branch=task.branch, origin=task.repository.address)
+    variables = {**container_variables(task, Phase.SETUP, plan.scripts.plan), **placeholders}
 
     async def run_script(name: str, script: str, checkout: Checkout) -> None:
         if not sandbox.has_started(name):
             await sandbox.checkout(checkout)
-        await _run_script(name, script, plan, task, sandbox, secrets, placeholders, journal, seconds_left)
+        await _run_script(name, script, task, sandbox, secrets, variables, journal, seconds_left)
 
     _tell(plan, sandbox, journal)
     if not plan.warm and not sandbox.has_started(MAINTENANCE):
@@ -92,7 +94,7 @@ async def run(
             await _keep_disk(task, sandbox, journal, recipe, catalog, now)
     if plan.follow_up is not None:
         await run_script(MAINTENANCE, plan.follow_up, asked)
-    await sandbox.checkout(asked)
+    await sandbox.checkout(replace(asked, patch=task.patch))  # only now: an agent may have written it
 
 
 def _tell(plan: Plan, sandbox: Sandbox, journal: Journal) -> None:
@@ -108,11 +110,10 @@ def _tell(plan: Plan, sandbox: Sandbox, journal: Journal) -> None:
 async def _run_script(
     name: str,
     script: str,
-    plan: Plan,
     task: Task,
     sandbox: Sandbox,
     secrets: DeliveredSecrets,
-    placeholders: Mapping[str, str],
+    variables: Mapping[str, str],
     journal: Journal,
     seconds_left: float,
 ) -> None:
@@ -126,7 +127,7 @@ async def _run_script(
         Command(
             id=name,
             argv=("/bin/bash", "-e", "-o", "pipefail", f"/cloister/in/{name}.sh"),
-            variables={**container_variables(task, Phase.SETUP, plan.scripts.plan), **placeholders},
+            variables=variables,
             secrets=secrets.values,
             cwd=work_tree(task),
             files={f"{name}.sh": script.encode()},
