@@ -9,8 +9,6 @@ from cloister.detection.tools import exact_npm_package, npm_package
 from cloister.model.project import ProjectFiles, path_in
 from cloister.model.setup_plan import InstallStep
 
-TOOLS = frozenset({"npm", "yarn", "pnpm", "bun"})
-
 _LOCKS = {
     "package-lock.json": "npm",
     "npm-shrinkwrap.json": "npm",

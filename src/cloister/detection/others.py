@@ -1,13 +1,11 @@
 """Go, Rust, Ruby, PHP and Java: each has one usual package manager."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cloister.detection.tools import debian_package
 from cloister.model.project import ProjectFiles, path_in
 from cloister.model.setup_plan import InstallStep
-
-VARIABLES_OF_TOOLS: Mapping[str, str] = {"BUNDLE_PATH": "/opt/bundle", "COMPOSER_ALLOW_SUPERUSER": "1"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +22,7 @@ class _Manager:
     program: str
     package: str
     """Of Debian, that has the program."""
+    variables: Mapping[str, str] = field(default_factory=dict)
 
 
 _MANAGERS = (
@@ -52,6 +51,7 @@ _MANAGERS = (
         locked="BUNDLE_FROZEN=true bundle install",
         program="bundle",
         package="ruby-bundler ruby-dev",
+        variables={"BUNDLE_PATH": "/opt/bundle"},
     ),
     _Manager(
         tool="composer",
@@ -60,6 +60,7 @@ _MANAGERS = (
         command="composer install --no-interaction --no-progress",
         program="composer",
         package="composer php-xml php-mbstring unzip",
+        variables={"COMPOSER_ALLOW_SUPERUSER": "1"},
     ),
     _Manager(
         tool="maven",
@@ -101,4 +102,5 @@ def _step(manager: _Manager, files: ProjectFiles, folder: str, lock: str | None)
         commands=((lock and manager.locked) or manager.command,),
         inputs=(lock,) if lock else tuple(manifests),
         prelude=debian_package(manager.program, manager.package),
+        variables=manager.variables,
     )

@@ -2,7 +2,7 @@
 
 from cloister.detection import node, others, python
 from cloister.model.project import ProjectFiles, path_in
-from cloister.model.setup_plan import VENV, SetupPlan
+from cloister.model.setup_plan import SetupPlan
 
 _CONDA = ("environment.yml", "environment.yaml")
 
@@ -12,13 +12,7 @@ def plan_setup(files: ProjectFiles) -> SetupPlan:
     notes: list[str] = []
     steps = (*python.steps(files, notes), *node.steps(files, notes), *others.steps(files))
     notes += [_conda_note(path) for path in _conda_files(files)]
-    is_python = any(step.tool in python.TOOLS for step in steps)
-    return SetupPlan(
-        steps=steps,
-        notes=tuple(notes),
-        variables={**others.VARIABLES_OF_TOOLS, **(python.VARIABLES if is_python else {})} if steps else {},
-        path=(f"{VENV}/bin",) if is_python else (),
-    )
+    return SetupPlan(steps=steps, notes=tuple(notes))
 
 
 def _conda_files(files: ProjectFiles) -> list[str]:

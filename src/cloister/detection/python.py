@@ -9,10 +9,11 @@ from typing import Any
 
 from cloister.detection.tools import python_program
 from cloister.model.project import ProjectFiles, folder_of, is_requirements, path_in
-from cloister.model.setup_plan import VENV, InstallStep
+from cloister.model.setup_plan import InstallStep
 
-TOOLS = frozenset({"pip", "uv", "poetry", "pipenv"})
-VARIABLES: Mapping[str, str] = {
+VENV = "/opt/venv"
+"""Where dependencies go: outside the work tree, active in setup and for the agent."""
+_VARIABLES: Mapping[str, str] = {
     "VIRTUAL_ENV": VENV,
     "UV_PROJECT_ENVIRONMENT": VENV,
     "UV_PYTHON_DOWNLOADS": "never",
@@ -70,16 +71,11 @@ def _step(files: ProjectFiles, folder: str, project: dict[str, Any]) -> InstallS
 
 
 def _uv(folder: str, project: dict[str, Any]) -> InstallStep:
+    lock = path_in(folder, "uv.lock")
     groups = [f"--group {name}" for name in _wanted(_table(project, "dependency-groups")) if name != "dev"]
     extras = [f"--extra {name}" for name in _wanted(_table(project, "project", "optional-dependencies"))]
-    return InstallStep(
-        tool="uv",
-        folder=folder,
-        reason=path_in(folder, "uv.lock"),
-        commands=(" ".join(["uv sync --frozen --inexact --all-packages", *groups, *extras]),),
-        inputs=(path_in(folder, "uv.lock"),),
-        prelude=(*python_program("uv"), _MAKE_VENV),
-    )
+    command = " ".join(["uv sync --frozen --inexact --all-packages", *groups, *extras])
+    return _in_venv("uv", folder, lock, command, prelude=python_program("uv"))
 
 
 def _poetry(files: ProjectFiles, folder: str, project: dict[str, Any]) -> InstallStep:
@@ -87,29 +83,16 @@ def _poetry(files: ProjectFiles, folder: str, project: dict[str, Any]) -> Instal
     optional = [name for name in _wanted(groups) if _table(groups, name).get("optional")]
     extras = _wanted(_table(project, "tool", "poetry", "extras") or _table(project, "project", "optional-dependencies"))
     options = [f"--with {name}" for name in optional] + [f"--extras {name}" for name in extras]
-    lock = path_in(folder, "poetry.lock")
-    has_lock = lock in files.files
-    return InstallStep(
-        tool="poetry",
-        folder=folder,
-        reason=lock if has_lock else path_in(folder, "pyproject.toml"),
-        commands=(" ".join(["poetry install --no-interaction", *options]),),
-        inputs=(lock if has_lock else path_in(folder, "pyproject.toml"),),
-        prelude=(*python_program("poetry"), _MAKE_VENV),
-    )
+    deciding = path_in(folder, "poetry.lock" if files.find(folder, "poetry.lock") else "pyproject.toml")
+    command = " ".join(["poetry install --no-interaction", *options])
+    return _in_venv("poetry", folder, deciding, command, prelude=python_program("poetry"))
 
 
 def _pipenv(files: ProjectFiles, folder: str) -> InstallStep:
-    lock = path_in(folder, "Pipfile.lock")
-    has_lock = lock in files.files
-    return InstallStep(
-        tool="pipenv",
-        folder=folder,
-        reason=lock if has_lock else path_in(folder, "Pipfile"),
-        commands=("pipenv sync --dev" if has_lock else "pipenv install --dev --skip-lock",),
-        inputs=(lock if has_lock else path_in(folder, "Pipfile"),),
-        prelude=(*python_program("pipenv"), _MAKE_VENV),
-    )
+    has_lock = files.find(folder, "Pipfile.lock") is not None
+    command = "pipenv sync --dev" if has_lock else "pipenv install --dev --skip-lock"
+    deciding = path_in(folder, "Pipfile.lock" if has_lock else "Pipfile")
+    return _in_venv("pipenv", folder, deciding, command, prelude=python_program("pipenv"))
 
 
 def _pip(files: ProjectFiles, folder: str, project: dict[str, Any]) -> InstallStep | None:
@@ -124,13 +107,30 @@ def _pip(files: ProjectFiles, folder: str, project: dict[str, Any]) -> InstallSt
     if is_package:
         words.append(f"--editable {shlex.quote(f'.[{extras}]' if extras else '.')}")
     deciding = [*requirements, *(package if is_package or groups else [])]
+    inputs = tuple(path_in(folder, name) for name in sorted({*deciding, *_all_requirements(files, folder)}))
+    reason = ", ".join(path_in(folder, name) for name in deciding)
+    return _in_venv("pip", folder, reason, f"pip install {' '.join(words)}", inputs=inputs)
+
+
+def _in_venv(
+    tool: str,
+    folder: str,
+    reason: str,
+    command: str,
+    *,
+    inputs: tuple[str, ...] | None = None,
+    prelude: tuple[str, ...] = (),
+) -> InstallStep:
+    """Return the step that installs into the virtual environment; by default the file that decides is its input."""
     return InstallStep(
-        tool="pip",
+        tool=tool,
         folder=folder,
-        reason=", ".join(path_in(folder, name) for name in deciding),
-        commands=(f"pip install {' '.join(words)}",),
-        inputs=tuple(path_in(folder, name) for name in {*deciding, *_all_requirements(files, folder)}),
-        prelude=(_MAKE_VENV,),
+        reason=reason,
+        commands=(command,),
+        inputs=inputs or (reason,),
+        prelude=(*prelude, _MAKE_VENV),
+        variables=_VARIABLES,
+        path=(f"{VENV}/bin",),
     )
 
 

@@ -4,9 +4,6 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-VENV = "/opt/venv"
-"""Where Python dependencies go: outside the work tree, active in setup and for the agent."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstallStep:
@@ -24,6 +21,10 @@ class InstallStep:
     """Paths of the files that decide what is installed."""
     prelude: tuple[str, ...] = ()
     """Lines of bash that provide the tool itself; the same lines of several steps run once."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """What the tool, and what it installed, needs in setup and for the agent."""
+    path: tuple[str, ...] = ()
+    """Folders that go before PATH."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,10 +34,16 @@ class SetupPlan:
     steps: tuple[InstallStep, ...] = ()
     notes: tuple[str, ...] = ()
     """What was seen and is left to the user, one sentence each."""
-    variables: Mapping[str, str] = field(default_factory=dict)
-    """Set in setup and for the agent, below the environment's own."""
-    path: tuple[str, ...] = ()
-    """Folders before PATH, in setup and for the agent."""
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """Set in setup and for the agent, below the environment's own."""
+        return {name: value for step in self.steps for name, value in step.variables.items()}
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """Folders before PATH, in setup and for the agent."""
+        return tuple(dict.fromkeys(folder for step in self.steps for folder in step.path))
 
     @property
     def inputs(self) -> tuple[str, ...]:
