@@ -1,35 +1,28 @@
 """The front door: every request is checked here before anything is made of it."""
 
-import os
-import re
 import secrets
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from anyio import CancelScope
 
-from cloister.allowlist import check_not_too_broad
-from cloister.detection import choose_scripts
 from cloister.environment_file import (
     REPOSITORY_FILE,
     environment_from_options,
     read_environment,
     unsupported,
 )
-from cloister.environment_schema import check_secret_name
 from cloister.errors import ConflictError, NotFoundError, UsageError
 from cloister.model.ceiling import UNBOUNDED, Ceiling, excess_of
-from cloister.model.environment import GIB, HOUR, MINUTE, Environment, Limits
+from cloister.model.environment import Environment
 from cloister.model.event import RecordedEvent
-from cloister.model.quantity import size_to_text
 from cloister.model.reference import is_reference
 from cloister.model.request import EnvironmentText, Request
 from cloister.model.sandbox import Change
 from cloister.model.secret import BrokerRule, KeptSecret
 from cloister.model.snapshot import SnapshotKey, SnapshotRecord, recipe_of
 from cloister.model.task import (
-    LARGEST_PROMPT_BYTES,
     AttemptStatus,
     Repository,
     Revision,
@@ -39,7 +32,7 @@ from cloister.model.task import (
     TaskStatus,
     Verdict,
 )
-from cloister.preview import CacheAnswer, Preview, answer_why
+from cloister.preview import CacheAnswer, Preview, find_last_miss
 from cloister.protocols import (
     AttemptQueue,
     Forge,
@@ -49,27 +42,22 @@ from cloister.protocols import (
     TaskStore,
     Vault,
 )
+from cloister.readiness import find_fit, find_scripts
 from cloister.repository_address import parse_repository
+from cloister.request_checks import (
+    check_environment_name,
+    check_hosts,
+    check_limits,
+    check_ref,
+    check_request,
+    check_secret_name,
+)
 from cloister.secret_rules import check_uses
 
-MOST_ATTEMPTS = 4
-HIGHEST_LIMITS = Limits(
-    cpu=1024,
-    memory_bytes=max(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), Limits().memory_bytes),
-    disk_bytes=1024 * GIB,
-    pids=32_768,
-    output_bytes=GIB,
-    time_seconds=7 * 24 * HOUR,
-    rounds=10,
-)
-"""What any environment may ask for on this machine: a repository writes its own limits."""
-LARGEST_PATCH_BYTES = 32 * 1024 * 1024
 COMMAND_AGENT = "command"
 
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 _EPOCH = datetime(2025, 1, 1, tzinfo=UTC)
-_DIFF = re.compile(rb"^(diff --git |--- .*\n\+\+\+ )", re.MULTILINE)
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,12 +84,17 @@ class Intake:
         Raises UsageError (NotFoundError for what is not there, EnvironmentFileError for the file), and
         RepositoryError when the repository cannot be reached.
         """
-        _check_request(request)
+        check_request(request)
         repository = parse_repository(request.repository)
         revision = await self.forge.resolve(repository, request.ref)
-        environment = await self._environment(request, repository, revision)
+        environment = environment_from_options(
+            await self._environment(request.environment, repository, revision),
+            variables=request.variables,
+            internet=request.internet,
+            allow=request.allow,
+        )
         agent = self._agent(request, environment)
-        _check_limits(environment.limits)
+        check_limits(environment.limits)
         await self._check_image(environment.image)
         await self._check_secrets(environment, request, repository)
         values = {name: value.reveal() for name, value in request.secrets.items()}
@@ -132,44 +125,29 @@ class Intake:
 
     async def preview(self, repository: str, ref: str | None, environment: EnvironmentText | None) -> Preview:
         """Say what a task on that repository would do to be ready, without accepting one. Errors as for `submit`."""
-        request = Request(repository=repository, ref=ref, environment=environment, prompt="preview")
-        _check_request(request)
+        check_ref(ref)
         found = parse_repository(repository)
         revision = await self.forge.resolve(found, ref)
-        read = await self._environment(request, found, revision)
-        base = await self.forge.project_files(found, revision.default_commit)
-        asked = await self.forge.project_files(found, revision.commit)
-        return Preview(environment=read, revision=revision, scripts=choose_scripts(read, base=base, asked=asked))
+        read = await self._environment(environment, found, revision)
+        scripts = await find_scripts(self.forge, found, revision, read)
+        return Preview(environment=read, repository=found, revision=revision, scripts=scripts)
 
     async def why(self, repository: str, environment: EnvironmentText | None) -> CacheAnswer:
         """Say whether a task on that repository would find a kept disk, and why not. Errors as for `preview`."""
         preview = await self.preview(repository, None, environment)
-        found = parse_repository(repository)
-        task = Task(
-            id=TaskId("preview"),
-            repository=found,
-            revision=preview.revision,
-            environment=preview.environment,
-            prompt="preview",
-            agent=COMMAND_AGENT,
-            accepted_at=self.now(),
-        )
         recipe = recipe_of(
             preview.environment,
-            repository=found.address,
-            image_digest=await self.images.find(preview.environment.image) or "not built yet",
-            secret_versions=(await self.vault.open_for(task)).versions,
+            repository=preview.repository.address,
+            image_digest=await self.images.find(preview.environment.image) or "not here yet",
+            secret_versions=await self.vault.versions(preview.environment),
             setup_script=preview.scripts.setup,
             dependencies=preview.scripts.dependencies,
         )
-        return await answer_why(
-            preview.environment,
-            found.address,
-            recipe,
-            catalog=self.catalog,
-            backend=self.backend,
-            store=self.store,
-            now=self.now(),
+        place = (preview.environment, preview.repository)
+        return CacheAnswer(
+            recipe=recipe,
+            fit=await find_fit(recipe, *place, catalog=self.catalog, backend=self.backend, now=self.now()),
+            last_miss=await find_last_miss(*place, store=self.store),
         )
 
     async def task(self, task: str) -> TaskStatus:
@@ -208,9 +186,9 @@ class Intake:
 
     async def set_secret(self, environment: str, name: str, value: str, rule: BrokerRule | None = None) -> None:
         """Keep a secret's value; with a rule, for the proxy alone. UsageError when one of them cannot be one."""
-        _check_secret_name(name)
-        _check_environment_name(environment)
-        _check_hosts(() if rule is None else rule.hosts)
+        check_secret_name(name)
+        check_environment_name(environment)
+        check_hosts(() if rule is None else rule.hosts)
         await self.vault.set(environment, name, value, rule)
 
     async def secrets(self, environment: str) -> Sequence[KeptSecret]:
@@ -255,18 +233,17 @@ class Intake:
                 await self.catalog.add(replace(record, expires_at=self.now()))
         return len(own)
 
-    async def _environment(self, request: Request, repository: Repository, revision: Revision) -> Environment:
-        """Take the file that came with the request, else the repository's at the base commit, else the defaults."""
-        if request.environment is not None:
-            raw: bytes | None = request.environment.raw
-            source = request.environment.source
+    async def _environment(
+        self, given: EnvironmentText | None, repository: Repository, revision: Revision
+    ) -> Environment:
+        """Read the file that came along, else the repository's at the base commit, else take the defaults."""
+        if given is not None:
+            raw: bytes | None = given.raw
+            source = given.source
         else:
             raw = await self.forge.read_file(repository, revision.commit, REPOSITORY_FILE)
             source = f"{REPOSITORY_FILE} at {revision.commit[:12]}"
-        environment = read_environment(raw or b"", source=source, default_name=repository.address)
-        return environment_from_options(
-            environment, variables=request.variables, internet=request.internet, allow=request.allow
-        )
+        return read_environment(raw or b"", source=source, default_name=repository.address)
 
     def _agent(self, request: Request, environment: Environment) -> str:
         if request.command is not None:
@@ -301,7 +278,7 @@ class Intake:
 
     async def _check_secrets(self, environment: Environment, request: Request, repository: Repository) -> None:
         for name in request.secrets:
-            _check_secret_name(name)
+            check_secret_name(name)
             if name in environment.variables:
                 raise UsageError(f"{name} is a variable of the environment, so it cannot be a secret too")
         wanted = {secret.name for secret in environment.secrets} - request.secrets.keys()
@@ -320,26 +297,8 @@ class Intake:
                 hint=f"give it one: cloister secret set {environment.name} {missing[0]}  (or --secret-from-env)",
             )
         own_file = request.environment is not None
-        _check_hosts(host for use in environment.secrets if use.name in request.secrets for host in use.hosts)
+        check_hosts(host for use in environment.secrets if use.name in request.secrets for host in use.hosts)
         check_uses(environment.name, environment.secrets, kept=kept, given=request.secrets, own_file=own_file)
-
-
-def _check_limits(limits: Limits) -> None:
-    for field in fields(Limits):
-        wanted, highest = getattr(limits, field.name), getattr(HIGHEST_LIMITS, field.name)
-        if wanted > highest:
-            name = field.name.removesuffix("_bytes").removesuffix("_seconds")
-            shown, most = (_limit_to_text(field.name, value) for value in (wanted, highest))
-            raise UsageError(
-                f"limits.{name} is {shown}, and this machine gives at most {most}",
-                hint=f"lower limits.{name} in the environment file",
-            )
-
-
-def _limit_to_text(name: str, value: float) -> str:
-    if name.endswith("_bytes"):
-        return size_to_text(int(value))
-    return f"{value / MINUTE:g} minutes" if name.endswith("_seconds") else f"{value:g}"
 
 
 def best_attempt(status: TaskStatus) -> AttemptStatus:
@@ -361,53 +320,6 @@ def new_task_id(at: datetime) -> TaskId:
     """
     number = (int((at - _EPOCH).total_seconds() * 1000) << 20) | secrets.randbits(20)
     return TaskId("".join(_CROCKFORD[(number >> shift) & 31] for shift in range(55, -1, -5)))
-
-
-def _check_request(request: Request) -> None:
-    _check_prompt(request.prompt)
-    if not 1 <= request.attempts <= MOST_ATTEMPTS:
-        raise UsageError(f"a task has 1 to {MOST_ATTEMPTS} attempts, not {request.attempts}")
-    if request.ref is not None and (not request.ref or request.ref.startswith("-") or _CONTROL.search(request.ref)):
-        raise UsageError(f"{request.ref!r} is not a branch, tag or commit")
-    if request.command is not None and (not request.command.strip() or "\x00" in request.command):
-        raise UsageError("the command line is empty, or holds a NUL")
-    if request.patch is not None:
-        _check_patch(request.patch)
-
-
-def _check_prompt(prompt: str) -> None:
-    try:
-        size = len(prompt.encode())
-    except UnicodeEncodeError as error:
-        raise UsageError("the prompt is not valid UTF-8") from error
-    if not prompt.strip():
-        raise UsageError("the prompt is empty; say what shall be done")
-    if size > LARGEST_PROMPT_BYTES:
-        raise UsageError(f"the prompt has {size} bytes; at most {LARGEST_PROMPT_BYTES} (1 MiB) are accepted")
-
-
-def _check_patch(patch: bytes) -> None:
-    if len(patch) > LARGEST_PATCH_BYTES:
-        raise UsageError(f"the patch has {len(patch)} bytes; at most {LARGEST_PATCH_BYTES // 1024**2} MiB are accepted")
-    if not _DIFF.search(patch):
-        raise UsageError("the patch is not a diff; make one with: git diff --binary")
-
-
-def _check_secret_name(name: str) -> None:
-    try:
-        check_secret_name(name)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-
-
-def _check_hosts(hosts: Iterable[str]) -> None:
-    for host in hosts:
-        check_not_too_broad(host)
-
-
-def _check_environment_name(name: str) -> None:
-    if not name.strip() or len(name) > 512 or _CONTROL.search(name):
-        raise UsageError("an environment's name has 1 to 512 characters on one line")
 
 
 def _attempt(status: TaskStatus, number: int) -> AttemptStatus:

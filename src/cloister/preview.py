@@ -1,4 +1,4 @@
-"""What a task would meet before anybody submits one: its scripts, and whether a kept disk fits."""
+"""What a task would meet, told before anybody submits one."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,9 +6,10 @@ from datetime import datetime
 from cloister.detection import SetupScripts
 from cloister.model.environment import Environment
 from cloister.model.event import SnapshotMissed
-from cloister.model.snapshot import SnapshotRecipe, SnapshotRecord, reason_of_miss, within_ttl
-from cloister.model.task import Revision, TaskId
-from cloister.protocols import SandboxBackend, SnapshotCatalog, TaskStore
+from cloister.model.snapshot import SnapshotRecipe
+from cloister.model.task import Repository, Revision, TaskId
+from cloister.protocols import TaskStore
+from cloister.readiness import Fit
 
 _TASKS_SEARCHED = 50
 
@@ -18,6 +19,7 @@ class Preview:
     """How a repository would be made ready."""
 
     environment: Environment
+    repository: Repository
     revision: Revision
     scripts: SetupScripts
 
@@ -33,49 +35,24 @@ class Miss:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheAnswer:
-    """Whether a kept disk fits, and why not."""
+    """Whether a task would find a kept disk, and why not."""
 
     recipe: SnapshotRecipe
-    nearest: SnapshotRecord | None
-    """The one that fits, else the newest of this environment and repository."""
-    reason: str | None
-    """Of the miss that a task would have now; None when it would hit."""
+    fit: Fit
     last_miss: Miss | None
 
     @property
     def differing(self) -> frozenset[str]:
         """Names of the key's parts that are not as in the nearest disk."""
-        kept = self.nearest.parts if self.nearest else {}
+        kept = self.fit.nearest.parts if self.fit.nearest else {}
         return frozenset(name for name, value in self.recipe.parts.items() if kept.get(name) != value)
 
 
-async def answer_why(
-    environment: Environment,
-    repository: str,
-    recipe: SnapshotRecipe,
-    *,
-    catalog: SnapshotCatalog,
-    backend: SandboxBackend,
-    store: TaskStore,
-    now: datetime,
-) -> CacheAnswer:
-    """Look for the disk of this recipe as a task would, changing nothing."""
-    found = await catalog.find(recipe.key)
-    record = within_ttl(found, environment.cache_ttl_seconds) if found else None
-    fits = record is not None and record.expires_at > now and await backend.has_snapshot(recipe.key)
-    nearest = record or await catalog.find_newest(environment.name, repository)
-    return CacheAnswer(
-        recipe=recipe,
-        nearest=nearest,
-        reason=None if fits else reason_of_miss(recipe, nearest, now=now),
-        last_miss=await _last_miss(environment.name, repository, store),
-    )
-
-
-async def _last_miss(environment: str, repository: str, store: TaskStore) -> Miss | None:
+async def find_last_miss(environment: Environment, repository: Repository, *, store: TaskStore) -> Miss | None:
+    """Return the newest miss among the last tasks of this environment and repository."""
     for status in await store.list(limit=_TASKS_SEARCHED):
         task = status.task
-        if (task.environment.name, task.repository.address) == (environment, repository):
+        if (task.environment.name, task.repository) == (environment.name, repository):
             async for recorded in store.events(task.id):
                 if isinstance(recorded.event, SnapshotMissed):
                     return Miss(task=task.id, at=recorded.at, reason=recorded.event.reason)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from cloister.model.asker import Asker, Connection
+from cloister.model.environment import Environment
 from cloister.model.event import Event, RecordedEvent
 from cloister.model.network import EgressEnd, EgressRecord, NetworkPolicy
 from cloister.model.phase import Phase
@@ -289,6 +290,10 @@ class Vault(Protocol):
 
     def redactor(self, secrets: DeliveredSecrets) -> "Redactor":
         """Return a new masker of these values, for one stream."""
+        ...
+
+    async def versions(self, environment: Environment) -> Mapping[str, str]:
+        """Return the versions that `open_for` would for a task that brings no values, opening none. Errors as there."""
         ...
 
     async def open_for(self, task: Task) -> DeliveredSecrets:

@@ -139,6 +139,23 @@ async def test_an_environment_cannot_widen_what_the_vault_says(vault: Vault, new
         await vault.open_for(new_task(environment=Environment(name="web", secrets=(SecretUse(name="TOKEN", **asked),))))
 
 
+async def test_versions_are_those_of_what_would_be_opened(vault: Vault, new_task) -> None:
+    both = Environment(name="web", secrets=(SecretUse(name="TOKEN"), SecretUse(name="BROKERED")))
+    with pytest.raises(NotFoundError, match="TOKEN"):
+        await vault.versions(both)
+    await vault.set("web", "TOKEN", "long enough")
+    await vault.set("web", "BROKERED", "long enough", RULE)
+    before = await vault.versions(both)
+    assert before == (await vault.open_for(new_task(environment=both))).versions
+    for name in ("TOKEN", "BROKERED"):
+        await vault.set("web", name, "another value", RULE if name == "BROKERED" else None)
+    after = await vault.versions(both)
+    assert {name for name in before if before[name] != after[name]} == {"TOKEN"}
+    wider = Environment(name="web", secrets=(SecretUse(name="BROKERED", mode=SecretMode.SETUP),))
+    with pytest.raises(UsageError, match="BROKERED"):
+        await vault.versions(wider)
+
+
 async def test_a_setup_secret_cannot_be_made_a_brokered_one_by_an_environment(vault: Vault, new_task) -> None:
     await vault.set("web", "TOKEN", "long enough")
     use = SecretUse(name="TOKEN", mode=BROKERED, hosts=("evil.example",), header="Authorization")

@@ -349,7 +349,7 @@ async def test_why_names_the_parts_that_differ_and_changes_nothing(intake: Intak
     await intake.set_secret("web", "TOKEN", "hunter2")
     text = 'name = "web"\n[secrets]\nTOKEN = {}\n[setup]\nscript = "make deps"\n'
     first = await intake.why("/srv/project", environment_text(text))
-    assert (first.reason, first.nearest, first.last_miss) == ("first use of this environment", None, None)
+    assert (first.fit.reason, first.fit.nearest, first.last_miss) == ("first use of this environment", None, None)
     await intake.images.ensure("base")
     cold = await intake.why("/srv/project", environment_text(text))
     await intake.catalog.add(
@@ -363,16 +363,16 @@ async def test_why_names_the_parts_that_differ_and_changes_nothing(intake: Intak
             expires_at=NOW + timedelta(hours=1),
         )
     )
-    assert (await intake.why("/srv/project", environment_text(text))).reason == "its disk is gone"
+    assert (await intake.why("/srv/project", environment_text(text))).fit.reason == "its disk is gone"
     node.snapshots.add(cold.recipe.key)
     warm = await intake.why("/srv/project", environment_text(text))
-    assert (warm.reason, warm.differing) == (None, frozenset())
+    assert (warm.fit.reason, warm.differing) == (None, frozenset())
     other = await intake.why("/srv/project", environment_text(text.replace("deps", "all")))
-    assert (other.reason, other.differing) == ("changed: setup script", {"setup script"})
+    assert (other.fit.reason, other.differing) == ("changed: setup script", {"setup script"})
     short = await intake.why("/srv/project", environment_text(text + '[cache]\nttl = "30s"\n'))
-    assert short.reason == "expired"
+    assert short.fit.reason == "expired"
     await intake.set_secret("web", "TOKEN", "hunter3")
     rotated = await intake.why("/srv/project", environment_text(text))
-    assert rotated.reason == "changed: secrets"
+    assert rotated.fit.reason == "changed: secrets"
     assert node.snapshots == {cold.recipe.key}
     assert await intake.tasks() == []

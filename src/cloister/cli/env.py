@@ -77,7 +77,7 @@ def why(context: typer.Context, repo: RepoOption = None, env: EnvOption = None, 
         typer.echo(to_json(cache_answer_to_json(answer)))
         return
     console = output_console()
-    found = "hit" if answer.reason is None else f"none fits ({answer.reason})"
+    found = "hit" if answer.fit.reason is None else f"none fits ({answer.fit.reason})"
     print_line(console, f"snapshot {answer.recipe.key[:_DIGITS]}: {found}")
     print_table(console, ("part", "now", _nearest(answer)), list(_parts(answer)))
     if answer.last_miss is not None:
@@ -86,13 +86,13 @@ def why(context: typer.Context, repo: RepoOption = None, env: EnvOption = None, 
 
 
 def _nearest(answer: "CacheAnswer") -> str:
-    near = answer.nearest
+    near = answer.fit.nearest
     return f"kept {near.created_at.astimezone():%Y-%m-%d %H:%M} ({near.key[:_DIGITS]})" if near else "nothing is kept"
 
 
 def _parts(answer: "CacheAnswer") -> "Iterator[tuple[str, str, str]]":
     for name, digest in answer.recipe.parts.items():
-        kept = answer.nearest.parts.get(name, "-") if answer.nearest else "-"
+        kept = answer.fit.nearest.parts.get(name, "-") if answer.fit.nearest else "-"
         yield name, digest[:_DIGITS], "same" if kept == digest else kept[:_DIGITS]
 
 

@@ -121,11 +121,11 @@ def cache_answer_to_json(answer: CacheAnswer) -> Fields:
     missed = answer.last_miss
     return {
         "key": answer.recipe.key,
-        "hit": answer.reason is None,
-        "reason": answer.reason,
-        "nearest": snapshot_to_json(answer.nearest) if answer.nearest else None,
+        "hit": answer.fit.reason is None,
+        "reason": answer.fit.reason,
+        "nearest": snapshot_to_json(answer.fit.nearest) if answer.fit.nearest else None,
         "parts": dict(answer.recipe.parts),
-        "differing": sorted(answer.differing) if answer.nearest else [],
+        "differing": sorted(answer.differing) if answer.fit.nearest else [],
         "last_miss": {"task": missed.task, "at": missed.at.isoformat(), "reason": missed.reason} if missed else None,
     }
 

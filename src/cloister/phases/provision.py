@@ -5,16 +5,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from cloister.detection import SetupScripts, choose_scripts
+from cloister.detection import SetupScripts
 from cloister.errors import ConflictError, NotFoundError, SandboxError
 from cloister.journal import Journal
 from cloister.model.event import CatchingMissed, SnapshotHit, SnapshotMissed
 from cloister.model.network import REGISTRIES
 from cloister.model.sandbox import SandboxName, SandboxSpec
 from cloister.model.secret import DeliveredSecrets
-from cloister.model.snapshot import SnapshotRecipe, SnapshotRecord, reason_of_miss, recipe_of, within_ttl
+from cloister.model.snapshot import SnapshotRecipe, SnapshotRecord, recipe_of
 from cloister.model.task import Attempt, Task
 from cloister.protocols import Forge, ImageStore, Sandbox, SandboxBackend, SnapshotCatalog
+from cloister.readiness import find_fit, find_scripts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +47,7 @@ async def run(
     environment = task.environment
     image = await images.ensure(environment.image)
     mirror = await forge.mirror(task.repository, task.revision.commit)
-    scripts = await _scripts_for(task, forge)
+    scripts = await find_scripts(forge, task.repository, task.revision, environment)
     recipe = recipe_of(
         environment,
         repository=task.repository.address,
@@ -55,7 +56,7 @@ async def run(
         setup_script=scripts.setup,
         dependencies=scripts.dependencies,
     )
-    reason = await _reason_of_miss(attempt, recipe, catalog, backend, now) if task.use_cache else "cache not used"
+    reason = await _reason_of_miss(task, recipe, catalog, backend, now)
     if reason:
         journal.record(SnapshotMissed(key=recipe.key, reason=reason))
     else:
@@ -74,15 +75,6 @@ async def run(
     return Provisioned(sandbox=sandbox, recipe=recipe, scripts=scripts, registries=registries)
 
 
-async def _scripts_for(task: Task, forge: Forge) -> SetupScripts:
-    """Look at what the project itself says, at the default branch's tip and at the task's commit."""
-    revision = task.revision
-    base = await forge.project_files(task.repository, revision.default_commit)
-    is_base = revision.commit == revision.default_commit
-    asked = base if is_base else await forge.project_files(task.repository, revision.commit)
-    return choose_scripts(task.environment, base=base, asked=asked)
-
-
 async def _create(name: SandboxName, spec: SandboxSpec, backend: SandboxBackend) -> Sandbox:
     try:
         return await backend.create(name, spec)
@@ -91,18 +83,14 @@ async def _create(name: SandboxName, spec: SandboxSpec, backend: SandboxBackend)
 
 
 async def _reason_of_miss(
-    attempt: Attempt, recipe: SnapshotRecipe, catalog: SnapshotCatalog, backend: SandboxBackend, now: datetime
+    task: Task, recipe: SnapshotRecipe, catalog: SnapshotCatalog, backend: SandboxBackend, now: datetime
 ) -> str | None:
-    task = attempt.task
-    record = await catalog.find(recipe.key)
-    if record is not None:
-        record = within_ttl(record, task.environment.cache_ttl_seconds)
-    if record is not None and record.expires_at > now and await backend.has_snapshot(recipe.key):
-        return None
-    if record is not None and record.expires_at <= now:
-        await _remove_expired(record, catalog, backend)
-    nearest = record or await catalog.find_newest(task.environment.name, task.repository.address)
-    return reason_of_miss(recipe, nearest, now=now)
+    if not task.use_cache:
+        return "cache not used"
+    fit = await find_fit(recipe, task.environment, task.repository, catalog=catalog, backend=backend, now=now)
+    if fit.nearest is not None and fit.nearest.key == recipe.key and fit.nearest.expires_at <= now:
+        await _remove_expired(fit.nearest, catalog, backend)
+    return fit.reason
 
 
 async def _remove_expired(record: SnapshotRecord, catalog: SnapshotCatalog, backend: SandboxBackend) -> None:

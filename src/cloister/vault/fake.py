@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from cloister.errors import NotFoundError
 from cloister.model.broker import rule_to_text
+from cloister.model.environment import Environment
 from cloister.model.secret import BrokeredSecret, BrokerRule, DeliveredSecrets, KeptSecret, SecretUse, SecretValue
 from cloister.model.task import Task
 from cloister.protocols import Redactor, Vault
@@ -65,6 +66,12 @@ class FakeVault:
         """See `protocols.Vault`."""
         values = {**secrets.values, **{secret.name: secret.value for secret in secrets.brokered}}
         return FakeRedactor({name: value.reveal().encode() for name, value in values.items()})
+
+    async def versions(self, environment: Environment) -> Mapping[str, str]:
+        """See `protocols.Vault`."""
+        kept = {use.name: self._get(environment.name, use.name) for use in environment.secrets}
+        rules = {use.name: rule_of_kept(kept[use.name].rule, use, environment.name) for use in environment.secrets}
+        return {name: rule_to_text(rule) if rule else kept[name].version for name, rule in rules.items()}
 
     async def open_for(self, task: Task) -> DeliveredSecrets:
         """See `protocols.Vault`."""

@@ -11,6 +11,7 @@ from typing import Protocol
 from cloister.errors import NotFoundError
 from cloister.masking import MaskingRedactor
 from cloister.model.broker import rule_to_text, text_to_rule
+from cloister.model.environment import Environment
 from cloister.model.secret import (
     BrokeredSecret,
     BrokerRule,
@@ -97,6 +98,12 @@ class SealedVault:
         """Return a new masker of these values."""
         return MaskingRedactor({**secrets.values, **{secret.name: secret.value for secret in secrets.brokered}})
 
+    async def versions(self, environment: Environment) -> Mapping[str, str]:
+        """Return the version of each secret that the environment names, opening none."""
+        kept = {use.name: await self._get(environment.name, use.name) for use in environment.secrets}
+        rules = {use.name: rule_of_kept(_rule_of(kept[use.name]), use, environment.name) for use in environment.secrets}
+        return {name: _version_shown(kept[name].version, rule) for name, rule in rules.items()}
+
     async def open_for(self, task: Task) -> DeliveredSecrets:
         """Open what the task brought along, and, for the names it did not bring, what is kept.
 
@@ -147,6 +154,11 @@ def _version_of(name: str, value: str, keyring: Keyring) -> str:
     return hmac.new(key, json.dumps([name, value]).encode(), sha256).hexdigest()
 
 
+def _version_shown(version: str, rule: BrokerRule | None) -> str:
+    """Of a brokered secret setup sees a placeholder, so a new value makes no new disk."""
+    return version if rule is None else rule_to_text(rule)
+
+
 class _Opened:
     """What `open_for` has collected by now."""
 
@@ -156,11 +168,10 @@ class _Opened:
         self.brokered: list[BrokeredSecret] = []
 
     def add(self, name: str, value: str, version: str, rule: BrokerRule | None) -> None:
+        self.versions[name] = _version_shown(version, rule)
         if rule is None:
-            self.values[name], self.versions[name] = SecretValue(value), version
+            self.values[name] = SecretValue(value)
         else:
-            # Setup sees a placeholder, so a new value makes no new disk.
-            self.versions[name] = rule_to_text(rule)
             self.brokered.append(BrokeredSecret(name=name, value=SecretValue(value), rule=rule))
 
 

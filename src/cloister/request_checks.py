@@ -1,0 +1,105 @@
+"""Refuses what a caller sends and what is wrong in itself, whatever repository or environment it is about."""
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import fields
+
+from cloister import environment_schema
+from cloister.allowlist import check_not_too_broad
+from cloister.errors import UsageError
+from cloister.model.environment import GIB, HOUR, MINUTE, Limits
+from cloister.model.quantity import size_to_text
+from cloister.model.request import Request
+from cloister.model.task import LARGEST_PROMPT_BYTES
+
+MOST_ATTEMPTS = 4
+HIGHEST_LIMITS = Limits(
+    cpu=1024,
+    memory_bytes=max(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), Limits().memory_bytes),
+    disk_bytes=1024 * GIB,
+    pids=32_768,
+    output_bytes=GIB,
+    time_seconds=7 * 24 * HOUR,
+    rounds=10,
+)
+"""What any environment may ask for on this machine: a repository writes its own limits."""
+LARGEST_PATCH_BYTES = 32 * 1024 * 1024
+
+_DIFF = re.compile(rb"^(diff --git |--- .*\n\+\+\+ )", re.MULTILINE)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def check_request(request: Request) -> None:
+    """Check all that needs no look at anything else. Raises UsageError."""
+    _check_prompt(request.prompt)
+    if not 1 <= request.attempts <= MOST_ATTEMPTS:
+        raise UsageError(f"a task has 1 to {MOST_ATTEMPTS} attempts, not {request.attempts}")
+    check_ref(request.ref)
+    if request.command is not None and (not request.command.strip() or "\x00" in request.command):
+        raise UsageError("the command line is empty, or holds a NUL")
+    if request.patch is not None:
+        _check_patch(request.patch)
+
+
+def check_ref(ref: str | None) -> None:
+    """Raise UsageError when no branch, tag or commit can be called so. None is the default branch."""
+    if ref is not None and (not ref or ref.startswith("-") or _CONTROL.search(ref)):
+        raise UsageError(f"{ref!r} is not a branch, tag or commit")
+
+
+def _check_prompt(prompt: str) -> None:
+    try:
+        size = len(prompt.encode())
+    except UnicodeEncodeError as error:
+        raise UsageError("the prompt is not valid UTF-8") from error
+    if not prompt.strip():
+        raise UsageError("the prompt is empty; say what shall be done")
+    if size > LARGEST_PROMPT_BYTES:
+        raise UsageError(f"the prompt has {size} bytes; at most {LARGEST_PROMPT_BYTES} (1 MiB) are accepted")
+
+
+def _check_patch(patch: bytes) -> None:
+    if len(patch) > LARGEST_PATCH_BYTES:
+        raise UsageError(f"the patch has {len(patch)} bytes; at most {LARGEST_PATCH_BYTES // 1024**2} MiB are accepted")
+    if not _DIFF.search(patch):
+        raise UsageError("the patch is not a diff; make one with: git diff --binary")
+
+
+def check_limits(limits: Limits) -> None:
+    """Raise UsageError when an environment asks for more than HIGHEST_LIMITS."""
+    for field in fields(Limits):
+        wanted, highest = getattr(limits, field.name), getattr(HIGHEST_LIMITS, field.name)
+        if wanted > highest:
+            name = field.name.removesuffix("_bytes").removesuffix("_seconds")
+            shown, most = (_limit_to_text(field.name, value) for value in (wanted, highest))
+            raise UsageError(
+                f"limits.{name} is {shown}, and this machine gives at most {most}",
+                hint=f"lower limits.{name} in the environment file",
+            )
+
+
+def _limit_to_text(name: str, value: float) -> str:
+    if name.endswith("_bytes"):
+        return size_to_text(int(value))
+    return f"{value / MINUTE:g} minutes" if name.endswith("_seconds") else f"{value:g}"
+
+
+def check_secret_name(name: str) -> None:
+    """Raise UsageError when no secret can be called so."""
+    try:
+        environment_schema.check_secret_name(name)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def check_hosts(hosts: Iterable[str]) -> None:
+    """Raise UsageError when one of them covers too much to be given a secret."""
+    for host in hosts:
+        check_not_too_broad(host)
+
+
+def check_environment_name(name: str) -> None:
+    """Raise UsageError when no environment can be called so."""
+    if not name.strip() or len(name) > 512 or _CONTROL.search(name):
+        raise UsageError("an environment's name has 1 to 512 characters on one line")
