@@ -11,7 +11,7 @@ from measure import Bar, Report, Samples, publish, take_turns
 from sandboxes import Project, git, make_project
 
 from cloister.detection import choose_scripts
-from cloister.forges.project_files import KEPT_AS, read_project_files
+from cloister.forges.project_files import KEPT_AS, kept_project_files, read_project_files
 from cloister.model.environment import Environment
 from cloister.model.sandbox import Commit
 from cloister.model.snapshot import recipe_of
@@ -30,7 +30,7 @@ def compute(project: Project, commit: Commit, *, seen: bool) -> Callable[[], Awa
             shutil.rmtree(project.mirror / KEPT_AS, ignore_errors=True)
         environment = Environment(name="bench")
         begun = time.perf_counter()
-        files = await read_project_files(project.mirror, commit)
+        files = kept_project_files(project.mirror, commit) or await read_project_files(project.mirror, commit)
         scripts = choose_scripts(environment, base=files, asked=files)
         recipe = recipe_of(
             environment,

@@ -17,7 +17,7 @@ from cloister.errors import ConflictError, NotFoundError, UsageError
 from cloister.model.ceiling import UNBOUNDED, Ceiling, excess_of
 from cloister.model.environment import Environment
 from cloister.model.event import RecordedEvent
-from cloister.model.reference import is_reference
+from cloister.model.reference import is_reference, not_pulled
 from cloister.model.request import EnvironmentText, Request
 from cloister.model.sandbox import Change
 from cloister.model.secret import BrokerRule, KeptSecret
@@ -261,20 +261,13 @@ class Intake:
         return agent
 
     async def _check_image(self, image: str) -> None:
-        if is_reference(image):
-            await self._check_pulled(image)
+        if await self.images.find(image) is not None:
             return
+        if is_reference(image):
+            raise not_pulled(image)
         known = await self.images.names()
         if image not in known:
             raise NotFoundError(f"there is no image {image!r}; known: {', '.join(known)}")
-
-    async def _check_pulled(self, reference: str) -> None:
-        """Whoever writes a repository must not choose what this node fetches with its operator's credentials."""
-        if await self.images.find(reference) is None:
-            raise NotFoundError(
-                f"the image {reference} is not on this node",
-                hint=f"if you trust it, fetch it once: cloister image pull {reference}",
-            )
 
     async def _check_secrets(self, environment: Environment, request: Request, repository: Repository) -> None:
         for name in request.secrets:

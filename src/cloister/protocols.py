@@ -177,6 +177,8 @@ class ImageStore(Protocol):
     async def ensure(self, name: str) -> ImageDigest:
         """Return the digest of the image `name`, building its recipe first when it was never built.
 
+        `name` may be the reference of an image that was pulled; NotFoundError when it was not.
+
         Concurrent callers, in this and other processes, build once. NotFoundError names the known recipes.
         """
         ...

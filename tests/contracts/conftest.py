@@ -9,7 +9,8 @@ import pytest
 
 from cloister.model.sandbox import Commit
 from cloister.protocols import SandboxBackend
-from cloister.sandboxes.fake import FakeBackend, FakeImageStore, FakeNode
+from cloister.sandboxes.fake import FakeBackend, FakeNode
+from cloister.sandboxes.fake_images import FakeImageStore
 from cloister.sandboxes.oci.backend import open_backend
 from cloister.sandboxes.oci.image import OciImageStore
 from cloister.sandboxes.oci.paths import paths_of

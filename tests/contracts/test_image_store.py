@@ -9,7 +9,8 @@ from cloister.errors import NotFoundError
 from cloister.model.network import parse_domain
 from cloister.model.sandbox import ImageDigest
 from cloister.protocols import ImageStore
-from cloister.sandboxes.fake import FakeImageStore, FakeNode
+from cloister.sandboxes.fake import FakeNode
+from cloister.sandboxes.fake_images import FakeImageStore
 from cloister.sandboxes.oci.image import OciImageStore
 
 Holds = Callable[[ImageDigest], bool]

@@ -48,7 +48,8 @@ from cloister.model.sandbox import Commit, DiffStats, EndCause, Exit, SandboxNam
 from cloister.model.snapshot import SnapshotRecord, recipe_of
 from cloister.model.task import Attempt, Outcome, Repository, Revision, Task, TaskId
 from cloister.queues.fake import FakeQueue, FakeSnapshotCatalog
-from cloister.sandboxes.fake import FakeBackend, FakeImageStore, FakeNode, Hold, Print, Program
+from cloister.sandboxes.fake import FakeBackend, FakeNode, Hold, Print, Program
+from cloister.sandboxes.fake_images import FakeImageStore
 from cloister.vault.fake import FakeVault
 
 HERE = Path(__file__).parent

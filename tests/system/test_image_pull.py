@@ -165,6 +165,19 @@ async def test_a_tag_is_pulled_shifted_and_pinned(registry: Registry, store: Oci
     assert (await store.pull(f"{registry.host}/a/b@{digest}")).digest == image.digest
 
 
+async def test_what_nobody_pulled_is_not_fetched_for_a_task(
+    registry: Registry, store: OciImageStore, tmp_path: Path
+) -> None:
+    reference = f"{registry.host}/a:1"
+    registry.push("a:1", [layer_of(tmp_path / "layer", {"a": b"1"})])
+    with pytest.raises(NotFoundError) as refused:
+        await store.ensure(reference)
+    assert refused.value.hint == f"if you trust it, fetch it once: cloister image pull {reference}"
+    assert await store.find(reference) is None
+    pulled = await store.pull(reference)  # the twin: it can be fetched
+    assert await store.ensure(reference) == await store.find(reference) == pulled.digest
+
+
 async def test_a_digest_that_is_not_there_is_refused(registry: Registry, store: OciImageStore, tmp_path: Path) -> None:
     registry.push("a:1", [layer_of(tmp_path / "one", {"x": b"1"})])
     with pytest.raises(SandboxError, match="manifest unknown"):
@@ -189,7 +202,7 @@ async def test_a_bomb_is_refused_and_leaves_nothing(registry: Registry, tmp_path
     registry.push("a:1", [layer_of(tmp_path / "one", {"x": bytes(100_000)})])
     store = OciImageStore(tmp_path / "state", puller=Puller(allowance=lambda: Allowance(bytes=50_000)))
     with pytest.raises(SandboxError, match="too large when it is unpacked"):
-        await store.ensure(f"{registry.host}/a:1")
+        await store.pull(f"{registry.host}/a:1")
     assert left(store, tmp_path / "state") == []
 
 

@@ -20,7 +20,8 @@ from cloister.model.secret import BrokerRule, KeptSecret, SecretValue
 from cloister.model.snapshot import SnapshotKey, SnapshotRecord
 from cloister.model.task import AttemptId, AttemptStatus, Outcome, TaskState, TaskStatus, Verdict
 from cloister.queues.fake import FakeQueue, FakeSnapshotCatalog
-from cloister.sandboxes.fake import FakeBackend, FakeImageStore, FakeNode
+from cloister.sandboxes.fake import FakeBackend, FakeNode
+from cloister.sandboxes.fake_images import FakeImageStore
 from cloister.vault.fake import FakeVault
 
 TIP, FEATURE = Commit("d" * 40), Commit("f" * 40)

@@ -7,7 +7,8 @@ from cloister.model.snapshot import SnapshotKey, SnapshotRecord
 from cloister.model.task import Outcome, Repository, Revision, Task, TaskId, Verdict
 from cloister.queues.fake import FakeQueue, FakeSnapshotCatalog
 from cloister.reaper import destroy_strays, expire_snapshots, forget_unknown_snapshots
-from cloister.sandboxes.fake import FakeBackend, FakeImageStore, FakeNode
+from cloister.sandboxes.fake import FakeBackend, FakeNode
+from cloister.sandboxes.fake_images import FakeImageStore
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

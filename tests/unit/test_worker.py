@@ -13,7 +13,8 @@ from cloister.model.environment import Environment, Limits
 from cloister.model.sandbox import Commit
 from cloister.model.task import Repository, Revision, Task, TaskId, Verdict
 from cloister.queues.fake import FakeQueue, FakeSnapshotCatalog
-from cloister.sandboxes.fake import FakeBackend, FakeImageStore, FakeNode, Hold, OnCall, Program
+from cloister.sandboxes.fake import FakeBackend, FakeNode, Hold, OnCall, Program
+from cloister.sandboxes.fake_images import FakeImageStore
 from cloister.vault.fake import FakeVault
 from cloister.worker import run_worker
 

@@ -29,7 +29,6 @@ EnvOption = Annotated[
 ]
 
 _DIGITS = 12
-_NOTHING = "nothing is installed: no package manager is detected, and the environment has no [setup] script"
 
 
 @app.command()
@@ -58,7 +57,7 @@ def show(
 
         typer.echo(to_json(preview_to_json(preview)))
     elif script:
-        typer.echo(preview.scripts.setup or f"# {_NOTHING}", nl=preview.scripts.setup is None)
+        typer.echo(preview.scripts.setup or "# nothing is installed", nl=preview.scripts.setup is None)
     else:
         print_lines(output_console(), [Text(neutralize(line)) for line in _lines(preview)])
 
@@ -116,8 +115,10 @@ def _lines(preview: "Preview") -> "Iterator[str]":
     yield f"environment {environment.name}, image {environment.image}, at {preview.revision.ref}"
     if environment.setup.script is not None:
         yield "setup: the environment's own script"
-    elif not scripts.plan.steps:
-        yield f"setup: {_NOTHING}"
+    elif not environment.setup.automatic:
+        yield "nothing is installed: there is no [setup] script, and setup.automatic is false"
+    elif not scripts.plan.steps and not scripts.plan.notes:
+        yield "nothing is installed: there is no [setup] script, and no package manager is detected"
     yield from (f"detected {step_to_text(step)}" for step in scripts.plan.steps)
     yield from (f"note: {note}" for note in scripts.plan.notes)
     if scripts.differing:

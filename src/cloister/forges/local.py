@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 from cloister.errors import NotFoundError, RepositoryError, UsageError
 from cloister.forges.mirror import Mirror
-from cloister.forges.project_files import read_project_files
+from cloister.forges.project_files import kept_project_files, read_project_files
 from cloister.forges.remote import DETACHED, HEADS, Remote, read_remote
 from cloister.forges.uncommitted import uncommitted_note
 from cloister.model.project import ProjectFiles
@@ -63,7 +63,8 @@ class LocalForge:
 
     async def project_files(self, repository: Repository, commit: Commit) -> ProjectFiles:
         """Return the manifests and lock files of that commit; see `protocols.Forge`."""
-        return await read_project_files(await self.mirror(repository, commit), commit)
+        kept = kept_project_files(self._mirror(repository).path, commit)  # first: on the way of every start
+        return kept or await read_project_files(await self.mirror(repository, commit), commit)
 
     async def note(self, repository: Repository) -> str | None:
         """Say what of a local work tree is left out; see `protocols.Forge`."""

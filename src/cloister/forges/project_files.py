@@ -19,14 +19,22 @@ _Entry = tuple[str, str, int]
 """Path, blob and size in bytes."""
 
 
-async def read_project_files(mirror: Path, commit: Commit) -> ProjectFiles:
-    """Return the project files of a commit. RepositoryError when the commit is not in the mirror."""
-    kept = mirror / KEPT_AS / f"{commit}.json"
+def kept_project_files(mirror: Path, commit: Commit) -> ProjectFiles | None:
+    """Return what was read of that commit before; None when nothing was, or it is damaged."""
     with suppress(OSError, ValidationError):
-        return ProjectFiles(_KEPT.validate_json(kept.read_bytes()))
+        return ProjectFiles(_KEPT.validate_json(_place(mirror, commit).read_bytes()))
+    return None
+
+
+async def read_project_files(mirror: Path, commit: Commit) -> ProjectFiles:
+    """Read the project files of a commit, and keep them. RepositoryError when the commit is not in the mirror."""
     files = await _read(mirror, commit)
-    _keep(kept, files)
+    _keep(_place(mirror, commit), files)
     return files
+
+
+def _place(mirror: Path, commit: Commit) -> Path:
+    return mirror / KEPT_AS / f"{commit}.json"
 
 
 async def _read(mirror: Path, commit: Commit) -> ProjectFiles:

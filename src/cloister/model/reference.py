@@ -4,7 +4,7 @@ import ipaddress
 import re
 from dataclasses import dataclass
 
-from cloister.errors import UsageError
+from cloister.errors import NotFoundError, UsageError
 
 _DEFAULT_REGISTRY = "docker.io"
 _LONGEST = 255
@@ -51,6 +51,17 @@ class ImageReference:
 def is_reference(image: str) -> bool:
     """Whether `image` is a reference: a recipe's name has none of these signs."""
     return any(sign in image for sign in "/:@") and len(image) <= _LONGEST and _REFERENCE.fullmatch(image) is not None
+
+
+def not_pulled(reference: str) -> NotFoundError:
+    """Return the answer to who asks for an image that nobody pulled.
+
+    A task never pulls: whoever writes a repository must not choose what a node fetches with its operator's credentials.
+    """
+    return NotFoundError(
+        f"the image {reference} is not on this node",
+        hint=f"if you trust it, fetch it once: cloister image pull {reference}",
+    )
 
 
 def parse_reference(text: str) -> ImageReference:

@@ -26,7 +26,7 @@ from cloister.model.sandbox import (
     Stream,
 )
 from cloister.model.snapshot import SnapshotKey
-from cloister.protocols import ImageStore, Listeners, Process, Sandbox, SandboxBackend
+from cloister.protocols import Listeners, Process, Sandbox, SandboxBackend
 
 _KILLED = 137
 _SUCCESS = Exit(status=0)
@@ -173,40 +173,6 @@ class FakeNode:
                     run.release()
 
 
-class FakeImageStore:
-    """Images that are built by being asked for."""
-
-    def __init__(self, node: FakeNode, names: Sequence[str] = ("base",), *, on_call: OnCall | None = None) -> None:
-        self._node = node
-        self._names = sorted(names)
-        self._on_call = on_call
-
-    async def ensure(self, name: str) -> ImageDigest:
-        """See `protocols.ImageStore`."""
-        await _tell(self._on_call, "", f"image {name}")
-        if name not in self._names:
-            raise NotFoundError(f"there is no image {name!r}; known: {', '.join(self._names)}")
-        digest = ImageDigest(hashlib.sha256(name.encode()).hexdigest())
-        self._node.images.add(digest)
-        return digest
-
-    async def find(self, name: str) -> ImageDigest | None:
-        """See `protocols.ImageStore`."""
-        digest = ImageDigest(hashlib.sha256(name.encode()).hexdigest())
-        return digest if digest in self._node.images else None
-
-    async def names(self) -> Sequence[str]:
-        """See `protocols.ImageStore`."""
-        return self._names
-
-    async def registries(self, digest: ImageDigest) -> Sequence[str]:
-        """See `protocols.ImageStore`."""
-        await _tell(self._on_call, "", "registries of the image")
-        if digest not in self._node.images:
-            raise NotFoundError(f"there is no image {digest[:12]} on this node")
-        return ("registry.example.com",)
-
-
 class FakeBackend:
     """Sandboxes on a `FakeNode`."""
 
@@ -216,7 +182,7 @@ class FakeBackend:
 
     async def create(self, name: SandboxName, spec: SandboxSpec) -> "FakeSandbox":
         """See `protocols.SandboxBackend`."""
-        await _tell(self._on_call, name, "create from a snapshot" if spec.snapshot else "create from the image")
+        await tell(self._on_call, name, "create from a snapshot" if spec.snapshot else "create from the image")
         if name not in self._node.disks:
             if spec.image not in self._node.images:
                 raise NotFoundError(f"image {spec.image} is not on this node")
@@ -227,7 +193,7 @@ class FakeBackend:
 
     async def destroy(self, name: SandboxName) -> None:
         """See `protocols.SandboxBackend`."""
-        await _tell(self._on_call, name, "destroy")
+        await tell(self._on_call, name, "destroy")
         disk = self._node.disks.pop(name, None)
         for run in disk.runs.values() if disk else ():
             run.stop()
@@ -246,7 +212,7 @@ class FakeBackend:
 
     async def remove_snapshot(self, key: SnapshotKey) -> None:
         """See `protocols.SandboxBackend`."""
-        await _tell(self._on_call, "", "remove a snapshot")
+        await tell(self._on_call, "", "remove a snapshot")
         if any(disk.stands_on == key for disk in self._node.disks.values()):
             raise ConflictError(f"a sandbox stands on snapshot {key}")
         self._node.snapshots.discard(key)
@@ -341,7 +307,7 @@ class FakeSandbox:
         return _Run(command, self._node.programs[command.id])
 
     async def _tell(self, call: str) -> None:
-        await _tell(self._on_call, self._name, call)
+        await tell(self._on_call, self._name, call)
         self._expect_to_exist(call)
 
     def _expect_to_exist(self, call: str) -> None:
@@ -387,16 +353,17 @@ class FakeProcess:
         self._run.known_to_be_over = True
 
 
-async def _tell(on_call: OnCall | None, sandbox: str, call: str) -> None:
+async def tell(on_call: OnCall | None, sandbox: str, call: str) -> None:
+    """Let others run, as a real call would, and say what is called."""
     await anyio.lowlevel.checkpoint()
     if on_call is not None:
         await on_call(sandbox, call)
 
 
 def _conforms(
-    images: FakeImageStore, backend: FakeBackend, sandbox: FakeSandbox, process: FakeProcess
-) -> tuple[ImageStore, SandboxBackend, Sandbox, Process]:
-    return images, backend, sandbox, process
+    backend: FakeBackend, sandbox: FakeSandbox, process: FakeProcess
+) -> tuple[SandboxBackend, Sandbox, Process]:
+    return backend, sandbox, process
 
 
 def _two_descriptors() -> tuple[int, int]:

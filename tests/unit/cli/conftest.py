@@ -23,7 +23,8 @@ from cloister.model.network import EgressRecord
 from cloister.model.phase import Phase
 from cloister.model.sandbox import DiffStats
 from cloister.queues.embedded import EmbeddedQueue
-from cloister.sandboxes.fake import FakeBackend, FakeImageStore, FakeNode, Print, Program
+from cloister.sandboxes.fake import FakeBackend, FakeNode, Print, Program
+from cloister.sandboxes.fake_images import FakeImageStore
 from cloister.settings import Settings
 from cloister.stores.attempts import SqlLedger
 from cloister.stores.database import Database

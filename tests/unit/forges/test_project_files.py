@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from cloister.errors import RepositoryError
-from cloister.forges.project_files import KEPT_AS, MOST_FILES, read_project_files
+from cloister.forges.project_files import KEPT_AS, MOST_FILES, kept_project_files, read_project_files
 from cloister.git import run_git
 from cloister.model.project import LARGEST_MANIFEST_BYTES
 from cloister.model.sandbox import Commit
@@ -41,25 +41,21 @@ async def test_texts_are_read_where_they_are_needed(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("kept", ["", "{", "[]", '{"package.json": 7}', '{"package.json": ["only a blob"]}'])
-async def test_what_was_kept_and_is_broken_is_read_again(tmp_path: Path, kept: str) -> None:
+@pytest.mark.parametrize("damaged", ["", "{", "[]", '{"package.json": 7}', '{"package.json": ["only a blob"]}'])
+async def test_what_was_read_is_kept_and_is_not_believed_when_it_is_damaged(tmp_path: Path, damaged: str) -> None:
     mirror = tmp_path / "x.git"
     head = await commit(mirror, {"package.json": b"{}"})
-    (mirror / KEPT_AS).mkdir()
-    (mirror / KEPT_AS / f"{head}.json").write_text(kept)
-    assert (await read_project_files(mirror, head)).files["package.json"].text == "{}"
+    assert kept_project_files(mirror, head) is None
+    read = await read_project_files(mirror, head)
+    assert kept_project_files(mirror, head) == read
+    (mirror / KEPT_AS / f"{head}.json").write_text(damaged)
+    assert kept_project_files(mirror, head) is None
 
 
-async def test_a_commit_that_was_read_is_not_looked_at_again(tmp_path: Path) -> None:
-    mirror = tmp_path / "x.git"
-    head = await commit(mirror, {"package.json": b"{}"})
-    first = await read_project_files(mirror, head)
-    for pack in mirror.glob("objects/**/*"):
-        if pack.is_file():
-            pack.unlink()
-    assert await read_project_files(mirror, head) == first
-    with pytest.raises(RepositoryError):  # the twin: without what was kept, the objects are needed
-        await read_project_files(mirror, Commit("0" * 40))
+async def test_a_commit_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    await commit(tmp_path / "x.git", {})
+    with pytest.raises(RepositoryError):
+        await read_project_files(tmp_path / "x.git", Commit("0" * 40))
 
 
 async def test_more_projects_than_people_have_are_cut(tmp_path: Path) -> None:

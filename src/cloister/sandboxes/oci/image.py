@@ -16,7 +16,7 @@ from anyio import to_thread
 
 from cloister.errors import ConflictError, DiskFullError, NotFoundError, SandboxError
 from cloister.model.image import BuildProgress, Image
-from cloister.model.reference import ImageReference, is_reference, parse_reference
+from cloister.model.reference import ImageReference, is_reference, not_pulled, parse_reference
 from cloister.model.sandbox import ImageDigest
 from cloister.protocols import ImageStore
 from cloister.sandboxes.oci.image_build import ReportProgress, build_tree
@@ -58,13 +58,11 @@ class OciImageStore:
         self._puller = puller or Puller()
 
     async def ensure(self, name: str, progress: ReportProgress | None = None) -> ImageDigest:
-        """Return the digest of the image `name`, building or pulling it when it never was."""
+        """Return the digest of the image `name`, building it when it was never built."""
         if built := self._find(name):  # first, because it is on the way of every start
             return built
         if is_reference(name):
-            reference = parse_reference(name)
-            async with self._locked(_file_name(name)):
-                return self._find(name) or await self._pull(reference, name, progress)
+            raise not_pulled(name)
         recipe = load_recipe(self._recipes, name)
         async with self._locked(name):
             return self._find(name) or await self._build(recipe, progress)
