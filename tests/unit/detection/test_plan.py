@@ -23,6 +23,10 @@ def setup(**keys: Any) -> Environment:
     return Environment(name="shop", setup=SetupRecipe(**keys))
 
 
+PROBE = "touch() { echo RAN >&2; }"
+"""On standard error, which a substitution does not swallow."""
+
+
 def commands(files: dict[str, str]) -> list[str]:
     return [f"{step.folder}: {'; '.join(step.commands)}" for step in plan_setup(of(files)).steps]
 
@@ -148,7 +152,8 @@ def test_what_cannot_be_read_or_done_is_said_and_nothing_runs(files: dict[str, s
         {"pyproject.toml": BUILD + '[project.optional-dependencies]\n"test; touch x" = []\n'},
         {"$(touch x)/requirements.txt": "", "a'b/package.json": "{}", "a'b/package-lock.json": ""},
         {"-rf/requirements.txt": "", "requirements/$(touch x)-test.txt": ""},
-        {"a\nb/requirements.txt": ""},
+        {"a\ntouch x #/requirements.txt": ""},
+        {"requirements/test.txt": "", "requirements/$(touch x)_test.txt": "", "requirements/a;touch x;dev.txt": ""},
     ],
 )
 def test_names_that_a_stranger_chose_are_never_commands(files: dict[str, str], tmp_path: object) -> None:
@@ -157,19 +162,19 @@ def test_names_that_a_stranger_chose_are_never_commands(files: dict[str, str], t
     shadow = "apt-get npm pip python3 pnpm yarn uv poetry cd".split()
     functions = "".join(f"{name}() {{ :; }}\n" for name in shadow)
     ended = subprocess.run(
-        ["bash", "-e", "-c", f"{functions}touch() {{ echo RAN; }}\n{script}"],
+        ["bash", "-c", f"{functions}{PROBE}\n{script}"],
         capture_output=True,
         text=True,
         cwd=str(tmp_path),
         check=False,
     )
-    assert "RAN" not in ended.stdout
+    assert "RAN" not in ended.stderr
     assert "syntax" not in ended.stderr
 
 
 def test_the_twin_of_the_shell_probe_notices_a_command() -> None:
     ended = subprocess.run(
-        ["bash", "-c", "touch() { echo RAN; }\npip() { :; }\npip install $(touch x >&2)"],
+        ["bash", "-c", f"{PROBE}\npip() {{ :; }}\npip install $(touch x)"],
         capture_output=True,
         text=True,
         check=False,

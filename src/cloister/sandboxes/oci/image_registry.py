@@ -66,10 +66,11 @@ async def fetch_image(reference: ImageReference, folder: Path) -> FetchedImage:
     _check_size(await _manifest_of(reference, document))
     blobs = folder / "blobs"
     await _skopeo("copy", *_tls("src-", reference), pinned, f"dir:{blobs}")
-    return await to_thread.run_sync(_checked, blobs, document, digest)
+    return await to_thread.run_sync(check_fetched, blobs, document, digest)
 
 
-def _checked(blobs: Path, document: bytes, digest: str) -> FetchedImage:
+def check_fetched(blobs: Path, document: bytes, digest: str) -> FetchedImage:
+    """Check what lies in `blobs` against the `document` that the reference stands for, down to the layers."""
     content = _small(blobs / "manifest.json")
     if content != document and _digest(content) not in _digests_of_list(document):
         raise RefusedLayerError("the manifest that the registry sent is not in the list that the reference stands for")
