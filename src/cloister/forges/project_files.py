@@ -1,13 +1,22 @@
 """Reads the manifests and lock files of a commit out of a mirror, once: a commit never changes."""
 
+from collections.abc import Collection, Iterator
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from secrets import token_hex
 
 from pydantic import TypeAdapter, ValidationError
 
 from cloister.git import run_git
-from cloister.model.project import LARGEST_MANIFEST_BYTES, LOCK_FILES, ProjectFile, ProjectFiles, is_project_file
+from cloister.model.project import (
+    LARGEST_MANIFEST_BYTES,
+    LOCK_FILES,
+    MANIFESTS,
+    ProjectFile,
+    ProjectFiles,
+    is_project_file,
+)
 from cloister.model.sandbox import Commit
 
 MOST_FILES = 1000
@@ -15,8 +24,7 @@ MOST_FILES = 1000
 KEPT_AS = "cloister-project-1"
 """Name of the folder in the mirror that keeps what was read; the number changes with what is read."""
 _KEPT = TypeAdapter(dict[str, ProjectFile])
-_Entry = tuple[str, str, int]
-"""Path, blob and size in bytes."""
+_NAMES = frozenset(name.encode() for name in LOCK_FILES | MANIFESTS)
 
 
 def kept_project_files(mirror: Path, commit: Commit) -> ProjectFiles | None:
@@ -38,45 +46,43 @@ def _place(mirror: Path, commit: Commit) -> Path:
 
 
 async def _read(mirror: Path, commit: Commit) -> ProjectFiles:
-    listing = await run_git(["ls-tree", "-r", "-l", "-z", "--full-tree", commit], git_dir=mirror)
-    entries = [entry for line in listing.stdout.split(b"\0") if (entry := _entry(line))][:MOST_FILES]
-    wanted = [blob for path, blob, size in entries if _is_read(path, size)]
-    texts = await _read_blobs(mirror, wanted)
-    return ProjectFiles({path: ProjectFile(blob, texts.get(blob, "")) for path, blob, _ in entries})
+    listing = await run_git(["ls-tree", "-r", "-z", "--full-tree", commit], git_dir=mirror)
+    blobs = dict(islice(_entries(listing.stdout), MOST_FILES))
+    manifests = {blob for path, blob in blobs.items() if path.rpartition("/")[2] not in LOCK_FILES}
+    texts = await _read_texts(mirror, manifests)
+    return ProjectFiles({path: ProjectFile(blob, texts.get(blob, "")) for path, blob in blobs.items()})
 
 
-def _entry(line: bytes) -> _Entry | None:
-    """Parse one line of ls-tree; None when it is no regular file of a project."""
-    meta, _, name = line.partition(b"\t")
-    if not meta.startswith(b"100"):
-        return None
-    try:
-        path = name.decode()
-    except UnicodeDecodeError:
-        return None
-    if not is_project_file(path):
-        return None
-    _, _, blob, size = meta.decode().split()
-    return path, blob, int(size)
+def _entries(listing: bytes) -> Iterator[tuple[str, str]]:
+    """Yield path and blob of the regular files that are a project's, out of those of the whole tree."""
+    for line in listing.split(b"\0"):
+        name = line[max(line.rfind(b"/"), line.rfind(b"\t")) + 1 :]
+        if name in _NAMES or name.endswith(b".txt"):  # of 100,000, few are worth a closer look
+            with suppress(UnicodeDecodeError):
+                meta, _, path = line.decode().partition("\t")
+                mode, _, blob = meta.split()
+                if mode.startswith("100") and is_project_file(path):
+                    yield path, blob
 
 
-def _is_read(path: str, size: int) -> bool:
-    return path.rpartition("/")[2] not in LOCK_FILES and size <= LARGEST_MANIFEST_BYTES
-
-
-async def _read_blobs(mirror: Path, blobs: list[str]) -> dict[str, str]:
-    """Return the text of each blob. The answer of `cat-file --batch` is a line with the size, the bytes, a newline."""
-    if not blobs:
-        return {}
-    names = "".join(f"{blob}\n" for blob in dict.fromkeys(blobs))
-    rest = (await run_git(["cat-file", "--batch"], git_dir=mirror, stdin=names.encode())).stdout
+async def _read_texts(mirror: Path, blobs: Collection[str]) -> dict[str, str]:
+    """Return the text of each blob that is not too large."""
+    checked = await _cat(mirror, "--batch-check=%(objectname) %(objectsize)", blobs)
+    sizes = (line.split() for line in checked.decode().splitlines())
+    small = [blob for blob, size in sizes if int(size) <= LARGEST_MANIFEST_BYTES]
+    rest = await _cat(mirror, "--batch=%(objectname) %(objectsize)", small)
     texts = {}
-    while rest:
+    while rest:  # a line with the size, the bytes, a newline
         head, _, rest = rest.partition(b"\n")
-        blob, _, size = head.decode().split(" ")
+        blob, size = head.decode().split()
         texts[blob] = rest[: int(size)].decode(errors="replace")
         rest = rest[int(size) + 1 :]
     return texts
+
+
+async def _cat(mirror: Path, how: str, blobs: Collection[str]) -> bytes:
+    names = "".join(f"{blob}\n" for blob in blobs)
+    return (await run_git(["cat-file", how], git_dir=mirror, stdin=names.encode())).stdout if names else b""
 
 
 def _keep(place: Path, files: ProjectFiles) -> None:

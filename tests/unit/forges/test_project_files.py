@@ -28,6 +28,7 @@ async def test_texts_are_read_where_they_are_needed(tmp_path: Path) -> None:
         "pyproject.toml": b"\xff",
         "a\\nb/go.mod": b"module x",
         "README.md": b"read me",
+        f"x100644 blob {'1' * 40}\\tgo.sum": b"an entry in a name",
     }
     head = await commit(tmp_path / "x.git", files)
     read = await read_project_files(tmp_path / "x.git", head)
