@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from cloister.cli.run import read_environment_file
+from cloister.cli.exit import code_of_verdict
+from cloister.cli.run import read_environment_file, run_and_follow
 from cloister.cli.session import ask
 from cloister.cli.task import JsonOption
 from cloister.cli.terminal import neutralize, output_console, print_line, print_lines, print_table
 from cloister.cli.work_tree import repository_address
+from cloister.model.request import Request
 from cloister.model.setup_plan import step_to_text
 
 if TYPE_CHECKING:
@@ -29,6 +31,13 @@ EnvOption = Annotated[
 ]
 
 _DIGITS = 12
+_ASK_VERSIONS = """
+for program in python3 pip node npm go rustc cargo ruby php java; do
+  command -v "$program" >/dev/null || continue
+  case $program in go) option=version ;; *) option=--version ;; esac
+  printf '%-8s %s\\n' "$program" "$("$program" "$option" 2>&1 | head -n 1)"
+done
+"""
 
 
 @app.command()
@@ -60,6 +69,33 @@ def show(
         typer.echo(preview.scripts.setup or "# nothing is installed", nl=preview.scripts.setup is None)
     else:
         print_lines(output_console(), [Text(neutralize(line)) for line in _lines(preview)])
+
+
+@app.command()
+def check(
+    context: typer.Context,
+    repo: RepoOption = None,
+    ref: Annotated[str | None, typer.Option(metavar="REF", help="Branch, tag or commit, as for `run`.")] = None,
+    env: EnvOption = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Start from the bare image.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one event per line.")] = False,
+) -> None:
+    """Make a repository ready as a task does, without an agent, and show which versions it finds there.
+
+    Example:  cloister env check --repo . --no-cache
+    """
+    request = Request(
+        repository=repository_address(repo),
+        prompt="check that the repository can be made ready",
+        ref=ref,
+        environment=read_environment_file(env) if env is not None else None,
+        agent="command",
+        command=_ASK_VERSIONS,
+        use_cache=not no_cache,
+    )
+    status = run_and_follow(context, request, as_json=as_json)
+    assert status.verdict is not None
+    raise typer.Exit(code_of_verdict(status.verdict))
 
 
 @app.command()
