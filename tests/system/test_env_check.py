@@ -7,7 +7,7 @@ def check(installation: Installation, environment: str) -> tuple[int, str]:
     """Return the exit code and what was printed."""
     file = installation.state.parent / "environment.toml"
     file.write_text(environment)
-    ran = installation.cloister("env", "check", "--env", str(file))
+    ran = installation.cloister("env", "check", str(file))
     return ran.code, ran.stdout + ran.stderr
 
 
@@ -26,6 +26,7 @@ def test_the_check_tells_what_setup_provides_and_keeps_its_disk(installation: In
     assert code == 0, cold
     assert "python3  Python 3." in cold and "go       version-of-go version" in cold, cold
     assert "snapshot: none fits (first use of this environment)" in cold and "nothing changed" in cold, cold
+    assert ": saved" in cold, cold
     code, warm = check(installation, environment)
     assert code == 0 and ": hit" in warm, warm
 

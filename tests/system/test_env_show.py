@@ -56,3 +56,17 @@ def test_why_the_next_task_hits_or_misses(installation: Installation) -> None:
     assert (after["reason"], after["differing"]) == ("changed: lock files", ["lock files"])
     assert installation.cloister("env", "reset-cache", str(installation.project.path)).stdout.startswith("forgot 1 ")
     assert json.loads(installation.cloister("env", "why", "--json").stdout)["nearest"] is None
+
+
+def test_a_file_in_place_of_the_repositorys_own(installation: Installation) -> None:
+    """What it says decides what is shown and which key is looked for; one that is not there is named."""
+    file = installation.state.parent / "environment.toml"
+    file.write_text("[setup]\nscript = 'make ready'\n")
+    assert "setup: the environment's own script" in installation.cloister("env", "show", str(file)).stdout
+    keys = [
+        json.loads(installation.cloister("env", "why", *args, "--json").stdout)["key"] for args in ([str(file)], [])
+    ]
+    assert keys[0] != keys[1]
+    for command in ("show", "check", "why"):
+        refused = installation.cloister("env", command, "absent.toml")
+        assert (refused.code, "absent.toml" in refused.stderr) == (2, True), command

@@ -18,6 +18,7 @@ from cloister.model.setup_plan import step_to_text
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from cloister.model.request import EnvironmentText
     from cloister.preview import CacheAnswer, Preview
 
 app = typer.Typer(no_args_is_help=True, help="How a repository is made ready.\n\nExample:  cloister env show --repo .")
@@ -25,9 +26,10 @@ app = typer.Typer(no_args_is_help=True, help="How a repository is made ready.\n\
 RepoOption = Annotated[
     str | None, typer.Option(metavar="PATH|URL", help="Repository; by default that of the current directory.")
 ]
-EnvOption = Annotated[
+RefOption = Annotated[str | None, typer.Option(metavar="REF", help="Branch, tag or commit, as for `run`.")]
+FileArgument = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="Environment file; by default .cloister/environment.toml at that commit."),
+    typer.Argument(metavar="FILE", help="Environment file; by default .cloister/environment.toml at that commit."),
 ]
 
 _DIGITS = 12
@@ -43,9 +45,9 @@ done
 @app.command()
 def show(
     context: typer.Context,
+    file: FileArgument = None,
     repo: RepoOption = None,
-    ref: Annotated[str | None, typer.Option(metavar="REF", help="Branch, tag or commit, as for `run`.")] = None,
-    env: EnvOption = None,
+    ref: RefOption = None,
     script: Annotated[
         bool, typer.Option("--script", help="Print only the script that setup runs, to edit and keep.")
     ] = False,
@@ -57,9 +59,7 @@ def show(
     """
     preview = ask(
         context,
-        lambda client: client.preview(
-            repository_address(repo), ref, read_environment_file(env) if env is not None else None
-        ),
+        lambda client: client.preview(repository_address(repo), ref, _read(file)),
     )
     if as_json:
         from cloister.cli.json_lines import preview_to_json, to_json
@@ -74,22 +74,21 @@ def show(
 @app.command()
 def check(
     context: typer.Context,
+    file: FileArgument = None,
     repo: RepoOption = None,
-    ref: Annotated[str | None, typer.Option(metavar="REF", help="Branch, tag or commit, as for `run`.")] = None,
-    env: EnvOption = None,
+    ref: RefOption = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Start from the bare image.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one event per line.")] = False,
 ) -> None:
     """Make a repository ready as a task does, without an agent, and show which versions it finds there.
 
-    Example:  cloister env check --repo . --no-cache
+    Example:  cloister env check --repo .
     """
     request = Request(
         repository=repository_address(repo),
         prompt="check that the repository can be made ready",
         ref=ref,
-        environment=read_environment_file(env) if env is not None else None,
-        agent="command",
+        environment=_read(file),
         command=_ASK_VERSIONS,
         use_cache=not no_cache,
     )
@@ -99,13 +98,14 @@ def check(
 
 
 @app.command()
-def why(context: typer.Context, repo: RepoOption = None, env: EnvOption = None, as_json: JsonOption = False) -> None:
+def why(
+    context: typer.Context, file: FileArgument = None, repo: RepoOption = None, as_json: JsonOption = False
+) -> None:
     """Say whether the next task finds a kept disk, part by part, and why the last one did not.
 
     Example:  cloister env why --repo .
     """
-    file = read_environment_file(env) if env is not None else None
-    answer = ask(context, lambda client: client.why(repository_address(repo), file))
+    answer = ask(context, lambda client: client.why(repository_address(repo), _read(file)))
     if as_json:
         from cloister.cli.json_lines import cache_answer_to_json, to_json
 
@@ -144,6 +144,10 @@ def reset_cache(
     """
     count = ask(context, lambda client: client.reset_cache(name))
     print_line(output_console(), f"forgot {count} snapshot{'s' if count > 1 else ''} of {neutralize(name)}")
+
+
+def _read(file: Path | None) -> "EnvironmentText | None":
+    return read_environment_file(file) if file is not None else None
 
 
 def _lines(preview: "Preview") -> "Iterator[str]":
