@@ -13,6 +13,7 @@ from typing import Protocol
 from cloister.model.asker import Asker, Connection
 from cloister.model.environment import Environment
 from cloister.model.event import Event, RecordedEvent
+from cloister.model.image import Image
 from cloister.model.network import EgressEnd, EgressRecord, NetworkPolicy
 from cloister.model.phase import Phase
 from cloister.model.project import ProjectFiles
@@ -191,8 +192,8 @@ class ImageStore(Protocol):
         """Every name that `ensure` accepts, built or not, sorted."""
         ...
 
-    async def registries(self, digest: ImageDigest) -> Sequence[str]:
-        """Hosts, as `parse_host` returns them, that the image's own package clients use. NotFoundError without it."""
+    async def describe(self, digest: ImageDigest) -> Image:
+        """What is known of an image. NotFoundError when it is not whole on this node."""
         ...
 
 

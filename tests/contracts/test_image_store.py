@@ -63,9 +63,12 @@ async def test_ten_that_ask_at_once_get_the_same(kept: tuple[ImageStore, Holds])
     assert len(set(digests)) == 1
 
 
-async def test_registries_are_those_of_an_image_that_is_there(kept: tuple[ImageStore, Holds]) -> None:
+async def test_an_image_that_is_there_is_described(kept: tuple[ImageStore, Holds]) -> None:
     images, _ = kept
-    for host in await images.registries(await images.ensure("base")):
+    digest = await images.ensure("base")
+    described = await images.describe(digest)
+    assert (described.name, described.digest) == ("base", digest)
+    for host in described.registries:
         assert parse_domain(host) == host
     with pytest.raises(NotFoundError):
-        await images.registries(ImageDigest("0" * 64))
+        await images.describe(ImageDigest("0" * 64))

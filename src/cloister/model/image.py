@@ -8,6 +8,20 @@ from cloister.model.sandbox import ImageDigest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Toolchain:
+    """One version of a language that an image has."""
+
+    language: str
+    """As in `[versions]`: python, node, go, ..."""
+    version: str
+    """As the language's own program tells it: digits with dots between them, and perhaps more."""
+    path: tuple[str, ...] = ()
+    """Folders that go before PATH to choose it; none for what is found there anyway."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """What its programs need besides, such as JAVA_HOME."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
     """One built image on this node."""
 
@@ -25,6 +39,8 @@ class Image:
     """The digest in the registry that it was pulled from, `sha256:...`; empty for what was built here."""
     variables: Mapping[str, str] = field(default_factory=dict)
     """What a pulled image's configuration gives to its programs."""
+    toolchains: tuple[Toolchain, ...] = ()
+    """The languages and their versions; of each language the one that is found without being chosen comes first."""
 
 
 @dataclass(frozen=True, slots=True)

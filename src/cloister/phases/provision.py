@@ -71,7 +71,7 @@ async def run(
     sandbox = await _create(attempt.sandbox, spec, backend)
     if not sandbox.catches:
         journal.record(CatchingMissed())
-    registries = await images.registries(image) if REGISTRIES in environment.network.allow else ()
+    registries = (await images.describe(image)).registries if REGISTRIES in environment.network.allow else ()
     return Provisioned(sandbox=sandbox, recipe=recipe, scripts=scripts, registries=registries)
 
 

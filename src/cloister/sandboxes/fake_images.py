@@ -2,19 +2,31 @@
 
 import hashlib
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from cloister.errors import NotFoundError
+from cloister.model.image import Image, Toolchain
 from cloister.model.sandbox import ImageDigest
 from cloister.protocols import ImageStore
 from cloister.sandboxes.fake import FakeNode, OnCall, tell
+
+_CREATED_AT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class FakeImageStore:
     """Images that are built by being asked for."""
 
-    def __init__(self, node: FakeNode, names: Sequence[str] = ("base",), *, on_call: OnCall | None = None) -> None:
+    def __init__(
+        self,
+        node: FakeNode,
+        names: Sequence[str] = ("base",),
+        *,
+        toolchains: Sequence[Toolchain] = (),
+        on_call: OnCall | None = None,
+    ) -> None:
         self._node = node
         self._names = sorted(names)
+        self._toolchains = tuple(toolchains)
         self._on_call = on_call
 
     async def ensure(self, name: str) -> ImageDigest:
@@ -22,25 +34,38 @@ class FakeImageStore:
         await tell(self._on_call, "", f"image {name}")
         if name not in self._names:
             raise NotFoundError(f"there is no image {name!r}; known: {', '.join(self._names)}")
-        digest = ImageDigest(hashlib.sha256(name.encode()).hexdigest())
+        digest = _digest_of(name)
         self._node.images.add(digest)
         return digest
 
     async def find(self, name: str) -> ImageDigest | None:
         """See `protocols.ImageStore`."""
-        digest = ImageDigest(hashlib.sha256(name.encode()).hexdigest())
+        digest = _digest_of(name)
         return digest if digest in self._node.images else None
 
     async def names(self) -> Sequence[str]:
         """See `protocols.ImageStore`."""
         return self._names
 
-    async def registries(self, digest: ImageDigest) -> Sequence[str]:
+    async def describe(self, digest: ImageDigest) -> Image:
         """See `protocols.ImageStore`."""
-        await tell(self._on_call, "", "registries of the image")
-        if digest not in self._node.images:
+        await tell(self._on_call, "", "describe the image")
+        name = next((name for name in self._names if _digest_of(name) == digest), None)
+        if name is None or digest not in self._node.images:
             raise NotFoundError(f"there is no image {digest[:12]} on this node")
-        return ("registry.example.com",)
+        return Image(
+            name=name,
+            digest=digest,
+            created_at=_CREATED_AT,
+            size_bytes=0,
+            packages={},
+            registries=("registry.example.com",),
+            toolchains=self._toolchains,
+        )
+
+
+def _digest_of(name: str) -> ImageDigest:
+    return ImageDigest(hashlib.sha256(name.encode()).hexdigest())
 
 
 def _conforms(images: FakeImageStore) -> ImageStore:

@@ -8,14 +8,16 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import anyio
 from anyio import to_thread
 
 from cloister.errors import ConflictError, DiskFullError, NotFoundError, SandboxError
-from cloister.model.image import BuildProgress, Image
+from cloister.model.image import BuildProgress, Image, Toolchain
 from cloister.model.reference import ImageReference, is_reference, not_pulled, parse_reference
 from cloister.model.sandbox import ImageDigest
 from cloister.protocols import ImageStore
@@ -56,6 +58,7 @@ class OciImageStore:
         self._uid_base = uid_base
         self._recipes = recipes or packaged_recipes()
         self._puller = puller or Puller()
+        self._described: dict[ImageDigest, Image] = {}
 
     async def ensure(self, name: str, progress: ReportProgress | None = None) -> ImageDigest:
         """Return the digest of the image `name`, building it when it was never built."""
@@ -104,9 +107,12 @@ class OciImageStore:
         except (FileNotFoundError, NotADirectoryError) as error:
             raise _absent(digest) from error
 
-    async def registries(self, digest: ImageDigest) -> Sequence[str]:
-        """Return the hosts that the image's own package clients are configured with. NotFoundError."""
-        return self.get(digest).registries
+    async def describe(self, digest: ImageDigest) -> Image:
+        """Return what `get` does, read once: an image never changes."""
+        self.rootfs(digest)
+        if digest not in self._described:
+            self._described[digest] = self.get(digest)
+        return self._described[digest]
 
     async def list(self) -> Sequence[Image]:
         """Every whole image, newest first."""
@@ -316,7 +322,12 @@ def _read_image(path: Path) -> Image:
         registries=tuple(fields.get("registries", ())),  # older images were not asked
         source=fields.get("source", ""),
         variables=fields.get("variables", {}),
+        toolchains=tuple(_fields_to_toolchain(toolchain) for toolchain in fields.get("toolchains", ())),
     )
+
+
+def _fields_to_toolchain(fields: Mapping[str, Any]) -> Toolchain:
+    return Toolchain(**{**fields, "path": tuple(fields["path"])})
 
 
 def _write_image(path: Path, image: Image) -> None:
@@ -329,6 +340,7 @@ def _write_image(path: Path, image: Image) -> None:
         "registries": list(image.registries),
         "source": image.source,
         "variables": dict(image.variables),
+        "toolchains": [asdict(toolchain) for toolchain in image.toolchains],
     }
     path.write_text(json.dumps(fields, indent=1) + "\n")
 
