@@ -42,7 +42,7 @@ from cloister.protocols import (
     TaskStore,
     Vault,
 )
-from cloister.readiness import find_fit, find_scripts
+from cloister.readiness import Needs, find_fit, find_needs
 from cloister.repository_address import parse_repository
 from cloister.request_checks import (
     check_environment_name,
@@ -96,6 +96,7 @@ class Intake:
         agent = self._agent(request, environment)
         check_limits(environment.limits)
         await self._check_image(environment.image)
+        await self._needs(repository, revision, environment)
         await self._check_secrets(environment, request, repository)
         values = {name: value.reveal() for name, value in request.secrets.items()}
         left_out = await self.forge.note(repository)
@@ -129,8 +130,8 @@ class Intake:
         found = parse_repository(repository)
         revision = await self.forge.resolve(found, ref)
         read = await self._environment(environment, found, revision)
-        scripts = await find_scripts(self.forge, found, revision, read)
-        return Preview(environment=read, repository=found, revision=revision, scripts=scripts)
+        needs = await self._needs(found, revision, read)
+        return Preview(environment=read, repository=found, revision=revision, needs=needs)
 
     async def why(self, repository: str, environment: EnvironmentText | None) -> CacheAnswer:
         """Say whether a task on that repository would find a kept disk, and why not. Errors as for `preview`."""
@@ -140,8 +141,9 @@ class Intake:
             repository=preview.repository.address,
             image_digest=await self.images.find(preview.environment.image) or "not here yet",
             secret_versions=await self.vault.versions(preview.environment),
-            setup_script=preview.scripts.setup,
-            dependencies=preview.scripts.dependencies,
+            setup_script=preview.needs.scripts.setup,
+            dependencies=preview.needs.scripts.dependencies,
+            versions=preview.needs.toolchains.versions,
         )
         place = (preview.environment, preview.repository)
         return CacheAnswer(
@@ -244,6 +246,12 @@ class Intake:
             raw = await self.forge.read_file(repository, revision.commit, REPOSITORY_FILE)
             source = f"{REPOSITORY_FILE} at {revision.commit[:12]}"
         return read_environment(raw or b"", source=source, default_name=repository.address)
+
+    async def _needs(self, repository: Repository, revision: Revision, environment: Environment) -> Needs:
+        """See `find_needs`: what an image that is not built yet lacks is found out when it is."""
+        digest = await self.images.find(environment.image)
+        image = await self.images.describe(digest) if digest else None
+        return await find_needs(self.forge, repository, revision, environment, image)
 
     def _agent(self, request: Request, environment: Environment) -> str:
         if request.command is not None:

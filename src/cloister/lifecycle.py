@@ -121,7 +121,7 @@ async def _provision_to_output(attempt: Attempt, tools: Tools, journal: Journal)
             tools.agents[task.agent],
             sandbox,
             journal,
-            plan=provisioned.scripts.plan,
+            foundation=provisioned.needs.foundation,
             placeholders=placeholders,
             seconds_left=_seconds_until(ends_at),
         )
@@ -154,7 +154,7 @@ async def _set_up(
     """Run the setup phase. Without a script it has neither a network nor secrets."""
     environment, sandbox = attempt.task.environment, provisioned.sandbox
     placeholders = {grant.name: grant.placeholder for grant in grants}
-    plan = setup.make_plan(provisioned.scripts, sandbox)
+    plan = setup.make_plan(provisioned.needs, sandbox)
     network, names = (environment.network.setup, sorted(secrets.values)) if plan.runs else (NetworkMode.OFF, [])
     brokered = sorted(placeholders) if plan.runs else []
     with journal.phase(Phase.SETUP, network=network, secrets=names, brokered=brokered):

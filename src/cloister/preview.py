@@ -3,13 +3,12 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from cloister.detection import SetupScripts
 from cloister.model.environment import Environment
 from cloister.model.event import SnapshotMissed
 from cloister.model.snapshot import SnapshotRecipe
 from cloister.model.task import Repository, Revision, TaskId
 from cloister.protocols import TaskStore
-from cloister.readiness import Fit
+from cloister.readiness import Fit, Needs
 
 _TASKS_SEARCHED = 50
 
@@ -21,7 +20,7 @@ class Preview:
     environment: Environment
     repository: Repository
     revision: Revision
-    scripts: SetupScripts
+    needs: Needs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

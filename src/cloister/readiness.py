@@ -1,10 +1,12 @@
-"""What a repository needs to be ready: the scripts for it, and the kept disk that fits."""
+"""What a repository needs to be ready: scripts, versions of languages, and the kept disk that fits."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
-from cloister.detection import SetupScripts, choose_scripts
+from cloister.detection import NOTHING_CHOSEN, SetupScripts, Toolchains, choose_scripts, choose_toolchains
+from cloister.model.container import Foundation
 from cloister.model.environment import Environment
+from cloister.model.image import Image
 from cloister.model.snapshot import SnapshotRecipe, SnapshotRecord, reason_of_miss, within_ttl
 from cloister.model.task import Repository, Revision
 from cloister.protocols import Forge, SandboxBackend, SnapshotCatalog
@@ -20,14 +22,35 @@ class Fit:
     """Why none fits; None when the nearest does."""
 
 
-async def find_scripts(
-    forge: Forge, repository: Repository, revision: Revision, environment: Environment
-) -> SetupScripts:
-    """Look at what the project itself says, at the default branch's tip and at the task's commit."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What the project itself says it needs."""
+
+    scripts: SetupScripts
+    toolchains: Toolchains
+    """Of the image, by the task's commit: setup at the default branch's tip runs with them too."""
+
+    @property
+    def foundation(self) -> Foundation:
+        """What programs find of it, in setup and for the agent."""
+        plan, toolchains = self.scripts.plan, self.toolchains
+        return Foundation(path=(*plan.path, *toolchains.path), variables={**toolchains.variables, **plan.variables})
+
+
+async def find_needs(
+    forge: Forge, repository: Repository, revision: Revision, environment: Environment, image: Image | None
+) -> Needs:
+    """Look at what the project itself says, at the default branch's tip and at the task's commit.
+
+    Of an image that is not there yet (None) nothing is chosen. UsageError when it lacks a version that is asked for.
+    """
     base = await forge.project_files(repository, revision.default_commit)
     is_base = revision.commit == revision.default_commit
     asked = base if is_base else await forge.project_files(repository, revision.commit)
-    return choose_scripts(environment, base=base, asked=asked)
+    return Needs(
+        scripts=choose_scripts(environment, base=base, asked=asked),
+        toolchains=choose_toolchains(environment.versions, asked, image) if image else NOTHING_CHOSEN,
+    )
 
 
 async def find_fit(

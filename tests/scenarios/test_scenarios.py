@@ -16,7 +16,7 @@ import pytest
 
 from cloister import errors, worker
 from cloister.agents.command import CommandAgent
-from cloister.detection import choose_scripts
+from cloister.detection import choose_scripts, choose_toolchains
 from cloister.egress.fake import FakeEgress
 from cloister.environment_file import read_environment
 from cloister.errors import CloisterError
@@ -42,6 +42,7 @@ from cloister.model.event import (
     TaskAccepted,
     TaskFinished,
 )
+from cloister.model.image import Toolchain
 from cloister.model.network import Decision, EgressRecord
 from cloister.model.phase import Phase
 from cloister.model.sandbox import Commit, DiffStats, EndCause, Exit, SandboxName, SandboxSpec, Stream
@@ -58,7 +59,7 @@ TIP, ASKED = Commit("d" * 40), Commit("a" * 40)
 REVISION = Revision(ref="feature", commit=ASKED, default_branch="main", default_commit=TIP)
 TASK = TaskId("t1")
 NEIGHBOUR = SandboxName("another-attempt")
-QUIET = ("claim", "renew", "record ", "output offset", "open secrets", "finish", "project files")
+QUIET = ("claim", "renew", "record ", "output offset", "open secrets", "finish", "project files", "describe the image")
 """Calls that the events tell of already."""
 
 
@@ -109,7 +110,7 @@ class World:
         egress = FakeEgress(_decisions(self.scenario.get("egress", ())), on_call=self.stage)
         tools = Tools(
             queue=self.queue,
-            images=FakeImageStore(self.node, on_call=self.stage),
+            images=FakeImageStore(self.node, toolchains=_toolchains(self.scenario), on_call=self.stage),
             forge=_forge(self.scenario, self.stage),
             vault=self.vault,
             catalog=self.catalog,
@@ -238,6 +239,7 @@ def _expect_the_table_to_hold(world: World, events: Sequence[RecordedEvent]) -> 
     )
     values = list(world.scenario.get("secrets", {}).values())
     for command in world.node.commands:
+        assert command.variables["PATH"].startswith(world.scenario.get("path", ""))
         if command.id not in ("setup", "maintenance"):
             assert not command.secrets
         for name in world.scenario.get("brokered", {}):
@@ -287,17 +289,20 @@ async def _keep_snapshot(world: World, task: Task, told: Mapping[str, Any]) -> N
     if not told:
         return
     environment = _environment(told["environment"]) if "environment" in told else world.environment
-    image = await FakeImageStore(world.node, [environment.image]).ensure(environment.image)
+    images = FakeImageStore(world.node, [environment.image], toolchains=_toolchains(world.scenario))
+    image = await images.describe(await images.ensure(environment.image))
     secrets = await world.vault.open_for(replace(task, environment=environment))
     files = await _forge(world.scenario).project_files(REPOSITORY, TIP)
     scripts = choose_scripts(environment, base=files, asked=files)
+    toolchains = choose_toolchains(environment.versions, files, image)
     recipe = recipe_of(
         environment,
         repository=REPOSITORY.address,
-        image_digest=image,
+        image_digest=image.digest,
         secret_versions=secrets.versions,
         setup_script=scripts.setup,
         dependencies=scripts.dependencies,
+        versions=toolchains.versions,
     )
     now = datetime.now(UTC)
     await world.catalog.add(
@@ -315,8 +320,12 @@ async def _keep_snapshot(world: World, task: Task, told: Mapping[str, Any]) -> N
         world.node.snapshots.add(recipe.key)
     if told.get("in_use"):
         limits, mirror = environment.limits, Path("/mirrors/shop")
-        spec = SandboxSpec(image=image, snapshot=recipe.key, directory="shop", mirror=mirror, limits=limits)
+        spec = SandboxSpec(image=image.digest, snapshot=recipe.key, directory="shop", mirror=mirror, limits=limits)
         await FakeBackend(world.node).create(NEIGHBOUR, spec)
+
+
+def _toolchains(scenario: Mapping[str, Any]) -> Sequence[Toolchain]:
+    return [Toolchain(**{**told, "path": tuple(told.get("path", ()))}) for told in scenario.get("toolchains", ())]
 
 
 def _program(told: Mapping[str, Any]) -> Program:
@@ -389,8 +398,8 @@ def _details(event: Event) -> Sequence[str]:
             return [f"network {network}", *secrets, *(f"({name})" for name in brokered)]
         case SecretDelivered(names=names) | SecretRemoved(names=names):
             return names
-        case SetupPlanned(steps=steps, differing=differing):
-            return [*map(repr, steps), *(["differing", *differing] if differing else [])]
+        case SetupPlanned(steps=steps, notes=notes, differing=differing, versions=versions):
+            return [*map(repr, versions + steps + notes), *(["differing", *differing] if differing else [])]
         case SnapshotMissed(reason=reason):
             return [f"({reason})"]
         case Output(stream=stream, text=text):

@@ -337,10 +337,10 @@ async def test_a_preview_says_what_would_run_and_accepts_nothing(
     files[FEATURE, "package.json"] = b'{"dependencies": {"a": "1"}}'
     preview = await intake.preview("/srv/project", "feature", None)
     assert (preview.environment.name, preview.revision.commit) == ("/srv/project", FEATURE)
-    assert [step.tool for step in preview.scripts.plan.steps] == ["npm"]
-    assert preview.scripts.differing == ("package.json",)
+    assert [step.tool for step in preview.needs.scripts.plan.steps] == ["npm"]
+    assert preview.needs.scripts.differing == ("package.json",)
     own = await intake.preview("/srv/project", "feature", environment_text('[setup]\nscript = "make deps"\n'))
-    assert (own.scripts.setup, own.scripts.plan.steps) == ("make deps", ())
+    assert (own.needs.scripts.setup, own.needs.scripts.plan.steps) == ("make deps", ())
     with pytest.raises(NotFoundError):
         await intake.preview("/srv/project", "none", None)
     assert await intake.tasks() == []

@@ -66,7 +66,8 @@ def show(
 
         typer.echo(to_json(preview_to_json(preview)))
     elif script:
-        typer.echo(preview.scripts.setup or "# nothing is installed", nl=preview.scripts.setup is None)
+        setup = preview.needs.scripts.setup
+        typer.echo(setup or "# nothing is installed", nl=setup is None)
     else:
         print_lines(output_console(), [Text(neutralize(line)) for line in _lines(preview)])
 
@@ -151,7 +152,7 @@ def _read(file: Path | None) -> "EnvironmentText | None":
 
 
 def _lines(preview: "Preview") -> "Iterator[str]":
-    environment, scripts = preview.environment, preview.scripts
+    environment, scripts, toolchains = preview.environment, preview.needs.scripts, preview.needs.toolchains
     yield f"environment {environment.name}, image {environment.image}, at {preview.revision.ref}"
     if environment.setup.script is not None:
         yield "setup: the environment's own script"
@@ -159,7 +160,8 @@ def _lines(preview: "Preview") -> "Iterator[str]":
         yield "nothing is installed: there is no [setup] script, and setup.automatic is false"
     elif not scripts.plan.steps and not scripts.plan.notes:
         yield "nothing is installed: there is no [setup] script, and no package manager is detected"
+    yield from (f"version {choice}" for choice in toolchains.choices)
     yield from (f"detected {step_to_text(step)}" for step in scripts.plan.steps)
-    yield from (f"note: {note}" for note in scripts.plan.notes)
+    yield from (f"note: {note}" for note in (*toolchains.notes, *scripts.plan.notes))
     if scripts.differing:
         yield f"not as on the default branch, so it runs again there: {', '.join(scripts.differing)}"

@@ -103,13 +103,17 @@ def snapshot_to_json(record: SnapshotRecord) -> Fields:
 
 def preview_to_json(preview: Preview) -> Fields:
     """Return how a repository would be made ready."""
-    scripts = preview.scripts
+    scripts, toolchains = preview.needs.scripts, preview.needs.toolchains
     return {
         "environment": preview.environment.name,
         "image": preview.environment.image,
         "commit": preview.revision.commit,
         "steps": [asdict(step) for step in scripts.plan.steps],
-        "notes": list(scripts.plan.notes),
+        "versions": [
+            {"language": it.toolchain.language, "version": it.toolchain.version, "source": it.source}
+            for it in toolchains.choices
+        ],
+        "notes": [*toolchains.notes, *scripts.plan.notes],
         "differing": list(scripts.differing),
         "setup": scripts.setup,
         "maintenance": scripts.maintenance,

@@ -107,6 +107,7 @@ def _sentences(event: Event) -> list[tuple[str, str]]:
             return [(f"  snapshot: none fits ({event.reason})", "yellow")]
         case SetupPlanned():
             return [
+                *((f"  version {version}", "") for version in event.versions),
                 *((f"  detected {step}", "") for step in event.steps),
                 *((f"  note: {note}", "yellow") for note in event.notes),
                 *([(f"  not as on the default branch: {', '.join(event.differing)}", "")] if event.differing else []),

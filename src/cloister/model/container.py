@@ -1,10 +1,10 @@
 """What every program in a sandbox finds in its environment. Public: listed in the reference."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from cloister.model.phase import Phase
 from cloister.model.sandbox import PROXY_PORT, WORKSPACE
-from cloister.model.setup_plan import NOTHING_PLANNED, SetupPlan
 from cloister.model.task import Task
 
 HOME = "/root"
@@ -38,13 +38,26 @@ _JAVA_OPTIONS = " ".join(
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Foundation:
+    """What image and automatic setup bring with them, below the environment's own variables."""
+
+    path: tuple[str, ...] = ()
+    """Folders before PATH."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+
+NOTHING_FOUND = Foundation()
+"""Nothing is chosen, and nothing installed."""
+
+
 def work_tree(task: Task) -> str:
     """Where the work tree lies."""
     return f"{WORKSPACE}/{task.repository.directory}"
 
 
-def container_variables(task: Task, phase: Phase, plan: SetupPlan = NOTHING_PLANNED) -> Mapping[str, str]:
-    """Return the environment of a program of this phase, without secrets; `plan` is automatic setup's.
+def container_variables(task: Task, phase: Phase, foundation: Foundation = NOTHING_FOUND) -> Mapping[str, str]:
+    """Return the environment of a program of this phase, without secrets.
 
     The environment's own variables may replace anything but what makes the table of phases true: the
     proxy, the authorities and the `CLOISTER_` names.
@@ -54,11 +67,11 @@ def container_variables(task: Task, phase: Phase, plan: SetupPlan = NOTHING_PLAN
     return {
         "HOME": HOME,
         "LANG": "C.UTF-8",
-        "PATH": ":".join([*plan.path, "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]),
+        "PATH": ":".join([*foundation.path, "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]),
         "TERM": "dumb",
         **_PIP,
         **shell,  # what setup wrote there is how it leaves variables to the agent
-        **plan.variables,
+        **foundation.variables,
         **task.environment.variables,
         **proxies,
         **{name.lower(): value for name, value in proxies.items()},

@@ -97,6 +97,8 @@ class SetupPlanned(Event):
     differing: tuple[str, ...]
     """Paths of lock files and manifests that differ from the default branch's; setup or maintenance then runs
     again."""
+    versions: tuple[str, ...] = ()
+    """Of the image's languages, those that were asked for: language, version, and who asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

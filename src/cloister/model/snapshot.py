@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import NewType
 
 from cloister.model.environment import Environment
@@ -49,11 +50,13 @@ def recipe_of(
     secret_versions: Mapping[str, str],
     setup_script: str | None = None,
     dependencies: str = "",
+    versions: Mapping[str, str] = MappingProxyType({}),
 ) -> SnapshotRecipe:
     """Return the recipe of the disk that `environment` makes for `repository`.
 
     `setup_script` is what runs, the environment's own or that of automatic setup; `dependencies` is the digest of
-    the default branch's files that decide what it installs.
+    the default branch's files that decide what it installs; `versions` are those of the image's languages that were
+    chosen.
     The commit is no part of it: a snapshot is made at the default branch and brought to a task's ref
     by checkout and maintenance (the rule of Codex cloud's container cache).
     """
@@ -65,7 +68,7 @@ def recipe_of(
         "maintenance script": environment.setup.maintenance,
         "variables": dict(sorted(environment.variables.items())),
         "secrets": dict(sorted(secret_versions.items())),
-        "versions": dict(sorted(environment.versions.items())),
+        "versions": dict(sorted({**environment.versions, **versions}.items())),
         "setup network": _network_of_setup(environment),
     }
     return SnapshotRecipe(parts={name: _digest(json.dumps(value)) for name, value in values.items()})

@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 
 from cloister.journal import Journal
-from cloister.model.container import PROMPT_FILE, container_variables, work_tree
+from cloister.model.container import PROMPT_FILE, Foundation, container_variables, work_tree
 from cloister.model.phase import Phase
 from cloister.model.sandbox import Command, EndCause, Exit
-from cloister.model.setup_plan import SetupPlan
 from cloister.model.task import Task
 from cloister.protocols import Agent, Sandbox
 
@@ -26,7 +25,7 @@ async def run(
     sandbox: Sandbox,
     journal: Journal,
     *,
-    plan: SetupPlan,
+    foundation: Foundation,
     placeholders: Mapping[str, str],
     seconds_left: float,
 ) -> Exit:
@@ -37,7 +36,7 @@ async def run(
         Command(
             id=AGENT,
             argv=agent.command_line(task),
-            variables={**container_variables(task, Phase.AGENT, plan), **placeholders},
+            variables={**container_variables(task, Phase.AGENT, foundation), **placeholders},
             cwd=work_tree(task),
             stdin=prompt,
             files={PROMPT_FILE.rpartition("/")[2]: prompt},

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from cloister.detection import SetupScripts
 from cloister.errors import ConflictError, NotFoundError, SandboxError
 from cloister.journal import Journal
 from cloister.model.event import CatchingMissed, SnapshotHit, SnapshotMissed
@@ -15,7 +14,7 @@ from cloister.model.secret import DeliveredSecrets
 from cloister.model.snapshot import SnapshotRecipe, SnapshotRecord, recipe_of
 from cloister.model.task import Attempt, Task
 from cloister.protocols import Forge, ImageStore, Sandbox, SandboxBackend, SnapshotCatalog
-from cloister.readiness import find_fit, find_scripts
+from cloister.readiness import Needs, find_fit, find_needs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +24,8 @@ class Provisioned:
     sandbox: Sandbox
     recipe: SnapshotRecipe
     """Names the disk that setup makes."""
-    scripts: SetupScripts
-    """What setup may have to run."""
+    needs: Needs
+    """What setup may have to run, and what its programs find."""
     registries: Sequence[str]
     """Hosts that the image's own package clients use, for policies that allow those."""
 
@@ -45,16 +44,17 @@ async def run(
     """Find the image, the mirror and the saved disk, and make the sandbox of them."""
     task = attempt.task
     environment = task.environment
-    image = await images.ensure(environment.image)
+    image = await images.describe(await images.ensure(environment.image))
     mirror = await forge.mirror(task.repository, task.revision.commit)
-    scripts = await find_scripts(forge, task.repository, task.revision, environment)
+    needs = await find_needs(forge, task.repository, task.revision, environment, image)
     recipe = recipe_of(
         environment,
         repository=task.repository.address,
-        image_digest=image,
+        image_digest=image.digest,
         secret_versions=secrets.versions,
-        setup_script=scripts.setup,
-        dependencies=scripts.dependencies,
+        setup_script=needs.scripts.setup,
+        dependencies=needs.scripts.dependencies,
+        versions=needs.toolchains.versions,
     )
     reason = await _reason_of_miss(task, recipe, catalog, backend, now)
     if reason:
@@ -62,7 +62,7 @@ async def run(
     else:
         journal.record(SnapshotHit(key=recipe.key))
     spec = SandboxSpec(
-        image=image,
+        image=image.digest,
         snapshot=None if reason else recipe.key,
         directory=task.repository.directory,
         mirror=mirror,
@@ -71,8 +71,8 @@ async def run(
     sandbox = await _create(attempt.sandbox, spec, backend)
     if not sandbox.catches:
         journal.record(CatchingMissed())
-    registries = (await images.describe(image)).registries if REGISTRIES in environment.network.allow else ()
-    return Provisioned(sandbox=sandbox, recipe=recipe, scripts=scripts, registries=registries)
+    registries = image.registries if REGISTRIES in environment.network.allow else ()
+    return Provisioned(sandbox=sandbox, recipe=recipe, needs=needs, registries=registries)
 
 
 async def _create(name: SandboxName, spec: SandboxSpec, backend: SandboxBackend) -> Sandbox:

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from cloister.detection import SetupScripts
 from cloister.errors import TaskFailedError
 from cloister.journal import Journal
 from cloister.model.container import container_variables, work_tree
@@ -16,6 +15,7 @@ from cloister.model.setup_plan import step_to_text
 from cloister.model.snapshot import SnapshotRecipe, SnapshotRecord
 from cloister.model.task import Task
 from cloister.protocols import Sandbox, SnapshotCatalog
+from cloister.readiness import Needs
 
 SETUP = "setup"
 MAINTENANCE = "maintenance"
@@ -31,7 +31,7 @@ class Plan:
     """Run on a cold disk at the tip of the default branch; what it leaves is kept."""
     follow_up: str | None
     """Run at the task's commit, on a disk that is warm or was just set up; what it leaves is this attempt's alone."""
-    scripts: SetupScripts
+    needs: Needs
 
     @property
     def runs(self) -> bool:
@@ -39,15 +39,16 @@ class Plan:
         return self.setup is not None or self.follow_up is not None
 
 
-def make_plan(scripts: SetupScripts, sandbox: Sandbox) -> Plan:
+def make_plan(needs: Needs, sandbox: Sandbox) -> Plan:
     """Decide by the disk, not by the catalogue, which may have changed since a former worker made this sandbox."""
+    scripts = needs.scripts
     warm = sandbox.stands_on is not None and not sandbox.has_started(SETUP)
     maintenance = scripts.maintenance if warm else None
     return Plan(
         warm=warm,
         setup=None if warm else scripts.setup,
         follow_up=maintenance or scripts.catch_up,
-        scripts=scripts,
+        needs=needs,
     )
 
 
@@ -75,7 +76,7 @@ async def run(
         commit=task.revision.default_commit, branch=task.revision.default_branch, origin=task.repository.address
     )
     asked = Checkout(commit=task.revision.commit, branch=task.branch, origin=task.repository.address)
-    variables = {**container_variables(task, Phase.SETUP, plan.scripts.plan), **placeholders}
+    variables = {**container_variables(task, Phase.SETUP, plan.needs.foundation), **placeholders}
 
     async def run_script(name: str, script: str, checkout: Checkout) -> None:
         if not sandbox.has_started(name):
@@ -99,12 +100,14 @@ async def run(
 
 def _tell(plan: Plan, sandbox: Sandbox, journal: Journal) -> None:
     """Say before it runs what was detected; not again when a former worker has."""
-    found, differing = plan.scripts.plan, plan.scripts.differing
+    found, differing, toolchains = plan.needs.scripts.plan, plan.needs.scripts.differing, plan.needs.toolchains
     if sandbox.has_started(SETUP) or sandbox.has_started(MAINTENANCE):
         return
-    if differing or found.notes or (found.steps and plan.runs):
-        steps = tuple(step_to_text(step) for step in found.steps) if plan.runs else ()
-        journal.record(SetupPlanned(steps=steps, notes=found.notes, differing=differing))
+    steps = tuple(step_to_text(step) for step in found.steps) if plan.runs else ()
+    versions = tuple(map(str, toolchains.choices))
+    notes = (*toolchains.notes, *found.notes)
+    if steps or notes or differing or versions:
+        journal.record(SetupPlanned(steps=steps, notes=notes, differing=differing, versions=versions))
 
 
 async def _run_script(
