@@ -15,6 +15,9 @@ _NAMESPACES = Path("/run/netns")
 _SETTINGS = Path("/etc/netns")
 """What lies in a directory of the namespace's name is bound over /etc for a program inside (ip-netns(8))."""
 
+_MANY_CONNECTIONS = ("net.ipv4.ip_local_port_range=1024 65535", "net.ipv4.tcp_tw_reuse=1")
+"""Or tens of thousands of connections are soon measured by how long the kernel looks for a free port."""
+
 
 @dataclass(frozen=True, slots=True)
 class World:
@@ -56,7 +59,10 @@ def open_world(name: str, hosts: Mapping[str, str]) -> Iterator[World]:
         try:
             for line in ("link set lo up", "route add local 0.0.0.0/0 dev lo"):
                 subprocess.run(["ip", "-n", name, *line.split()], check=True)
-            yield World(name)
+            world = World(name)
+            for setting in _MANY_CONNECTIONS:
+                subprocess.run([*world.command_prefix, "sysctl", "--quiet", "--write", setting], check=True)
+            yield world
         finally:
             subprocess.run(["ip", "netns", "delete", name], check=True)
     finally:
