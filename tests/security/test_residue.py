@@ -1,0 +1,223 @@
+"""What the residue gate's search finds on a disk, and what it must not take for a secret; see residue.json."""
+
+import base64
+import bz2
+import gzip
+import html
+import io
+import json
+import lzma
+import os
+import re
+import subprocess
+import tarfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloister.errors import SandboxError
+from cloister.model.secret import SecretValue
+from cloister.residue import ResidueSearch
+from cloister.sandboxes.oci import searcher
+from cloister.sandboxes.oci.searcher import search_disk
+
+CORPUS = json.loads((Path(__file__).with_name("residue.json")).read_text())
+SECRET: str = CORPUS["secret"]
+VALUES = {"NPM_TOKEN": SecretValue(SECRET)}
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root searches disks of others")
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Path:
+    root = tmp_path / "disk"
+    for case in [*CORPUS["holds"], *CORPUS["holds_not"]]:
+        write(root, case, SECRET)
+    return root
+
+
+async def test_every_form_is_found_and_no_near_miss(disk: Path) -> None:
+    found = {residue.path: residue for residue in await search_disk(disk, VALUES)}
+    wanted = {f"/{case['path']}" for case in CORPUS["holds"]}
+    assert (wanted - found.keys(), found.keys() - wanted) == (set(), set())
+    assert all(residue.names == ("NPM_TOKEN",) for residue in found.values())
+    for case in CORPUS["holds"]:
+        if "tool" in case:
+            assert found[f"/{case['path']}"].tool == case["tool"]
+    assert found["/srv/package.whl"].member == "inside.txt"
+
+
+async def test_the_same_disk_with_another_secret_holds_nothing(tmp_path: Path) -> None:
+    """The twin: it is the value that is found, not the kind of file."""
+    other = "Zk_3RwM7+y/5cXs2NnVd86jTePg$a'Lp"
+    for case in [*CORPUS["holds"], *CORPUS["holds_not"]]:
+        write(tmp_path, {**case, "path": case["path"].replace("tk_9QvN2", "other")}, other)
+    assert await search_disk(tmp_path, VALUES) == []
+    assert await search_disk(tmp_path, {"OTHER": SecretValue(other)}) != []
+
+
+async def test_scrubbing_rewrites_text_and_removes_caches_and_leaves_the_rest(tmp_path: Path) -> None:
+    (tmp_path / "root/.cache/pip").mkdir(parents=True)
+    (tmp_path / "root/.cache/pip/blob").write_bytes(b"\0" + SECRET.encode())
+    (tmp_path / "root/.npmrc").write_text(f"a=1\n//r/:_authToken={SECRET}\nb=2\n")
+    (tmp_path / "root/.npmrc").chmod(0o600)
+    (tmp_path / "tool.bin").write_bytes(b"\0" + SECRET.encode())
+    (tmp_path / "shared").write_text(SECRET)
+    (tmp_path / "twin").hardlink_to(tmp_path / "shared")
+    found = [residue.path for residue in await search_disk(tmp_path, VALUES)]
+    left = await search_disk(tmp_path, VALUES, scrub=found)
+    assert sorted(residue.path for residue in left) == ["/shared", "/tool.bin", "/twin"]
+    assert (tmp_path / "root/.npmrc").read_text() == "a=1\n//r/:_authToken=[secret NPM_TOKEN]\nb=2\n"
+    assert (tmp_path / "root/.npmrc").stat().st_mode & 0o777 == 0o600
+    assert not (tmp_path / "root/.cache/pip/blob").exists()
+    assert (tmp_path / "tool.bin").read_bytes() == b"\0" + SECRET.encode()
+
+
+async def test_no_link_is_followed_and_no_special_file_opened(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.write_text(SECRET)
+    root = tmp_path / "disk"
+    (root / "folder").mkdir(parents=True)
+    (root / "link").symlink_to(outside)
+    (root / "up").symlink_to("..")
+    os.mkfifo(root / "folder/fifo")
+    os.mknod(root / "folder/whiteout", 0o20000, os.makedev(0, 0))
+    assert await search_disk(root, VALUES) == []
+    assert await search_disk(root, VALUES, scrub=["/link"]) == []
+    assert outside.read_text() == SECRET
+
+
+async def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SandboxError, match="could not be searched"):
+        await search_disk(tmp_path / "absent", VALUES)
+
+
+async def test_what_is_packed_too_tightly_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(searcher, "LARGEST_UNPACKED_BYTES", 10 * 1024 * 1024)
+    bomb = gzip.compress(b"\0" * 20 * 1024 * 1024 + SECRET.encode())
+    search = ResidueSearch(VALUES)
+    (tmp_path / "bomb.gz").write_bytes(bomb)
+    assert list(searcher._search_file(os.fsencode(tmp_path / "bomb.gz"), "/bomb.gz", search)) == []
+
+
+@given(st.binary(max_size=200), st.integers(min_value=1, max_value=60), st.binary(max_size=200))
+def test_a_value_is_found_wherever_chunks_are_cut(before: bytes, size: int, after: bytes) -> None:
+    data = before + SECRET.encode() + after
+    chunks = [data[at : at + size] for at in range(0, len(data), size)]
+    assert ResidueSearch(VALUES).names_in(chunks) == {"NPM_TOKEN"}
+
+
+@given(st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\0"), min_size=6, max_size=300))
+def test_a_value_of_any_characters_is_found(value: str) -> None:
+    if len(value.strip()) >= 16 and len(value.strip().splitlines()) == 1:
+        assert ResidueSearch({"X": SecretValue(value)}).names_in([b"x" * 100, f"={value};".encode()]) == {"X"}
+
+
+def test_a_key_in_lines_is_found_and_its_first_line_alone_is_not() -> None:
+    lines = [base64.b64encode(os.urandom(48)).decode() for _ in range(20)]
+    key = "-----BEGIN PRIVATE KEY-----\n" + "\n".join(lines) + "\n-----END PRIVATE KEY-----\n"
+    search = ResidueSearch({"KEY": SecretValue(key)})
+    assert search.names_in([b"x\n" + key.encode()]) == {"KEY"}
+    assert search.names_in([json.dumps({"key": key}).encode()]) == {"KEY"}
+    assert search.names_in([key.replace("\n", "\r\n").encode()]) == {"KEY"}
+    assert search.names_in([base64.b64encode(key.encode())]) == {"KEY"}
+    assert search.names_in([f"only {lines[7]}".encode()]) == {"KEY"}
+    assert search.names_in([b"-----BEGIN PRIVATE KEY-----\nMIIEother\n-----END PRIVATE KEY-----\n"]) == set()
+
+
+def test_a_json_file_is_found_and_its_common_lines_are_not() -> None:
+    account = {
+        "type": "service_account",
+        "auth_uri": "https://accounts.example.com/o/oauth2/auth",
+        "private_key_id": "0a1b2c3d4e5f60718293a4b5c6d7e8f901234567",
+        "private_key": "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC\n-----END PRIVATE KEY-----\n",
+    }
+    search = ResidueSearch({"ACCOUNT": SecretValue(json.dumps(account, indent=2))})
+    assert search.names_in([json.dumps(account, indent=2).encode()]) == {"ACCOUNT"}
+    assert search.names_in([account["private_key_id"].encode()]) == {"ACCOUNT"}
+    common = {**account, "private_key_id": "", "private_key": ""}
+    assert search.names_in([json.dumps(common, indent=2).encode()]) == set()
+
+
+def write(root: Path, case: Mapping[str, Any], secret: str) -> None:
+    path = root / case["path"]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if "link" in case:
+        path.symlink_to(case["link"].replace("{}", secret))
+        return
+    form = secret
+    for how in case.get("how", ()):
+        form = encode(form, how)
+    text = case["text"].replace("{}", form) * case.get("times", 1)
+    content = b"x" * case.get("before_bytes", 0) + text.encode("latin-1" if case.get("latin") else "utf-8")
+    path.write_bytes(pack(content, case.get("pack")))
+
+
+def encode(text: str, how: str) -> str:
+    """What the tools do that write such files, and not our own code."""
+    name, _, argument = how.partition(" ")
+    match name:
+        case "base64":
+            return base64.b64encode(argument.removeprefix("behind ").encode() + text.encode()).decode()
+        case "urlsafe":
+            return text.replace("+", "-").replace("/", "_")
+        case "url":
+            return quote(text, safe="")
+        case "lower":
+            return re.sub("%..", lambda escape: escape[0].lower(), text)
+        case "hex":
+            return text.encode().hex()
+        case "upper":
+            return text.upper()
+        case "json":
+            return json.dumps(text)[1:-1]
+        case "slashes":
+            return text.replace("/", "\\/")
+        case "html":
+            return html.escape(text)
+        case "shell":
+            return subprocess.run(
+                ["bash", "-c", 'printf %q "$1"', "bash", text], capture_output=True, text=True, check=True
+            ).stdout
+        case "single":
+            return text.replace("'", "'\\''")
+        case "wrap":
+            width = int(argument)
+            return "\n".join(text[at : at + width] for at in range(0, len(text), width))
+        case "crlf":
+            return text.replace("\n", "\r\n")
+        case "backslashes":
+            return text.replace("\n", "\\\n")
+        case "indented":
+            return text.replace("\n", "\n  ")
+        case "strings":
+            return text.replace("\n", '"\n  "')
+    raise AssertionError(f"{how!r} is nothing that is done to a secret")
+
+
+def pack(content: bytes, how: str | None) -> bytes:
+    match how:
+        case None:
+            return content
+        case "gzip":
+            return gzip.compress(content)
+        case "bzip2":
+            return bz2.compress(content)
+        case "xz":
+            return lzma.compress(content)
+    packed = io.BytesIO()
+    if how == "zip":
+        with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("inside.txt", content)
+    else:
+        with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+            entry = tarfile.TarInfo("inside.txt")
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return packed.getvalue()
