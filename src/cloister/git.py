@@ -95,6 +95,30 @@ async def run_git(
     return output
 
 
+async def read_sizes(blobs: Collection[str], *, git_dir: Path) -> Mapping[str, int]:
+    """Return the size in bytes of each of these blobs, full object ids, that is there."""
+    checked = await _cat("--batch-check=%(objectname) %(objectsize)", blobs, git_dir)
+    lines = (line.split() for line in checked.decode().splitlines())
+    return {blob: int(size) for blob, size in lines if size.isdigit()}
+
+
+async def read_blobs(blobs: Collection[str], *, git_dir: Path) -> Mapping[str, bytes]:
+    """Return the content of each of these blobs, full object ids. All of them are held in memory."""
+    rest = await _cat("--batch=%(objectname) %(objectsize)", blobs, git_dir)
+    contents = {}
+    while rest:  # a line with the size, the bytes, a newline
+        head, _, rest = rest.partition(b"\n")
+        blob, size = head.decode().split()
+        contents[blob] = rest[: int(size)]
+        rest = rest[int(size) + 1 :]
+    return contents
+
+
+async def _cat(how: str, blobs: Collection[str], git_dir: Path) -> bytes:
+    names = "".join(f"{blob}\n" for blob in blobs)
+    return (await run_git(["cat-file", how], git_dir=git_dir, stdin=names.encode())).stdout if names else b""
+
+
 def last_lines(stderr: str) -> str:
     """Return what git said last, on one line and without its prefixes."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip() and not line.startswith("hint:")]

@@ -73,6 +73,7 @@ def change_to_json(change: Change) -> Fields:
     return {
         "diff": change.diff.decode(errors="surrogateescape"),
         "diff_stats": {"files": stats.files, "added": stats.added, "removed": stats.removed},
+        "flags": [{"kind": flag.kind.name.lower(), "path": flag.path, "detail": flag.detail} for flag in change.flags],
     }
 
 
@@ -147,7 +148,7 @@ def _outcome_to_json(outcome: Outcome, *, diff: bool) -> Fields:
         **{str(phase): seconds for phase, seconds in outcome.seconds.items()},
         "accepted_to_agent_seconds": outcome.accepted_to_agent_seconds,
     }
-    changed = change_to_json(change) if change is not None else {"diff": None, "diff_stats": None}
+    changed = change_to_json(change) if change is not None else {"diff": None, "diff_stats": None, "flags": []}
     if not diff:
         del changed["diff"]
     return {

@@ -15,7 +15,10 @@ from cloister.cli.narrator import Narrator, phase_to_text, stats_to_text, style_
 from cloister.cli.terminal import neutralize, print_line, print_lines
 from cloister.intake import best_attempt
 from cloister.model.event import EgressRefused, PhaseFinished, PhaseStarted, RecordedEvent, TaskFinished
+from cloister.model.sandbox import Change
 from cloister.model.task import AttemptId, AttemptStatus, Outcome, TaskStatus
+
+MOST_FLAGS_SHOWN = 10
 
 
 class View(Protocol):
@@ -188,10 +191,19 @@ def _attempt_lines(attempt: AttemptStatus, *, several: bool) -> list[Text]:
     if outcome.change is not None:
         stats = outcome.change.stats
         lines.append(Text(stats_to_text(stats.files, stats.added, stats.removed)))
+        lines += flag_lines(outcome.change)
     if several:
         ended = f"attempt {attempt.number}: {outcome.verdict}{_reason(outcome)}"
         lines.insert(0, Text(ended, style=style_of(outcome.verdict)))
     return lines
+
+
+def flag_lines(change: Change) -> list[Text]:
+    """Say what of a change deserves a second look."""
+    shown = change.flags[:MOST_FLAGS_SHOWN]
+    lines = [Text(f"  look at: {neutralize(str(flag))}", style="yellow") for flag in shown]
+    more = len(change.flags) - len(shown)
+    return [*lines, *([Text(f"  and at {more} more: --json lists them", style="yellow")] if more else [])]
 
 
 def _reason(outcome: Outcome | None) -> str:

@@ -8,7 +8,7 @@ from secrets import token_hex
 
 from pydantic import TypeAdapter, ValidationError
 
-from cloister.git import run_git
+from cloister.git import read_blobs, read_sizes, run_git
 from cloister.model.project import (
     LARGEST_MANIFEST_BYTES,
     LOCK_FILES,
@@ -67,22 +67,10 @@ def _entries(listing: bytes) -> Iterator[tuple[str, str]]:
 
 async def _read_texts(mirror: Path, blobs: Collection[str]) -> dict[str, str]:
     """Return the text of each blob that is not too large."""
-    checked = await _cat(mirror, "--batch-check=%(objectname) %(objectsize)", blobs)
-    sizes = (line.split() for line in checked.decode().splitlines())
-    small = [blob for blob, size in sizes if int(size) <= LARGEST_MANIFEST_BYTES]
-    rest = await _cat(mirror, "--batch=%(objectname) %(objectsize)", small)
-    texts = {}
-    while rest:  # a line with the size, the bytes, a newline
-        head, _, rest = rest.partition(b"\n")
-        blob, size = head.decode().split()
-        texts[blob] = rest[: int(size)].decode(errors="replace")
-        rest = rest[int(size) + 1 :]
-    return texts
-
-
-async def _cat(mirror: Path, how: str, blobs: Collection[str]) -> bytes:
-    names = "".join(f"{blob}\n" for blob in blobs)
-    return (await run_git(["cat-file", how], git_dir=mirror, stdin=names.encode())).stdout if names else b""
+    sizes = await read_sizes(blobs, git_dir=mirror)
+    small = [blob for blob, size in sizes.items() if size <= LARGEST_MANIFEST_BYTES]
+    contents = await read_blobs(small, git_dir=mirror)
+    return {blob: content.decode(errors="replace") for blob, content in contents.items()}
 
 
 def _keep(place: Path, files: ProjectFiles) -> None:

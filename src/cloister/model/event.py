@@ -182,6 +182,8 @@ class DiffCollected(Event):
     files: int
     added: int
     removed: int
+    flags: tuple[str, ...] = ()
+    """What of it deserves a second look, one sentence each, the weightiest first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NewType
 
 from cloister.model.environment import Limits
+from cloister.model.flag import Flag
 from cloister.model.secret import SecretValue
 from cloister.model.snapshot import SnapshotKey
 
@@ -135,3 +136,5 @@ class Change:
     diff: bytes
     """`git diff --binary` of the two; empty when nothing changed."""
     stats: DiffStats
+    flags: tuple[Flag, ...] = ()
+    """What deserves a second look, the weightiest first."""

@@ -25,6 +25,7 @@ async def run(task: Task, sandbox: Sandbox, journal: Journal) -> Collected:
     """Collect the change and the message. No container may run."""
     change = await sandbox.changes(task.revision.commit)
     stats = change.stats
-    journal.record(DiffCollected(files=stats.files, added=stats.added, removed=stats.removed))
+    flags = tuple(journal.mask_text(str(flag)) for flag in change.flags)
+    journal.record(DiffCollected(files=stats.files, added=stats.added, removed=stats.removed, flags=flags))
     message = await sandbox.read_file(MESSAGE_FILE, limit_bytes=LONGEST_MESSAGE_BYTES) or b""
     return Collected(change=change, message=journal.mask_text(message.decode(errors="replace")))

@@ -1,0 +1,36 @@
+"""Flags: what of a change deserves a second look before anybody merges it. A change is never altered for one."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class FlagKind(StrEnum):
+    """What a reader should know. The order is that of weight: what can act by itself first."""
+
+    SECRET = "looks like a secret"
+    AUTOMATION = "is run by the forge"
+    HOOK = "is run by git or its helpers"
+    INSTRUCTIONS = "tells agents what to do"
+    CLOISTER = "says how Cloister runs this repository"
+    GIT = "changes how git reads this repository"
+    SUBMODULE = "points to another repository's commit"
+    LINK = "points out of the work tree"
+    UNICODE = "holds characters that are not seen"
+    EXECUTABLE = "can be executed now"
+    LOCK = "is locked anew, and its manifest is as it was"
+    BINARY = "is binary"
+    LARGE = "is large"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flag:
+    """One reason to look at one file."""
+
+    kind: FlagKind
+    path: str
+    """Bytes that are no UTF-8 are lone surrogates, as Python reads them (PEP 383)."""
+    detail: str = ""
+    """Where, and what exactly, in a few words; never what the file holds."""
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.kind}{f' ({self.detail})' if self.detail else ''}"

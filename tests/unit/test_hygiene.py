@@ -1,0 +1,176 @@
+"""What of a change is flagged, and what is not."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloister.hygiene import ChangedFile, flags_of
+from cloister.model.flag import Flag, FlagKind
+
+# Put together here, so that no scanner takes this file for a leak.
+GITHUB = "ghp_" + "Ab3" * 12
+AWS = "AKIA" + "IOSFODNN7QXAMPLE"
+
+
+def changed(path: str = "a.py", *, old: int = 0o100644, new: int = 0o100644, size: int = 10) -> ChangedFile:
+    return ChangedFile(path=path, old_mode=old, new_mode=new, old_blob="old", new_blob="new", size=size)
+
+
+def kinds(*files: ChangedFile, new: str | bytes = "", old: str = "") -> list[FlagKind]:
+    return [flag.kind for flag in flags(*files, new=new, old=old)]
+
+
+def flags(*files: ChangedFile, new: str | bytes = "", old: str = "") -> tuple[Flag, ...]:
+    content = new.encode() if isinstance(new, str) else new
+    return flags_of(files, {"new": content, "old": old.encode()})
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        (".github/workflows/ci.yml", FlagKind.AUTOMATION),
+        ("sub/.github/actions/x/action.yml", FlagKind.AUTOMATION),
+        (".gitlab-ci.yml", FlagKind.AUTOMATION),
+        (".circleci/config.yml", FlagKind.AUTOMATION),
+        ("Jenkinsfile", FlagKind.AUTOMATION),
+        (".github/workflows/new\nline.yml", FlagKind.AUTOMATION),
+        (".husky/pre-commit", FlagKind.HOOK),
+        (".githooks/post-checkout", FlagKind.HOOK),
+        (".pre-commit-config.yaml", FlagKind.HOOK),
+        ("AGENTS.md", FlagKind.INSTRUCTIONS),
+        ("deep/down/CLAUDE.md", FlagKind.INSTRUCTIONS),
+        (".github/copilot-instructions.md", FlagKind.INSTRUCTIONS),
+        (".claude/settings.json", FlagKind.INSTRUCTIONS),
+        (".cursor/rules/x.mdc", FlagKind.INSTRUCTIONS),
+        (".cursorrules", FlagKind.INSTRUCTIONS),
+        (".mcp.json", FlagKind.INSTRUCTIONS),
+        (".cloister/environment.toml", FlagKind.CLOISTER),
+        (".gitmodules", FlagKind.GIT),
+        ("vendor/.gitattributes", FlagKind.GIT),
+    ],
+)
+def test_a_path_with_a_meaning_is_flagged(path: str, kind: FlagKind) -> None:
+    assert kinds(changed(path)) == [kind]
+    assert kinds(changed(path, new=0)) == [kind], "also when it goes"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "agents.py",
+        "docs/AGENTS.md.txt",
+        "github/workflows/ci.yml",
+        "cloister/x.toml",
+        "src/cursor.py",
+        "husky/x",
+        "git",
+    ],
+)
+def test_a_path_that_only_looks_like_one_is_not(path: str) -> None:
+    assert kinds(changed(path)) == []
+
+
+@pytest.mark.parametrize(
+    ("lock", "manifest"),
+    [("package-lock.json", "package.json"), ("web/yarn.lock", "web/package.json"), ("uv.lock", "pyproject.toml")],
+)
+def test_a_lock_file_without_its_manifest_is_flagged(lock: str, manifest: str) -> None:
+    assert kinds(changed(lock)) == [FlagKind.LOCK]
+    assert kinds(changed(lock), changed(manifest)) == []
+    assert kinds(changed(lock, old=0)) == [], "a first one locks what was there"
+
+
+def test_another_folders_manifest_does_not_count() -> None:
+    assert kinds(changed("web/package-lock.json"), changed("package.json")) == [FlagKind.LOCK]
+
+
+def test_what_can_be_executed_now_is_flagged() -> None:
+    assert kinds(changed(new=0o100755)) == [FlagKind.EXECUTABLE]
+    assert kinds(changed(old=0, new=0o100755)) == [FlagKind.EXECUTABLE]
+    assert kinds(changed(old=0o100755, new=0o100755)) == []
+
+
+@pytest.mark.parametrize(
+    "target", ["/etc/passwd", "../../x", "../.git/config", ".git/hooks", "b/../../../x", ".//.git"]
+)
+def test_a_link_out_of_the_work_tree_is_flagged(target: str) -> None:
+    path = "a/link" if target.startswith(("..", "b")) else "link"
+    assert kinds(changed(path, new=0o120000), new=target) == [FlagKind.LINK]
+
+
+@pytest.mark.parametrize("target", ["b", "../b", "./c/../d", "../.github/x"])
+def test_a_link_inside_is_not(target: str) -> None:
+    assert kinds(changed("a/link", new=0o120000), new=target) == []
+
+
+def test_a_link_whose_target_is_not_known_is_flagged() -> None:
+    assert [flag.kind for flag in flags_of([changed(new=0o120000)], {})] == [FlagKind.LINK]
+
+
+def test_a_submodules_pointer_is_flagged() -> None:
+    assert kinds(changed("lib", new=0o160000)) == [FlagKind.SUBMODULE]
+
+
+def test_what_is_large_or_binary_is_flagged() -> None:
+    assert kinds(changed(size=3 * 1024**2), new="x") == [FlagKind.LARGE]
+    assert kinds(changed(), new=b"\x7fELF\0") == [FlagKind.BINARY]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "if access != \u202e\u2066// check\u2069: pass",
+        "ab\u200bc",
+        "x = 1 \U000e0041\U000e0042",
+        "a\u2060b",
+        "x\n\ufeffy",
+        "pass\u200dword",
+    ],
+)
+def test_characters_that_are_not_seen_are_flagged_with_their_line(text: str) -> None:
+    (flag,) = flags(changed(), new=f"one\n{text}\n")
+    assert flag.kind is FlagKind.UNICODE
+    assert re.match(r"line \d: ", flag.detail)
+    assert kinds(changed(), new=f"one\n{text}\n", old=f"{text}\nzero") == [], "they were there before"
+
+
+@pytest.mark.parametrize(
+    "text", ["\ufeffa first mark of the byte order", "grüße", "日本語", "👩\u200d💻 and ❤️", "a\u00a0b", "שלום"]
+)
+def test_other_languages_and_emoji_are_not(text: str) -> None:
+    assert kinds(changed(), new=text) == []
+
+
+@pytest.mark.parametrize("line", [f"token = '{GITHUB}'", f"aws_access_key_id={AWS}", "-----BEGIN RSA PRIVATE KEY-----"])
+def test_what_looks_like_a_secret_is_flagged_and_not_shown(line: str) -> None:
+    (flag,) = flags(changed(), new=f"\n{line}\n")
+    assert flag.kind is FlagKind.SECRET
+    assert flag.detail.startswith("line 2: ")
+    assert GITHUB not in str(flag)
+    assert kinds(changed(), new=f"\n{line}\n", old=line) == [], "it was there before"
+    assert kinds(changed(new=0), old=line) == [], "it goes"
+
+
+@pytest.mark.parametrize(
+    "line", ["password = 'hunter2'", "sha512-" + "aB3/" * 20, "token = os.environ['GITHUB_TOKEN']", "x" * 50 + "1"]
+)
+def test_what_is_no_services_credential_is_not(line: str) -> None:
+    assert kinds(changed(), new=line) == []
+
+
+def test_the_weightiest_come_first() -> None:
+    files = [
+        changed("b.lock"),
+        changed("uv.lock"),
+        changed(".gitmodules"),
+        changed("Jenkinsfile"),
+        changed("a", new=0o100755),
+    ]
+    assert kinds(*files) == [FlagKind.AUTOMATION, FlagKind.GIT, FlagKind.EXECUTABLE, FlagKind.LOCK]
+
+
+@given(st.text(), st.binary())
+def test_nothing_breaks_it(path: str, content: bytes) -> None:
+    flags_of([changed(path or "x"), changed(path or "x", new=0o120000)], {"new": content})
