@@ -85,9 +85,6 @@ def unsupported(environment: Environment) -> list[str]:
         "[checks] are not run yet": bool(environment.checks),
         "limits.disk is not enforced yet": environment.limits.disk_bytes != Limits().disk_bytes,
         "[review] is not carried out yet": environment.review_automatic,
-        "setup's disk is not searched for secrets yet (setup.residue)": (
-            bool(environment.secrets) and environment.setup.residue != "allow"
-        ),
     }
     return [sentence for sentence, applies in said.items() if applies]
 

@@ -17,6 +17,7 @@ from cloister.model.image import Image
 from cloister.model.network import EgressEnd, EgressRecord, NetworkPolicy
 from cloister.model.phase import Phase
 from cloister.model.project import ProjectFiles
+from cloister.model.residue import Residue
 from cloister.model.sandbox import (
     Change,
     Checkout,
@@ -28,7 +29,7 @@ from cloister.model.sandbox import (
     SandboxName,
     SandboxSpec,
 )
-from cloister.model.secret import BrokerRule, DeliveredSecrets, Grant, KeptSecret
+from cloister.model.secret import BrokerRule, DeliveredSecrets, Grant, KeptSecret, SecretValue
 from cloister.model.snapshot import SnapshotKey, SnapshotRecord
 from cloister.model.task import Attempt, Outcome, Repository, Revision, Task, TaskId, TaskStatus
 
@@ -103,6 +104,22 @@ class Sandbox(Protocol):
 
     def has_started(self, command: str) -> bool:
         """Whether a command of that id runs or ran here: a restarted worker then goes on behind it."""
+        ...
+
+    async def find_residue(self, values: Mapping[str, SecretValue]) -> Sequence[Residue]:
+        """Search what was written since the last checkout for these values, in all their forms; sorted by path.
+
+        Names of files, targets of links, and what is packed one level deep count too. Takes bounded memory. No
+        container may run. SandboxError when it cannot be done: then nothing is known.
+        """
+        ...
+
+    async def scrub(self, values: Mapping[str, SecretValue], found: Sequence[Residue]) -> Sequence[Residue]:
+        """Take the values out of what `find_residue` found, where that breaks nothing, and return what still has one.
+
+        A small text file is rewritten, a file of a cache that its tool fills again is removed; everything else stays
+        as it is. No container may run.
+        """
         ...
 
     async def changes(self, base: Commit) -> Change:

@@ -35,6 +35,7 @@ from cloister.model.event import (
     PhaseFinished,
     PhaseStarted,
     RecordedEvent,
+    ResidueFound,
     SecretDelivered,
     SecretRemoved,
     SetupPlanned,
@@ -344,7 +345,8 @@ def _program(told: Mapping[str, Any]) -> Program:
                 raise AssertionError(f"{step!r} is nothing that a program does")
     ends = Exit(status=told.get("status", 0), cause=EndCause(told.get("cause", "exited")))
     message = {"/cloister/out/message.md": told["message"].encode()} if "message" in told else {}
-    return Program(steps=steps, ends=ends, leaves=message)
+    writes = {path: data.encode() for path, data in told.get("writes", {}).items()}
+    return Program(steps=steps, ends=ends, leaves=message, writes=writes)
 
 
 def _error(told: Mapping[str, str]) -> Exception:
@@ -408,6 +410,8 @@ def _details(event: Event) -> Sequence[str]:
             return [host, f"({rule})"]
         case EgressRefused(host=host, rule=rule, hint=hint):
             return [host, f"({rule}; {hint})"]
+        case ResidueFound(details=details, action=action):
+            return [action, *map(repr, details)]
         case DiffCollected(files=files, added=added, removed=removed):
             return [f"{files} file +{added} -{removed}"]
         case AttemptFinished(verdict=verdict):

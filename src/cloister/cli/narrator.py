@@ -18,6 +18,7 @@ from cloister.model.event import (
     PhaseFinished,
     PhaseStarted,
     RecordedEvent,
+    ResidueFound,
     SecretDelivered,
     SecretRemoved,
     SetupPlanned,
@@ -124,6 +125,8 @@ def _sentences(event: Event) -> list[tuple[str, str]]:
                 (f"  refused: {event.method} {event.host}:{event.port}: {event.rule}{by}", "red"),
                 *([(f"           {event.hint}", "")] if event.hint else []),
             ]
+        case ResidueFound():
+            return [(f"  secret on disk, {event.action}: {detail}", "red") for detail in event.details]
         case DiffCollected():
             return [(f"  change: {stats_to_text(event.files, event.added, event.removed)}", "")]
         case AttemptFinished():

@@ -176,6 +176,17 @@ class SecretRemoved(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ResidueFound(Event):
+    """A script of setup left secrets on the disk. No values are in here."""
+
+    paths: tuple[str, ...]
+    details: tuple[str, ...]
+    """Each path with the names of the secrets in it, and who probably wrote it."""
+    action: str
+    """refused, scrubbed or allowed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DiffCollected(Event):
     """The change was taken out of the sandbox."""
 

@@ -14,6 +14,7 @@ from cloister.model.secret import DeliveredSecrets
 from cloister.model.setup_plan import step_to_text
 from cloister.model.snapshot import SnapshotRecipe, SnapshotRecord
 from cloister.model.task import Task
+from cloister.phases import gate
 from cloister.protocols import Sandbox, SnapshotCatalog
 from cloister.readiness import Needs
 
@@ -146,6 +147,7 @@ async def _run_script(
     if ended.status != 0:
         how = "" if ended.cause is EndCause.EXITED else f" ({ended.cause})"
         raise TaskFailedError(f"the {name} script ended with status {ended.status}{how}; it last said: {last_words}")
+    await gate.run(task.environment, sandbox, secrets, journal)
 
 
 async def _keep_disk(

@@ -10,6 +10,7 @@ import anyio.lowlevel
 
 from cloister.errors import ConflictError, NotFoundError, SandboxError
 from cloister.model.asker import Asker, Connection
+from cloister.model.residue import Residue
 from cloister.model.sandbox import (
     WORKSPACE,
     Change,
@@ -25,6 +26,7 @@ from cloister.model.sandbox import (
     SandboxSpec,
     Stream,
 )
+from cloister.model.secret import SecretValue
 from cloister.model.snapshot import SnapshotKey
 from cloister.protocols import Listeners, Process, Sandbox, SandboxBackend
 
@@ -57,6 +59,8 @@ class Program:
     ends: Exit = _SUCCESS
     leaves: Mapping[str, bytes] = field(default_factory=dict)
     """Files below /cloister/out that it has written when it ended by itself."""
+    writes: Mapping[str, bytes] = field(default_factory=dict)
+    """Other files, which a search for residue looks through; one that begins with NUL cannot be scrubbed."""
 
 
 class _Run:
@@ -82,6 +86,10 @@ class _Run:
     @property
     def left(self) -> Mapping[str, bytes]:
         return {} if self._stopped or self._held() else self._program.leaves
+
+    @property
+    def written(self) -> Mapping[str, bytes]:
+        return {} if self._stopped or self._held() else self._program.writes
 
     def chunks(self) -> Iterator[Chunk]:
         """All that it has printed by now, cut at the limit."""
@@ -135,6 +143,10 @@ class _Disk:
     clean: bool = False
     """Whether nothing ran since the checkout."""
     runs: dict[str, _Run] = field(default_factory=dict)
+    sealed: set[str] = field(default_factory=set)
+    """Commands that ran before the checkout."""
+    scrubbed: set[str] = field(default_factory=set)
+    """Paths."""
 
 
 class FakeNode:
@@ -243,6 +255,7 @@ class FakeSandbox:
         await self._tell(f"checkout {checkout.branch} at {checkout.commit}{with_patch}")
         self._expect_no_container("checkout")
         self._disk.checkout = checkout
+        self._disk.sealed.update(self._disk.runs)
         self._disk.clean = not checkout.patch
 
     async def start(self, command: Command) -> "FakeProcess":
@@ -259,6 +272,34 @@ class FakeSandbox:
         """See `protocols.Sandbox`."""
         self._expect_to_exist("has_started")
         return command in self._disk.runs
+
+    async def find_residue(self, values: Mapping[str, SecretValue]) -> Sequence[Residue]:
+        """See `protocols.Sandbox`. Finds values as they are, and in no other form."""
+        await self._tell("find residue")
+        self._expect_no_container("find_residue")
+        return self._residue(values)
+
+    async def scrub(self, values: Mapping[str, SecretValue], found: Sequence[Residue]) -> Sequence[Residue]:
+        """See `protocols.Sandbox`."""
+        await self._tell("scrub")
+        self._expect_no_container("scrub")
+        assert found, "there is nothing to scrub"
+        written = self._written()
+        self._disk.scrubbed |= {it.path for it in found if not written[it.path].startswith(b"\0")}
+        return self._residue(values)
+
+    def _written(self) -> Mapping[str, bytes]:
+        """Files that were written since the last checkout."""
+        runs = (run for name, run in self._disk.runs.items() if name not in self._disk.sealed)
+        written = {path: data for run in runs for path, data in run.written.items()}
+        return {path: data for path, data in sorted(written.items()) if path not in self._disk.scrubbed}
+
+    def _residue(self, values: Mapping[str, SecretValue]) -> Sequence[Residue]:
+        held = {
+            path: tuple(sorted(name for name, value in values.items() if value.reveal().encode() in data))
+            for path, data in self._written().items()
+        }
+        return [Residue(path=path, names=names) for path, names in held.items() if names]
 
     async def changes(self, base: Commit) -> Change:
         """See `protocols.Sandbox`."""

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -42,7 +43,7 @@ class Disk:
     @classmethod
     def create(cls, place: Path, state: DiskState, *, owner: int) -> Self:
         """Make an empty disk; `owner` is the host's uid and gid of a container's root."""
-        (place / "tmp").mkdir(parents=True)
+        place.mkdir(parents=True)
         disk = cls(place, state)
         disk._add_upper(owner)
         disk.remember(state)
@@ -85,10 +86,21 @@ class Disk:
         work.mkdir()
         return work
 
+    @property
+    def tmp(self) -> Path:
+        """What containers have in /tmp: no part of what is kept, and nothing that the next one sees."""
+        return self.place / "tmp"
+
+    def has_tmp(self) -> bool:
+        """Whether a container had one."""
+        with suppress(FileNotFoundError), os.scandir(self.tmp) as entries:
+            return next(entries, None) is not None
+        return False
+
     def new_tmp(self, name: str, *, owner: int) -> Path:
         """Return an empty directory for one container's /tmp."""
-        tmp = self.place / "tmp" / name
-        tmp.mkdir(exist_ok=True)
+        tmp = self.tmp / name
+        tmp.mkdir(parents=True, exist_ok=True)
         os.chown(tmp, owner, owner)
         tmp.chmod(0o1777)
         return tmp

@@ -5,7 +5,7 @@ import os
 import shutil
 import socket
 import stat
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,9 @@ from anyio import CapacityLimiter, to_thread
 
 from cloister.errors import RepositoryError, SandboxError, TaskFailedError
 from cloister.model.asker import Asker, Connection
+from cloister.model.residue import Residue
 from cloister.model.sandbox import WORKSPACE, Change, Checkout, Command, Commit, SandboxName, SandboxSpec
+from cloister.model.secret import SecretValue
 from cloister.model.snapshot import SnapshotKey
 from cloister.protocols import Listeners
 from cloister.sandboxes.oci import guard, network, syscalls
@@ -23,6 +25,7 @@ from cloister.sandboxes.oci.node import Node
 from cloister.sandboxes.oci.overlay import mount_overlay
 from cloister.sandboxes.oci.owner import find_owner
 from cloister.sandboxes.oci.process import OciProcess
+from cloister.sandboxes.oci.searcher import search_disk
 from cloister.sandboxes.oci.toolbox import run_tool
 from cloister.sandboxes.oci.worktree.branch import write_branch
 from cloister.sandboxes.oci.worktree.change import import_change
@@ -112,6 +115,8 @@ class OciSandbox:
     async def checkout(self, checkout: Checkout) -> None:
         """Put the work tree into this state; see `protocols.Sandbox`."""
         self._seal_what_was_written()
+        if self._disk.has_tmp():
+            self._node.trash.throw(self._disk.tmp)
         state = self._disk.state
         if state.clean and state.commit == checkout.commit:
             write_branch(self._disk.upper, self._spec.directory, checkout.branch, checkout.commit, UID_BASE)
@@ -157,6 +162,18 @@ class OciSandbox:
     def has_started(self, command: str) -> bool:
         """Whether it runs or ran; see `protocols.Sandbox`."""
         return self._node.containers.find(self._place / "processes" / command) is not None
+
+    async def find_residue(self, values: Mapping[str, SecretValue]) -> Sequence[Residue]:
+        """Search the layer that is written to; see `protocols.Sandbox`."""
+        return await search_disk(self._disk.upper, values)
+
+    async def scrub(self, values: Mapping[str, SecretValue], found: Sequence[Residue]) -> Sequence[Residue]:
+        """Change files below the mount, which is gone meanwhile; see `protocols.Sandbox`."""
+        self.unmount()
+        try:
+            return await search_disk(self._disk.upper, values, scrub=sorted({residue.path for residue in found}))
+        finally:
+            self.mount()
 
     async def changes(self, base: Commit) -> Change:
         """Collect what was changed; see `protocols.Sandbox`."""

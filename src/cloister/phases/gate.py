@@ -1,0 +1,58 @@
+"""The residue gate: no disk is kept, and no agent starts, before it was searched for what setup left of its secrets."""
+
+from collections.abc import Sequence
+
+from cloister.errors import TaskFailedError
+from cloister.journal import Journal
+from cloister.model.environment import Environment
+from cloister.model.event import ResidueFound
+from cloister.model.residue import Residue
+from cloister.model.secret import DeliveredSecrets
+from cloister.protocols import Sandbox
+
+_MOST_SHOWN = 20
+
+
+async def run(environment: Environment, sandbox: Sandbox, secrets: DeliveredSecrets, journal: Journal) -> None:
+    """Search the disk after a script that had secrets, and do as `setup.residue` says. No container may run.
+
+    TaskFailedError when a value is there and must not be: it names the paths, who probably wrote them, and what to do.
+    """
+    if not secrets.values:
+        return
+    found = await sandbox.find_residue(secrets.values)
+    if not found:
+        return
+    how = environment.setup.residue
+    left = found
+    if how == "scrub":
+        left = await sandbox.scrub(secrets.values, found)
+    _tell(found, journal, action="allowed" if how == "allow" else "refused" if left else "scrubbed")
+    if left and how != "allow":
+        raise TaskFailedError(_refusal(left, journal, scrubbed=how == "scrub"), hint=_hint(left, how))
+
+
+def _tell(found: Sequence[Residue], journal: Journal, *, action: str) -> None:
+    journal.record(
+        ResidueFound(
+            paths=tuple(journal.mask_text(residue.path) for residue in found),
+            details=tuple(journal.mask_text(str(residue)) for residue in found),
+            action=action,
+        )
+    )
+
+
+def _refusal(left: Sequence[Residue], journal: Journal, *, scrubbed: bool) -> str:
+    shown = "; ".join(journal.mask_text(str(residue)) for residue in left[:_MOST_SHOWN])
+    more = len(left) - _MOST_SHOWN
+    rest = f"; and {more} more" if more > 0 else ""
+    why = ", and it cannot be taken out of there safely" if scrubbed else ""
+    return f"setup left a secret where the agent could read it{why}: {shown}{rest}"
+
+
+def _hint(left: Sequence[Residue], how: str) -> str:
+    remove = "remove it at the end of the script"
+    if any("address with credentials" in residue.tool for residue in left):
+        remove = "give the tool its credentials by a variable or a helper, and not in an address"
+    scrub = ', or let it be taken out with residue = "scrub" in [setup]' if how == "refuse" else ""
+    return f'{remove}{scrub}; a secret with mode = "brokered" never enters the sandbox at all'
