@@ -66,7 +66,7 @@ async def test_the_twin_an_allowed_secret_is_read_by_the_agent(installation: Ins
         assert finished.outcome.verdict is Verdict.SUCCEEDED, finished.outcome.reason
         assert decoded(finished.printed("agent")).count(SECRET) == 3
         assert "scratch" not in finished.printed("agent")
-    assert len(holders(installation.state, SECRET)) == 3
+    assert {path.name for path in holders(installation.state, SECRET)} >= {".npmrc", ".gitconfig", "blob"}
 
 
 @pytest.mark.parametrize("residue", ["refuse", "scrub"])
