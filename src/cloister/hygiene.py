@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from cloister.model.flag import Flag, FlagKind
+from cloister.model.instructions import is_instruction
 
 LARGEST_READ_BYTES = 1024 * 1024
 """What is larger is flagged for that, and not read."""
@@ -23,12 +24,6 @@ _KINDS = (
         r"Jenkinsfile|azure-pipelines\.ya?ml|\.travis\.yml|\.drone\.yml|bitbucket-pipelines\.yml|\.buildkite/.*",
     ),
     (FlagKind.HOOK, r"(.*/)?(\.husky|\.?git-?hooks|\.lefthook)/.*|\.pre-commit-config\.yaml|lefthook\.ya?ml"),
-    (
-        FlagKind.INSTRUCTIONS,
-        r"(.*/)?(AGENTS|AGENTS\.override|CLAUDE|CLAUDE\.local|GEMINI)\.md|(.*/)?\.(cursor|claude|codex|gemini|opencode|"
-        r"windsurf|continue|clinerules|roo|aider)(/.*|\..*)?|(.*/)?\.(cursorrules|windsurfrules|mcp\.json)|"
-        r"\.github/(copilot-instructions\.md|instructions/.*|prompts/.*|chatmodes/.*)|\.openhands/.*|\.vscode/mcp\.json",
-    ),
     (FlagKind.CLOISTER, r"\.cloister/.*"),
     (FlagKind.GIT, r"(.*/)?\.git(modules|attributes|ignore|config)"),
 )
@@ -107,6 +102,8 @@ def _by_path(file: ChangedFile, changed: set[str]) -> Iterator[Flag]:
     for kind, pattern in _PATTERNS:
         if pattern.fullmatch(file.path):
             yield Flag(kind=kind, path=file.path)
+    if is_instruction(file.path):
+        yield Flag(kind=FlagKind.INSTRUCTIONS, path=file.path)
     folder, name = str(PurePosixPath(file.path).parent), PurePosixPath(file.path).name
     manifests = [name if folder == "." else f"{folder}/{name}" for name in _MANIFEST_OF.get(name, ())]
     if manifests and file.old_mode and file.new_mode and not changed.intersection(manifests):

@@ -14,6 +14,7 @@ from cloister.model.asker import Asker, Connection
 from cloister.model.environment import Environment
 from cloister.model.event import Event, RecordedEvent
 from cloister.model.image import Image
+from cloister.model.instructions import Restored
 from cloister.model.network import EgressEnd, EgressRecord, NetworkPolicy
 from cloister.model.phase import Phase
 from cloister.model.project import ProjectFiles
@@ -119,6 +120,14 @@ class Sandbox(Protocol):
 
         A small text file is rewritten, a file of a cache that its tool fills again is removed; everything else stays
         as it is. No container may run.
+        """
+        ...
+
+    async def restore_instructions(self) -> Sequence[Restored]:
+        """Undo what was written since the last checkout to files that tell agents what to do, and say what that was.
+
+        They are then as commit and image have them: see `model.instructions`, and the work tree's `.git/config` and
+        hooks. No container may run.
         """
         ...
 

@@ -14,6 +14,7 @@ from cloister.model.event import (
     EgressAllowed,
     EgressRefused,
     Event,
+    InstructionsRestored,
     Output,
     PhaseFinished,
     PhaseStarted,
@@ -125,6 +126,8 @@ def _sentences(event: Event) -> list[tuple[str, str]]:
                 (f"  refused: {event.method} {event.host}:{event.port}: {event.rule}{by}", "red"),
                 *([(f"           {event.hint}", "")] if event.hint else []),
             ]
+        case InstructionsRestored():
+            return [(f"  instructions restored: {path}", "yellow") for path in event.paths]
         case ResidueFound():
             return [(f"  secret on disk, {event.action}: {detail}", "red") for detail in event.details]
         case DiffCollected():

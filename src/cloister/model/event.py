@@ -187,6 +187,15 @@ class ResidueFound(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InstructionsRestored(Event):
+    """A script of setup had changed files that tell agents what to do; they are as commit and image have them."""
+
+    paths: tuple[str, ...]
+    diff: str
+    """What was undone; cut when it is long."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DiffCollected(Event):
     """The change was taken out of the sandbox."""
 

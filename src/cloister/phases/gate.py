@@ -1,19 +1,35 @@
-"""The residue gate: no disk is kept, and no agent starts, before it was searched for what setup left of its secrets."""
+"""What a script of setup left is looked through before a disk is kept, and before an agent starts."""
 
 from collections.abc import Sequence
 
 from cloister.errors import TaskFailedError
 from cloister.journal import Journal
 from cloister.model.environment import Environment
-from cloister.model.event import ResidueFound
+from cloister.model.event import InstructionsRestored, ResidueFound
 from cloister.model.residue import Residue
 from cloister.model.secret import DeliveredSecrets
 from cloister.protocols import Sandbox
 
 _MOST_SHOWN = 20
+_LONGEST_DIFF = 20_000
 
 
-async def run(environment: Environment, sandbox: Sandbox, secrets: DeliveredSecrets, journal: Journal) -> None:
+async def restore_instructions(sandbox: Sandbox, journal: Journal) -> None:
+    """Undo what was done to files that tell agents what to do, and say so. No container may run."""
+    restored = await sandbox.restore_instructions()
+    if restored:
+        diff = "".join(change.diff for change in restored)
+        journal.record(
+            InstructionsRestored(
+                paths=tuple(journal.mask_text(change.path) for change in restored),
+                diff=journal.mask_text(diff)[:_LONGEST_DIFF],
+            )
+        )
+
+
+async def search_residue(
+    environment: Environment, sandbox: Sandbox, secrets: DeliveredSecrets, journal: Journal
+) -> None:
     """Search the disk after a script that had secrets, and do as `setup.residue` says. No container may run.
 
     TaskFailedError when a value is there and must not be: it names the paths, who probably wrote them, and what to do.

@@ -147,7 +147,8 @@ async def _run_script(
     if ended.status != 0:
         how = "" if ended.cause is EndCause.EXITED else f" ({ended.cause})"
         raise TaskFailedError(f"the {name} script ended with status {ended.status}{how}; it last said: {last_words}")
-    await gate.run(task.environment, sandbox, secrets, journal)
+    await gate.restore_instructions(sandbox, journal)
+    await gate.search_residue(task.environment, sandbox, secrets, journal)
 
 
 async def _keep_disk(

@@ -10,6 +10,7 @@ import anyio.lowlevel
 
 from cloister.errors import ConflictError, NotFoundError, SandboxError
 from cloister.model.asker import Asker, Connection
+from cloister.model.instructions import PLACES, Restored
 from cloister.model.residue import Residue
 from cloister.model.sandbox import (
     WORKSPACE,
@@ -287,6 +288,14 @@ class FakeSandbox:
         written = self._written()
         self._disk.scrubbed |= {it.path for it in found if not written[it.path].startswith(b"\0")}
         return self._residue(values)
+
+    async def restore_instructions(self) -> Sequence[Restored]:
+        """See `protocols.Sandbox`. Knows only what is outside of the work tree."""
+        await self._tell("restore instructions")
+        self._expect_no_container("restore_instructions")
+        changed = [path for path in self._written() if path.lstrip("/") in PLACES]
+        self._disk.scrubbed.update(changed)
+        return [Restored(path=path) for path in changed]
 
     def _written(self) -> Mapping[str, bytes]:
         """Files that were written since the last checkout."""

@@ -4,7 +4,6 @@ import itertools
 import os
 import shutil
 import socket
-import stat
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,14 +12,17 @@ from anyio import CapacityLimiter, to_thread
 
 from cloister.errors import RepositoryError, SandboxError, TaskFailedError
 from cloister.model.asker import Asker, Connection
+from cloister.model.instructions import Restored
 from cloister.model.residue import Residue
 from cloister.model.sandbox import WORKSPACE, Change, Checkout, Command, Commit, SandboxName, SandboxSpec
 from cloister.model.secret import SecretValue
 from cloister.model.snapshot import SnapshotKey
 from cloister.protocols import Listeners
 from cloister.sandboxes.oci import guard, network, syscalls
+from cloister.sandboxes.oci.beneath import read_beneath
 from cloister.sandboxes.oci.bundle import UID_BASE, Bind, Bundle
 from cloister.sandboxes.oci.disk import Disk, DiskState
+from cloister.sandboxes.oci.instructions import LARGEST_READ_BYTES, find_instructions
 from cloister.sandboxes.oci.node import Node
 from cloister.sandboxes.oci.overlay import mount_overlay
 from cloister.sandboxes.oci.owner import find_owner
@@ -209,22 +211,20 @@ class OciSandbox:
 
     async def read_file(self, path: str, *, limit_bytes: int) -> bytes | None:
         """Read a file that the sandbox wrote; see `protocols.Sandbox`."""
-        parts = path.strip("/").split("/")
-        folder = os.open(self._disk.upper, os.O_PATH | os.O_DIRECTORY)
-        try:
-            for part in parts[:-1]:
-                folder, former = os.open(part, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder), folder
-                os.close(former)
-            file = os.open(parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
-        except OSError:
-            return None
-        finally:
-            os.close(folder)
-        try:
-            regular = stat.S_ISREG(os.fstat(file).st_mode)
-            return _read(file, limit_bytes) if regular else None
-        finally:
-            os.close(file)
+        return read_beneath(self._disk.upper, path, limit_bytes=limit_bytes)
+
+    async def restore_instructions(self) -> Sequence[Restored]:
+        """Take out of the layer what hides the layers below; see `protocols.Sandbox`."""
+        undone = await to_thread.run_sync(find_instructions, self._disk.upper, self._spec.directory)
+        if not undone:
+            return ()
+        self.unmount()
+        for change in undone:
+            self._node.trash.throw(self._disk.upper / change.path)
+        self.mount()
+        return [
+            change.restored(read_beneath(self.root, change.path, limit_bytes=LARGEST_READ_BYTES)) for change in undone
+        ]
 
     def _seal_what_was_written(self) -> None:
         if not self._disk.is_empty():
@@ -288,8 +288,3 @@ class OciSandbox:
 
 def _duplicates(listeners: Sequence[socket.socket]) -> tuple[int, ...]:
     return tuple(os.dup(listener.fileno()) for listener in listeners)
-
-
-def _read(file: int, limit_bytes: int) -> bytes:
-    with open(file, "rb", closefd=False) as content:
-        return content.read(limit_bytes)

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import anyio.to_thread
 
+_LONGEST_NAME = 50
+"""Characters, of which each may be four bytes."""
+
 
 class Trash:
     """A directory on the file system of what it takes."""
@@ -18,7 +21,7 @@ class Trash:
 
     def throw(self, path: Path) -> None:
         """Take `path` out of the way. Absent is not an error."""
-        grave = self._place / f"{path.name}.{secrets.token_hex(4)}"
+        grave = self._place / f"{path.name[:_LONGEST_NAME]}.{secrets.token_hex(4)}"
         with contextlib.suppress(FileNotFoundError):
             path.rename(grave)
             self._delete(grave)

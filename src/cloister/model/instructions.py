@@ -1,0 +1,42 @@
+"""Files that tell agents what to do, or what to run: only the commit and the image may say what is in them."""
+
+import re
+from dataclasses import dataclass
+
+_FILES = (
+    r"AGENTS(\.override)?\.md|CLAUDE(\.local)?\.md|GEMINI\.md|\.cursorrules|\.windsurfrules|\.mcp\.json|\.goosehints"
+)
+_FOLDERS = "agents|aider|claude|clinerules|codex|continue|cursor|gemini|opencode|openhands|roo|windsurf"
+_IN_WORK_TREE = re.compile(
+    rf"(.*/)?({_FILES}|opencode\.jsonc?|\.({_FOLDERS})(/.*|\..*)?)"
+    r"|\.github/(copilot-instructions\.md|(instructions|prompts|chatmodes|agents)/.*)|\.vscode/mcp\.json",
+    re.DOTALL,
+)
+_SOMEBODY_ELSES = re.compile(r"(^|/)(node_modules|site-packages|vendor|\.venv|venv|\.yarn|target)/")
+"""Folders of packages, which bring such files for those who work on them; no agent starts in there."""
+
+PLACES = (
+    *("AGENTS.md", "CLAUDE.md", "GEMINI.md", "workspace/AGENTS.md", "workspace/CLAUDE.md", "workspace/GEMINI.md"),
+    *("workspace/.claude", "workspace/.codex", "workspace/.mcp.json", "workspace/.cursor", "workspace/.gemini"),
+    *("etc/codex", "etc/claude-code", "etc/opencode", "etc/gemini-cli"),
+    *("root/AGENTS.md", "root/CLAUDE.md", "root/GEMINI.md", "root/.mcp.json", "root/.claude.json", "root/.goosehints"),
+    *(f"root/.{folder}" for folder in _FOLDERS.split("|")),
+    *("root/.aider.conf.yml", "root/.aider.model.settings.yml", "root/.copilot", "root/.qwen"),
+    *(f"root/.config/{name}" for name in ("claude", "codex", "github-copilot", "goose", "opencode")),
+)
+"""Outside of the work tree: what agents read in HOME, in the folders above the work tree, and for the whole machine."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """One such file or folder that a script of setup had changed, and that is as it was."""
+
+    path: str
+    """As the sandbox sees it."""
+    diff: str = ""
+    """What was undone, as a unified diff from what is there to what was; empty where it is no text."""
+
+
+def is_instruction(path: str) -> bool:
+    """Whether a path of the work tree, relative to it, names one."""
+    return _IN_WORK_TREE.fullmatch(path) is not None and _SOMEBODY_ELSES.search(path) is None
