@@ -52,8 +52,8 @@ def report_of(results: Iterable[CheckResult]) -> str:
         if not result.ok
     ]
     return (
-        "Your change was applied to a clean copy of the project, without anything else that you did in this sandbox, and "
-        "without a network. There, not all of its checks pass. Please go on until they do.\n\n" + "\n\n".join(parts)
+        "Your change was applied to a clean copy of the project, without anything else that you did in this sandbox, "
+        "and without a network. There, not all of its checks pass. Please go on until they do.\n\n" + "\n\n".join(parts)
     )
 
 
