@@ -3,12 +3,14 @@
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
+from cloister.environments import EnvironmentReport
 from cloister.intake import Intake
 from cloister.model.event import RecordedEvent
-from cloister.model.request import EnvironmentText, Request
+from cloister.model.request import EnvironmentChoice, EnvironmentText, RepositoryFile, Request
 from cloister.model.sandbox import Change
 from cloister.model.secret import BrokerRule, KeptSecret
 from cloister.model.snapshot import SnapshotKey, SnapshotRecord
+from cloister.model.stored_environment import StoredEnvironment
 from cloister.model.task import Task, TaskId, TaskState, TaskStatus
 from cloister.preview import CacheAnswer, Preview
 
@@ -23,11 +25,11 @@ class Client:
         """Accept a task; it is on disk when this returns."""
         return await self.intake.submit(request)
 
-    async def preview(self, repository: str, ref: str | None, environment: EnvironmentText | None) -> Preview:
+    async def preview(self, repository: str, ref: str | None, environment: EnvironmentChoice | None) -> Preview:
         """Say what a task on that repository would do to be ready, without accepting one."""
         return await self.intake.preview(repository, ref, environment)
 
-    async def why(self, repository: str, environment: EnvironmentText | None) -> CacheAnswer:
+    async def why(self, repository: str, environment: EnvironmentChoice | None) -> CacheAnswer:
         """Say whether a task on that repository would find a kept disk, and why not."""
         return await self.intake.why(repository, environment)
 
@@ -59,6 +61,32 @@ class Client:
     async def change(self, task: str, *, attempt: int | None = None) -> Change:
         """What an attempt changed, by default the best one's."""
         return await self.intake.change(task, attempt=attempt)
+
+    async def create_environment(self, name: str, content: EnvironmentText | RepositoryFile) -> EnvironmentReport:
+        """Store a text under a name that is not in use."""
+        return await self.intake.environments.create(name, content)
+
+    async def edit_environment(
+        self, name: str, content: EnvironmentText | RepositoryFile, *, base: int | None = None
+    ) -> EnvironmentReport:
+        """Store the next version, made from version `base`, by default the newest."""
+        return await self.intake.environments.edit(name, content, base=base)
+
+    async def environment(self, name: str, version: int | None = None) -> EnvironmentReport:
+        """A stored environment, by default in its newest version."""
+        return await self.intake.environments.describe(name, version)
+
+    async def environments(self) -> Sequence[StoredEnvironment]:
+        """The stored environments in their newest versions, by name."""
+        return await self.intake.environments.list()
+
+    async def environment_versions(self, name: str) -> Sequence[StoredEnvironment]:
+        """All versions of a stored environment, newest first, also of a deleted one."""
+        return await self.intake.environments.versions(name)
+
+    async def delete_environment(self, name: str, *, with_secrets: bool = False) -> tuple[Sequence[str], int]:
+        """Take a stored environment out of use; return the secrets and the number of snapshots that were forgotten."""
+        return await self.intake.delete_environment(name, with_secrets=with_secrets)
 
     async def set_secret(self, environment: str, name: str, value: str, rule: BrokerRule | None = None) -> None:
         """Keep a secret's value; with a rule, for the proxy alone."""

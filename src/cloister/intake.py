@@ -7,18 +7,14 @@ from datetime import UTC, datetime
 
 from anyio import CancelScope
 
-from cloister.environment_file import (
-    REPOSITORY_FILE,
-    environment_from_options,
-    read_environment,
-    unsupported,
-)
+from cloister.environment_file import REPOSITORY_FILE, environment_from_options, unsupported
+from cloister.environments import Environments
 from cloister.errors import ConflictError, NotFoundError, UsageError
 from cloister.model.ceiling import UNBOUNDED, Ceiling, excess_of
 from cloister.model.environment import Environment
 from cloister.model.event import RecordedEvent
 from cloister.model.reference import is_reference, not_pulled
-from cloister.model.request import EnvironmentText, Request
+from cloister.model.request import EnvironmentChoice, Request
 from cloister.model.sandbox import Change
 from cloister.model.secret import BrokerRule, KeptSecret
 from cloister.model.snapshot import SnapshotKey, SnapshotRecord, recipe_of
@@ -68,6 +64,7 @@ class Intake:
     queue: AttemptQueue
     forge: Forge
     vault: Vault
+    environments: Environments
     images: ImageStore
     catalog: SnapshotCatalog
     backend: SandboxBackend
@@ -87,8 +84,9 @@ class Intake:
         check_request(request)
         repository = parse_repository(request.repository)
         revision = await self.forge.resolve(repository, request.ref)
+        chosen, source = await self.environments.read(request.environment, repository, revision)
         environment = environment_from_options(
-            await self._environment(request.environment, repository, revision),
+            chosen,
             variables=request.variables,
             internet=request.internet,
             allow=request.allow,
@@ -106,6 +104,7 @@ class Intake:
             repository=repository,
             revision=revision,
             environment=environment,
+            environment_source=source,
             prompt=request.prompt,
             agent=agent,
             command=request.command,
@@ -124,16 +123,16 @@ class Intake:
             await self.queue.submit(task, notes)
         return task
 
-    async def preview(self, repository: str, ref: str | None, environment: EnvironmentText | None) -> Preview:
+    async def preview(self, repository: str, ref: str | None, environment: EnvironmentChoice | None) -> Preview:
         """Say what a task on that repository would do to be ready, without accepting one. Errors as for `submit`."""
         check_ref(ref)
         found = parse_repository(repository)
         revision = await self.forge.resolve(found, ref)
-        read = await self._environment(environment, found, revision)
+        read, source = await self.environments.read(environment, found, revision)
         needs = await self._needs(found, revision, read)
-        return Preview(environment=read, repository=found, revision=revision, needs=needs)
+        return Preview(environment=read, source=source, repository=found, revision=revision, needs=needs)
 
-    async def why(self, repository: str, environment: EnvironmentText | None) -> CacheAnswer:
+    async def why(self, repository: str, environment: EnvironmentChoice | None) -> CacheAnswer:
         """Say whether a task on that repository would find a kept disk, and why not. Errors as for `preview`."""
         preview = await self.preview(repository, None, environment)
         recipe = recipe_of(
@@ -186,6 +185,17 @@ class Intake:
             hint=f"wait for it: cloister task wait {status.task.id}",
         )
 
+    async def delete_environment(self, name: str, *, with_secrets: bool = False) -> tuple[Sequence[str], int]:
+        """Take a stored environment out of use, and forget its snapshots: return which secrets went, and how many.
+
+        Errors as for `Environments.delete`. Tasks keep what they were accepted with.
+        """
+        secrets = await self.environments.delete(name, with_secrets=with_secrets)
+        try:
+            return secrets, await self.reset_cache(name)
+        except NotFoundError:
+            return secrets, 0
+
     async def set_secret(self, environment: str, name: str, value: str, rule: BrokerRule | None = None) -> None:
         """Keep a secret's value; with a rule, for the proxy alone. UsageError when one of them cannot be one."""
         check_secret_name(name)
@@ -235,18 +245,6 @@ class Intake:
                 await self.catalog.add(replace(record, expires_at=self.now()))
         return len(own)
 
-    async def _environment(
-        self, given: EnvironmentText | None, repository: Repository, revision: Revision
-    ) -> Environment:
-        """Read the file that came along, else the repository's at the base commit, else take the defaults."""
-        if given is not None:
-            raw: bytes | None = given.raw
-            source = given.source
-        else:
-            raw = await self.forge.read_file(repository, revision.commit, REPOSITORY_FILE)
-            source = f"{REPOSITORY_FILE} at {revision.commit[:12]}"
-        return read_environment(raw or b"", source=source, default_name=repository.address)
-
     async def _needs(self, repository: Repository, revision: Revision, environment: Environment) -> Needs:
         """See `find_needs`: what an image that is not built yet lacks is found out when it is."""
         digest = await self.images.find(environment.image)
@@ -285,11 +283,7 @@ class Intake:
         wanted = {secret.name for secret in environment.secrets} - request.secrets.keys()
         if wanted and request.environment is None and environment.name != repository.address:
             # Whoever writes a repository must not choose whose secrets its setup script gets.
-            raise UsageError(
-                f"the repository's own {REPOSITORY_FILE} asks for the secrets of environment {environment.name!r}",
-                hint=f"if you trust it with them: --env {REPOSITORY_FILE}; else let it name no environment, and give "
-                f"values of this repository's own: cloister secret set {repository.address} {min(wanted)}",
-            )
+            raise await self._another_vault(environment.name, repository, min(wanted))
         kept = {secret.name: secret for secret in await self.vault.list(environment.name)} if wanted else {}
         missing = sorted(wanted - kept.keys())
         if missing:
@@ -300,6 +294,15 @@ class Intake:
         own_file = request.environment is not None
         check_hosts(host for use in environment.secrets if use.name in request.secrets for host in use.hosts)
         check_uses(environment.name, environment.secrets, kept=kept, given=request.secrets, own_file=own_file)
+
+    async def _another_vault(self, name: str, repository: Repository, secret: str) -> UsageError:
+        stored = await self.environments.store.find(name)
+        use = f"if you mean the stored environment: --env {name}; " if stored else ""
+        return UsageError(
+            f"the repository's own {REPOSITORY_FILE} asks for the secrets of environment {name!r}",
+            hint=f"{use}if you trust it with them: --env {REPOSITORY_FILE}; else let it name no environment, and give "
+            f"values of this repository's own: cloister secret set {repository.address} {secret}",
+        )
 
 
 def best_attempt(status: TaskStatus) -> AttemptStatus:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cloister.model.environment import Environment
+from cloister.model.environment_source import EnvironmentSource
 from cloister.model.event import SnapshotMissed
 from cloister.model.snapshot import SnapshotRecipe
 from cloister.model.task import Repository, Revision, TaskId
@@ -18,6 +19,7 @@ class Preview:
     """How a repository would be made ready."""
 
     environment: Environment
+    source: EnvironmentSource
     repository: Repository
     revision: Revision
     needs: Needs

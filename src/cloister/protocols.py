@@ -7,6 +7,7 @@ cancelled; what it had begun is then either complete or removed by `destroy`.
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -32,6 +33,7 @@ from cloister.model.sandbox import (
 )
 from cloister.model.secret import BrokerRule, DeliveredSecrets, Grant, KeptSecret, SecretValue
 from cloister.model.snapshot import SnapshotKey, SnapshotRecord
+from cloister.model.stored_environment import StoredEnvironment
 from cloister.model.task import Attempt, Outcome, Repository, Revision, Task, TaskId, TaskStatus
 
 
@@ -446,4 +448,35 @@ class SnapshotCatalog(Protocol):
 
     async def list(self) -> Sequence[SnapshotRecord]:
         """All, newest first."""
+        ...
+
+
+class EnvironmentStore(Protocol):
+    """Stored environments. A version never changes; those of a deleted name stay readable."""
+
+    async def add(
+        self, name: str, text: str, *, origin: str, created_at: datetime, after: int | None
+    ) -> StoredEnvironment:
+        """Store the next version; synced to disk when this returns.
+
+        `after` is the newest version that the caller knows, None when there is to be none that is not deleted.
+        ConflictError when that is not so; of concurrent callers who know the same, one succeeds. Versions count from
+        1, and go on when a deleted name comes back.
+        """
+        ...
+
+    async def find(self, name: str, version: int | None = None) -> StoredEnvironment | None:
+        """That version, deleted or not; without one the newest, and None when the name is deleted."""
+        ...
+
+    async def list(self) -> Sequence[StoredEnvironment]:
+        """The newest version of every name that is not deleted, by name."""
+        ...
+
+    async def versions(self, name: str) -> Sequence[StoredEnvironment]:
+        """Every version of a name, newest first, also when it is deleted."""
+        ...
+
+    async def delete(self, name: str, *, deleted_at: datetime) -> bool:
+        """Take the name out of use; synced to disk when this returns. False when it is not in use."""
         ...

@@ -18,6 +18,7 @@ from cloister.egress.authority import Authority, load_authority
 from cloister.egress.messages import EgressSettings
 from cloister.egress.process import EgressProcess
 from cloister.egress.registries import registries_of_host
+from cloister.environments import Environments
 from cloister.errors import UsageError
 from cloister.forges.local import LocalForge
 from cloister.intake import Intake
@@ -33,6 +34,7 @@ from cloister.sandboxes.oci.network import find_catching_error
 from cloister.settings import Settings
 from cloister.stores.attempts import SqlLedger
 from cloister.stores.database import Database
+from cloister.stores.environments import SqlEnvironmentStore
 from cloister.stores.secrets import SqlSecretStore
 from cloister.stores.snapshots import SqlSnapshotCatalog
 from cloister.stores.tasks import SqlTaskStore
@@ -107,17 +109,19 @@ async def _open_parts(settings: Settings, stack: AsyncExitStack, count: Callable
     vault = SealedVault(SqlSecretStore(database), KeyFile(settings.master_key_path))
     catalog = SqlSnapshotCatalog(database)
     agents = {agent.name: agent for agent in (CommandAgent(),)}
+    environments = Environments(store=SqlEnvironmentStore(database), forge=forge, vault=vault, now=_now)
     intake = Intake(
         store=SqlTaskStore(database),
         queue=queue,
         forge=forge,
         vault=vault,
+        environments=environments,
         images=images,
         catalog=catalog,
         backend=backend,
         agents=frozenset(agents),
         ceiling=settings.ceiling,
-        now=lambda: datetime.now(UTC),
+        now=_now,
     )
     tools = Tools(
         queue=queue,
@@ -171,6 +175,10 @@ def _open_telemetry(settings: Settings, stack: AsyncExitStack) -> Callable[[Egre
 
 def _count_nothing(egress: Egress) -> Egress:
     return egress
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 async def _cancel_unowned(queue: AttemptQueue) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from cloister.environment_file import REPOSITORY_FILE
+from cloister.environments import Environments
 from cloister.errors import CloisterError, ConflictError, EnvironmentFileError, NotFoundError, UsageError
 from cloister.forges.fake import FakeForge, FakeRepository
 from cloister.intake import Intake, best_attempt, new_task_id
@@ -22,6 +23,7 @@ from cloister.model.task import AttemptId, AttemptStatus, Outcome, TaskState, Ta
 from cloister.queues.fake import FakeQueue, FakeSnapshotCatalog
 from cloister.sandboxes.fake import FakeBackend, FakeNode
 from cloister.sandboxes.fake_images import FakeImageStore
+from cloister.stores.fake import FakeEnvironmentStore
 from cloister.vault.fake import FakeVault
 
 TIP, FEATURE = Commit("d" * 40), Commit("f" * 40)
@@ -43,11 +45,14 @@ def node() -> FakeNode:
 def intake(files: Mapping[tuple[Commit, str], bytes], node: FakeNode) -> Intake:
     project = FakeRepository(refs={"main": TIP, "feature": FEATURE}, files=files, note="2 files are not part of it")
     queue = FakeQueue()
+    forge = FakeForge({"/srv/project": project, "/srv/empty": FakeRepository(refs={})})
+    vault = FakeVault()
     return Intake(
         store=queue,
         queue=queue,
-        forge=FakeForge({"/srv/project": project, "/srv/empty": FakeRepository(refs={})}),
-        vault=FakeVault(),
+        forge=forge,
+        vault=vault,
+        environments=Environments(store=FakeEnvironmentStore(), forge=forge, vault=vault, now=lambda: NOW),
         images=FakeImageStore(node, ["base", "slim"]),
         catalog=FakeSnapshotCatalog(),
         backend=FakeBackend(node),

@@ -97,7 +97,8 @@ def _sentences(event: Event) -> list[tuple[str, str]]:
     match event:
         case TaskAccepted():
             at = f"at {event.ref} ({event.commit[:_KEY_SHOWN]}), environment {event.environment}"
-            return [(at, ""), *((f"note: {note}", "yellow") for note in event.notes)]
+            version = f", version {event.environment_version}" if event.environment_version else ""
+            return [(at + version, ""), *((f"note: {note}", "yellow") for note in event.notes)]
         case AttemptStarted():
             return [(f"taken over after a failure, retry {event.retry}", "yellow")] if event.retry else []
         case CatchingMissed():

@@ -37,6 +37,8 @@ class TaskAccepted(Event):
     commit: str
     ref: str
     environment: str
+    environment_version: int | None = None
+    """Of a stored environment."""
     notes: tuple[str, ...] = ()
     """What the user should know, such as uncommitted work that was left alone."""
 

@@ -17,6 +17,28 @@ class EnvironmentText:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentName:
+    """A stored environment."""
+
+    name: str
+    version: int | None = None
+    """None is the newest."""
+
+
+EnvironmentChoice = EnvironmentText | EnvironmentName
+"""What a user chose, and answers for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepositoryFile:
+    """The environment file of a repository's commit, to be stored."""
+
+    repository: str
+    ref: str | None = None
+    """Branch, tag, full or short commit; None is the default branch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """What is asked."""
 
@@ -25,7 +47,7 @@ class Request:
     prompt: str
     ref: str | None = None
     """Branch, tag, full or short commit; None is the default branch."""
-    environment: EnvironmentText | None = None
+    environment: EnvironmentChoice | None = None
     """None takes the repository's own file, or else the defaults."""
     agent: str | None = None
     """None takes the environment's agent, or `command` when there is a command."""

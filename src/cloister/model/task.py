@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import NewType
 
 from cloister.model.environment import Environment
+from cloister.model.environment_source import EnvironmentSource
 from cloister.model.phase import Phase
 from cloister.model.sandbox import Change, Commit, SandboxName
 
@@ -73,6 +74,8 @@ class Task:
     repository: Repository
     revision: Revision
     environment: Environment
+    environment_source: EnvironmentSource | None = None
+    """None in tasks that were accepted before it was kept."""
     prompt: str
     agent: str
     """Name of the agent; `command` for a plain command line."""
@@ -85,6 +88,11 @@ class Task:
     """Values that came with the request, sealed for this task alone."""
     attempts: int = 1
     accepted_at: datetime
+
+    @property
+    def environment_version(self) -> int | None:
+        """Of a stored environment."""
+        return self.environment_source.version if self.environment_source else None
 
     @property
     def branch(self) -> str:

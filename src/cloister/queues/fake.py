@@ -59,10 +59,15 @@ class FakeQueue:
         for number in range(1, task.attempts + 1):
             attempt = Attempt(id=AttemptId(f"{task.id}-1-{number}"), task=task, number=number)
             self._entries[attempt.id] = _Entry(attempt=attempt)
-        ref, environment = task.revision.ref, task.environment.name
         self._append(
             task.id,
-            TaskAccepted(commit=task.revision.commit, ref=ref, environment=environment, notes=tuple(notes)),
+            TaskAccepted(
+                commit=task.revision.commit,
+                ref=task.revision.ref,
+                environment=task.environment.name,
+                environment_version=task.environment_version,
+                notes=tuple(notes),
+            ),
         )
 
     async def claim(self, task: TaskId | None = None) -> Attempt | None:

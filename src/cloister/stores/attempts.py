@@ -175,7 +175,11 @@ def _waiting(task: TaskId, number: int) -> dict[str, object]:
 
 def _acceptance(task: Task, notes: Sequence[str]) -> Entry:
     event = TaskAccepted(
-        commit=task.revision.commit, ref=task.revision.ref, environment=task.environment.name, notes=tuple(notes)
+        commit=task.revision.commit,
+        ref=task.revision.ref,
+        environment=task.environment.name,
+        environment_version=task.environment_version,
+        notes=tuple(notes),
     )
     return Entry(at=task.accepted_at, attempt=None, phase=None, event=event)
 

@@ -109,6 +109,17 @@ SNAPSHOTS = Table(
     Index("snapshots_by_use", "environment", "repository", "created_at"),
 )
 
+ENVIRONMENTS = Table(
+    "environments",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("text", Text, nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("deleted_at", UtcDateTime),  # of the name, at the version that was the newest then
+)
+
 SECRETS = Table(
     "secrets",
     METADATA,

@@ -15,6 +15,7 @@ from cloister import wiring, worker
 from cloister.agents.command import CommandAgent
 from cloister.cli.main import app
 from cloister.egress.fake import FakeEgress
+from cloister.environments import Environments
 from cloister.forges.local import LocalForge
 from cloister.intake import Intake
 from cloister.lifecycle import Tools
@@ -28,6 +29,7 @@ from cloister.sandboxes.fake_images import FakeImageStore
 from cloister.settings import Settings
 from cloister.stores.attempts import SqlLedger
 from cloister.stores.database import Database
+from cloister.stores.environments import SqlEnvironmentStore
 from cloister.stores.secrets import SqlSecretStore
 from cloister.stores.snapshots import SqlSnapshotCatalog
 from cloister.stores.tasks import SqlTaskStore
@@ -112,6 +114,9 @@ def _application(
         queue=queue,
         forge=forge,
         vault=vault,
+        environments=Environments(
+            store=SqlEnvironmentStore(database), forge=forge, vault=vault, now=lambda: datetime.now(UTC)
+        ),
         images=images,
         catalog=catalog,
         backend=backend,

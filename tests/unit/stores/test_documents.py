@@ -1,6 +1,7 @@
 """Whatever a task or an outcome holds comes back from the database's form unchanged."""
 
 import dataclasses
+import json
 from datetime import UTC
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from cloister.errors import StoreError, UsageError
 from cloister.model.environment import Check, Environment, Limits, NetworkRecipe, SetupRecipe
+from cloister.model.environment_source import EnvironmentSource
 from cloister.model.phase import Phase
 from cloister.model.sandbox import Change
 from cloister.model.task import Outcome, Task, Verdict
@@ -36,7 +38,11 @@ ENVIRONMENTS = st.builds(
     cache_ttl_seconds=SECONDS,
 )
 TASKS = st.builds(
-    Task, environment=ENVIRONMENTS, accepted_at=st.datetimes(timezones=st.just(UTC)), command=st.none() | st.text()
+    Task,
+    environment=ENVIRONMENTS,
+    environment_source=st.none() | st.from_type(EnvironmentSource),
+    accepted_at=st.datetimes(timezones=st.just(UTC)),
+    command=st.none() | st.text(),
 )
 CHANGES = st.builds(Change, repository=st.just(Path("/state/attempts/1/repository.git")))
 OUTCOMES = st.builds(
@@ -65,6 +71,14 @@ def test_a_damaged_document_is_an_error_of_the_store(document: str) -> None:
 def test_a_task_comes_back_as_it_was(task: Task) -> None:
     document = task_to_document(task)
     assert document_to_task(document, patch=task.patch, sealed_secrets=task.sealed_secrets) == task
+
+
+def test_a_task_of_a_former_version_is_read(new_task) -> None:
+    """Its document does not say where its environment came from."""
+    document = json.loads(task_to_document(new_task()))
+    del document["environment_source"]
+    task = document_to_task(json.dumps(document), patch=b"", sealed_secrets=None)
+    assert (task.environment.name, task.environment_source, task.environment_version) == ("web", None, None)
 
 
 @given(outcome=OUTCOMES)
