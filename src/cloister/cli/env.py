@@ -1,36 +1,42 @@
 """`cloister env`: how a repository is made ready."""
 
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
+from cloister.cli import env_store
+from cloister.cli.env_store import show_stored
+from cloister.cli.environment_argument import EnvironmentArgument, read_choice
 from cloister.cli.exit import code_of_verdict
-from cloister.cli.run import read_environment_file, run_and_follow
+from cloister.cli.run import run_and_follow
 from cloister.cli.session import ask
 from cloister.cli.task import JsonOption
 from cloister.cli.terminal import neutralize, output_console, print_line, print_lines, print_table
 from cloister.cli.work_tree import repository_address
-from cloister.model.request import Request
+from cloister.errors import UsageError
+from cloister.model.environment_source import source_to_text
+from cloister.model.request import EnvironmentName, Request
 from cloister.model.setup_plan import step_to_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cloister.model.request import EnvironmentText
+    from cloister.model.request import EnvironmentChoice
     from cloister.preview import CacheAnswer, Preview
 
 app = typer.Typer(no_args_is_help=True, help="How a repository is made ready.\n\nExample:  cloister env show --repo .")
+app.command()(env_store.create)
+app.command("list")(env_store.list_environments)
+app.command()(env_store.edit)
+app.command()(env_store.history)
+app.command()(env_store.delete)
 
 RepoOption = Annotated[
     str | None, typer.Option(metavar="PATH|URL", help="Repository; by default that of the current directory.")
 ]
 RefOption = Annotated[str | None, typer.Option(metavar="REF", help="Branch, tag or commit, as for `run`.")]
-FileArgument = Annotated[
-    Path | None,
-    typer.Argument(metavar="FILE", help="Environment file; by default .cloister/environment.toml at that commit."),
-]
 
 _DIGITS = 12
 _ASK_VERSIONS = """
@@ -45,29 +51,38 @@ done
 @app.command()
 def show(
     context: typer.Context,
-    file: FileArgument = None,
+    environment: EnvironmentArgument = None,
     repo: RepoOption = None,
     ref: RefOption = None,
     script: Annotated[
         bool, typer.Option("--script", help="Print only the script that setup runs, to edit and keep.")
     ] = False,
+    version: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Of a stored environment; by default the newest.")
+    ] = None,
+    text: Annotated[bool, typer.Option("--text", help="Print only the stored text.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what setup would install, and why; nothing is run.
+    """Show a stored environment; or, with a repository, a ref or a file, what setup would install, and why.
+
+    Nothing is run.
 
     Example:  cloister env show --repo . --script >setup.sh
     """
-    preview = ask(
-        context,
-        lambda client: client.preview(repository_address(repo), ref, _read(file)),
-    )
+    choice = _choose(environment, version)
+    if isinstance(choice, EnvironmentName) and repo is None and ref is None and not script:
+        show_stored(context, choice, text_only=text, as_json=as_json)
+        return
+    if text:
+        raise UsageError("--text is for a stored environment alone, without --repo, --ref and --script")
+    preview = ask(context, lambda client: client.preview(repository_address(repo), ref, choice))
     if as_json:
         from cloister.cli.json_lines import preview_to_json, to_json
 
         typer.echo(to_json(preview_to_json(preview)))
     elif script:
-        setup = preview.needs.scripts.setup
-        typer.echo(setup or "# nothing is installed", nl=setup is None)
+        setup = preview.needs.scripts.setup or "# nothing is installed"
+        typer.echo(setup, nl=not setup.endswith("\n"))
     else:
         print_lines(output_console(), [Text(neutralize(line)) for line in _lines(preview)])
 
@@ -75,7 +90,7 @@ def show(
 @app.command()
 def check(
     context: typer.Context,
-    file: FileArgument = None,
+    environment: EnvironmentArgument = None,
     repo: RepoOption = None,
     ref: RefOption = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Start from the bare image.")] = False,
@@ -89,7 +104,7 @@ def check(
         repository=repository_address(repo),
         prompt="check that the repository can be made ready",
         ref=ref,
-        environment=_read(file),
+        environment=read_choice(environment),
         command=_ASK_VERSIONS,
         use_cache=not no_cache,
     )
@@ -100,13 +115,16 @@ def check(
 
 @app.command()
 def why(
-    context: typer.Context, file: FileArgument = None, repo: RepoOption = None, as_json: JsonOption = False
+    context: typer.Context,
+    environment: EnvironmentArgument = None,
+    repo: RepoOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Say whether the next task finds a kept disk, part by part, and why the last one did not.
 
     Example:  cloister env why --repo .
     """
-    answer = ask(context, lambda client: client.why(repository_address(repo), _read(file)))
+    answer = ask(context, lambda client: client.why(repository_address(repo), read_choice(environment)))
     if as_json:
         from cloister.cli.json_lines import cache_answer_to_json, to_json
 
@@ -119,6 +137,15 @@ def why(
     if answer.last_miss is not None:
         missed = answer.last_miss
         print_line(console, f"last miss: {missed.at.astimezone():%Y-%m-%d %H:%M}, task {missed.task}: {missed.reason}")
+
+
+def _choose(environment: str | None, version: int | None) -> "EnvironmentChoice | None":
+    choice = read_choice(environment)
+    if version is None:
+        return choice
+    if not isinstance(choice, EnvironmentName):
+        raise UsageError("--version is for a stored environment; give its name")
+    return replace(choice, version=version)
 
 
 def _nearest(answer: "CacheAnswer") -> str:
@@ -147,13 +174,11 @@ def reset_cache(
     print_line(output_console(), f"forgot {count} snapshot{'s' if count > 1 else ''} of {neutralize(name)}")
 
 
-def _read(file: Path | None) -> "EnvironmentText | None":
-    return read_environment_file(file) if file is not None else None
-
-
 def _lines(preview: "Preview") -> "Iterator[str]":
     environment, scripts, toolchains = preview.environment, preview.needs.scripts, preview.needs.toolchains
-    yield f"environment {environment.name}, image {environment.image}, at {preview.revision.ref}"
+    source = source_to_text(preview.source)
+    where = f", {source}" if source else ""
+    yield f"environment {environment.name}{where}, image {environment.image}, at {preview.revision.ref}"
     if environment.setup.script is not None:
         yield "setup: the environment's own script"
     elif not environment.setup.automatic:

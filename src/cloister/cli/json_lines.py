@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from dataclasses import asdict
 
 from cloister.egress_log import EgressEntry
+from cloister.environments import EnvironmentReport
 from cloister.model.event import RecordedEvent, TaskFinished, event_to_fields
 from cloister.model.image import Image
 from cloister.model.sandbox import Change
 from cloister.model.snapshot import SnapshotRecord
+from cloister.model.stored_environment import StoredEnvironment
 from cloister.model.task import AttemptStatus, Outcome, TaskStatus
 from cloister.preview import CacheAnswer, Preview
 
@@ -50,6 +52,7 @@ def task_to_json(status: TaskStatus, *, diffs: bool = False) -> Fields:
         "ref": task.revision.ref,
         "commit": task.revision.commit,
         "environment": task.environment.name,
+        "environment_source": asdict(task.environment_source) if task.environment_source else None,
         "agent": task.agent,
         "command": task.command,
         "prompt": task.prompt,
@@ -102,11 +105,38 @@ def snapshot_to_json(record: SnapshotRecord) -> Fields:
     }
 
 
+def stored_to_json(stored: StoredEnvironment) -> Fields:
+    """Return what is known of a version of a stored environment."""
+    return {
+        "name": stored.name,
+        "version": stored.version,
+        "digest": f"sha256:{stored.digest}",
+        "origin": stored.origin,
+        "created_at": stored.created_at.isoformat(),
+        "deleted_at": stored.deleted_at.isoformat() if stored.deleted_at else None,
+    }
+
+
+def report_to_json(report: EnvironmentReport) -> Fields:
+    """Return a version of a stored environment with its text, and what that says."""
+    environment = report.environment
+    uses = environment.secrets if environment else ()
+    return {
+        **stored_to_json(report.stored),
+        "text": report.stored.text,
+        "problem": report.problem or None,
+        "image": environment.image if environment else None,
+        "agent": environment.agent if environment else None,
+        "secrets": [{"name": use.name, "has_value": use.name not in report.without_value} for use in uses],
+    }
+
+
 def preview_to_json(preview: Preview) -> Fields:
     """Return how a repository would be made ready."""
     scripts, toolchains = preview.needs.scripts, preview.needs.toolchains
     return {
         "environment": preview.environment.name,
+        "environment_source": asdict(preview.source),
         "image": preview.environment.image,
         "commit": preview.revision.commit,
         "steps": [asdict(step) for step in scripts.plan.steps],

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cloister.cli.environment_argument import read_choice, read_input
 from cloister.cli.exit import CANCELLED, code_of_verdict
 from cloister.cli.session import ask, open_application, start_background_worker
 from cloister.cli.terminal import error_console, output_console, print_line
 from cloister.cli.work_tree import repository_address
 from cloister.errors import UsageError
 from cloister.model.network import NetworkMode
-from cloister.model.request import EnvironmentText, Request
+from cloister.model.request import Request
 from cloister.model.secret import SecretValue
 
 if TYPE_CHECKING:
@@ -39,8 +40,12 @@ def run(
         ),
     ] = None,
     env: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Environment file; by default .cloister/environment.toml at that commit."),
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="A stored environment, or a file if it has a slash or ends in .toml; "
+            "by default .cloister/environment.toml at that commit.",
+        ),
     ] = None,
     agent: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the agent.")] = None,
     command: Annotated[
@@ -53,7 +58,7 @@ def run(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Secret, from this command's own environment, for setup; brokered if --env's file says how.",
+            help="Secret, from this command's own environment, for setup; brokered if --env says how.",
         ),
     ] = None,
     internet: Annotated[NetworkMode | None, typer.Option(help="What the agent may reach.")] = None,
@@ -70,11 +75,11 @@ def run(
         repository=repository_address(repo),
         prompt=sys.stdin.buffer.read().decode(errors="surrogateescape") if prompt == "-" else prompt,
         ref=ref,
-        environment=read_environment_file(env) if env else None,
+        environment=read_choice(env),
         agent=agent,
         command=command,
         attempts=attempts,
-        patch=_read(patch, "patch") if patch else None,
+        patch=read_input(patch, "patch") if patch else None,
         variables=dict(_variable(pair) for pair in var or ()),
         secrets={name: _secret(name) for name in secret_from_env or ()},
         internet=internet,
@@ -145,18 +150,6 @@ def new_view(status: "TaskStatus", *, as_json: bool) -> "View":
 def _write_line(line: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
-
-
-def read_environment_file(path: Path) -> EnvironmentText:
-    """Read the file that `--env` names. UsageError when it cannot be read."""
-    return EnvironmentText(source=str(path), raw=_read(path, "environment file"))
-
-
-def _read(path: Path, what: str) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"cannot read the {what} {path}: {error.strerror}") from error
 
 
 def _variable(pair: str) -> tuple[str, str]:

@@ -8,11 +8,12 @@ from cloister.cli.exit import CANCELLED, code_of_verdict
 from cloister.cli.run import new_view
 from cloister.cli.session import ask, open_client, start_background_worker
 from cloister.cli.terminal import neutralize, output_console, print_line, print_lines, print_table
+from cloister.model.environment_source import source_to_text
 from cloister.model.phase import Phase
 
 if TYPE_CHECKING:
     from cloister.client import Client
-    from cloister.model.task import TaskStatus
+    from cloister.model.task import Task, TaskStatus
 
 app = typer.Typer(no_args_is_help=True, help="What became of tasks.\n\nExample:  cloister task list")
 
@@ -136,6 +137,11 @@ def cancel(context: typer.Context, task: TaskArgument) -> None:
     print_line(output_console(), f"task {status.task.id} {status.verdict or status.state}")
 
 
+def _source(task: "Task") -> str:
+    source = source_to_text(task.environment_source) if task.environment_source else ""
+    return f", {source}" if source else ""
+
+
 def _description(status: "TaskStatus") -> list[str]:
     task = status.task
     agent = f"{task.agent}: {task.command}" if task.command else task.agent
@@ -143,7 +149,7 @@ def _description(status: "TaskStatus") -> list[str]:
         f"task         {task.id}",
         f"repository   {task.repository.address}",
         f"ref          {task.revision.ref} ({task.revision.commit[:12]})",
-        f"environment  {task.environment.name}, image {task.environment.image}",
+        f"environment  {task.environment.name}{_source(task)}, image {task.environment.image}",
         f"agent        {agent}",
         f"prompt       {task.prompt}",
         "",
