@@ -186,7 +186,7 @@ def _outcome_to_json(outcome: Outcome, *, diff: bool) -> Fields:
         "reason": outcome.reason,
         "exit_status": outcome.exit_status,
         "message": outcome.message,
-        "checks": [],
+        "checks": [asdict(result) for result in outcome.checks],
         "timings": timings,
         **changed,
     }

@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NewType
 
+from cloister.model.check import CheckResult
 from cloister.model.environment import Environment
 from cloister.model.environment_source import EnvironmentSource
 from cloister.model.phase import Phase
@@ -145,6 +146,8 @@ class Outcome:
     """The agent's answer."""
     change: Change | None = None
     """None when no change could be collected; an empty change is one with an empty diff."""
+    checks: tuple[CheckResult, ...] = ()
+    """How the environment's checks ended, in their order; none when they were not run."""
     seconds: Mapping[Phase, float] = field(default_factory=dict)
     """Time spent per phase."""
     accepted_to_agent_seconds: float | None = None
