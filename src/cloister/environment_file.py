@@ -81,7 +81,6 @@ def environment_from_options(
 def unsupported(environment: Environment) -> list[str]:
     """What the environment asks for and this version leaves undone, one sentence each."""
     said = {
-        "[services] are not started yet": bool(environment.services),
         "[checks] are not run yet": bool(environment.checks),
         "limits.disk is not enforced yet": environment.limits.disk_bytes != Limits().disk_bytes,
         "[review] is not carried out yet": environment.review_automatic,
@@ -112,7 +111,10 @@ def _table_to_environment(table: EnvironmentTable, *, default_name: str) -> Envi
             timeout_seconds=setup.timeout,
             residue=setup.residue,
         ),
-        services=tuple(Service(name=key, command=it.command, ready=it.ready) for key, it in table.services.items()),
+        services=tuple(
+            Service(name=key, command=it.command, ready=it.ready, timeout_seconds=it.timeout)
+            for key, it in table.services.items()
+        ),
         network=NetworkRecipe(
             setup=NetworkMode(network.setup),
             agent=NetworkMode(network.agent),

@@ -171,6 +171,7 @@ class ServiceTable(_Table):
 
     command: Script = Field(examples=['"redis-server"'])
     ready: Text | None = Field(default=None, examples=['"tcp:5432"'])
+    timeout: Duration = Field(default=MINUTE, examples=['"2m"'])
 
 
 class NetworkTable(_Table):

@@ -24,7 +24,7 @@ from cloister.model.event import (
 )
 from cloister.model.network import EgressEnd, EgressRecord, NetworkMode
 from cloister.model.phase import Phase
-from cloister.model.sandbox import Exit, Stream
+from cloister.model.sandbox import Chunk, Exit, Stream
 from cloister.model.secret import DeliveredSecrets
 from cloister.model.task import Attempt
 from cloister.protocols import AttemptQueue, Process, Redactor, Vault
@@ -112,10 +112,22 @@ class Journal:
         With `resumed`, a former worker started it: what that one has recorded is read again, because masking
         depends on it, but not recorded again.
         """
+        recorded = await self.recorded(command) if resumed else 0
+        last_words = await self.copy(process.output(), command, recorded=recorded)
+        return await process.wait(), last_words
+
+    async def recorded(self, command: str) -> int:
+        """Where what a former worker recorded of that command ends."""
+        return await self._queue.output_offset(self._attempt, command)
+
+    async def copy(self, chunks: AsyncIterator[Chunk], command: str, *, recorded: int) -> str:
+        """Record the chunks of a stream, from its first, as what `command` prints; return the last words.
+
+        Those that end at or before `recorded` were recorded before.
+        """
         texts = {stream: _MaskedText(self._vault.redactor(self._secrets)) for stream in Stream}
         last, offset = "", 0
-        recorded = await self._queue.output_offset(self._attempt, command) if resumed else 0
-        async for chunk in process.output():
+        async for chunk in chunks:
             offset = chunk.end
             text = texts[chunk.stream].feed(chunk.data)
             last = (last + text)[-LAST_CHARACTERS:]
@@ -127,7 +139,7 @@ class Journal:
             text = masked.end()
             last = (last + text)[-LAST_CHARACTERS:]
             self._print(text, stream, command, offset)
-        return await process.wait(), last.strip()
+        return last.strip()
 
     def mask_text(self, text: str) -> str:
         """Return a whole text, masked."""

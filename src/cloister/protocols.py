@@ -11,6 +11,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+import anyio
+
 from cloister.model.asker import Asker, Connection
 from cloister.model.environment import Environment
 from cloister.model.event import Event, RecordedEvent
@@ -165,6 +167,14 @@ class Sandbox(Protocol):
         """Return a regular file below /cloister/out as the sandbox left it, cut at the limit; None when absent.
 
         Follows no symlink.
+        """
+        ...
+
+    def tail(self, path: str, over: anyio.Event, *, limit_bytes: int) -> AsyncIterator[bytes]:
+        """Yield what a regular file below /cloister/out grows by, until `over` is set and the rest is read.
+
+        Never more than the limit. Follows no symlink. Of a file that is absent, shorter than what was read or no file
+        at all, nothing comes until it is otherwise. Never fails. New bytes are seen within a second.
         """
         ...
 
@@ -392,7 +402,10 @@ class AttemptQueue(Protocol):
         ...
 
     async def output_offset(self, attempt: Attempt, command: str) -> int:
-        """Where recorded output of that command ends, so that a re-attached reader does not record it twice."""
+        """Where what was recorded of that command ends, so that a re-attached reader does not record it twice.
+
+        The largest offset of its events, see `Event.read_to`; 0 when there is none.
+        """
         ...
 
     async def finish(self, attempt: Attempt, outcome: Outcome) -> None:

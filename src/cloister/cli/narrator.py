@@ -22,6 +22,9 @@ from cloister.model.event import (
     ResidueFound,
     SecretDelivered,
     SecretRemoved,
+    ServiceEnded,
+    ServiceReady,
+    ServiceStarted,
     SetupPlanned,
     SnapshotHit,
     SnapshotMissed,
@@ -37,6 +40,7 @@ _STYLES = {
     Verdict.CANCELLED: "yellow",
 }
 _KEY_SHOWN = 12
+_SERVICE = "service:"
 
 
 def style_of(verdict: Verdict) -> str:
@@ -68,7 +72,7 @@ class Narrator:
         match event:
             case Output():
                 key = (recorded.attempt, event.command, event.stream)
-                return [_output_line(line, event.stream) for line in self._output[key].feed(event.text)]
+                return [_output_line(line, event.stream, event.command) for line in self._output[key].feed(event.text)]
             case PhaseStarted():
                 return [Text(neutralize(phase_to_text(recorded.phase or "", event)), style="bold")]
             case PhaseFinished():
@@ -81,7 +85,7 @@ class Narrator:
 
     def _rest_of_output(self, attempt: AttemptId | None) -> list[Text]:
         ended = [key for key in self._output if key[0] == attempt]
-        return [_output_line(line, key[2]) for key in ended for line in self._output.pop(key).flush()]
+        return [_output_line(line, key[2], key[1]) for key in ended for line in self._output.pop(key).flush()]
 
     def _phase_finished(self, recorded: RecordedEvent, event: PhaseFinished) -> Text:
         allowed = self._allowed.pop(recorded.attempt, 0)
@@ -89,8 +93,9 @@ class Narrator:
         return Text(f"{recorded.phase} took {event.seconds:.1f} s{requests}", style="dim")
 
 
-def _output_line(line: str, stream: str) -> Text:
-    return Text.assemble(("  | ", "dim"), (neutralize(line), "yellow" if stream == "stderr" else ""))
+def _output_line(line: str, stream: str, command: str) -> Text:
+    label = f"  {command.removeprefix(_SERVICE)} | " if command.startswith(_SERVICE) else "  | "
+    return Text.assemble((neutralize(label), "dim"), (neutralize(line), "yellow" if stream == "stderr" else ""))
 
 
 def _sentences(event: Event) -> list[tuple[str, str]]:
@@ -121,6 +126,13 @@ def _sentences(event: Event) -> list[tuple[str, str]]:
             return [(f"  secrets delivered: {', '.join(event.names)}", "")]
         case SecretRemoved():
             return [(f"  secrets removed: {', '.join(event.names)}", "")]
+        case ServiceStarted():
+            return [(f"  service {event.service}: started", "")]
+        case ServiceReady():
+            return [(f"  service {event.service}: ready after {event.seconds:.2f} s", "green")]
+        case ServiceEnded():
+            ended = f"  service {event.service}: its command ended with status {event.status}"
+            return [(ended, "yellow" if event.status else "dim")]
         case EgressRefused():
             by = f" (asked by {event.command})" if event.command else ""
             return [

@@ -68,7 +68,9 @@ class Service:
     name: str
     command: str
     ready: str | None = None
-    """`tcp:PORT` or a command line whose success means ready."""
+    """`tcp:PORT` or a command line whose success means ready; None waits for nothing."""
+    timeout_seconds: float = MINUTE
+    """How long it may take until it is ready."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,6 +29,11 @@ class Event:
         """`phase_started`, `output`, ..."""
         return _snake_case(type(self).__name__)
 
+    @property
+    def read_to(self) -> tuple[str, int] | None:
+        """Which stream this was read from, and where reading goes on; None when it was read from none."""
+        return None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskAccepted(Event):
@@ -120,6 +125,58 @@ class Output(Event):
     """Id of the command that printed it."""
     offset: int
     """Where, in that command's output, reading goes on after this event."""
+
+    @property
+    def read_to(self) -> tuple[str, int]:
+        """See `Event`."""
+        return self.command, self.offset
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceStarted(Event):
+    """A service was started, in the container of a command that waits for it."""
+
+    service: str
+    command: str
+    """Id of what it was read from, as for `output`."""
+    offset: int
+    """Where, in that, reading goes on after this event."""
+
+    @property
+    def read_to(self) -> tuple[str, int]:
+        """See `Event`."""
+        return self.command, self.offset
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceReady(Event):
+    """A service is ready, so that the next one, or the command, can start."""
+
+    service: str
+    seconds: float
+    command: str
+    offset: int
+
+    @property
+    def read_to(self) -> tuple[str, int]:
+        """See `Event`."""
+        return self.command, self.offset
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceEnded(Event):
+    """A service's command line ended before the command that it is there for. Only as true as what runs beside it."""
+
+    service: str
+    status: int
+    """0 to 255; 128 + N when a signal N ended it. With 0, what it left in the background may go on."""
+    command: str
+    offset: int
+
+    @property
+    def read_to(self) -> tuple[str, int]:
+        """See `Event`."""
+        return self.command, self.offset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

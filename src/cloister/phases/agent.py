@@ -8,6 +8,8 @@ from cloister.model.phase import Phase
 from cloister.model.sandbox import Command, EndCause, Exit
 from cloister.model.task import Task
 from cloister.protocols import Agent, Sandbox
+from cloister.services.follow import follow_with_services
+from cloister.services.launch import with_services
 
 AGENT = "agent"
 
@@ -29,22 +31,27 @@ async def run(
     placeholders: Mapping[str, str],
     seconds_left: float,
 ) -> Exit:
-    """Run the agent to its end, or go on following it when a former worker started it."""
-    prompt = task.prompt.encode()
+    """Run the agent to its end, its services beside it, or go on following it when a former worker started it.
+
+    TaskFailedError when a service was not ready, so that the agent did not run.
+    """
+    prompt, services = task.prompt.encode(), task.environment.services
+    log_bytes = task.environment.limits.output_bytes
     resumed = sandbox.has_started(AGENT)
-    process = await sandbox.start(
-        Command(
-            id=AGENT,
-            argv=agent.command_line(task),
-            variables={**container_variables(task, Phase.AGENT, foundation), **placeholders},
-            cwd=work_tree(task),
-            stdin=prompt,
-            files={PROMPT_FILE.rpartition("/")[2]: prompt},
-            timeout_seconds=seconds_left,
-            output_bytes=task.environment.limits.output_bytes,
-        )
+    command = Command(
+        id=AGENT,
+        argv=agent.command_line(task),
+        variables={**container_variables(task, Phase.AGENT, foundation), **placeholders},
+        cwd=work_tree(task),
+        stdin=prompt,
+        files={PROMPT_FILE.rpartition("/")[2]: prompt},
+        timeout_seconds=seconds_left,
+        output_bytes=log_bytes,
     )
-    ended, _ = await journal.follow(process, AGENT, resumed=resumed)
+    process = await sandbox.start(with_services(command, services))
+    ended, _ = await follow_with_services(
+        process, AGENT, services, sandbox, journal, resumed=resumed, log_bytes=log_bytes
+    )
     return ended
 
 

@@ -8,7 +8,7 @@ import anyio
 import anyio.lowlevel
 
 from cloister.errors import CloisterError, ConflictError, LeaseLostError, NotFoundError, UsageError
-from cloister.model.event import AttemptFinished, Event, Output, RecordedEvent, TaskAccepted, TaskFinished
+from cloister.model.event import AttemptFinished, Event, RecordedEvent, TaskAccepted, TaskFinished
 from cloister.model.phase import Phase
 from cloister.model.sandbox import SandboxName
 from cloister.model.snapshot import SnapshotKey, SnapshotRecord
@@ -108,16 +108,8 @@ class FakeQueue:
     async def output_offset(self, attempt: Attempt, command: str) -> int:
         """See `protocols.AttemptQueue`."""
         await self._tell(attempt.id, f"output offset of {command}")
-        return max(
-            (
-                recorded.event.offset
-                for recorded in self._log[attempt.task.id]
-                if recorded.attempt == attempt.id
-                and isinstance(recorded.event, Output)
-                and recorded.event.command == command
-            ),
-            default=0,
-        )
+        places = [it.event.read_to for it in self._log[attempt.task.id] if it.attempt == attempt.id]
+        return max((place[1] for place in places if place and place[0] == command), default=0)
 
     async def finish(self, attempt: Attempt, outcome: Outcome) -> None:
         """See `protocols.AttemptQueue`."""

@@ -47,6 +47,14 @@ class Print:
     stream: Stream = Stream.STDOUT
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Append:
+    """A program writes to the end of a file below /cloister/out."""
+
+    path: str
+    data: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Hold:
     """A program waits until `FakeNode.release`, or until it is stopped."""
@@ -56,7 +64,7 @@ class Hold:
 class Program:
     """What a command of some id does when it is started."""
 
-    steps: Sequence[Print | Hold] = ()
+    steps: Sequence[Print | Append | Hold] = ()
     ends: Exit = _SUCCESS
     leaves: Mapping[str, bytes] = field(default_factory=dict)
     """Files below /cloister/out that it has written when it ended by itself."""
@@ -95,7 +103,7 @@ class _Run:
     def chunks(self) -> Iterator[Chunk]:
         """All that it has printed by now, cut at the limit."""
         end = 0
-        for step in self._done():
+        for step in self._prints():
             data = step.data[: self.command.output_bytes - end]
             if data:
                 end += len(data)
@@ -114,11 +122,18 @@ class _Run:
     async def moved(self) -> None:
         await self._moved.wait()
 
-    def _done(self) -> Iterator[Print]:
+    def appended(self, path: str) -> bytes:
+        """What it has written to that file by now."""
+        return b"".join(step.data for step in self._done() if isinstance(step, Append) and step.path == path)
+
+    def _prints(self) -> Iterator[Print]:
+        return (step for step in self._done() if isinstance(step, Print))
+
+    def _done(self) -> Iterator[Print | Append]:
         holds = 0
         for step in self._program.steps:
             match step:
-                case Print():
+                case Print() | Append():
                     yield step
                 case Hold():
                     holds += 1
@@ -129,7 +144,7 @@ class _Run:
         return sum(isinstance(step, Hold) for step in self._program.steps) > self._released
 
     def _printed(self) -> int:
-        return sum(len(step.data) for step in self._done())
+        return sum(len(step.data) for step in self._prints())
 
     def _wake(self) -> None:
         self._moved.set()
@@ -346,6 +361,21 @@ class FakeSandbox:
         assert path.startswith("/cloister/out/"), f"read_file of {path!r}, which is not below /cloister/out"
         left = {name: data for run in self._disk.runs.values() for name, data in run.left.items()}
         return left[path][:limit_bytes] if path in left else None
+
+    async def tail(self, path: str, over: anyio.Event, *, limit_bytes: int) -> AsyncIterator[bytes]:
+        """See `protocols.Sandbox`."""
+        assert path.startswith("/cloister/out/"), f"tail of {path!r}, which is not below /cloister/out"
+        offset = 0
+        while True:
+            last = over.is_set()
+            data = b"".join(run.appended(path) for run in self._disk.runs.values())[offset:limit_bytes]
+            if data:
+                offset += len(data)
+                yield data
+            if last:
+                return
+            going = [run for run in self._disk.runs.values() if run.ended is None]
+            await (going[0].moved() if going else over.wait())
 
     def _new_run(self, command: Command) -> _Run:
         assert command.id in self._node.programs, f"no program is scripted for command {command.id!r}"

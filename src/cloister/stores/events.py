@@ -9,7 +9,7 @@ from sqlalchemy import Row, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cloister.errors import StoreError
-from cloister.model.event import Event, Output, RecordedEvent, event_to_fields, fields_to_event
+from cloister.model.event import Event, RecordedEvent, event_to_fields, fields_to_event
 from cloister.model.phase import Phase
 from cloister.model.task import AttemptId, TaskId
 from cloister.stores.schema import EVENTS, TASKS
@@ -48,7 +48,7 @@ async def read_output_offset(connection: AsyncConnection, attempt: AttemptId, co
 
 def _entry_to_row(task: TaskId, seq: int, entry: Entry) -> Mapping[str, object]:
     event = entry.event
-    command, output_end = (event.command, event.offset) if isinstance(event, Output) else (None, None)
+    command, output_end = event.read_to or (None, None)
     return {
         "task": task,
         "seq": seq,

@@ -1,12 +1,20 @@
 """Reads what a sandbox wrote, beneath one directory: no link is followed, and nothing but regular files is read."""
 
+import contextlib
 import os
 import stat
+from collections.abc import AsyncIterator
 from pathlib import Path
 
+import anyio
 
-def read_beneath(root: Path, path: str, *, limit_bytes: int) -> bytes | None:
-    """Return the file's first bytes; None when there is no regular file without a link on the way."""
+_READ_BYTES = 256 * 1024
+_PAUSE_SECONDS = 0.2
+"""Between two looks at a file that grows."""
+
+
+def read_beneath(root: Path, path: str, *, limit_bytes: int, offset: int = 0) -> bytes | None:
+    """Return the file's bytes from `offset`; None when there is no regular file without a link on the way."""
     parts = path.strip("/").split("/")
     folder = os.open(root, os.O_PATH | os.O_DIRECTORY)
     try:
@@ -19,11 +27,30 @@ def read_beneath(root: Path, path: str, *, limit_bytes: int) -> bytes | None:
     finally:
         os.close(folder)
     try:
-        return _read(file, limit_bytes) if stat.S_ISREG(os.fstat(file).st_mode) else None
+        return _read(file, offset, limit_bytes) if stat.S_ISREG(os.fstat(file).st_mode) else None
     finally:
         os.close(file)
 
 
-def _read(file: int, limit_bytes: int) -> bytes:
+async def tail_beneath(root: Path, path: str, over: anyio.Event, *, limit_bytes: int) -> AsyncIterator[bytes]:
+    """Yield what the file grows by, until `over` is set and the rest is read, and never more than the limit."""
+    offset = 0
+    while offset < limit_bytes:
+        last = over.is_set()  # what is read after it is all there is
+        data = b""
+        with contextlib.suppress(OSError):  # the sandbox is being destroyed
+            data = read_beneath(root, path, limit_bytes=min(_READ_BYTES, limit_bytes - offset), offset=offset) or b""
+        if data:
+            offset += len(data)
+            yield data
+        elif last:
+            return
+        else:
+            with anyio.move_on_after(_PAUSE_SECONDS):
+                await over.wait()
+
+
+def _read(file: int, offset: int, limit_bytes: int) -> bytes:
     with open(file, "rb", closefd=False) as content:
+        content.seek(offset)
         return content.read(limit_bytes)

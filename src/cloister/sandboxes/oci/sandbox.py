@@ -4,10 +4,11 @@ import itertools
 import os
 import shutil
 import socket
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import anyio
 from anyio import CapacityLimiter, to_thread
 
 from cloister.errors import RepositoryError, SandboxError, TaskFailedError
@@ -19,7 +20,7 @@ from cloister.model.secret import SecretValue
 from cloister.model.snapshot import SnapshotKey
 from cloister.protocols import Listeners
 from cloister.sandboxes.oci import guard, network, syscalls
-from cloister.sandboxes.oci.beneath import read_beneath
+from cloister.sandboxes.oci.beneath import read_beneath, tail_beneath
 from cloister.sandboxes.oci.bundle import UID_BASE, Bind, Bundle
 from cloister.sandboxes.oci.disk import Disk, DiskState
 from cloister.sandboxes.oci.instructions import LARGEST_READ_BYTES, find_instructions
@@ -212,6 +213,10 @@ class OciSandbox:
     async def read_file(self, path: str, *, limit_bytes: int) -> bytes | None:
         """Read a file that the sandbox wrote; see `protocols.Sandbox`."""
         return read_beneath(self._disk.upper, path, limit_bytes=limit_bytes)
+
+    def tail(self, path: str, over: anyio.Event, *, limit_bytes: int) -> AsyncIterator[bytes]:
+        """Look for more a few times a second; see `protocols.Sandbox`."""
+        return tail_beneath(self._disk.upper, path, over, limit_bytes=limit_bytes)
 
     async def restore_instructions(self) -> Sequence[Restored]:
         """Take out of the layer what hides the layers below; see `protocols.Sandbox`."""
