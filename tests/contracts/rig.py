@@ -11,7 +11,7 @@ from cloister.model.environment import Limits
 from cloister.model.sandbox import Checkout, Command, Commit, DiffStats, Exit, ImageDigest, SandboxName, SandboxSpec
 from cloister.model.snapshot import SnapshotKey
 from cloister.protocols import Process, Sandbox, SandboxBackend
-from cloister.sandboxes.fake import FakeNode, Hold, Print, Program
+from cloister.sandboxes.fake import Append, FakeNode, Hold, Print, Program
 
 MIB = 1024 * 1024
 
@@ -23,7 +23,7 @@ class Script:
     """A shell script, and what the scripted backend is told of it."""
 
     text: str
-    does: Sequence[Print | Hold] = ()
+    does: Sequence[Print | Append | Hold] = ()
     ends: Exit = field(default_factory=lambda: Exit(status=0))
     leaves: dict[str, bytes] = field(default_factory=dict)
 

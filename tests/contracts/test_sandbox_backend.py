@@ -15,7 +15,7 @@ from cloister.model.environment import Limits
 from cloister.model.sandbox import PROXY_PORT, Checkout, Commit, EndCause, Exit, ImageDigest, Stream
 from cloister.model.secret import SecretValue
 from cloister.model.snapshot import SnapshotKey
-from cloister.sandboxes.fake import Hold, Print
+from cloister.sandboxes.fake import Append, Hold, Print
 
 from .rig import Rig, Script
 
@@ -392,3 +392,56 @@ async def test_a_file_is_read_up_to_the_limit(rig: Rig) -> None:
     await rig.run(sandbox, Script(text=f"printf 0123456789 > {path}", leaves={path: b"0123456789"}))
     assert await sandbox.read_file(path, limit_bytes=4) == b"0123"
     assert await sandbox.read_file(path, limit_bytes=100) == b"0123456789"
+
+
+LOG = "/cloister/out/services/db.log"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        f"mkdir -p /cloister/out/services; ln -s /etc/passwd {LOG}",
+        "ln -s /etc /cloister/out/services; cp /etc/passwd /etc/db.log",
+        f"mkdir -p /cloister/out/services; mkfifo {LOG}",
+        f"mkdir -p {LOG}",
+        "true",
+    ],
+)
+async def test_only_a_regular_file_is_followed(rig: Rig, make: str) -> None:
+    sandbox, over = await rig.create(), anyio.Event()
+    await rig.run(sandbox, Script(text=make))
+    over.set()
+    with anyio.fail_after(10):
+        assert [data async for data in sandbox.tail(LOG, over, limit_bytes=100)] == []
+
+
+async def test_a_file_is_followed_while_it_grows_up_to_the_limit(rig: Rig) -> None:
+    sandbox, over = await rig.create(), anyio.Event()
+    text = f"mkdir -p /cloister/out/services; printf one > {LOG}; {WAIT} printf twothree >> {LOG}"
+    does = [Append(path=LOG, data=b"one"), Hold(), Append(path=LOG, data=b"twothree")]
+    process = await rig.start(sandbox, Script(text=text, does=does))
+    seen = b""
+    with anyio.fail_after(20):
+        async for data in sandbox.tail(LOG, over, limit_bytes=6):
+            seen += data
+            if seen == b"one":
+                await rig.release(sandbox)
+                await process.wait()
+                over.set()
+    assert seen == b"onetwo"
+
+
+async def test_a_followed_file_that_is_replaced_or_cut_breaks_nothing(oci_rig: Rig) -> None:
+    sandbox, over = await oci_rig.create(), anyio.Event()
+    first = f"mkdir -p /cloister/out/services; echo 0123456789 > {LOG}"
+    cut = f": > {LOG}; rm {LOG}; ln -s /etc/passwd {LOG}"
+    again = f"rm {LOG}; echo 0123456789 and more > {LOG}"
+    seen, steps = b"", iter((cut, again))
+    await oci_rig.run(sandbox, Script(text=first))
+    with anyio.fail_after(20):
+        async for data in sandbox.tail(LOG, over, limit_bytes=1000):
+            seen += data
+            for number, step in enumerate(steps):
+                await oci_rig.run(sandbox, Script(text=step), id=f"step{number}")
+            over.set()
+    assert seen == b"0123456789\nand more\n", "read on where it was"

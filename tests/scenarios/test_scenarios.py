@@ -38,6 +38,9 @@ from cloister.model.event import (
     ResidueFound,
     SecretDelivered,
     SecretRemoved,
+    ServiceEnded,
+    ServiceReady,
+    ServiceStarted,
     SetupPlanned,
     SnapshotMissed,
     TaskAccepted,
@@ -50,7 +53,7 @@ from cloister.model.sandbox import Commit, DiffStats, EndCause, Exit, SandboxNam
 from cloister.model.snapshot import SnapshotRecord, recipe_of
 from cloister.model.task import Attempt, Outcome, Repository, Revision, Task, TaskId
 from cloister.queues.fake import FakeQueue, FakeSnapshotCatalog
-from cloister.sandboxes.fake import FakeBackend, FakeNode, Hold, Print, Program
+from cloister.sandboxes.fake import Append, FakeBackend, FakeNode, Hold, Print, Program
 from cloister.sandboxes.fake_images import FakeImageStore
 from cloister.vault.fake import FakeVault
 
@@ -330,13 +333,15 @@ def _toolchains(scenario: Mapping[str, Any]) -> Sequence[Toolchain]:
 
 
 def _program(told: Mapping[str, Any]) -> Program:
-    steps: list[Print | Hold] = []
+    steps: list[Print | Append | Hold] = []
     for step in told.get("does", ()):
         match step:
             case "hold":
                 steps.append(Hold())
             case {"stderr": text}:
                 steps.append(Print(data=text.encode(), stream=Stream.STDERR))
+            case {"writes": text, "to": path}:
+                steps.append(Append(path=path, data=text.encode()))
             case {"hex": digits}:
                 steps.append(Print(data=bytes.fromhex(digits)))
             case {"stdout": text}:
@@ -404,8 +409,15 @@ def _details(event: Event) -> Sequence[str]:
             return [*map(repr, versions + steps + notes), *(["differing", *differing] if differing else [])]
         case SnapshotMissed(reason=reason):
             return [f"({reason})"]
-        case Output(stream=stream, text=text):
-            return [stream, repr(text) if len(text) < 100 else f"{len(text)} characters"]
+        case ServiceStarted(service=service):
+            return [service]
+        case ServiceReady(service=service, seconds=seconds):
+            return [service, f"{seconds:g} s"]
+        case ServiceEnded(service=service, status=status):
+            return [service, str(status)]
+        case Output(stream=stream, text=text, command=command):
+            origin = [command] if command.startswith("service:") else []
+            return [*origin, stream, repr(text) if len(text) < 100 else f"{len(text)} characters"]
         case EgressAllowed(host=host, rule=rule):
             return [host, f"({rule})"]
         case EgressRefused(host=host, rule=rule, hint=hint):

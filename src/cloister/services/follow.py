@@ -17,7 +17,7 @@ from cloister.services.launch import LINE_BYTES, PLACE, RUN, log_of
 _NOTICE_BYTES = 256
 """Room for the sentence that a log ends with when it was cut."""
 _ENDS_BYTES = 64 * 1024
-_SAID = re.compile(rb"(?P<what>started|ready|failed) (?P<name>[A-Za-z0-9_-]{1,64})(?P<rest>( [a-z0-9-]{1,9}){0,2})")
+_SAID = re.compile(rb"(started|ready|failed) [A-Za-z0-9_-]{1,64}( [a-z0-9-]{1,9}){0,2}")
 _ENDED = re.compile(rb"([A-Za-z0-9_-]{1,64}) ([0-9]{1,3})\n")
 
 
@@ -77,7 +77,7 @@ class _Account:
     """The one that was started last."""
     failed: Sequence[str] = ()
     """What is wrong with it."""
-    _heard: set[bytes] = field(default_factory=set)
+    _heard: set[tuple[str, str]] = field(default_factory=set)
 
     async def after(self, chunks: AsyncIterator[Chunk]) -> AsyncIterator[Chunk]:
         """Yield what comes after the account; record what is in it."""
@@ -99,18 +99,21 @@ class _Account:
         found = _SAID.fullmatch(line)
         if line == RUN:
             self.runs = True
-        elif found and found["name"].decode() in self.services and line not in self._heard:
-            self._heard.add(line)
-            name, rest = found["name"].decode(), found["rest"].decode().split()
-            match found["what"], rest:
-                case b"started", []:
-                    self.waits_for = self.services[name]
-                    self._record(ServiceStarted(service=name, command=self.command, offset=offset))
-                case b"ready", [number]:
-                    seconds = int(number) / 100
-                    self._record(ServiceReady(service=name, seconds=seconds, command=self.command, offset=offset))
-                case b"failed", [*how]:
-                    self.waits_for, self.failed = self.services[name], how
+        if found is None:
+            return
+        what, name, *how = found[0].decode().split()
+        if name not in self.services or (what, name) in self._heard:
+            return
+        self._heard.add((what, name))
+        match what, how:
+            case "started", []:
+                self.waits_for = self.services[name]
+                self._record(ServiceStarted(service=name, command=self.command, offset=offset))
+            case "ready", [hundredths] if hundredths.isdecimal():
+                seconds = int(hundredths) / 100
+                self._record(ServiceReady(service=name, seconds=seconds, command=self.command, offset=offset))
+            case "failed", _:
+                self.waits_for, self.failed = self.services[name], how
 
     def _record(self, event: ServiceStarted | ServiceReady) -> None:
         if event.offset > self.recorded:

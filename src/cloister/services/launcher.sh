@@ -7,13 +7,14 @@
 # /cloister/in/service.NAME is what a service runs. READY is `at-once`, `tcp:PORT`, or `command` for the script
 # /cloister/in/ready.NAME, tried until it succeeds. What a service prints goes to a file of its own.
 #
-# Standard output is ours until the line `run`, and the program's from there on: what we say in it before, no program
-# can have said. Status, streams and signals are the program's. Nothing but bash, cat, chmod, mkdir and rm is needed.
+# Standard output is ours until the line `run`, and then the program's: what is said before it, no program can say later.
+# Status, streams and signals are the program's. Nothing but bash, cat, chmod, mkdir and rm is needed.
 # Exported variables are the program's too, so that names of our own must never be one of them: all have a prefix.
 
 _cloister_tools=/usr/bin:/bin
 _cloister_place=/cloister/out/services
-mapfile -d '' _cloister_arguments </cloister/in/services.args || exit 1 # elsewhere, what ends everything would be a disaster
+# Elsewhere, what ends everything would be a disaster.
+mapfile -d '' _cloister_arguments </cloister/in/services.args || exit 1
 set -- "${_cloister_arguments[@]}"
 _cloister_log_kib=$1
 shift
