@@ -108,33 +108,39 @@ async def test_a_log_is_shown_where_it_is_one(installation: Installation) -> Non
 
 
 SHOWN = r"""
-cat; echo; echo err >&2; pwd; ls -l /proc/self/fd | sed 's/.* \([0-9]\) ->.*/\1/'; env | grep -v ^_= | sort
+/bin/cat; echo; echo err >&2; pwd; ls -l /proc/self/fd | sed 's/.* \([0-9]\) ->.*/\1/'; env | grep -v ^_= | sort
 trap 'printf "told to end"; exit 9' TERM; kill -TERM $PPID 2>&1; sleep 5 & wait
 """
+TRAPS = {
+    "rc": "case $0 in */services.sh) exit 5;; esac\n",
+    **{f"bin/{tool}": "#!/bin/sh\nexit 1\n" for tool in ("cat", "chmod", "mkdir", "rm", "bash")},
+}
+OWN = '[variables]\nBASH_ENV = "/workspace/project/rc"\nPATH = "/workspace/project/bin:/usr/bin:/bin"\n'
 
 
 async def test_an_agent_is_run_as_without_them(installation: Installation) -> None:
-    """Input, both streams, directory, descriptors, variables, a signal to its parent, status."""
+    """Input, both streams, directory, descriptors, variables, a signal to its parent, status; and no trap is met."""
+    installation.project.commit(TRAPS)
+    installation.project.git("update-index", "--chmod=+x", *(name for name in TRAPS if name.startswith("bin/")))
+    installation.project.git("commit", "--quiet", "--message=executable")
     web = services(web=f'{{ command = "{WEB} 8000", ready = "tcp:8000" }}', other='"sleep 600"')
     async with installation.opened() as running:
-        plain, served = [await running.run(SHOWN, environment=text) for text in (QUIET, web)]
-    same = [
-        "".join(
-            event["text"] for event in finished.events if event["event"] == "output" and event["command"] == "agent"
-        )
-        for finished in (plain, served)
-    ]
+        plain, served = [await running.run(SHOWN, environment=text + OWN) for text in (QUIET, web)]
+        told = [
+            [
+                "".join(it["text"] for it in finished.events if it["event"] == "output" and it["stream"] == stream)
+                for stream in ("stdout", "stderr")
+            ]
+            for finished in (plain, served)
+        ]
+        ends = {ends: await running.run(ends, environment=web) for ends in ("kill -KILL $$", "kill -USR1 $$")}
+    assert served.outcome.exit_status == plain.outcome.exit_status == 9, told
+    assert [end.outcome.exit_status for end in ends.values()] == [137, 138]
     tasks = [finished.status.task.id for finished in (plain, served)]
-    assert same[0].replace(tasks[0], "T") == same[1].replace(tasks[1], "T")
-    assert served.outcome.exit_status == plain.outcome.exit_status == 9, same
-    assert same[1].startswith("do it\n") and same[1].endswith("told to end")
-
-
-@pytest.mark.parametrize(("ends", "status"), [("exit 3", 3), ("kill -KILL $$", 137), ("kill -USR1 $$", 138)])
-async def test_the_agents_end_is_its_own(installation: Installation, ends: str, status: int) -> None:
-    async with installation.opened() as running:
-        finished = await running.run(ends, environment=services(a='"sleep 600"'))
-    assert finished.outcome.exit_status == status
+    assert told[0][0].replace(tasks[0], "T") == served.printed("agent").replace(tasks[1], "T")
+    assert told[0][0].startswith("do it\n/workspace/project\n") and told[0][0].endswith("told to end")
+    assert told[0][1] == told[1][1] == "err\n"
+    assert "Serving HTTP" in served.printed("service:web")
 
 
 async def test_each_starts_when_the_one_before_it_is_ready(installation: Installation) -> None:

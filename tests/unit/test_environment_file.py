@@ -31,7 +31,7 @@ maintenance = "pip install -e .[test] -q"
 timeout = "20m"
 residue = "scrub"
 [services]
-db = { command = "postgres -D /var/lib/pg", ready = "tcp:5432" }
+db = { command = "postgres -D /var/lib/pg", ready = "tcp:5432", timeout = "2m" }
 cache = "redis-server"
 [network]
 setup = "limited"
@@ -238,7 +238,7 @@ def test_the_whole_file() -> None:
             residue="scrub",
         ),
         services=(
-            Service(name="db", command="postgres -D /var/lib/pg", ready="tcp:5432"),
+            Service(name="db", command="postgres -D /var/lib/pg", ready="tcp:5432", timeout_seconds=120.0),
             Service(name="cache", command="redis-server"),
         ),
         network=NetworkRecipe(

@@ -17,6 +17,9 @@ from cloister.model.event import (
     RecordedEvent,
     SecretDelivered,
     SecretRemoved,
+    ServiceEnded,
+    ServiceReady,
+    ServiceStarted,
     SnapshotHit,
     SnapshotSaved,
     TaskAccepted,
@@ -42,6 +45,10 @@ COURSE: list[tuple[Phase | None, Event]] = [
     (Phase.SETUP, SnapshotSaved(key="c" * 64)),
     (Phase.SETUP, PhaseFinished(seconds=2.34)),
     (Phase.AGENT, PhaseStarted(network="off")),
+    (Phase.AGENT, ServiceStarted(service="db", command="agent", offset=16)),
+    (Phase.AGENT, Output(stream="stdout", text="\x1b[1mlistening\n", command="service:db", offset=10)),
+    (Phase.AGENT, ServiceReady(service="db", seconds=0.314, command="agent", offset=32)),
+    (Phase.AGENT, ServiceEnded(service="db", status=137, command="services", offset=9)),
     (
         Phase.AGENT,
         EgressRefused(host="b\x1b[1m.example", port=80, method="GET", rule="off", hint="do this", command="curl"),
@@ -65,6 +72,10 @@ setup: network full, secrets NPM_TOKEN
   | no end
 setup took 2.3 s, 1 request let out
 agent: network off, no secrets
+  service db: started
+  db | listening
+  service db: ready after 0.31 s
+  service db: its command ended with status 137
   refused: GET b.example:80: off (asked by curl)
            do this
 agent took 1.0 s
