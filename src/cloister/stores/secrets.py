@@ -4,10 +4,11 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy import Row, delete, exists, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cloister.model.secret import SealedSecret
+from cloister.model.task import TaskState
 from cloister.stores.database import Database
 from cloister.stores.schema import SECRETS, TASKS
 
@@ -48,6 +49,12 @@ class SqlSecretStore:
                 changed = update(SECRETS).where(*_is(secret.environment, secret.name))
                 await connection.execute(changed.values(sealed=reseal(secret.sealed)))
             await _reseal_tasks(connection, reseal)
+
+    async def any_needed(self) -> bool:
+        """Whether a sealed value is kept that somebody may still open: for an environment, or of an unfinished task."""
+        waiting = exists().where(TASKS.c.sealed_secrets.is_not(None), TASKS.c.state != TaskState.FINISHED)
+        async with self._database.read() as connection:
+            return bool(await connection.scalar(select(or_(exists(select(SECRETS.c.name)), waiting))))
 
 
 async def _reseal_tasks(connection: AsyncConnection, reseal: Callable[[bytes], bytes]) -> None:

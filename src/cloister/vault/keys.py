@@ -54,16 +54,21 @@ class KeyFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._next = path.with_name(path.name + ".next")
         self._previous = path.with_name(path.name + ".previous")
 
+    def exists(self) -> bool:
+        """Whether the current key is there. VaultError when that cannot be told."""
+        with _told(self.path):
+            return self.path.exists()
+
     def load(self) -> Keyring:
         """Read the keys, making the first one. VaultError when a file is no key or others can read it."""
-        with _told(self._path):
-            if not self._path.exists():
+        with _told(self.path):
+            if not self.path.exists():
                 self._make_first()
-            current = _read(self._path)
+            current = _read(self.path)
             others = [_read(path) for path in (self._next, self._previous) if path.exists()]
         return Keyring(current=current, by_id={key.id: key for key in (*others, current)})
 
@@ -81,32 +86,32 @@ class KeyFile:
                     _write_new(self._next, secrets.token_bytes(KEY_BYTES))
                 key = _read(self._next)
             yield key
-            with _told(self._path):
+            with _told(self.path):
                 self._retire_current()
 
     def _make_first(self) -> None:
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = self._path.with_name(f".{self._path.name}.{secrets.token_hex(8)}")
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft = self.path.with_name(f".{self.path.name}.{secrets.token_hex(8)}")
         _write_new(draft, secrets.token_bytes(KEY_BYTES))
         try:
             # A link, because unlike a rename it never replaces the key of a process that was quicker.
-            os.link(draft, self._path)
+            os.link(draft, self.path)
         except FileExistsError:
             return
         finally:
             draft.unlink()
-        _sync_directory(self._path.parent)
+        _sync_directory(self.path.parent)
 
     def _retire_current(self) -> None:
         draft = self._previous.with_name(f".{self._previous.name}.{secrets.token_hex(8)}")
-        os.link(self._path, draft)
+        os.link(self.path, draft)
         draft.replace(self._previous)
-        self._next.replace(self._path)
-        _sync_directory(self._path.parent)
+        self._next.replace(self.path)
+        _sync_directory(self.path.parent)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        descriptor = os.open(self._path.with_name(self._path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = os.open(self.path.with_name(self.path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield

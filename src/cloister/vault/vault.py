@@ -8,7 +8,7 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Protocol
 
-from cloister.errors import NotFoundError
+from cloister.errors import NotFoundError, VaultError
 from cloister.masking import MaskingRedactor
 from cloister.model.broker import rule_to_text, text_to_rule
 from cloister.model.environment import Environment
@@ -54,6 +54,10 @@ class SealedSecrets(Protocol):
         """Put every sealed value, those of tasks included, through `reseal`: all, or on an error none."""
         ...
 
+    async def any_needed(self) -> bool:
+        """Whether a sealed value is kept that somebody may still open: for an environment, or of an unfinished task."""
+        ...
+
 
 class SealedVault:
     """`Vault` whose values are kept sealed, under a master key that is kept elsewhere."""
@@ -76,7 +80,7 @@ class SealedVault:
             rule=None if rule is None else rule_to_text(rule),
             sealed=b"",
         )
-        await self._kept.put(replace(kept, sealed=seal(value.encode(), _place(kept), self._keys.load())))
+        await self._kept.put(replace(kept, sealed=seal(value.encode(), _place(kept), await self._keyring())))
 
     async def list(self, environment: str) -> Sequence[KeptSecret]:
         """What is kept, by name."""
@@ -92,7 +96,7 @@ class SealedVault:
         for name, value in values.items():
             check_name(name)
             check_value(name, value)
-        return seal(json.dumps(dict(values)).encode(), _TASK_PLACE, self._keys.load())
+        return seal(json.dumps(dict(values)).encode(), _TASK_PLACE, await self._keyring())
 
     def redactor(self, secrets: DeliveredSecrets) -> Redactor:
         """Return a new masker of these values."""
@@ -110,7 +114,7 @@ class SealedVault:
         A brokered secret's value goes to the proxy alone, with the vault's rule as the environment narrows it. A value
         that the task brought is brokered where the environment states the whole rule.
         """
-        keyring = self._keys.load()
+        keyring = await self._keyring()
         opened = _Opened()
         given = _open_task_values(task, keyring)
         uses = {use.name: use for use in task.environment.secrets}
@@ -126,9 +130,20 @@ class SealedVault:
 
     async def rotate_key(self) -> None:
         """Make a new master key and wrap every data key with it. A crash in between loses nothing."""
+        await self._keyring()
         with self._keys.replacing() as new:
             keyring = self._keys.load()
             await self._kept.reseal_all(lambda sealed: rewrap(sealed, keyring, new))
+
+    async def _keyring(self) -> Keyring:
+        """Read the keys; the first one is made only where nothing has been sealed yet."""
+        if not self._keys.exists() and await self._kept.any_needed():
+            raise VaultError(
+                f"the master key {self._keys.path} is missing, and without it no secret that is kept can be opened",
+                hint="put it back from a backup; if it is lost, so are the values: cancel waiting tasks, and "
+                "`cloister secret rm` every secret, before new ones are set",
+            )
+        return self._keys.load()
 
     async def _get(self, environment: str, name: str) -> SealedSecret:
         kept = await self._kept.find(environment, name)

@@ -120,3 +120,40 @@ async def test_a_replacement_that_meets_a_damaged_value_changes_nothing(vault, d
         await vault.rotate_key()
     assert await rows.find("web", "TOKEN") == kept
     assert (tmp_path / "keys" / "master.key").read_bytes() == key
+
+
+@pytest.mark.parametrize("call", ["set", "seal_for_task", "open_for", "rotate_key"])
+async def test_a_lost_key_is_told_and_no_other_is_made_while_something_is_sealed_under_it(
+    vault, database, tmp_path, new_task, call
+) -> None:
+    await vault.set("web", "TOKEN", "kept in the vault")
+    key = tmp_path / "keys" / "master.key"
+    kept = key.rename(tmp_path / "backup.key")
+    calls = {
+        "set": lambda: vault.set("web", "OTHER", "another value"),
+        "seal_for_task": lambda: vault.seal_for_task({"EXTRA": "came along"}),
+        "open_for": lambda: vault.open_for(new_task(environment=WITH_TOKEN)),
+        "rotate_key": vault.rotate_key,
+    }
+    with pytest.raises(VaultError, match=r"master\.key is missing") as refusal:
+        await calls[call]()
+    assert "backup" in (refusal.value.hint or "")
+    assert list(key.parent.iterdir()) == []
+    kept.rename(key)
+    assert _revealed(await vault.open_for(new_task(environment=WITH_TOKEN))) == {"TOKEN": "kept in the vault"}
+
+
+async def test_a_lost_key_is_told_while_a_task_waits_with_values_sealed_under_it(vault, database, tmp_path, new_task):
+    task = new_task(sealed_secrets=await vault.seal_for_task({"EXTRA": "came along"}))
+    await SqlLedger(database).accept(task, [])
+    (tmp_path / "keys" / "master.key").unlink()
+    with pytest.raises(VaultError, match="missing"):
+        await vault.open_for(task)
+
+
+async def test_when_nothing_is_sealed_under_a_lost_key_any_more_a_new_one_is_made(vault, tmp_path, new_task) -> None:
+    await vault.set("web", "TOKEN", "kept in the vault")
+    (tmp_path / "keys" / "master.key").unlink()
+    await vault.remove("web", "TOKEN")
+    await vault.set("web", "TOKEN", "set again")
+    assert _revealed(await vault.open_for(new_task(environment=WITH_TOKEN))) == {"TOKEN": "set again"}
