@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cloister.cli.mending import mend
 from cloister.cli.session import settings_of
 from cloister.cli.task import JsonOption
 from cloister.cli.terminal import neutralize, output_console
+from cloister.errors import UsageError
 
 if TYPE_CHECKING:
     from cloister.doctor.finding import Finding
@@ -17,12 +19,24 @@ NOT_FIT = 3
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 
-def doctor(context: typer.Context, as_json: JsonOption = False) -> None:
+def doctor(
+    context: typer.Context,
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Install the packages that are missing (Debian, Ubuntu); look again.")
+    ] = False,
+    sysctls: Annotated[
+        bool, typer.Option("--sysctls", help="With --fix: raise kernel settings too, until the machine restarts.")
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="With --fix: do not ask; without a terminal, go on.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
     """Look at this machine: what sandboxes need, what it cannot enforce, and what to do about it.
 
-    Ends with 3 when no sandbox can run here. Changes nothing.
+    Ends with 3 when no sandbox can run here. Changes nothing without --fix.
 
-    Example:  cloister doctor
+    Example:  cloister doctor --fix
     """
     import anyio
 
@@ -30,7 +44,12 @@ def doctor(context: typer.Context, as_json: JsonOption = False) -> None:
     from cloister.doctor.finding import State
     from cloister.wiring import examine_host
 
-    findings = anyio.run(examine_host, settings_of(context))
+    if not fix and (sysctls or yes):
+        raise UsageError("--sysctls and --yes are for --fix")
+    settings = settings_of(context)
+    findings = anyio.run(examine_host, settings)
+    if fix and mend(findings, with_sysctls=sysctls, ask=not yes):
+        findings = anyio.run(examine_host, settings)
     if as_json:
         typer.echo(to_json([asdict(finding) for finding in findings]))
     else:

@@ -1,7 +1,8 @@
 """The rules: what a host needs, judged on facts alone."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from cloister.doctor.facts import (
@@ -9,6 +10,7 @@ from cloister.doctor.facts import (
     OPTIONAL_RUNTIME,
     RUNTIMES,
     TMPFS_CANDIDATES,
+    TRUST_VARIABLE,
     HostFacts,
     RuntimeFact,
 )
@@ -32,10 +34,12 @@ LEAST_INOTIFY_INSTANCES = 128
 EARLIEST = datetime(2025, 1, 1, tzinfo=UTC)
 """Ids of tasks count from here."""
 
+_NAMESPACE_SYSCTLS = {"user.max_user_namespaces": 65536, "kernel.unprivileged_userns_clone": 1}
 _NEEDED = {"catatonit": "catatonit", "git": "git", "mmdebstrap": "mmdebstrap"}
 _USEFUL = {
     "newuidmap": ("uidmap", "ordinary users cannot run sandboxes"),
     "skopeo": ("skopeo", "no image can be pulled from a registry"),
+    "ssh": ("openssh-client", "no repository can be fetched by ssh"),
 }
 _UNFIT = {"overlay", "nfs", "nfs4", "cifs", "9p", "vfat", "exfat", "ramfs"}
 
@@ -80,9 +84,8 @@ def _clock(facts: HostFacts) -> Iterable[Finding]:
 def _namespaces(facts: HostFacts) -> Iterable[Finding]:
     for kind, error in facts.namespace_errors.items():
         do = "look at /proc/sys/user/max_*_namespaces, and whether this is itself a container"
-        if kind == "user":
-            do = "sysctl -w user.max_user_namespaces=65536 kernel.unprivileged_userns_clone=1"
-        yield fail("namespaces", f"no {kind} namespace: {error}", do)
+        lacking = fail("namespaces", f"no {kind} namespace: {error}", do)
+        yield _with_sysctls(lacking, _NAMESPACE_SYSCTLS) if kind == "user" else lacking
     if not facts.namespace_errors:
         yield ok("namespaces", " ".join(NAMESPACES))
 
@@ -123,7 +126,9 @@ def _runtime(facts: HostFacts) -> Iterable[Finding]:
     chosen = find_runtime(facts)
     if chosen is None:
         names = " or ".join(RUNTIMES) if wanted == "auto" else wanted
-        yield fail("runtime", f"{names} is not installed", "apt install crun")
+        lacking = fail("runtime", f"{names} is not installed", "apt install crun")
+        known = {"auto": "crun", **{name: name for name in RUNTIMES}}
+        yield _with_packages(lacking, known[wanted]) if wanted in known else lacking
         return
     yield ok("runtime", f"{chosen.name} {chosen.version} ({chosen.path}), by the setting {wanted}")
     yield from _vulnerabilities(chosen)
@@ -162,14 +167,21 @@ def _programs(facts: HostFacts) -> Iterable[Finding]:
         if program in facts.programs:
             yield ok(program, facts.programs[program])
         else:
-            yield fail(program, "is not installed", f"apt install {package}")
+            yield _with_packages(fail(program, "is not installed", ""), package)
     for program, (package, loss) in _USEFUL.items():
         if program in facts.programs:
             yield ok(program, facts.programs[program])
         else:
-            yield warn(program, f"is not installed: {loss}", f"apt install {package}")
+            yield _with_packages(warn(program, f"is not installed: {loss}", ""), package)
     if not facts.authorities:
-        yield fail("authorities", "the host has no certificate authorities", "apt install ca-certificates")
+        yield _with_packages(fail("authorities", "the host has no certificate authorities", ""), "ca-certificates")
+    if facts.unreadable_trust:
+        what = (
+            f"{TRUST_VARIABLE} names {facts.unreadable_trust}, which the egress process, user {facts.egress_uid}, "
+            "cannot read: no server is trusted where HTTPS is read"
+        )
+        do = "let everybody read the file and enter its directories, or put it into /usr/local/share/ca-certificates"
+        yield warn("authorities", what, do)
 
 
 def _catching(facts: HostFacts) -> Iterable[Finding]:
@@ -178,7 +190,8 @@ def _catching(facts: HostFacts) -> Iterable[Finding]:
         yield ok(name, "are caught")
     else:
         do = "apt install nftables; modprobe -a nft_chain_nat nft_redir nft_reject_inet; run as root"
-        yield warn(name, f"reach nothing, allowed or not: {facts.catching_error}", do)
+        lacking = warn(name, f"reach nothing, allowed or not: {facts.catching_error}", do)
+        yield replace(lacking, packages=("nftables",))
 
 
 def _state(facts: HostFacts) -> Iterable[Finding]:
@@ -222,26 +235,32 @@ def _space(facts: HostFacts) -> Iterable[Finding]:
 
 
 def _limits(facts: HostFacts) -> Iterable[Finding]:
-    floors = (
-        ("open files", facts.open_files, LEAST_OPEN_FILES, "raise the hard limit, e.g. LimitNOFILE=65536"),
-        (
-            "user namespaces",
-            facts.user_namespaces,
-            LEAST_USER_NAMESPACES,
-            "sysctl -w user.max_user_namespaces=65536",
-        ),
+    floors: Sequence[tuple[str, int, int, Mapping[str, int]]] = (
+        ("open files", facts.open_files, LEAST_OPEN_FILES, {}),
+        ("user namespaces", facts.user_namespaces, LEAST_USER_NAMESPACES, {"user.max_user_namespaces": 65536}),
         (
             "inotify instances",
             facts.inotify_instances,
             LEAST_INOTIFY_INSTANCES,
-            "sysctl -w fs.inotify.max_user_instances=1024",
+            {"fs.inotify.max_user_instances": 1024},
         ),
     )
-    for name, found, least, do in floors:
-        if found < least:
-            yield warn(name, f"at most {found}; many sandboxes at once need {least}", do)
-        else:
+    for name, found, least, sysctls in floors:
+        if found >= least:
             yield ok(name, f"at most {found}")
+            continue
+        lacking = warn(name, f"at most {found}; many sandboxes at once need {least}", "")
+        do = "raise the hard limit, e.g. LimitNOFILE=65536"
+        yield _with_sysctls(lacking, sysctls) if sysctls else replace(lacking, do=do)
+
+
+def _with_packages(finding: Finding, package: str) -> Finding:
+    """Say which package mends it, to people and to programs."""
+    return replace(finding, do=f"apt install {package}", packages=(package,))
+
+
+def _with_sysctls(finding: Finding, sysctls: Mapping[str, int]) -> Finding:
+    return replace(finding, do=f"sysctl -w {' '.join(f'{k}={v}' for k, v in sysctls.items())}", sysctls=sysctls)
 
 
 def _disk_limits(facts: HostFacts) -> Iterable[Finding]:

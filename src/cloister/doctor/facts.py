@@ -23,7 +23,8 @@ NAMESPACES = ("user", "pid", "mount", "net", "ipc", "uts", "cgroup")
 RUNTIMES = ("crun", "runc")
 """What the setting `auto` tries, in this order."""
 OPTIONAL_RUNTIME = "runsc"
-PROGRAMS = ("catatonit", "git", "mmdebstrap", "newuidmap", "skopeo")
+PROGRAMS = ("catatonit", "git", "mmdebstrap", "newuidmap", "skopeo", "ssh")
+TRUST_VARIABLE = "SSL_CERT_FILE"
 TMPFS_CANDIDATES = ("/run", "/dev/shm")
 
 _CGROUPS = Path("/sys/fs/cgroup")
@@ -99,6 +100,9 @@ class HostFacts:
     """Why programs that ignore proxy variables cannot be caught; empty when they can."""
     authorities: bool
     """Whether the host has the bundle of certificate authorities."""
+    unreadable_trust: str
+    """The file that SSL_CERT_FILE names, when the egress process cannot read it; else empty."""
+    egress_uid: int
     state: StateFact
     open_files: int
     """Hard limit of descriptors per process."""
@@ -113,7 +117,7 @@ async def read_facts(settings: Settings, find_catching_error: Callable[[], str])
     _, open_files = resource.getrlimit(resource.RLIMIT_NOFILE)
     return HostFacts(
         kernel=platform.release(),
-        distribution=_distribution(),
+        distribution=read_distribution(),
         uid=os.geteuid(),
         now=datetime.now(UTC),
         namespace_errors=await _namespace_errors(),
@@ -128,6 +132,8 @@ async def read_facts(settings: Settings, find_catching_error: Callable[[], str])
         programs={name: path for name in PROGRAMS if (path := shutil.which(name))},
         catching_error=await to_thread.run_sync(find_catching_error),
         authorities=_is_there("/etc/ssl/certs/ca-certificates.crt"),
+        unreadable_trust=await _unreadable_trust(settings.egress_uid),
+        egress_uid=settings.egress_uid,
         state=await _state(settings.state),
         open_files=open_files,
         user_namespaces=_number("/proc/sys/user/max_user_namespaces"),
@@ -182,6 +188,18 @@ def _fixed(name: str, path: str) -> frozenset[str]:
     except OSError:
         return frozenset()
     return frozenset(one.id for one in VULNERABILITIES.get(name, ()) if re.search(rf"{one.id}\b", text))
+
+
+async def _unreadable_trust(uid: int) -> str:
+    """Try to open, as that user, the file of authorities that OpenSSL's variable names."""
+    named = os.environ.get(TRUST_VARIABLE)
+    if not named:
+        return ""
+    path = str(await anyio.Path(named).absolute())
+    user, groups = (uid, ()) if os.geteuid() == 0 else (None, None)
+    command = ["test", "-f", path, "-a", "-r", path]
+    opened = await anyio.run_process(command, check=False, user=user, group=user, extra_groups=groups)
+    return "" if opened.returncode == 0 else path
 
 
 def _cgroups() -> tuple[str, frozenset[str]]:
@@ -241,7 +259,8 @@ def _filesystem(path: Path) -> str:
     return kind
 
 
-def _distribution() -> str:
+def read_distribution() -> str:
+    """Return the ID of os-release(5)."""
     try:
         return platform.freedesktop_os_release()["ID"]
     except (OSError, KeyError):

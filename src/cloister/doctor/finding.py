@@ -1,6 +1,7 @@
 """What `cloister doctor` says about one thing."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -23,6 +24,10 @@ class Finding:
     what: str
     do: str = ""
     """What to do about it; empty when there is nothing to be done."""
+    packages: tuple[str, ...] = ()
+    """What Debian and Ubuntu call the packages that mend it."""
+    sysctls: Mapping[str, int] = field(default_factory=dict)
+    """The least values of kernel settings that mend it."""
 
 
 def ok(name: str, what: str) -> Finding:
