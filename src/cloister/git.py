@@ -18,6 +18,8 @@ from cloister.errors import HostError, RepositoryError
 NO_REPOSITORY = Path("/dev/null")
 """As `git_dir`: git shall find no repository at all, wherever it was started."""
 
+PROGRAMS_PATH = "/usr/local/bin:/usr/bin:/bin"
+"""Where git finds what it starts."""
 _CONFIG = Path(__file__).with_name("git.config")
 _KEPT_VARIABLES = (
     *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
@@ -26,7 +28,7 @@ _KEPT_VARIABLES = (
 )
 """How this host reaches the network is for its administrator to say; nothing else of our environment is handed on."""
 _VARIABLES = {
-    "PATH": "/usr/local/bin:/usr/bin:/bin",
+    "PATH": PROGRAMS_PATH,
     "HOME": "/nonexistent",
     "LC_ALL": "C.UTF-8",
     "GIT_CONFIG_NOSYSTEM": "1",

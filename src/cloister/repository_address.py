@@ -5,6 +5,7 @@ from pathlib import PurePosixPath
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from cloister.errors import UsageError
+from cloister.model.ssh_address import parse_ssh_address
 from cloister.model.task import Repository
 
 SCHEMES = ("file", "http", "https")
@@ -16,11 +17,11 @@ _OUTSIDE_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 def parse_repository(address: str) -> Repository:
-    """Return the repository at an absolute path or at a file, http or https URL.
+    """Return the repository at an absolute path, at a file, http or https URL, or behind ssh in both of git's forms.
 
     Everything else that git understands as an address is refused: `ext::` runs programs, and a
     leading dash is read as an option (CVE-2017-1000117). Credentials have no place in an address,
-    because it is shown, kept, and given to the sandbox as `origin`.
+    because it is shown, kept, and given to the sandbox as `origin`; the user's name of ssh is none.
 
     Raises UsageError.
     """
@@ -31,6 +32,8 @@ def parse_repository(address: str) -> Repository:
     if _UNPRINTABLE.search(address):
         raise UsageError(f"the repository's address {address!r} holds a space or a control character")
     try:
+        if ssh := parse_ssh_address(address):
+            return Repository(address=address.rstrip("/"), directory=_directory(unquote(ssh.path)))
         url = urlsplit(address)
         _check_url(url)
     except ValueError as error:
@@ -49,7 +52,7 @@ def _local(path: str) -> Repository:
 
 def _check_url(url: SplitResult) -> None:
     if url.scheme not in SCHEMES:
-        raise ValueError("give an absolute path, or a file, http or https URL")
+        raise ValueError("give an absolute path, a file, http, https or ssh URL, or user@host:path")
     if "@" in url.netloc:
         raise ValueError("it must not hold a user name, password or token")
     if url.query or url.fragment:

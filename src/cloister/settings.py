@@ -157,6 +157,8 @@ class Settings(BaseSettings):
     """Attempts that one worker runs at once."""
     master_key: Directory | None = Field(default=None, examples=['"/etc/cloister/master.key"'])
     """File of the key that wraps all secrets; absent: `master.key` in the state directory. Made when missing."""
+    ssh_config: Directory | None = Field(default=None, examples=['"/etc/cloister/ssh_config"'])
+    """File of ssh_config(5) for repositories behind ssh, in place of `~/.ssh/config` and `/etc/ssh/ssh_config`."""
     egress_uid: int = Field(default=65533, ge=1, le=2**32 - 2, examples=["65533"])
     """User id of the egress process when Cloister runs as root; nothing else should run under it."""
     allow_private: Annotated[tuple[IPNetwork, ...], NoDecode, PlainValidator(_to_networks)] = Field(

@@ -105,7 +105,7 @@ async def _open_parts(settings: Settings, stack: AsyncExitStack, count: Callable
     )
     database = await stack.enter_async_context(Database.open(settings.state / "cloister.db"))
     queue = await stack.enter_async_context(EmbeddedQueue.open(SqlLedger(database), settings.state / "workers"))
-    forge = LocalForge(settings.state)
+    forge = LocalForge(settings.state, ssh_config=settings.ssh_config)
     vault = SealedVault(SqlSecretStore(database), KeyFile(settings.master_key_path))
     catalog = SqlSnapshotCatalog(database)
     agents = {agent.name: agent for agent in (CommandAgent(),)}

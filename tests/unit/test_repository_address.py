@@ -18,8 +18,10 @@ from cloister.repository_address import parse_repository
         "--upload-pack=x",
         "ext::sh -c touch% /tmp/x",
         "ext::sh",
-        "ssh://host/x",
-        "git@github.com:a/b",
+        "ssh://git:hunter2@host/x",
+        "ssh://host/x?a=b c",
+        "git@host:a\nb",
+        "-git@host:a",
         "git://host/x",
         "ftp://host/x",
         "http:///x",
@@ -46,9 +48,10 @@ def test_addresses_that_are_refused(address: str) -> None:
 
 
 def test_a_refusal_shows_no_credential() -> None:
-    with pytest.raises(UsageError) as caught:
-        parse_repository("https://user:hunter2@host/x")
-    assert "hunter2" not in str(caught.value)
+    for scheme in ("https", "ssh"):
+        with pytest.raises(UsageError) as caught:
+            parse_repository(f"{scheme}://user:hunter2@host/x")
+        assert "hunter2" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -66,6 +69,10 @@ def test_a_refusal_shows_no_credential() -> None:
         ("http://127.0.0.1:8080/a%2fb", "http://127.0.0.1:8080/a%2fb", "b"),
         ("https://host/..", "https://host/..", "repository"),
         ("https://host", "https://host", "repository"),
+        ("git@github.com:a/b.git", "git@github.com:a/b.git", "b"),
+        ("work:b/", "work:b", "b"),
+        ("work:~", "work:~", "repository"),
+        ("ssh://git@[::1]:2222/srv/a%20b.git/", "ssh://git@[::1]:2222/srv/a%20b.git", "a-b"),
     ],
 )
 def test_addresses(address: str, canonical: str, directory: str) -> None:

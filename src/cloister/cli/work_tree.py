@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cloister.errors import ConflictError, NotFoundError, UsageError
+from cloister.model.ssh_address import is_short_form
 from cloister.repository_address import parse_repository
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(//|:)")
@@ -22,9 +23,13 @@ def find_work_tree(start: Path) -> Path | None:
 def repository_address(given: str | None) -> str:
     """Return the address that `--repo` means: a URL as it is, a path as that of the work tree it is in.
 
+    What git would read as `host:path` is that, unless there is such a file (as for `git clone`).
+
     Raises UsageError when nothing is given and the current directory is in no repository.
     """
     if given is not None and _URL.match(given):
+        return given
+    if given is not None and is_short_form(given) and not Path(given).exists():
         return given
     start = Path(given or ".").expanduser().resolve()
     if not start.exists():  # before its parents are asked, one of which may be another repository

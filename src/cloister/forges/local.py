@@ -1,8 +1,9 @@
-"""Repositories at a path or at a file, http or https address, read with git and without a login."""
+"""Repositories at a path or at a file, http or https address, read without a login, and those behind ssh."""
 
 import hashlib
 import re
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -10,9 +11,11 @@ from cloister.errors import NotFoundError, RepositoryError, UsageError
 from cloister.forges.mirror import Mirror
 from cloister.forges.project_files import kept_project_files, read_project_files
 from cloister.forges.remote import DETACHED, HEADS, Remote, read_remote
+from cloister.forges.ssh import ssh_transport
 from cloister.forges.uncommitted import uncommitted_note
 from cloister.model.project import ProjectFiles
 from cloister.model.sandbox import Commit
+from cloister.model.ssh_address import parse_ssh_address
 from cloister.model.task import Repository, Revision
 from cloister.protocols import Forge
 
@@ -27,8 +30,10 @@ _FORBIDDEN_ADDRESS = re.compile(r"^-|^[a-z0-9+.-]+::|[\x00-\x1f\x7f]", re.IGNORE
 class LocalForge:
     """`protocols.Forge` over mirrors in `state`/mirrors."""
 
-    def __init__(self, state: Path) -> None:
+    def __init__(self, state: Path, *, ssh_config: Path | None = None) -> None:
+        """`ssh_config` takes the place of the user's and the system's own; see ssh_config(5)."""
         self._mirrors = state / "mirrors"
+        self._ssh_config = ssh_config
 
     async def resolve(self, repository: Repository, ref: str | None) -> Revision:
         """Bring the mirror up to date and pin `ref`; see `protocols.Forge`.
@@ -36,7 +41,7 @@ class LocalForge:
         A warm mirror costs one `git ls-remote`. A branch wins over a tag of its name, and both over a commit;
         `refs/tags/x` names the tag. Raises UsageError for a short commit that stands for several.
         """
-        remote = await _read(repository)
+        remote = await self._read(repository)
         mirror = self._mirror(repository)
         default_branch, default_commit = _default(remote, ref)
         await mirror.follow(remote)
@@ -51,7 +56,7 @@ class LocalForge:
         """Return the mirror with `commit` in it; see `protocols.Forge`."""
         mirror = self._mirror(repository)
         if not await mirror.has(commit):
-            await mirror.follow(await _read(repository))
+            await mirror.follow(await self._read(repository))
             if not await mirror.has(commit):
                 await _pin(mirror, repository, commit)
         return mirror.path
@@ -73,30 +78,47 @@ class LocalForge:
 
     def _mirror(self, repository: Repository) -> Mirror:
         digest = hashlib.sha256(repository.address.encode()).hexdigest()
-        return Mirror(self._mirrors / f"{digest}.git")
+        return Mirror(self._mirrors / f"{digest}.git", self._transport(repository))
+
+    def _transport(self, repository: Repository) -> Mapping[str, str]:
+        return ssh_transport(self._ssh_config) if is_behind_ssh(repository.address) else {}
+
+    async def _read(self, repository: Repository) -> Remote:
+        """Ask the repository; what git would take for an option or a program is refused even when nobody did before."""
+        _check_address(repository)
+        return await read_remote(repository.address, self._transport(repository))
 
 
 _: type[Forge] = LocalForge
 
 
 def local_path(repository: Repository) -> Path | None:
-    """Return the path of a repository on this machine; None for one behind http."""
+    """Return the path of a repository on this machine; None for one behind http or ssh."""
     if repository.address.startswith("/"):
         return Path(repository.address)
     url = urlsplit(repository.address)
     return Path(unquote(url.path)) if url.scheme == "file" else None
 
 
-async def _read(repository: Repository) -> Remote:
-    """Ask the repository; what git would take for an option or a program is refused even when nobody did before."""
-    if _FORBIDDEN_ADDRESS.search(repository.address):
-        raise UsageError(f"{repository.address!r} is not an address that Cloister gives to git")
+def is_behind_ssh(address: str) -> bool:
+    """Whether git would run ssh for it. UsageError when that is all that can be said for it."""
+    try:
+        return parse_ssh_address(address) is not None
+    except ValueError as error:
+        raise UsageError(f"the repository's address cannot be read: {error}") from error  # it may hold a password
+
+
+def _check_address(repository: Repository) -> None:
+    address = repository.address
+    if _FORBIDDEN_ADDRESS.search(address):
+        raise UsageError(f"{address!r} is not an address that Cloister gives to git")
     path = local_path(repository)
     if path is not None:
         _check_path(path)
-    elif not repository.address.startswith(("http://", "https://")) or "@" in urlsplit(repository.address).netloc:
-        raise UsageError("give an absolute path, or a file, http or https URL without a user name or password")
-    return await read_remote(repository.address)
+    elif not is_behind_ssh(address) and (
+        not address.startswith(("http://", "https://")) or "@" in urlsplit(address).netloc
+    ):
+        raise UsageError("give an absolute path, or a file, http, https or ssh URL without a password")
 
 
 def _check_path(path: Path) -> None:

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 
 import anyio
 import anyio.to_thread
@@ -28,8 +29,10 @@ _PACKED_REF = re.compile(r"^([0-9a-f]{40,64}) (refs/(?:heads|tags)/.+)$", re.MUL
 class Mirror:
     """The mirror at `path`. Any number of tasks and processes may use it at once."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, transport: Mapping[str, str] = MappingProxyType({})) -> None:
+        """`transport` are the variables that git needs to get to the repository."""
         self.path = path
+        self._transport = transport
 
     def refs(self) -> Mapping[str, str]:
         """Return its branches and tags, as `Remote.refs`. They are packed after each fetch, so one file has all."""
@@ -126,7 +129,12 @@ class Mirror:
         draft.rename(self.path)
 
     async def _fetch(self, address: str, *options: str, refspecs: Sequence[str]) -> None:
-        await run_git([*_FETCH, *options, "--", address, *refspecs], git_dir=self.path, timeout_seconds=FETCH_SECONDS)
+        await run_git(
+            [*_FETCH, *options, "--", address, *refspecs],
+            git_dir=self.path,
+            variables=self._transport,
+            timeout_seconds=FETCH_SECONDS,
+        )
 
     @asynccontextmanager
     async def _lock(self) -> AsyncIterator[None]:

@@ -4,10 +4,13 @@ import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from cloister.errors import NotFoundError, RepositoryError
+from cloister.forges.ssh import ssh_refusal
 from cloister.git import NO_REPOSITORY, last_lines, run_git
 from cloister.model.sandbox import Commit
+from cloister.model.ssh_address import parse_ssh_address
 
 HEADS = "refs/heads/"
 TAGS = "refs/tags/"
@@ -68,15 +71,15 @@ class Remote:
         return sorted({name.removeprefix(HEADS).removeprefix(TAGS) for name in self.refs})
 
 
-async def read_remote(address: str) -> Remote:
-    """Ask the repository at `address`.
+async def read_remote(address: str, transport: Mapping[str, str] = MappingProxyType({})) -> Remote:
+    """Ask the repository at `address`; `transport` are the variables that git needs to get there.
 
     Raises NotFoundError when there is none, RepositoryError when it is out of reach.
     """
     output = await run_git(
         ["ls-remote", "--symref", "--quiet", "--", address],
         git_dir=NO_REPOSITORY,
-        variables={"GIT_HTTP_LOW_SPEED_LIMIT": "1", "GIT_HTTP_LOW_SPEED_TIME": "20"},
+        variables={"GIT_HTTP_LOW_SPEED_LIMIT": "1", "GIT_HTTP_LOW_SPEED_TIME": "20", **transport},
         accept=range(256),
     )
     if output.status == 0:
@@ -118,6 +121,8 @@ def is_ref_name(name: str) -> bool:
 
 
 def _refusal(address: str, stderr: str) -> Exception:
+    if (ssh := parse_ssh_address(address)) is not None and (refusal := ssh_refusal(ssh, stderr)) is not None:
+        return refusal
     if _LOCKED.search(stderr):
         return RepositoryError(
             f"{address} asks for a login: it is private, or does not exist",

@@ -24,8 +24,10 @@ from .conftest import at, commit, git
         *(
             "ext::sh -c touch% /tmp/canary",
             "fd::17",
-            "ssh://git@example.com/x",
-            "git@example.com:x",
+            "ssh://git:password@example.com/x",
+            "ssh://-oProxyCommand=touch$IFS/tmp/canary/x",
+            "-oProxyCommand=touch$IFS/tmp/canary:x",
+            "git@example.com:-x",
             "git://example.com/x",
         ),
         *("--upload-pack=touch /tmp/canary", "-x", "relative/path", "https://user:password@example.com/x", "\n/x"),
