@@ -64,6 +64,7 @@ def planned(finished: Finished) -> list[str]:
         ("npm", {"package.json": PACKAGE % "", "package-lock.json": "package-lock.json"}),
         ("pnpm", {"package.json": PACKAGE % "", "pnpm-lock.yaml": "pnpm-lock.yaml"}),
         ("yarn", {"package.json": PACKAGE % "", "yarn.lock": "yarn.lock"}),
+        ("bun", {"package.json": PACKAGE % "", "bun.lock": "bun.lock"}),
         (
             "yarn berry",
             {

@@ -16,13 +16,34 @@ class _Manager:
     manifests: tuple[str, ...]
     """Any of these is a project of its."""
     lock: str | None = None
-    command: str
+    commands: tuple[str, ...]
+    """`{program}` is the wrapper, where there is one."""
     locked: str | None = None
-    """With the lock file; None when the command is the same."""
+    """With the lock file; None when the commands are the same."""
     program: str
     package: str
     """Of Debian, that has the program."""
     variables: Mapping[str, str] = field(default_factory=dict)
+    wrapper: str | None = None
+    """A script of the project that gets hold of the version it wants, and is called in the program's place."""
+    wrapper_needs: tuple[str, str] = ("", "")
+    """A program, and Debian's package of it, that is enough where there is a wrapper."""
+    wrapper_version: str = ""
+    """The file that names that version."""
+
+
+_JDK = ("javac", "default-jdk-headless")
+
+# A pattern of all tests and no method: surefire fetches what runs them only when there is a class to run, and neither
+# `dependency:go-offline` nor `test-compile` asks for it. (`go-offline` also fails where modules need each other.)
+_NO_TEST = "-Dtest='*#none' -DfailIfNoTests=false -Dsurefire.failIfNoSpecifiedTests=false"
+
+# Compiling fetches what compiling needs; what tests need to run (`testRuntimeOnly`) is fetched when it is asked for.
+_FETCH_ALL = "/tmp/cloister-fetch.gradle"
+_GRADLE_SCRIPT = (
+    'allprojects { tasks.create("cloisterFetch").doLast { project.configurations.findAll { it.canBeResolved }'
+    ".each { it.incoming.artifactView { lenient(true) }.files.files } } }"
+)
 
 
 _MANAGERS = (
@@ -30,7 +51,7 @@ _MANAGERS = (
         tool="go",
         manifests=("go.work", "go.mod"),
         lock="go.sum",
-        command="go mod download",
+        commands=("go mod download",),
         program="go",
         package="golang-go ca-certificates",
     ),
@@ -38,7 +59,7 @@ _MANAGERS = (
         tool="cargo",
         manifests=("Cargo.toml",),
         lock="Cargo.lock",
-        command="cargo fetch",
+        commands=("cargo fetch",),
         locked="cargo fetch --locked",
         program="cargo",
         package="cargo",
@@ -47,35 +68,45 @@ _MANAGERS = (
         tool="bundler",
         manifests=("Gemfile",),
         lock="Gemfile.lock",
-        command="bundle install",
+        commands=("bundle install",),
         locked="BUNDLE_FROZEN=true bundle install",
         program="bundle",
         package="ruby-bundler ruby-dev",
-        variables={"BUNDLE_PATH": "/opt/bundle"},
+        variables={"BUNDLE_PATH": "/opt/bundle", "BUNDLE_SILENCE_ROOT_WARNING": "true"},
     ),
     _Manager(
         tool="composer",
         manifests=("composer.json",),
         lock="composer.lock",
-        command="composer install --no-interaction --no-progress",
+        commands=("composer install --no-interaction --no-progress",),
         program="composer",
-        package="composer php-xml php-mbstring unzip",
+        package="composer php-curl php-mbstring php-xml unzip",
         variables={"COMPOSER_ALLOW_SUPERUSER": "1"},
     ),
     _Manager(
         tool="maven",
         manifests=("pom.xml",),
-        command="mvn --batch-mode --quiet dependency:go-offline",
+        commands=(f"{{program}} --batch-mode --quiet test {_NO_TEST}",),
         program="mvn",
         package="maven default-jdk-headless",
+        wrapper="mvnw",
+        wrapper_needs=_JDK,
+        wrapper_version=".mvn/wrapper/maven-wrapper.properties",
     ),
     _Manager(
         tool="gradle",
         manifests=("settings.gradle", "settings.gradle.kts", "build.gradle", "build.gradle.kts"),
         lock="gradle.lockfile",
-        command="gradle --no-daemon --console=plain testClasses",
+        commands=(
+            f"echo '{_GRADLE_SCRIPT}' >{_FETCH_ALL}",
+            "{program} --no-daemon --console=plain -Dorg.gradle.configuration-cache=false "
+            f"--init-script {_FETCH_ALL} cloisterFetch testClasses",
+        ),
         program="gradle",
         package="gradle default-jdk-headless",
+        wrapper="gradlew",
+        wrapper_needs=_JDK,
+        wrapper_version="gradle/wrapper/gradle-wrapper.properties",
     ),
 )
 
@@ -95,12 +126,16 @@ def steps(files: ProjectFiles) -> Iterator[InstallStep]:
 
 def _step(manager: _Manager, files: ProjectFiles, folder: str, lock: str | None) -> InstallStep:
     manifests = [path_in(folder, name) for name in manager.manifests if files.find(folder, name)]
+    has_wrapper = manager.wrapper is not None and files.find(folder, manager.wrapper) is not None
+    program = f"sh ./{manager.wrapper}" if has_wrapper else manager.program
+    commands = (manager.locked,) if lock and manager.locked else manager.commands
+    version = path_in(folder, manager.wrapper_version)
     return InstallStep(
         tool=manager.tool,
         folder=folder,
         reason=lock or manifests[0],
-        commands=((lock and manager.locked) or manager.command,),
-        inputs=(lock,) if lock else tuple(manifests),
-        prelude=debian_package(manager.program, manager.package),
+        commands=tuple(command.replace("{program}", program) for command in commands),
+        inputs=(*((lock,) if lock else manifests), *((version,) if has_wrapper and version in files.files else ())),
+        prelude=debian_package(*(manager.wrapper_needs if has_wrapper else (manager.program, manager.package))),
         variables=manager.variables,
     )

@@ -8,7 +8,11 @@ TOOLS = "/opt/cloister-tools"
 
 def debian_package(program: str, package: str) -> tuple[str, ...]:
     """Install the Debian package when the program is not there."""
-    install = f"{{ apt-get -qq update && apt-get -qq install --yes --no-install-recommends {package}; }}"
+    # Java's packages put links where slim images have no folder for manuals (Debian bug 863199).
+    install = (
+        "{ mkdir -p /usr/share/man/man1 && apt-get -qq update && "
+        f"apt-get -qq -o Dpkg::Use-Pty=0 install --yes --no-install-recommends {package}; }}"
+    )
     return (f"command -v {program} >/dev/null || {install} >&2",)
 
 

@@ -13,6 +13,16 @@ from cloister.model.project import LOCK_FILES, ProjectFile, ProjectFiles, is_pro
 
 BUILD = '[build-system]\nrequires = ["setuptools"]\n'
 
+MAVEN = "--batch-mode --quiet test -Dtest='*#none' -DfailIfNoTests=false -Dsurefire.failIfNoSpecifiedTests=false"
+GRADLE_SCRIPT = (
+    ': echo \'allprojects { tasks.create("cloisterFetch").doLast { project.configurations.findAll { it.canBeResolved }'
+    ".each { it.incoming.artifactView { lenient(true) }.files.files } } }' >/tmp/cloister-fetch.gradle"
+)
+GRADLE = (
+    "--no-daemon --console=plain -Dorg.gradle.configuration-cache=false --init-script /tmp/cloister-fetch.gradle "
+    "cloisterFetch testClasses"
+)
+
 
 def of(files: dict[str, str]) -> ProjectFiles:
     """A commit with these files; the identity of each is its content."""
@@ -117,8 +127,10 @@ def commands(files: dict[str, str]) -> list[str]:
         ({"Cargo.toml": ""}, [": cargo fetch"]),
         ({"Gemfile": "", "Gemfile.lock": ""}, [": BUNDLE_FROZEN=true bundle install"]),
         ({"composer.json": "", "composer.lock": ""}, [": composer install --no-interaction --no-progress"]),
-        ({"pom.xml": "", "core/pom.xml": ""}, [": mvn --batch-mode --quiet dependency:go-offline"]),
-        ({"build.gradle.kts": ""}, [": gradle --no-daemon --console=plain testClasses"]),
+        ({"pom.xml": "", "core/pom.xml": ""}, [f": mvn {MAVEN}"]),
+        ({"pom.xml": "", "mvnw": ""}, [f": sh ./mvnw {MAVEN}"]),
+        ({"build.gradle.kts": ""}, [f"{GRADLE_SCRIPT}; gradle {GRADLE}"]),
+        ({"app/build.gradle": "", "app/gradlew": ""}, [f"app{GRADLE_SCRIPT}; sh ./gradlew {GRADLE}"]),
     ],
 )
 def test_each_manager_is_told_from_its_files(files: dict[str, str], expected: list[str]) -> None:
@@ -255,3 +267,13 @@ def test_the_key_changes_with_what_the_default_branch_locks() -> None:
 def test_which_files_are_the_projects_own(path: str, expected: bool) -> None:
     assert is_project_file(path) is expected
     assert all(map(is_project_file, LOCK_FILES))
+
+
+def test_a_wrapper_needs_a_compiler_and_not_the_tool_and_its_version_is_an_input() -> None:
+    version = "gradle/wrapper/gradle-wrapper.properties"
+    (step,) = plan_setup(of({"build.gradle": "", "gradlew": "", version: ""})).steps
+    assert step.inputs == ("build.gradle", version)
+    assert step.prelude[0].startswith("command -v javac >/dev/null || ")
+    (without,) = plan_setup(of({"build.gradle": "", version: ""})).steps
+    assert without.inputs == ("build.gradle",)
+    assert without.prelude[0].startswith("command -v gradle >/dev/null || ")
