@@ -252,11 +252,11 @@ def _expect_the_table_to_hold(world: World, events: Sequence[RecordedEvent]) -> 
         shown = repr((command.argv, command.variables, command.stdin, command.files))
         assert not any(value in shown for value in values)
     assert not any(value in repr(event) for value in values for event in events)
-    borders = [(e.event.name, e.phase) for e in events if isinstance(e.event, PhaseStarted | PhaseFinished)]
+    borders = [(e.event.wire_name, e.phase) for e in events if isinstance(e.event, PhaseStarted | PhaseFinished)]
     if world.scenario.get("then") not in ("kill the worker", "lose the lease"):
         assert borders[0::2] == [("phase_started", phase) for _, phase in borders[1::2]]
     assert borders[-2:] == [("phase_started", Phase.TEARDOWN), ("phase_finished", Phase.TEARDOWN)]
-    assert [event.event.name for event in (events[0], events[-1])] == ["task_accepted", "task_finished"]
+    assert [event.event.wire_name for event in (events[0], events[-1])] == ["task_accepted", "task_finished"]
 
 
 def _task(environment: Environment, told: Mapping[str, Any]) -> Task:
@@ -391,7 +391,7 @@ def _render(events: Sequence[RecordedEvent]) -> Iterator[str]:
     for recorded in events:
         if isinstance(recorded.event, TaskAccepted | PhaseFinished | TaskFinished):
             continue
-        details = " ".join([recorded.event.name, *_details(recorded.event)])
+        details = " ".join([recorded.event.wire_name, *_details(recorded.event)])
         yield f"{recorded.phase}: {details}" if recorded.phase else details
 
 

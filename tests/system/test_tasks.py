@@ -175,7 +175,7 @@ async def test_a_cancellation_in_a_short_phase_is_the_verdict(installation: Inst
         async def cancel_when_it_begins() -> None:
             nonlocal cancelled_at
             async for recorded in running.application.intake.events(task, follow=True):
-                if recorded.event.name == "phase_started" and recorded.phase == phase:
+                if recorded.event.wire_name == "phase_started" and recorded.phase == phase:
                     await running.application.intake.cancel(task)
                     cancelled_at = datetime.now(UTC)
 

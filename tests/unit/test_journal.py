@@ -81,7 +81,7 @@ async def test_events_arrive_in_order_each_with_its_phase() -> None:
         with journal.phase(Phase.SETUP):
             journal.record(AttemptStarted(retry=1))
         journal.record(AttemptStarted(retry=2))
-    phases = [(phase, event.name) for phase, event in await recorded(queue)]
+    phases = [(phase, event.wire_name) for phase, event in await recorded(queue)]
     assert phases == [
         (None, "attempt_started"),
         (Phase.SETUP, "phase_started"),
@@ -97,7 +97,7 @@ async def test_a_phase_that_fails_is_finished_and_measured() -> None:
     async with open_journal(await claimed(queue), queue, FakeVault()) as journal:
         with pytest.raises(ZeroDivisionError), journal.phase(Phase.AGENT):
             raise ZeroDivisionError
-    assert [event.name for _, event in await recorded(queue)] == ["phase_started", "phase_finished"]
+    assert [event.wire_name for _, event in await recorded(queue)] == ["phase_started", "phase_finished"]
     assert Phase.AGENT in journal.seconds
 
 
@@ -110,7 +110,7 @@ async def test_a_late_decision_belongs_to_the_phase_that_made_it() -> None:
     async with open_journal(await claimed(queue), queue, FakeVault()) as journal:
         with journal.phase(Phase.AGENT):
             journal.record_egress(late)
-    assert [phase for phase, event in await recorded(queue) if event.name == "egress_allowed"] == [Phase.SETUP]
+    assert [phase for phase, event in await recorded(queue) if event.wire_name == "egress_allowed"] == [Phase.SETUP]
 
 
 @pytest.mark.parametrize("allowed", [True, False])
@@ -131,7 +131,7 @@ async def test_whatever_a_sandbox_chooses_of_a_request_is_masked(*, allowed: boo
         journal.mask(SECRETS)
         with journal.phase(Phase.SETUP):
             journal.record_egress(told)
-    (event,) = [event for _, event in await recorded(queue) if event.name.startswith("egress")]
+    (event,) = [event for _, event in await recorded(queue) if event.wire_name.startswith("egress")]
     assert value not in repr(event)
     assert "[secret TOKEN].example.com" in repr(event)
 
@@ -228,7 +228,7 @@ async def test_the_last_events_of_a_cancelled_attempt_arrive() -> None:
             scope.cancel()
             with journal.phase(Phase.AGENT):
                 await anyio.lowlevel.checkpoint()
-    assert [event.name for _, event in await recorded(queue)] == ["phase_started", "phase_finished"]
+    assert [event.wire_name for _, event in await recorded(queue)] == ["phase_started", "phase_finished"]
 
 
 async def test_a_queue_that_takes_nothing_does_not_hold_up_the_end(monkeypatch: pytest.MonkeyPatch) -> None:

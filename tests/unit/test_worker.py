@@ -154,7 +154,7 @@ async def test_a_log_that_cannot_be_written_for_a_while_costs_no_attempt(monkeyp
     await run_worker(made_tools(node, queue), slots=1, until_idle=True)
     assert failures == []
     assert (await queue.get("t1")).verdict is Verdict.SUCCEEDED
-    begun = [e.phase async for e in queue.events(TaskId("t1")) if e.event.name == "phase_started"]
+    begun = [e.phase async for e in queue.events(TaskId("t1")) if e.event.wire_name == "phase_started"]
     assert len(begun) == 5, "no event is lost"
     assert not node.disks
 

@@ -64,7 +64,9 @@ def propose(context: typer.Context, task: TaskArgument) -> None:
 
 async def _read(client: "Client", task: str) -> "tuple[TaskStatus, list[RecordedEvent]]":
     status = await client.task(task)
-    events = [recorded async for recorded in client.events(status.task.id) if recorded.event.name.startswith("egress_")]
+    events = [
+        recorded async for recorded in client.events(status.task.id) if recorded.event.wire_name.startswith("egress_")
+    ]
     return status, events
 
 

@@ -25,7 +25,7 @@ def to_json(value: object) -> str:
 def event_to_json(recorded: RecordedEvent) -> Fields:
     """Return an event as one object."""
     return {
-        "event": recorded.event.name,
+        "event": recorded.event.wire_name,
         "seq": recorded.seq,
         "at": recorded.at.isoformat(),
         "task": recorded.task,

@@ -15,6 +15,8 @@ CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 OWN_AUTHORITY = "/etc/ssl/certs/cloister.pem"
 """The installation's own and those of its settings alone, for programs that add it to those they bring with them."""
 JAVA_TRUST_STORE = "/etc/ssl/certs/cloister.p12"
+CHECK = "check"
+"""What programs of the output phase are told: the only ones that run there are checks."""
 _PROXY = f"http://127.0.0.1:{PROXY_PORT}"
 _NO_PROXY = "localhost,127.0.0.1,::1"
 
@@ -80,6 +82,6 @@ def container_variables(task: Task, phase: Phase, foundation: Foundation = NOTHI
         "JAVA_TOOL_OPTIONS": _JAVA_OPTIONS,
         "NODE_USE_ENV_PROXY": "1",
         "CLOISTER_TASK": task.id,
-        "CLOISTER_PHASE": phase,
+        "CLOISTER_PHASE": CHECK if phase is Phase.OUTPUT else phase,
         "CLOISTER_PROMPT_FILE": PROMPT_FILE,
     }

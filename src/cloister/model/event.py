@@ -25,7 +25,7 @@ class Event:
         Event.by_name[_snake_case(cls.__name__)] = cls
 
     @property
-    def name(self) -> str:
+    def wire_name(self) -> str:
         """`phase_started`, `output`, ..."""
         return _snake_case(type(self).__name__)
 

@@ -124,6 +124,10 @@ class DiffStats:
     removed: int
 
 
+MOST_PATHS = 2000
+"""Of a change, by name."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """What an attempt did to the work tree, as git sees it."""
@@ -138,3 +142,5 @@ class Change:
     stats: DiffStats
     flags: tuple[Flag, ...] = ()
     """What deserves a second look, the weightiest first."""
+    paths: tuple[str, ...] = ()
+    """Of the files that differ, without renames; at most MOST_PATHS. Bytes that are no UTF-8 are replaced."""

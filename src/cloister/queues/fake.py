@@ -97,7 +97,7 @@ class FakeQueue:
         """See `protocols.AttemptQueue`."""
         self._get_leased(attempt)
         try:
-            await self._tell(attempt.id, f"record {event.name}")
+            await self._tell(attempt.id, f"record {event.wire_name}")
         except LeaseLostError:
             raise
         except CloisterError:

@@ -30,9 +30,11 @@ async def follow_with_services(
     *,
     resumed: bool,
     log_bytes: int,
+    label: str = "",
 ) -> tuple[Exit, str]:
     """Record what a command of `with_services` and its services print until all has ended; see `Journal.follow`.
 
+    `label` goes before what the streams of services are called: each command of an attempt needs its own.
     Of each service's output at most `log_bytes` are recorded. TaskFailedError when a service ended, or was not ready
     in time, before the command was run: that it was is for the launcher alone to say.
     """
@@ -41,7 +43,7 @@ async def follow_with_services(
     recorded = await journal.recorded(command) if resumed else 0
     by_name = {service.name: service for service in services}
     account = _Account(command=command, journal=journal, services=by_name, recorded=recorded)
-    logs = _Logs(sandbox=sandbox, journal=journal, services=services, resumed=resumed, log_bytes=log_bytes)
+    logs = _Logs(sandbox=sandbox, journal=journal, services=services, resumed=resumed, log_bytes=log_bytes, label=label)
     failure: CloisterError | None = None
     async with anyio.create_task_group() as group:
         for service in services:
@@ -129,20 +131,21 @@ class _Logs:
     services: Sequence[Service]
     resumed: bool
     log_bytes: int
+    label: str
     over: anyio.Event = field(default_factory=anyio.Event)
     """To be set when the container has ended."""
     last_words: dict[str, str] = field(default_factory=dict)
 
     async def copy(self, service: Service) -> None:
         """Record what a service prints, as of the command `service:NAME`."""
-        stream = f"service:{service.name}"
+        stream = f"{self.label}service:{service.name}"
         recorded = await self._recorded(stream)
         data = self.sandbox.tail(log_of(service), self.over, limit_bytes=self.log_bytes + _NOTICE_BYTES)
         self.last_words[service.name] = await self.journal.copy(_chunks(data, recorded), stream, recorded=recorded)
 
     async def tell_ends(self) -> None:
         """Record which services ended before their time, each once."""
-        stream, told, offset, rest = "services", set[str](), 0, b""
+        stream, told, offset, rest = f"{self.label}services", set[str](), 0, b""
         recorded = await self._recorded(stream)
         known = {service.name for service in self.services}
         async for data in self.sandbox.tail(f"{PLACE}/ended", self.over, limit_bytes=_ENDS_BYTES):

@@ -55,7 +55,7 @@ def _entry_to_row(task: TaskId, seq: int, entry: Entry) -> Mapping[str, object]:
         "at": entry.at,
         "attempt": entry.attempt,
         "phase": entry.phase,
-        "name": event.name,
+        "name": event.wire_name,
         "fields": event_to_fields(event),
         "command": command,
         "output_end": output_end,

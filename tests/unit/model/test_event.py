@@ -27,14 +27,14 @@ def test_an_unknown_name_is_refused() -> None:
 @given(EVENTS)
 def test_an_event_survives_the_log(event: Event) -> None:
     line = json.dumps(event_to_fields(event))
-    again = fields_to_event(event.name, json.loads(line))
+    again = fields_to_event(event.wire_name, json.loads(line))
     assert again == event
     assert type(again) is type(event)
 
 
 @given(EVENTS)
 def test_a_field_of_a_newer_version_is_left_out(event: Event) -> None:
-    assert fields_to_event(event.name, {**event_to_fields(event), "added_later": 1}) == event
+    assert fields_to_event(event.wire_name, {**event_to_fields(event), "added_later": 1}) == event
 
 
 def test_names_are_the_classes_in_snake_case() -> None:

@@ -106,7 +106,7 @@ async def test_processes_that_write_one_log_count_on_without_gaps(queue, databas
         assert process.returncode == 0
     log = [event async for event in SqlTaskStore(database).events(TaskId("t1"))]
     assert [event.seq for event in log] == list(range(1, 1 + 3 * 300 + 3 + 1 + 1))
-    assert log[-1].event.name == "task_finished"
+    assert log[-1].event.wire_name == "task_finished"
 
 
 async def test_events_wait_for_a_database_that_is_broken_for_a_while(queue, database, tmp_path, new_task) -> None:

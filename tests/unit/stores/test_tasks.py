@@ -131,7 +131,7 @@ async def test_a_task_ends_with_its_last_attempt_and_its_best_verdict(store, led
         assert (await store.get("t1")).verdict is None
         await ledger.finish((await _claim(ledger)).lease, Outcome(verdict=verdict))
     assert (await store.get("t1")).verdict is best
-    names = [event.event.name for event in await _log(store, "t1")]
+    names = [event.event.wire_name for event in await _log(store, "t1")]
     assert names == ["task_accepted", *["attempt_finished"] * len(verdicts), "task_finished"]
 
 

@@ -11,7 +11,7 @@ from typing import BinaryIO
 from cloister.errors import RepositoryError, SandboxError, TaskFailedError
 from cloister.git import GitOutput, OutputLimitError, last_lines, run_git
 from cloister.model.sandbox import Change, Commit, DiffStats
-from cloister.sandboxes.oci.worktree.flags import find_flags
+from cloister.sandboxes.oci.worktree.flags import look_through
 
 LARGEST_PACK_BYTES = 1024**3
 LARGEST_DIFF_BYTES = 64 * 1024**2
@@ -45,8 +45,8 @@ async def import_change(
         _admit(Path(quarantine), repository / "objects")
     await run_git(["update-ref", f"{REFS}{name}", commit], git_dir=repository)
     diff, stats = await _compare(repository, base, commit)
-    flags = await find_flags(repository, base, commit)
-    return Change(base=base, commit=commit, repository=repository, diff=diff, stats=stats, flags=flags)
+    paths, flags = await look_through(repository, base, commit)
+    return Change(base=base, commit=commit, repository=repository, diff=diff, stats=stats, flags=flags, paths=paths)
 
 
 async def _make(repository: Path, mirror: Path, base: Commit) -> None:

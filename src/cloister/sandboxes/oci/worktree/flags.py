@@ -10,15 +10,15 @@ from anyio import to_thread
 from cloister.git import read_blobs, read_sizes, run_git
 from cloister.hygiene import LARGEST_READ_BYTES, ChangedFile, flags_of
 from cloister.model.flag import Flag
-from cloister.model.sandbox import Commit
+from cloister.model.sandbox import MOST_PATHS, Commit
 
 _MOST_READ_BYTES = 64 * 1024**2
 """Of one change: what comes after it is flagged by its names and sizes alone."""
 _SUBMODULE = 0o160000
 
 
-async def find_flags(repository: Path, base: Commit, commit: Commit) -> tuple[Flag, ...]:
-    """Return the flags of a change, both of whose commits are in `repository`."""
+async def look_through(repository: Path, base: Commit, commit: Commit) -> tuple[tuple[str, ...], tuple[Flag, ...]]:
+    """Return the paths and the flags of a change, both of whose commits are in `repository`."""
     listed = await run_git(["diff-tree", "-r", "-z", "--no-renames", base, commit], git_dir=repository)
     entries = list(_entries(listed.stdout))
     blobs = {blob: None for _, modes, pair in entries for mode, blob in zip(modes, pair, strict=True) if mode != 0}
@@ -36,7 +36,8 @@ async def find_flags(repository: Path, base: Commit, commit: Commit) -> tuple[Fl
         )
         for path, modes, pair in entries
     ]
-    return await to_thread.run_sync(partial(flags_of, files, contents))
+    paths = tuple(path.decode(errors="replace") for path, _, _ in entries[:MOST_PATHS])
+    return paths, await to_thread.run_sync(partial(flags_of, files, contents))
 
 
 def _entries(listing: bytes) -> Iterator[tuple[bytes, tuple[int, int], tuple[str, str]]]:

@@ -3,12 +3,16 @@
 import os
 from pathlib import Path
 
-from cloister.model.flag import FlagKind
+from cloister.model.flag import Flag, FlagKind
 from cloister.model.sandbox import Commit
 from cloister.sandboxes.oci.worktree import flags
-from cloister.sandboxes.oci.worktree.flags import find_flags
+from cloister.sandboxes.oci.worktree.flags import look_through
 
 from .conftest import git, head_of
+
+
+async def find_flags(repository: Path, base: Commit, commit: Commit) -> tuple[Flag, ...]:
+    return (await look_through(repository, base, commit))[1]
 
 
 def commit_all(source: Path) -> Commit:
