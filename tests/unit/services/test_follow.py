@@ -72,7 +72,7 @@ class Told:
 
     async def of_services(self) -> list[str]:
         kinds = (ServiceStarted, ServiceReady, ServiceEnded)
-        return [f"{it.name} {it.service}" for it in await self.events() if isinstance(it, kinds)]
+        return [f"{it.wire_name} {it.service}" for it in await self.events() if isinstance(it, kinds)]
 
 
 @pytest.fixture
