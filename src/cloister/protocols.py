@@ -295,6 +295,13 @@ class Forge(Protocol):
         """Return a file of that commit, from the mirror; None when there is no such regular file."""
         ...
 
+    async def find_files(self, repository: Repository, commit: Commit, paths: Sequence[str]) -> Sequence[str]:
+        """Return the paths of the regular files of that commit that are one of `paths`, or below one that is a folder.
+
+        Sorted, from the mirror; at most 1,000. Nothing in `paths` is a pattern.
+        """
+        ...
+
     async def project_files(self, repository: Repository, commit: Commit) -> ProjectFiles:
         """Return the manifests and lock files of that commit, from the mirror. RepositoryError without the commit."""
         ...

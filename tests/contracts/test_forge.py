@@ -219,6 +219,23 @@ async def test_what_is_no_regular_file_reads_as_none(forge: Forge, shop: Shop, p
     assert await forge.read_file(shop.repository, shop.refs["main"], path) is None
 
 
+@pytest.mark.parametrize(
+    ("paths", "found"),
+    [
+        (["README", "folder", "absent"], ["README", "folder/data"]),
+        (["folder/data"], ["folder/data"]),
+        (["link"], []),
+        (["fold", "READ*", "*", ":/", "-r"], []),
+    ],
+)
+async def test_files_are_found_at_and_below_the_asked_paths(
+    forge: Forge, shop: Shop, paths: list[str], found: list[str]
+) -> None:
+    """No pattern, no beginning of a name, no link."""
+    assert await forge.find_files(shop.repository, shop.refs["main"], paths) == found
+    assert await forge.find_files(shop.repository, shop.refs["light"], ["folder"]) == []
+
+
 async def test_project_files_are_those_of_the_commit(forge: Forge, shop: Shop) -> None:
     """Asked twice, for what was read is kept. A symlink that bears a manifest's name is none."""
     (shop.path / "web").mkdir()

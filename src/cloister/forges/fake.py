@@ -1,7 +1,7 @@
 """A forge whose repositories are tables in memory."""
 
 import hashlib
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -70,6 +70,13 @@ class FakeForge:
         found = await self._get(repository, f"read {path} at {commit}")
         assert commit in found.all_commits(), f"read_file at {commit}, which nobody resolved"
         return found.files.get((commit, path))
+
+    async def find_files(self, repository: Repository, commit: Commit, paths: Sequence[str]) -> Sequence[str]:
+        """See `protocols.Forge`."""
+        found = await self._get(repository, f"find files at {commit}")
+        assert commit in found.all_commits(), f"find_files at {commit}, which nobody resolved"
+        own = (path for at, path in found.files if at == commit)
+        return sorted(path for path in own if any(path == one or path.startswith(f"{one}/") for one in paths))
 
     async def project_files(self, repository: Repository, commit: Commit) -> ProjectFiles:
         """See `protocols.Forge`. A file's identity is the digest of its content."""

@@ -3,7 +3,7 @@
 import hashlib
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -65,6 +65,10 @@ class LocalForge:
         """Return a file of that commit; see `protocols.Forge`. RepositoryError above 16 MiB."""
         mirror = Mirror(await self.mirror(repository, commit))
         return await mirror.read_file(commit, path, limit_bytes=LARGEST_FILE_BYTES)
+
+    async def find_files(self, repository: Repository, commit: Commit, paths: Sequence[str]) -> Sequence[str]:
+        """Return which of these files are in that commit; see `protocols.Forge`."""
+        return await Mirror(await self.mirror(repository, commit)).find_files(commit, paths)
 
     async def project_files(self, repository: Repository, commit: Commit) -> ProjectFiles:
         """Return the manifests and lock files of that commit; see `protocols.Forge`."""

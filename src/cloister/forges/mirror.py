@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
@@ -16,6 +16,7 @@ from cloister.forges.remote import HEADS, TAGS, Remote
 from cloister.git import run_git
 from cloister.model.sandbox import Commit
 
+MOST_FILES_FOUND = 1000
 FETCH_SECONDS = 30 * 60.0
 _EVERYTHING = (f"+{HEADS}*:{HEADS}*", f"+{TAGS}*:{TAGS}*")
 _PINNED = "refs/cloister/commits/"
@@ -101,6 +102,21 @@ class Mirror:
             return None
         blob = entry.decode().split(" ")[2]
         return (await run_git(["cat-file", "blob", blob], git_dir=self.path, limit_bytes=limit_bytes)).stdout
+
+    async def find_files(self, commit: Commit, paths: Sequence[str]) -> Sequence[str]:
+        """Return the paths of the regular files at or below these; those that are not UTF-8 are left out."""
+        listing = await run_git(
+            ["ls-tree", "-r", "-z", "--full-tree", commit, "--", *paths],
+            git_dir=self.path,
+            variables={"GIT_LITERAL_PATHSPECS": "1"},
+        )
+        found = []
+        for line in listing.stdout.split(b"\0"):
+            entry, _, name = line.partition(b"\t")
+            with suppress(UnicodeDecodeError):
+                if entry.startswith(b"100"):
+                    found.append(name.decode())
+        return sorted(found)[:MOST_FILES_FOUND]
 
     def _equals(self, remote: Remote) -> bool:
         return self.refs() == remote.refs and self._head() == _head_line(remote)
