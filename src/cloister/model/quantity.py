@@ -19,10 +19,15 @@ _SIZE_UNITS = {
     "GB": 1000**3,
     "TB": 1000**4,
 }
-_PART = r"\d{1,12}(?:\.\d{1,6})?"
-_DURATION = re.compile(rf"(?:{_PART}[smhd])+", re.ASCII)
-_DURATION_PART = re.compile(rf"({_PART})([smhd])", re.ASCII)
-_SIZE = re.compile(rf"({_PART}) ?([kKMGT]?i?B)", re.ASCII)
+_PART = r"[0-9]{1,12}(?:\.[0-9]{1,6})?"
+_DURATION = re.compile(rf"(?:{_PART}[smhd])+")
+_DURATION_PART = re.compile(rf"({_PART})([smhd])")
+_SIZE = re.compile(rf"({_PART}) ?({'|'.join(_SIZE_UNITS)})")
+
+DURATION_PATTERN = f"^(?=.*[1-9]){_DURATION.pattern}$"
+"""A duration in ECMA-262; that it is at most a year is beyond a pattern."""
+SIZE_PATTERN = f"^{_SIZE.pattern}$"
+"""A size in ECMA-262, whatever its bounds are."""
 
 
 def parse_duration(text: str) -> float:
@@ -38,10 +43,9 @@ def parse_duration(text: str) -> float:
 def parse_size(text: str) -> int:
     """Return the bytes of `4GiB` or `500 MB`. Raises ValueError."""
     match = _SIZE.fullmatch(text)
-    factor = _SIZE_UNITS.get(match[2]) if match else None
-    if match is None or factor is None:
+    if match is None:
         raise ValueError('must be a size with its unit, such as "512MiB" or "4GiB"')
-    return int(float(match[1]) * factor)
+    return int(float(match[1]) * _SIZE_UNITS[match[2]])
 
 
 def size_to_text(size_bytes: int) -> str:

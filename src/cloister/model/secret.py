@@ -35,6 +35,11 @@ def is_reserved(name: str) -> bool:
     return name.upper() in RESERVED_NAMES or name.upper().startswith(RESERVED_PREFIXES)
 
 
+def in_any_case(name: str) -> str:
+    """Return a pattern that matches the name whatever the case of its letters."""
+    return "".join(f"[{letter.upper()}{letter.lower()}]" if letter.isalpha() else letter for letter in name)
+
+
 class SecretMode(StrEnum):
     """Where a secret may be used."""
 
