@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from cloister.environments import EnvironmentReport
+from cloister.importing import ImportedEnvironment
 from cloister.intake import Intake
 from cloister.model.event import RecordedEvent
 from cloister.model.request import EnvironmentChoice, EnvironmentText, RepositoryFile, Request
@@ -28,6 +29,12 @@ class Client:
     async def preview(self, repository: str, ref: str | None, environment: EnvironmentChoice | None) -> Preview:
         """Say what a task on that repository would do to be ready, without accepting one."""
         return await self.intake.preview(repository, ref, environment)
+
+    async def import_environment(
+        self, repository: str, ref: str | None, path: str | None = None
+    ) -> ImportedEnvironment:
+        """Make an environment file of what the repository says to other services."""
+        return await self.intake.import_environment(repository, ref, path)
 
     async def why(self, repository: str, environment: EnvironmentChoice | None) -> CacheAnswer:
         """Say whether a task on that repository would find a kept disk, and why not."""

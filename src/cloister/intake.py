@@ -10,12 +10,13 @@ from anyio import CancelScope
 from cloister.environment_file import REPOSITORY_FILE, environment_from_options, unsupported
 from cloister.environments import Environments
 from cloister.errors import ConflictError, NotFoundError, UsageError
+from cloister.importing import CANDIDATES, ImportedEnvironment, convert, find_sources
 from cloister.model.ceiling import UNBOUNDED, Ceiling, excess_of
 from cloister.model.environment import Environment
 from cloister.model.event import RecordedEvent
 from cloister.model.reference import is_reference, not_pulled
 from cloister.model.request import EnvironmentChoice, Request
-from cloister.model.sandbox import Change
+from cloister.model.sandbox import WORKSPACE, Change
 from cloister.model.secret import BrokerRule, KeptSecret
 from cloister.model.snapshot import SnapshotKey, SnapshotRecord, recipe_of
 from cloister.model.task import (
@@ -131,6 +132,37 @@ class Intake:
         read, source = await self.environments.read(environment, found, revision)
         needs = await self._needs(found, revision, read)
         return Preview(environment=read, source=source, repository=found, revision=revision, needs=needs)
+
+    async def import_environment(
+        self, repository: str, ref: str | None, path: str | None = None
+    ) -> ImportedEnvironment:
+        """Make an environment file of what the repository says to other services, at the commit that `ref` is.
+
+        `path` says which of its files is read, by default the first choice of those that are there. Nothing is
+        executed or written. NotFoundError when there is no such file, UsageError when it cannot be read.
+        """
+        check_ref(ref)
+        found = parse_repository(repository)
+        revision = await self.forge.resolve(found, ref)
+        commit = revision.commit
+        sources = find_sources(await self.forge.find_files(found, commit, CANDIDATES))
+        chosen = path or next(iter(sources), None)
+        if chosen not in sources:
+            looked_for = path or ", ".join(CANDIDATES)
+            there = f"; there is {', '.join(sources)}" if sources else ""
+            raise NotFoundError(
+                f"nothing to import at {revision.ref} ({commit[:12]}): no {looked_for}{there}",
+                hint="automatic setup may do: cloister env show",
+            )
+        raw = await self.forge.read_file(found, commit, chosen)
+        return convert(
+            raw or b"",
+            path=chosen,
+            commit=commit,
+            workspace=f"{WORKSPACE}/{found.directory}",
+            others=[source for source in sources if source != chosen],
+            default_name=found.address,
+        )
 
     async def why(self, repository: str, environment: EnvironmentChoice | None) -> CacheAnswer:
         """Say whether a task on that repository would find a kept disk, and why not. Errors as for `preview`."""

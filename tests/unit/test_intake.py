@@ -351,6 +351,34 @@ async def test_a_preview_says_what_would_run_and_accepts_nothing(
     assert await intake.tasks() == []
 
 
+async def test_an_import_reads_the_asked_commit_and_accepts_nothing(
+    intake: Intake, files: dict[tuple[Commit, str], bytes]
+) -> None:
+    files[TIP, ".devcontainer.json"] = b'{"postCreateCommand": "make tip"}'
+    files[FEATURE, ".devcontainer.json"] = b'{"containerEnv": {"ROOT": "${containerWorkspaceFolder}"}}'
+    files[FEATURE, ".devcontainer/web/devcontainer.json"] = b'{"postCreateCommand": "make web"}'
+    assert "make tip" in (await intake.import_environment("/srv/project", None)).text
+    imported = await intake.import_environment("/srv/project", "feature")
+    assert 'ROOT = "/workspace/project"' in imported.text
+    assert imported.others == (".devcontainer/web/devcontainer.json",)
+    chosen = await intake.import_environment("/srv/project", "feature", imported.others[0])
+    assert "make web" in chosen.text and chosen.others == (".devcontainer.json",)
+    assert await intake.tasks() == []
+
+
+@pytest.mark.parametrize("path", [None, ".devcontainer.json", "README", "../README", ".cursor/environment.json"])
+async def test_an_import_of_what_is_not_there_names_what_is(
+    intake: Intake, files: dict[tuple[Commit, str], bytes], path: str | None
+) -> None:
+    files[TIP, "README"] = b"x"
+    if path is not None:
+        files[TIP, ".openhands/setup.sh"] = b"make"
+    with pytest.raises(NotFoundError, match="nothing to import at main") as caught:
+        await intake.import_environment("/srv/project", None, path)
+    assert (path or "copilot-setup-steps.yml") in str(caught.value)
+    assert ("there is .openhands/setup.sh" in str(caught.value)) == (path is not None)
+
+
 async def test_why_names_the_parts_that_differ_and_changes_nothing(intake: Intake, node: FakeNode) -> None:
     await intake.set_secret("web", "TOKEN", "hunter2")
     text = 'name = "web"\n[secrets]\nTOKEN = {}\n[setup]\nscript = "make deps"\n'

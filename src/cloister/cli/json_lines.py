@@ -3,9 +3,11 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 
 from cloister.egress_log import EgressEntry
 from cloister.environments import EnvironmentReport
+from cloister.importing import ImportedEnvironment
 from cloister.model.event import RecordedEvent, TaskFinished, event_to_fields
 from cloister.model.image import Image
 from cloister.model.sandbox import Change
@@ -148,6 +150,19 @@ def preview_to_json(preview: Preview) -> Fields:
         "differing": list(scripts.differing),
         "setup": scripts.setup,
         "maintenance": scripts.maintenance,
+    }
+
+
+def imported_to_json(imported: ImportedEnvironment, *, written: Path | None) -> Fields:
+    """Return the environment file that was made, and what was made of each line of its source."""
+    return {
+        "source": imported.source,
+        "others": list(imported.others),
+        "taken": [asdict(note) for note in imported.taken],
+        "left": [asdict(note) for note in imported.left],
+        "secrets": list(imported.secrets),
+        "text": imported.text,
+        "written": str(written) if written else None,
     }
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cloister.cli import egress, env, image, node, secret, snapshot, task
+from cloister.cli import egress, env, env_file, image, node, secret, snapshot, task
 from cloister.cli.demo import demo
 from cloister.cli.diff import apply, diff
 from cloister.cli.doctor import doctor
@@ -53,6 +53,8 @@ app.command()(run)
 app.add_typer(task.app, name="task")
 app.command()(diff)
 app.command()(apply)
+env.app.command("import")(env_file.import_environment)
+env.app.command("schema")(env_file.schema)
 app.add_typer(env.app, name="env")
 app.add_typer(secret.app, name="secret")
 app.add_typer(image.app, name="image")
