@@ -32,6 +32,8 @@ def main() -> int:
         missing := [program for program in PROXIES if shutil.which(program) is None]
     ):
         parser.error(f"there is no {missing[0]} to be measured against: apt install squid tinyproxy mitmproxy gcc")
+    if "projects" in names and shutil.which("npm") is None:
+        parser.error("there is no npm to lock a project with: apt install npm")
     options.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that a daemon and sandboxes are taken down too
     passed = [asyncio.run(importlib.import_module(name).run(options.state)) for name in names]
