@@ -12,6 +12,8 @@ from typing import IO, Literal, cast
 from urllib.parse import unquote
 from zlib import error as zlib_error
 
+import zstandard
+
 from cloister.errors import SandboxError
 from cloister.sandboxes.oci.image_tree import UID_RANGE
 
@@ -22,9 +24,11 @@ _CHUNK = 1 << 20
 _MOST_HEADER_BYTES = 1 << 20
 """Of one entry, with its extended headers: tarfile reads these into memory, whatever size they say."""
 _LONGEST_NAME = 255
-_LONGEST_PATH = 3000
+LONGEST_PATH = 3000
 """Bytes: host paths have the state directory in front, and end at 4096."""
-_DEEPEST = 256
+DEEPEST = 256
+_WIDEST_WINDOW = 1 << 27
+"""Of zstd, which holds it in memory: what its own program takes without being told to."""
 _LATEST_TIME = 1 << 33
 _REGULAR = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE, tarfile.GNUTYPE_SPARSE)
 _XATTR_PREFIXES = ("SCHILY.xattr.", "LIBARCHIVE.xattr.")
@@ -85,7 +89,7 @@ class LayerReader:
         """Translate the errors of reading `entries` and what they yield into RefusedLayerError."""
         try:
             yield
-        except (tarfile.TarError, zlib_error, gzip.BadGzipFile, EOFError, ValueError) as error:
+        except (tarfile.TarError, zlib_error, gzip.BadGzipFile, zstandard.ZstdError, EOFError, ValueError) as error:
             raise RefusedLayerError(f"layer {self._name} is damaged: {error}") from error
         except _TooMuchError as error:
             raise RefusedLayerError(f"layer {self._name}: {error}") from error
@@ -192,8 +196,9 @@ def _open(archive: Path) -> IO[bytes]:
         start = file.read(4)
     if start[:2] == b"\x1f\x8b":
         return cast("IO[bytes]", gzip.open(archive, "rb"))
-    if start == b"\x28\xb5\x2f\xfd":
-        raise ValueError("it is compressed with zstd, which cannot be read here")
+    if start == zstandard.FRAME_HEADER:
+        unpacking = zstandard.ZstdDecompressor(max_window_size=_WIDEST_WINDOW)
+        return cast("IO[bytes]", unpacking.stream_reader(archive.open("rb"), read_across_frames=True, closefd=True))
     return archive.open("rb")
 
 
@@ -237,16 +242,16 @@ def path_parts(path: str) -> tuple[str, ...]:
         raise _RefusedEntryError(f"{shown} leads out of its folder with `..`")
     if "\0" in path:
         raise _RefusedEntryError(f"{shown} has a zero byte")
-    if any(len(part) > _LONGEST_NAME for part in encoded) or sum(map(len, encoded)) + len(parts) > _LONGEST_PATH:
+    if any(len(part) > _LONGEST_NAME for part in encoded) or sum(map(len, encoded)) + len(parts) > LONGEST_PATH:
         raise _RefusedEntryError("its name is too long")
-    if len(parts) > _DEEPEST:
+    if len(parts) > DEEPEST:
         raise _RefusedEntryError("it lies too deep")
     return parts
 
 
 def _symbolic_target(parts: tuple[str, ...], target: str) -> str:
     """Return a target that stays in the root by its letters; an absolute one begins at the container's root."""
-    if not target or "\0" in target or len(target.encode(errors="surrogateescape")) > _LONGEST_PATH:
+    if not target or "\0" in target or len(target.encode(errors="surrogateescape")) > LONGEST_PATH:
         raise _RefusedEntryError("it is a symbolic link to nothing that can be named")
     depth = 0 if target.startswith("/") else len(parts) - 1
     for part in target.split("/"):

@@ -2,22 +2,19 @@
 
 import hashlib
 import json
-import platform
 import re
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-import anyio
 from anyio import to_thread
 
-from cloister.errors import DiskFullError, HostError, SandboxError
+from cloister.errors import SandboxError
 from cloister.model.reference import ImageReference
 from cloister.sandboxes.oci.image_layer import RefusedLayerError
+from cloister.sandboxes.oci.skopeo import MOST_BYTES, architecture, run_skopeo, tls_option
 
-_POLICIES = ("/etc/containers/policy.json", "~/.config/containers/policy.json")
 _LISTS = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
 _MANIFESTS = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json")
 _T = TypeVar("_T")
@@ -25,9 +22,7 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MOST_DOCUMENT_BYTES = 4 << 20
 _MOST_LAYERS = 512
-_MOST_COMPRESSED_BYTES = 32 << 30
 _MOST_VARIABLE_BYTES = 64 << 10
-_SHOWN_BYTES = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,14 +53,14 @@ async def fetch_image(reference: ImageReference, folder: Path) -> FetchedImage:
     SandboxError with skopeo's own words when the registry refuses, is away or dies meanwhile; RefusedLayerError when
     a digest is wrong; HostError without skopeo; DiskFullError.
     """
-    document = await _skopeo("inspect", "--raw", *_tls("", reference), f"docker://{reference}")
+    document = await run_skopeo("inspect", "--raw", tls_option("", reference), f"docker://{reference}")
     digest = _digest(document)
     if reference.digest and digest != reference.digest:
         raise RefusedLayerError(f"{reference} is not what the registry sent: that has the digest {digest}")
     pinned = f"docker://{reference.name}@{digest}"  # what a tag stands for may change meanwhile
     _check_size(await _manifest_of(reference, document))
     blobs = folder / "blobs"
-    await _skopeo("copy", *_tls("src-", reference), pinned, f"dir:{blobs}")
+    await run_skopeo("copy", tls_option("src-", reference), pinned, f"dir:{blobs}")
     return await to_thread.run_sync(check_fetched, blobs, document, digest)
 
 
@@ -96,12 +91,12 @@ async def _manifest_of(reference: ImageReference, document: bytes) -> Mapping[st
     manifest = _object(document)
     if manifest.get("mediaType") not in _LISTS and "manifests" not in manifest:
         return manifest
-    machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+    machine = architecture()
     for entry in _field(manifest, "manifests", list):
         its = entry.get("platform") if isinstance(entry, dict) else None
         if isinstance(its, dict) and its.get("os") == "linux" and its.get("architecture") == machine:
             found = f"docker://{reference.name}@{_field(entry, 'digest', str)}"
-            return _object(await _skopeo("inspect", "--raw", *_tls("", reference), found))
+            return _object(await run_skopeo("inspect", "--raw", tls_option("", reference), found))
     raise SandboxError(f"{reference} has no image for linux/{machine}")
 
 
@@ -110,7 +105,7 @@ def _check_size(manifest: Mapping[str, object]) -> None:
         raise SandboxError(f"a manifest of the kind {manifest.get('mediaType')!r} is too old to be read")
     layers = _layers(manifest)
     total = sum(_field(layer, "size", int) for layer in layers)
-    if len(layers) > _MOST_LAYERS or total > _MOST_COMPRESSED_BYTES:
+    if len(layers) > _MOST_LAYERS or total > MOST_BYTES:
         raise SandboxError(f"the image is too large: {len(layers)} layers, {total} bytes")
 
 
@@ -179,33 +174,3 @@ def _field(fields: object, name: str, kind: type[_T]) -> _T:
     if not isinstance(value, kind):
         raise SandboxError(f"the description of the image that the registry sent has no {name!r}")
     return value
-
-
-def _tls(prefix: str, reference: ImageReference) -> tuple[str, ...]:
-    """Said in both cases, or the host's registries.conf could allow plain HTTP to others."""
-    verify = "false" if reference.on_loopback else "true"
-    return (f"--{prefix}tls-verify={verify}",)
-
-
-def _has_policy() -> bool:
-    """Whether the host says whose signatures count: then that holds, else digests alone."""
-    return any(Path(path).expanduser().exists() for path in _POLICIES)
-
-
-async def _skopeo(command: str, *arguments: str) -> bytes:
-    """Run skopeo, which finds the credentials itself (containers-auth.json(5))."""
-    options = () if _has_policy() else ("--insecure-policy",)
-    bounds = ("setpriv", "--pdeathsig", "KILL", "--", "prlimit", f"--fsize={_MOST_COMPRESSED_BYTES}", "--")
-    call = (*bounds, "skopeo", *options, command, *arguments)
-    try:
-        done = await anyio.run_process(call, check=False, stdin=subprocess.DEVNULL)
-    except OSError as error:
-        raise HostError(f"cannot run {call[0]}: {error.strerror}", hint="run `cloister doctor`") from error
-    said = done.stderr.decode(errors="replace").strip()[-_SHOWN_BYTES:]
-    if done.returncode == 0:
-        return done.stdout
-    if "no space left on device" in said:
-        raise DiskFullError("no space left to pull an image")
-    if done.returncode == 127 or "failed to execute skopeo" in said:
-        raise HostError("cannot pull an image: skopeo is not installed", hint="run `cloister doctor`")
-    raise SandboxError(f"skopeo {command} {arguments[-1 if command == 'inspect' else -2]} failed: {said}")

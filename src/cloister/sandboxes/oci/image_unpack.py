@@ -1,5 +1,6 @@
-"""Lays layers above each other in a directory, without ever following a link that one of them holds."""
+"""Lays layers above each other in a directory, and never leaves it by a link that one of them holds."""
 
+import errno
 import os
 import shutil
 import stat
@@ -8,8 +9,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from cloister.sandboxes.oci.image_layer import LayerEntry, LayerReader, RefusedLayerError
+from cloister.sandboxes.oci import syscalls
+from cloister.sandboxes.oci.image_layer import DEEPEST, LONGEST_PATH, LayerEntry, LayerReader, RefusedLayerError
 
+_FOLDER_IN_ROOT = os.O_RDONLY | os.O_DIRECTORY
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _WHITEOUT = ".wh."
@@ -17,6 +20,7 @@ _OPAQUE = ".wh..wh..opq"
 _AUFS = ".wh..wh."
 
 Parts = tuple[str, ...]
+_NO_FOLDER = (errno.ENOTDIR, errno.ELOOP, errno.EEXIST, errno.ENAMETOOLONG, errno.EXDEV)
 
 
 def unpack_layer(root: Path, layer: LayerReader, name: str) -> None:
@@ -39,12 +43,16 @@ class _MisplacedError(Exception):
 
 
 class _Tree:
-    """The tree during one layer. Every path is walked from the root, component by component."""
+    """The tree during one layer. The kernel looks every path up as if the tree were all there is.
+
+    A folder on the way may be a link, as `lib` is one to `usr/lib` in most images; the last component is not followed.
+    """
 
     def __init__(self, root: int) -> None:
         self._root = root
+        self._place = _path_of(root)
         self._of_this_layer: set[Parts] = set()
-        """What whiteouts leave alone: they are about the layers below."""
+        """What whiteouts leave alone, by its path without links: they are about the layers below."""
 
     def apply(self, entry: LayerEntry, content: IO[bytes] | None) -> None:
         """Make what the entry says."""
@@ -59,9 +67,10 @@ class _Tree:
         if name.startswith(_WHITEOUT):
             self._white_out(tuple(parents), name)
             return
-        with self._folder(tuple(parents), create=True) as folder:
+        with self._folder(tuple(parents), create=True) as (folder, real):
             self._make(folder, name, entry, content)
-        self._of_this_layer.update(entry.parts[: end + 1] for end in range(len(entry.parts)))
+        made = (*real, name)
+        self._of_this_layer.update(made[: end + 1] for end in range(len(made)))
 
     def _make(self, folder: int, name: str, entry: LayerEntry, content: IO[bytes] | None) -> None:
         match entry.kind:
@@ -92,7 +101,7 @@ class _Tree:
         *parents, target = entry.link
         shown = ascii("/".join(entry.link))
         try:
-            with self._folder(tuple(parents), create=False) as source:
+            with self._folder(tuple(parents), create=False) as (source, _):
                 mode = os.lstat(target, dir_fd=source).st_mode
                 if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
                     raise _MisplacedError(f"it is a hard link to {shown}, which is no file")
@@ -107,11 +116,11 @@ class _Tree:
             raise _MisplacedError("it is a whiteout of no name")
         if name != _OPAQUE and name.startswith(_AUFS):
             return  # bookkeeping of a file system of old
-        with suppress(FileNotFoundError), self._folder(parents, create=False) as folder:
+        with suppress(FileNotFoundError), self._folder(parents, create=False) as (folder, real):
             if name == _OPAQUE:
-                self._clear(folder, parents)
+                self._clear(folder, real)
             else:
-                self._hide(folder, parents, hidden)
+                self._hide(folder, real, hidden)
 
     def _hide(self, folder: int, parents: Parts, name: str) -> None:
         """Remove what the layers below have there."""
@@ -126,24 +135,43 @@ class _Tree:
             self._hide(folder, parts, name)
 
     @contextmanager
-    def _folder(self, parts: Parts, *, create: bool) -> Iterator[int]:
-        """Open a folder. Missing ones are made, as layers may leave them out."""
-        current = os.dup(self._root)
+    def _folder(self, parts: Parts, *, create: bool) -> Iterator[tuple[int, Parts]]:
+        """Open a folder, and say which one that is without links. Missing ones are made: layers may leave them out."""
         try:
-            for part in parts:
-                if create:
-                    with suppress(FileExistsError):
-                        os.mkdir(part, 0o755, dir_fd=current)
-                try:
-                    below = os.open(part, _FOLDER, dir_fd=current)
-                except NotADirectoryError as error:
-                    shown = ascii("/".join(parts))
-                    raise _MisplacedError(f"{part!a} in {shown} is a link or a file, not a directory") from error
-                os.close(current)
-                current = below
-            yield current
+            descriptor = self._open_made(parts) if create else self._open(parts)
+        except OSError as error:
+            if error.errno not in _NO_FOLDER:
+                raise
+            shown = ascii("/".join(parts))
+            raise _MisplacedError(f"{shown} is no directory, and no link to one in here") from error
+        try:
+            yield descriptor, self._real(descriptor)
         finally:
-            os.close(current)
+            os.close(descriptor)
+
+    def _open(self, parts: Parts) -> int:
+        return syscalls.open_in_root(self._root, "/".join(parts) or ".", _FOLDER_IN_ROOT)
+
+    def _open_made(self, parts: Parts) -> int:
+        with suppress(FileNotFoundError):
+            return self._open(parts)
+        for end in range(1, len(parts) + 1):
+            try:
+                os.close(self._open(parts[:end]))
+            except FileNotFoundError:
+                with self._folder(parts[: end - 1], create=False) as (above, _):
+                    os.mkdir(parts[end - 1], 0o755, dir_fd=above)  # refused where a link to nothing is
+        return self._open(parts)
+
+    def _real(self, folder: int) -> Parts:
+        try:
+            inside = _path_of(folder).removeprefix(self._place).strip("/")
+        except OSError as error:
+            raise _MisplacedError("it lies too deep") from error
+        parts = tuple(inside.split("/")) if inside else ()
+        if len(parts) >= DEEPEST or len(os.fsencode(inside)) > LONGEST_PATH:  # links can lead to any depth
+            raise _MisplacedError("it lies too deep")
+        return parts
 
 
 @contextmanager
@@ -153,6 +181,10 @@ def _opened(path: Path | str, folder: int | None = None) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _path_of(descriptor: int) -> str:
+    return str(Path(f"/proc/self/fd/{descriptor}").readlink())
 
 
 def _is_directory(folder: int, name: str) -> bool:

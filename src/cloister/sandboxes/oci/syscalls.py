@@ -15,7 +15,18 @@ MS_PRIVATE = 0x40000
 MNT_DETACH = 0x2
 UMOUNT_NOFOLLOW = 0x8
 
+_OPENAT2 = 437
+_RESOLVE_NO_XDEV = 0x1
+_RESOLVE_NO_MAGICLINKS = 0x2
+_RESOLVE_IN_ROOT = 0x10
+
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+class _OpenHow(ctypes.Structure):
+    """linux/openat2.h."""
+
+    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
 
 
 def mount(source: str, target: str, kind: str = "", flags: int = 0, options: str = "") -> None:
@@ -40,6 +51,15 @@ def unshare(flags: int) -> None:
 def setns(descriptor: int, kind: int) -> None:
     """setns(2), for the calling thread."""
     _check(_libc.setns(descriptor, kind), "setns")
+
+
+def open_in_root(root: int, path: str, flags: int) -> int:
+    """openat2(2): open `path`, whose links and `..` are looked up as if `root` were the root directory."""
+    how = _OpenHow(flags | os.O_CLOEXEC, 0, _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS | _RESOLVE_NO_XDEV)
+    size = ctypes.c_size_t(ctypes.sizeof(how))
+    opened = _libc.syscall(ctypes.c_long(_OPENAT2), ctypes.c_long(root), os.fsencode(path), ctypes.byref(how), size)
+    _check(min(opened, 0), path)
+    return int(opened)
 
 
 def _check(result: int, what: str) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from cloister.sandboxes.oci.image_layer import Allowance, LayerReader, RefusedLayerError
 from cloister.sandboxes.oci.image_unpack import unpack_layer
@@ -47,9 +48,16 @@ class Tree:
         self.outside.mkdir()
         (self.outside / "kept").write_text("kept")
 
-    def lay(self, archive: bytes, *, diff_id: str = "", allowance: Allowance | None = None) -> None:
+    def lay(
+        self,
+        archive: bytes,
+        *,
+        diff_id: str = "",
+        allowance: Allowance | None = None,
+        compress: Callable[[bytes], bytes] = gzip.compress,
+    ) -> None:
         packed = self.folder / "layer.tar.gz"
-        packed.write_bytes(gzip.compress(archive))
+        packed.write_bytes(compress(archive))
         expected = diff_id or f"sha256:{hashlib.sha256(archive).hexdigest()}"
         reader = LayerReader(packed, name=NAME, diff_id=expected, allowance=allowance or Allowance())
         unpack_layer(self.root, reader, NAME)
@@ -78,22 +86,17 @@ TWINS: dict[str, tuple[Sequence[tarfile.TarInfo], Sequence[tarfile.TarInfo], str
     "hard link through a link": (
         [entry("d", LINK, "/outside"), entry("b", HARD, "d/kept")],
         [entry("d", FOLDER), entry("d/kept"), entry("b", HARD, "d/kept")],
-        "is a link or a file",
+        "is not there",
     ),
     "parent is a link": (
         [entry("d", LINK, "/outside"), entry("d/kept")],
         [entry("d", FOLDER), entry("d/kept")],
-        "is a link or a file",
+        "no link to one in here",
     ),
     "directory made of a link": (
         [entry("d", LINK, "/outside"), entry("d/e", FOLDER)],
         [entry("d", LINK, "/outside"), entry("d", FOLDER), entry("d/e", FOLDER)],
-        "is a link or a file",
-    ),
-    "whiteout through a link": (
-        [entry("d", LINK, "/outside"), entry("d/.wh.kept")],
-        [entry("d", FOLDER), entry("d/.wh.kept")],
-        "is a link or a file",
+        "no link to one in here",
     ),
     "whiteout of the parent": ([entry("d/.wh...")], [entry("d/.wh.x")], "whiteout of no name"),
     "device": ([entry("sda", tarfile.BLKTYPE)], [entry("sda")], "a device"),
@@ -130,6 +133,85 @@ def test_a_hostile_entry_is_refused_by_name_and_nothing_outside_is_touched(tree:
 @pytest.mark.parametrize("case", TWINS)
 def test_its_benign_twin_passes(tree: Tree, case: str) -> None:
     tree.lay(archive_of(*TWINS[case][1]))
+
+
+def test_a_folder_on_the_way_may_be_a_link_and_whiteouts_know_where_it_leads(tree: Tree) -> None:
+    tree.lay(archive_of(entry("usr/lib/old"), entry("lib", LINK, "usr/lib"), entry("abs", LINK, "/usr")))
+    tree.lay(archive_of(entry("lib/x"), entry("usr/lib/.wh.x"), entry("lib/.wh.old"), entry("y", HARD, "abs/lib/x")))
+    assert tree.paths() == ["abs", "lib", "usr", "usr/lib", "usr/lib/x", "y"]
+    assert (tree.root / "y").samefile(tree.root / "usr/lib/x")
+
+
+CLIMBING = [entry("l", LINK, "/m"), entry("m", LINK, "/outside"), entry("outside/x"), entry("l/kept")]
+
+
+def test_a_link_never_leads_out_of_the_root_however_it_is_chained(tree: Tree) -> None:
+    tree.lay(archive_of(*CLIMBING))
+    assert tree.paths() == ["l", "m", "outside", "outside/kept", "outside/x"]
+    assert (tree.outside / "kept").read_text() == "kept"
+    assert (tree.root / "m").readlink() == Path("/outside")
+    (tree.root / "planted").symlink_to(tree.outside)  # the twin: this is where a program that follows would write
+    (tree.root / "planted/kept").write_text("gone")
+    assert (tree.outside / "kept").read_text() == "gone"
+
+
+@pytest.mark.parametrize("target", ["../../../outside", "/../../outside", "a/../../../outside", "/proc/self/root"])
+def test_a_link_that_came_from_elsewhere_is_looked_up_inside_too(tree: Tree, target: str) -> None:
+    (tree.root / "l").symlink_to(target)
+    (tree.root / "a").mkdir()
+    with pytest.raises(RefusedLayerError, match="no link to one in here"):
+        tree.lay(archive_of(entry("l/kept")))
+    tree.lay(archive_of(entry("l/.wh.kept")))
+    assert (tree.outside / "kept").read_text() == "kept"
+
+
+def test_links_in_a_circle_are_refused(tree: Tree) -> None:
+    with pytest.raises(RefusedLayerError, match="no link to one in here"):
+        tree.lay(archive_of(entry("a", LINK, "b"), entry("b", LINK, "a"), entry("a/x")))
+
+
+def test_links_do_not_lead_deeper_than_paths_may(tree: Tree) -> None:
+    folder = "d/" * 200
+    tree.lay(archive_of(entry(folder, FOLDER), entry("l", LINK, folder)))
+    with pytest.raises(RefusedLayerError, match="lies too deep"):
+        tree.lay(archive_of(entry("l/" + "e/" * 100 + "x")))
+    tree.lay(archive_of(entry("l/" + "e/" * 50 + "x")))
+
+
+def _chunked(archive: bytes) -> bytes:
+    """As `zstd:chunked` does: several frames, and one that is to be skipped."""
+    skipped = b"\x50\x2a\x4d\x18" + (7).to_bytes(4, "little") + b"skipped"
+    return zstandard.compress(archive[:700]) + skipped + zstandard.compress(archive[700:])
+
+
+@pytest.mark.parametrize("compress", [zstandard.compress, _chunked, bytes])
+def test_a_layer_may_be_compressed_otherwise(tree: Tree, compress: Callable[[bytes], bytes]) -> None:
+    tree.lay(archive_of(entry("x"), entry("y"), content=b"c" * 300_000), compress=compress)
+    assert (tree.root / "y").read_bytes() == b"c" * 300_000
+
+
+@pytest.mark.parametrize("compress", [lambda packed: zstandard.compress(packed)[:-9], lambda _: b"\x28\xb5\x2f\xfd??"])
+def test_damaged_zstd_is_refused(tree: Tree, compress: Callable[[bytes], bytes]) -> None:
+    with pytest.raises(RefusedLayerError, match=r"damaged|not what the image"):
+        tree.lay(archive_of(entry("x"), content=os.urandom(100_000)), compress=compress)
+
+
+def test_zstd_that_wants_a_lot_of_memory_is_refused(tree: Tree) -> None:
+    def compress(packed: bytes, window: int = 28) -> bytes:
+        parameters = zstandard.ZstdCompressionParameters.from_level(1, window_log=window, write_content_size=0)
+        packer = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+        return packer.compress(packed) + packer.flush()
+
+    archive = archive_of(entry("x"), content=b"c" * 5000)
+    with pytest.raises(RefusedLayerError, match="too much memory"):
+        tree.lay(archive, compress=compress)
+    tree.lay(archive, compress=lambda packed: compress(packed, 27))
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress])
+def test_a_bomb_is_refused_however_it_is_compressed(tree: Tree, compress: Callable[[bytes], bytes]) -> None:
+    with pytest.raises(RefusedLayerError, match="too large when it is unpacked"):
+        tree.lay(archive_of(entry("x"), content=bytes(1 << 22)), allowance=Allowance(bytes=1 << 20), compress=compress)
 
 
 LIMITS: dict[str, tuple[Callable[[], Allowance], str]] = {
