@@ -4,15 +4,13 @@ import base64
 import hashlib
 import json
 import os
-import shutil
-import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from cloister.errors import DiskFullError, NotFoundError, SandboxError
 from cloister.sandboxes.oci.image import OciImageStore
@@ -20,97 +18,9 @@ from cloister.sandboxes.oci.image_layer import Allowance
 from cloister.sandboxes.oci.image_pull import Puller
 
 from .installation import QUIET, Installation
+from .registry import ARCHITECTURE, CutConnection, Registry, archive_of, layer_of, needs_registry
 
-pytestmark = [
-    pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of other owners"),
-    pytest.mark.skipif(not shutil.which("docker-registry") or not shutil.which("skopeo"), reason="./dev test"),
-]
-
-CONFIGURATION = """
-version: 0.1
-log: {{level: error}}
-storage: {{filesystem: {{rootdirectory: {folder}/blobs}}, maintenance: {{uploadpurging: {{enabled: false}}}}}}
-http: {{addr: "127.0.0.1:{port}"}}
-{auth}
-"""
-MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-
-
-class Registry:
-    """Debian's docker-registry, with a folder of its own."""
-
-    def __init__(self, folder: Path, *, password: str = "") -> None:
-        self.folder = folder
-        folder.mkdir()
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
-        self.host = f"127.0.0.1:{self.port}"
-        self.password = password
-
-    @contextmanager
-    def running(self) -> Iterator["Registry"]:
-        auth = ""
-        if self.password:
-            users = subprocess.check_output(["htpasswd", "-nbB", "me", self.password])
-            (self.folder / "users").write_bytes(users)
-            auth = f"auth: {{htpasswd: {{realm: test, path: {self.folder}/users}}}}"
-        configuration = self.folder / "config.yml"
-        configuration.write_text(CONFIGURATION.format(folder=self.folder, port=self.port, auth=auth))
-        # It takes each REGISTRY_ variable for a setting of its own.
-        variables = {name: value for name, value in os.environ.items() if not name.startswith("REGISTRY_")}
-        command = ["docker-registry", "serve", str(configuration)]
-        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=variables)
-        try:
-            self._wait()
-            yield self
-        finally:
-            process.terminate()
-            process.wait()
-
-    def push(self, name: str, layers: list[bytes], variables: tuple[str, ...] = ()) -> str:
-        """Push an image of these layers, each a tar archive, and return its manifest's digest."""
-        layout = self.folder / "layout"
-        blobs = layout / "blobs/sha256"
-        blobs.mkdir(parents=True, exist_ok=True)
-
-        def put(content: bytes, kind: str) -> dict[str, object]:
-            digest = hashlib.sha256(content).hexdigest()
-            (blobs / digest).write_bytes(content)
-            return {"mediaType": kind, "digest": f"sha256:{digest}", "size": len(content)}
-
-        placed = [put(layer, "application/vnd.oci.image.layer.v1.tar") for layer in layers]
-        described = {
-            "architecture": "amd64",
-            "os": "linux",
-            "config": {"Env": list(variables)},
-            "rootfs": {"type": "layers", "diff_ids": [layer["digest"] for layer in placed]},
-        }
-        configuration = put(json.dumps(described).encode(), "application/vnd.oci.image.config.v1+json")
-        whole = {"schemaVersion": 2, "mediaType": MANIFEST, "config": configuration, "layers": placed}
-        manifest = put(json.dumps(whole).encode(), MANIFEST)
-        (layout / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [manifest]}))
-        (layout / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
-        credentials = [f"--dest-creds=me:{self.password}"] if self.password else []
-        copy = ("skopeo", "--insecure-policy", "copy", "-q", "--preserve-digests", "--dest-tls-verify=false")
-        subprocess.run([*copy, *credentials, f"oci:{layout}", f"docker://{self.host}/{name}"], check=True)
-        return str(manifest["digest"])
-
-    def damage(self, content: bytes) -> Path:
-        """Change a blob where the registry keeps it, and return the file."""
-        digest = hashlib.sha256(content).hexdigest()
-        data = self.folder / f"blobs/docker/registry/v2/blobs/sha256/{digest[:2]}/{digest}/data"
-        data.write_bytes(content[:-1] + b"!")
-        return data
-
-    def _wait(self) -> None:
-        for _ in range(200):
-            try:
-                socket.create_connection(("127.0.0.1", self.port)).close()
-            except ConnectionRefusedError:
-                time.sleep(0.05)
-            else:
-                return
-        raise TimeoutError("the registry does not answer")
+pytestmark = needs_registry
 
 
 @pytest.fixture
@@ -122,19 +32,6 @@ def registry(tmp_path: Path) -> Iterator[Registry]:
 @pytest.fixture
 def store(tmp_path: Path) -> OciImageStore:
     return OciImageStore(tmp_path / "state")
-
-
-def layer_of(folder: Path, files: dict[str, bytes]) -> bytes:
-    folder.mkdir()
-    for name, content in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
-    return archive_of(folder)
-
-
-def archive_of(folder: Path) -> bytes:
-    owner = ("--owner=0", "--group=0", "--numeric-owner")
-    return subprocess.check_output(["tar", "--create", "--directory", folder, *owner, "."])
 
 
 @contextmanager
@@ -163,6 +60,36 @@ async def test_a_tag_is_pulled_shifted_and_pinned(registry: Registry, store: Oci
     moved = await store.pull(f"{registry.host}/a/b:1")
     assert moved.digest != image.digest
     assert (await store.pull(f"{registry.host}/a/b@{digest}")).digest == image.digest
+
+
+async def test_of_a_list_this_machines_own_is_pulled_and_the_lists_digest_is_kept(
+    registry: Registry, store: OciImageStore, tmp_path: Path
+) -> None:
+    own, other = (layer_of(tmp_path / name, {"which": name.encode()}) for name in ("own", "other"))
+    digest = registry.push_list("a:1", {"s390x": [other], ARCHITECTURE: [zstandard.compress(own)]})
+    image = await store.pull(f"{registry.host}/a:1")
+    assert (store.rootfs(image.digest) / "which").read_text() == "own"
+    assert image.source == digest
+    assert (await store.pull(f"{registry.host}/a@{digest}")).digest == image.digest
+    registry.push_list("b:1", {"s390x": [other]})
+    with pytest.raises(SandboxError, match=f"has no image for linux/{ARCHITECTURE}"):
+        await store.pull(f"{registry.host}/b:1")
+
+
+async def test_a_registry_that_dies_meanwhile_is_told_and_changes_nothing(
+    registry: Registry, store: OciImageStore, tmp_path: Path
+) -> None:
+    registry.push("a:1", [layer_of(tmp_path / "one", {"x": b"1"})])
+    with CutConnection(registry, after_bytes=1 << 40).running() as front:  # the twin: it cuts nothing
+        before = await store.pull(f"{front.host}/a:1")
+        whole = left(store, tmp_path / "state")
+        registry.push("a:1", [layer_of(tmp_path / "large", {"x": os.urandom(2_000_000)})])
+        front.cut_after(1_000_000)
+        with pytest.raises(SandboxError, match=r"skopeo copy .* failed: .*(EOF|reset by peer)"):
+            await store.pull(f"{front.host}/a:1")
+        assert left(store, tmp_path / "state") == whole
+        assert await store.ensure(f"{front.host}/a:1") == before.digest
+        assert (store.rootfs(before.digest) / "x").read_bytes() == b"1"
 
 
 async def test_what_nobody_pulled_is_not_fetched_for_a_task(

@@ -155,7 +155,7 @@ def test_a_link_never_leads_out_of_the_root_however_it_is_chained(tree: Tree) ->
     assert (tree.outside / "kept").read_text() == "gone"
 
 
-@pytest.mark.parametrize("target", ["../../../outside", "/../../outside", "a/../../../outside", "/proc/self/root"])
+@pytest.mark.parametrize("target", ["../outside", "/../../outside", "a/../../outside", "/proc/self/root"])
 def test_a_link_that_came_from_elsewhere_is_looked_up_inside_too(tree: Tree, target: str) -> None:
     (tree.root / "l").symlink_to(target)
     (tree.root / "a").mkdir()
