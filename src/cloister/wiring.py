@@ -23,12 +23,18 @@ from cloister.errors import UsageError
 from cloister.forges.local import LocalForge
 from cloister.intake import Intake
 from cloister.lifecycle import Tools
+from cloister.model.container import path_of
+from cloister.model.image import BuildProgress
+from cloister.model.reference import parse_reference
 from cloister.model.task import Outcome, TaskId, Verdict
 from cloister.model.upstreams import Upstreams
 from cloister.protocols import AttemptQueue, Egress, SandboxBackend
 from cloister.queues.embedded import EmbeddedQueue
 from cloister.reaper import destroy_strays, expire_snapshots, forget_unknown_snapshots
+from cloister.repository_address import parse_repository
 from cloister.sandboxes.oci.backend import open_backend
+from cloister.sandboxes.oci.export import Export, SnapshotExporter
+from cloister.sandboxes.oci.export_layout import Compression
 from cloister.sandboxes.oci.image import OciImageStore
 from cloister.sandboxes.oci.network import find_catching_error
 from cloister.settings import Settings
@@ -51,6 +57,7 @@ class Application:
     images: OciImageStore
     tools: Tools
     backend: SandboxBackend
+    exporter: SnapshotExporter
     settings: Settings
 
     async def work(self, *, until_idle: bool = False, task: TaskId | None = None) -> None:
@@ -60,6 +67,25 @@ class Application:
         gc.collect()
         gc.freeze()  # what is loaded by now stays for good, and looking through it would delay a start
         await run_worker(self.tools, slots=self.settings.slots, until_idle=until_idle, task=task)
+
+    async def export_snapshot(
+        self, key: str, text: str, report: Callable[[BuildProgress], None], *, compression: Compression = "gzip"
+    ) -> str:
+        """Push a snapshot, by its key or a unique beginning, to the reference `text`; return the image's digest.
+
+        UsageError for what is no reference; errors of `Intake.snapshot`, `Intake.plan_of` and the exporter.
+        """
+        reference = parse_reference(text)
+        record = await self.intake.snapshot(key)
+        plan = await self.intake.plan_of(record)
+        export = Export(
+            record=record,
+            reference=reference,
+            directory=parse_repository(record.repository).directory,
+            variables=lambda image: {**image.variables, **plan.variables, "PATH": path_of(plan, image.variables)},
+            compression=compression,
+        )
+        return await self.exporter.export(export, report)
 
     async def clean(self) -> "CleanReport":
         """Cancel what no living worker holds, and remove everything that belongs to nobody."""
@@ -133,7 +159,9 @@ async def _open_parts(settings: Settings, stack: AsyncExitStack, count: Callable
         egress=egress,
         agents=agents,
     )
-    return Application(intake=intake, images=images, tools=tools, backend=backend, settings=settings)
+    return Application(
+        intake=intake, images=images, tools=tools, backend=backend, exporter=backend.exporter, settings=settings
+    )
 
 
 def _upstreams(settings: Settings) -> Upstreams:

@@ -57,7 +57,7 @@ class Registry:
         # It takes each REGISTRY_ variable for a setting of its own.
         variables = {name: value for name, value in os.environ.items() if not name.startswith("REGISTRY_")}
         command = ["docker-registry", "serve", str(configuration)]
-        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=variables)
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=variables)
         try:
             self._wait()
             yield self
@@ -84,7 +84,7 @@ class Registry:
     def blobs(self) -> list[bytes]:
         """All that the registry keeps, unpacked where it is packed."""
         found = [path.read_bytes() for path in self.folder.glob("blobs/docker/registry/v2/blobs/sha256/*/*/data")]
-        return [gzip.decompress(blob) if blob[:2] == b"\x1f\x8b" else blob for blob in found]
+        return [_unpacked(blob) for blob in found]
 
     def damage(self, content: bytes) -> Path:
         """Change a blob where the registry keeps it, and return the file."""
@@ -181,6 +181,12 @@ def _carry(source: socket.socket, target: socket.socket) -> None:
         target.shutdown(socket.SHUT_WR)
 
 
+def _unpacked(blob: bytes) -> bytes:
+    if blob[:4] == zstandard.FRAME_HEADER:
+        return zstandard.ZstdDecompressor().decompressobj().decompress(blob)
+    return gzip.decompress(blob) if blob[:2] == b"\x1f\x8b" else blob
+
+
 def _kind_of(layer: bytes) -> str:
     return "application/vnd.oci.image.layer.v1.tar" + ("+zstd" if layer[:4] == zstandard.FRAME_HEADER else "")
 
@@ -201,3 +207,34 @@ def layer_of(folder: Path, files: dict[str, bytes]) -> bytes:
 def archive_of(folder: Path) -> bytes:
     owner = ("--owner=0", "--group=0", "--numeric-owner")
     return subprocess.check_output(["tar", "--create", "--directory", folder, *owner, "."])
+
+
+_PROGRAMS = (
+    "bash sh cat chmod chown cp env false grep ln ls mkdir mkfifo mktemp od readlink rm sleep stat touch true".split()
+)
+_LIBRARIES = ("acl", "attr", "c", "pcre2-8", "selinux", "tinfo")
+
+
+def small_layer(base: Path) -> bytes:
+    """Return what a shell and a few programs need, out of the image `base`: a hundredth of it."""
+    libraries = [path for name in _LIBRARIES for path in base.glob(f"usr/lib/*/lib{name}.so.*")]
+    loaders = [*base.glob("lib64/ld-linux*"), *base.glob("usr/lib/*/ld-linux*"), *base.glob("usr/lib/ld-linux*")]
+    programs = [
+        path for name in (*_PROGRAMS, "dash") if (path := base / "usr/bin" / name).is_symlink() or path.exists()
+    ]
+    names = [str(path.relative_to(base)) for path in (*libraries, *loaders, *programs)]
+    links = [name for name in ("bin", "lib", "lib64") if (base / name).is_symlink()]
+    owner = ("--owner=0", "--group=0", "--numeric-owner")
+    folders = "etc tmp opt root usr usr/bin usr/lib usr/lib64 etc/passwd etc/skel etc/debian_version".split()
+    command = (
+        "tar",
+        "--create",
+        "--directory",
+        base,
+        *owner,
+        "--no-recursion",
+        *folders,
+        *links,
+        *dict.fromkeys(names),
+    )
+    return subprocess.check_output(command)

@@ -1,12 +1,22 @@
 """`cloister snapshot`: the disks that are kept after setup."""
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from cloister.cli.session import ask
+from cloister.cli.image import BuildBar
+from cloister.cli.session import ask, open_application
 from cloister.cli.task import JsonOption
 from cloister.cli.terminal import output_console, print_line, print_table
+
+
+class Compression(StrEnum):
+    """How the layers of an exported image are packed."""
+
+    GZIP = "gzip"
+    ZSTD = "zstd"
+
 
 app = typer.Typer(no_args_is_help=True, help="The disks that are kept after setup.\n\nExample:  cloister snapshot list")
 
@@ -49,3 +59,28 @@ def remove(
     """
     removed = ask(context, lambda client: client.remove_snapshot(key))
     print_line(output_console(), f"removed {removed[:_KEY_SHOWN]}")
+
+
+@app.command()
+def export(
+    context: typer.Context,
+    key: Annotated[str, typer.Argument(metavar="KEY", help="The snapshot's key, or a unique beginning of it.")],
+    reference: Annotated[str, typer.Argument(metavar="REFERENCE", help="registry/repository:tag")],
+    compression: Annotated[
+        Compression, typer.Option(help="gzip is read by every program; zstd is faster, and its layers are smaller.")
+    ] = Compression.GZIP,
+) -> None:
+    """Push a prepared environment to an OCI registry, as an ordinary image. Works on this machine only.
+
+    Example:  cloister snapshot export 3fa9 localhost:5000/team/web:ready
+    """
+    import anyio
+
+    async def work() -> str:
+        async with open_application(context) as application:
+            with BuildBar() as bar:
+                return await application.export_snapshot(key, reference, bar.show, compression=compression.value)
+
+    digest = anyio.run(work)
+    print_line(output_console(), f"pushed {reference}")
+    print_line(output_console(), f"with the digest {digest}")

@@ -20,6 +20,9 @@ CHECK = "check"
 _PROXY = f"http://127.0.0.1:{PROXY_PORT}"
 _NO_PROXY = "localhost,127.0.0.1,::1"
 
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_OWN_PREFIX = "CLOISTER_"
+
 _PROXY_NAMES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 _CA_NAMES = (
     "CARGO_HTTP_CAINFO",
@@ -47,6 +50,16 @@ class Foundation:
     path: tuple[str, ...] = ()
     """Folders before PATH."""
     variables: Mapping[str, str] = field(default_factory=dict)
+    image: Mapping[str, str] = field(default_factory=dict)
+    """What the image's configuration gives to its programs: below everything else, but its PATH replaces the usual."""
+    universal: bool = False
+    """Whether programs run in login shells, as in OpenAI's universal image; see `model.universal`."""
+
+    @property
+    def outside(self) -> Mapping[str, str]:
+        """What programs get of it where no sandbox is: what an exported image says."""
+        path = ":".join([*self.path, self.image.get("PATH") or _PATH])
+        return {**self.image, **self.variables, "PATH": path}
 
 
 NOTHING_FOUND = Foundation()
@@ -67,9 +80,10 @@ def container_variables(task: Task, phase: Phase, foundation: Foundation = NOTHI
     proxies = dict.fromkeys(_PROXY_NAMES, _PROXY) | {"NO_PROXY": _NO_PROXY}
     shell = {"BASH_ENV": f"{HOME}/.bashrc"} if phase is not Phase.SETUP else {}
     return {
+        **{name: value for name, value in foundation.image.items() if not name.startswith(_OWN_PREFIX)},
         "HOME": HOME,
         "LANG": "C.UTF-8",
-        "PATH": ":".join([*foundation.path, "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]),
+        "PATH": foundation.outside["PATH"],
         "TERM": "dumb",
         **_PIP,
         **shell,  # what setup wrote there is how it leaves variables to the agent

@@ -84,6 +84,11 @@ def stands_on(record: SnapshotRecord, image_digest: str) -> bool:
     return record.parts.get("image") == _digest(json.dumps(image_digest))
 
 
+def is_made_by(record: SnapshotRecord, setup_script: str | None) -> bool:
+    """Whether setup ran that very script."""
+    return record.parts.get("setup script") == _digest(json.dumps(setup_script))
+
+
 def reason_of_miss(wanted: SnapshotRecipe, nearest: SnapshotRecord | None, *, now: datetime) -> str:
     """Say in a few words why no kept snapshot fits. `nearest` is the newest of the same environment and repository."""
     if nearest is None:

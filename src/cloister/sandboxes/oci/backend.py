@@ -15,6 +15,7 @@ from cloister.sandboxes.oci.bundle import UID_BASE
 from cloister.sandboxes.oci.cgroup import hasten_entry, hold_controllers, remove_groups
 from cloister.sandboxes.oci.containers import Containers
 from cloister.sandboxes.oci.disk import Disk, DiskState
+from cloister.sandboxes.oci.export import SnapshotExporter
 from cloister.sandboxes.oci.guard import make_guard
 from cloister.sandboxes.oci.image import OciImageStore
 from cloister.sandboxes.oci.node import Node
@@ -57,6 +58,7 @@ async def open_backend(
         backend = OciBackend(node)
         trash.sweep()
         node.snapshots.sweep()
+        backend.exporter.sweep()
         try:
             yield backend
         finally:
@@ -71,6 +73,7 @@ class OciBackend:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._open: dict[SandboxName, OciSandbox] = {}
+        self.exporter = SnapshotExporter(node.snapshots, node.images, node.paths.exports)
 
     async def create(self, name: SandboxName, spec: SandboxSpec) -> OciSandbox:
         """Find or create; see `protocols.SandboxBackend`."""

@@ -39,6 +39,11 @@ class NodePaths:
         return self.state / "results"
 
     @property
+    def exports(self) -> Path:
+        """Images that are being pushed."""
+        return self.state / "exports"
+
+    @property
     def trash(self) -> Path:
         """What is being removed."""
         return self.state / "trash"

@@ -2,11 +2,12 @@
 
 import fcntl
 import json
+import os
 import secrets
 import subprocess
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -98,13 +99,28 @@ class Snapshots:
         return True
 
     def remove(self, key: SnapshotKey) -> None:
-        """Forget it. Absent is not an error; ConflictError while a sandbox stands on it."""
+        """Forget it. Absent is not an error; ConflictError while a sandbox stands on it, or somebody holds it."""
         for place in self._paths.disks.iterdir():
             disk = Disk.find(place)
             if disk is not None and disk.state.snapshot == key:
                 raise ConflictError(f"the snapshot {key[:12]} is in use by {place.name}")
         with self._alone():  # a sync that ends now must not write into what is being removed
-            self._trash.throw(self._place(key))
+            try:
+                with _locked(self._place(key), fcntl.LOCK_EX):
+                    self._trash.throw(self._place(key))
+            except FileNotFoundError:
+                return
+            except BlockingIOError as error:
+                raise ConflictError(f"the snapshot {key[:12]} is being exported", hint="wait for its end") from error
+
+    @contextmanager
+    def held(self, key: SnapshotKey) -> Iterator[SnapshotMarker]:
+        """Let nobody remove it, in this and other processes, while it is read. NotFoundError when it is not here."""
+        with ExitStack() as stack:
+            with self._alone():
+                marker = self.get(key)
+                stack.enter_context(_locked(self._place(key), fcntl.LOCK_SH))
+            yield marker
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -126,6 +142,17 @@ class Snapshots:
 
     def _place(self, key: SnapshotKey) -> Path:
         return self._paths.snapshots / key
+
+
+@contextmanager
+def _locked(place: Path, kind: int) -> Iterator[None]:
+    """Lock a directory, which ends with our process at the latest. BlockingIOError when somebody else has."""
+    descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _read_marker(place: Path) -> SnapshotMarker | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from cloister.errors import ConflictError, NotFoundError
 from cloister.model.sandbox import Commit
 from cloister.model.snapshot import SnapshotKey
 from cloister.sandboxes.oci import snapshots as module
@@ -85,3 +86,19 @@ async def test_a_disk_with_a_damaged_marker_was_never_finished(paths: NodePaths,
     kept.keep(KEY, made_disk(paths, "two"), OLD)
     kept.remove(KEY)
     assert kept.find(KEY) is None
+
+
+async def test_what_somebody_reads_is_not_removed_by_any_process(paths: NodePaths, kept: Snapshots) -> None:
+    kept.keep(KEY, made_disk(paths, "one"), OLD)
+    other = Snapshots(paths, kept._trash)
+    with kept.held(KEY) as marker, other.held(KEY):
+        assert marker.commit == OLD
+        for somebody in (kept, other):
+            with pytest.raises(ConflictError, match="being exported"):
+                somebody.remove(KEY)
+        assert kept.find(KEY) is not None
+    other.remove(KEY)
+    assert kept.find(KEY) is None
+    other.remove(KEY)
+    with pytest.raises(NotFoundError), kept.held(KEY):
+        pass
