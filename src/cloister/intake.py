@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 
 from anyio import CancelScope
 
-from cloister.detection import plan_setup
 from cloister.environment_file import REPOSITORY_FILE, environment_from_options, unsupported
 from cloister.environments import Environments
 from cloister.errors import ConflictError, NotFoundError, UsageError
@@ -17,10 +16,9 @@ from cloister.model.environment import Environment
 from cloister.model.event import RecordedEvent
 from cloister.model.reference import is_reference, not_pulled
 from cloister.model.request import EnvironmentChoice, Request
-from cloister.model.sandbox import WORKSPACE, Change, Commit
+from cloister.model.sandbox import WORKSPACE, Change
 from cloister.model.secret import BrokerRule, KeptSecret
-from cloister.model.setup_plan import NOTHING_PLANNED, SetupPlan
-from cloister.model.snapshot import SnapshotKey, SnapshotRecord, is_made_by, recipe_of
+from cloister.model.snapshot import SnapshotKey, SnapshotRecord, recipe_of
 from cloister.model.task import (
     AttemptStatus,
     Repository,
@@ -257,15 +255,6 @@ class Intake:
         if len(found) > 1:
             raise ConflictError(f"{key!r} begins {len(found)} snapshots' keys; give more of it")
         return found[0]
-
-    async def plan_of(self, record: SnapshotRecord) -> SetupPlan:
-        """Return what automatic setup did on a kept disk: nothing where another script ran.
-
-        RepositoryError when the mirror has lost the commit that it ran at.
-        """
-        files = await self.forge.project_files(parse_repository(record.repository), Commit(record.commit))
-        plan = plan_setup(files)
-        return plan if is_made_by(record, plan.script) else NOTHING_PLANNED
 
     async def remove_snapshot(self, key: str) -> SnapshotKey:
         """Forget a snapshot, by its key or a unique beginning. NotFoundError; ConflictError while it is in use."""

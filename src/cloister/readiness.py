@@ -1,6 +1,7 @@
 """What a repository needs to be ready: scripts, versions of languages, and the kept disk that fits."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from cloister.detection import NOTHING_CHOSEN, SetupScripts, Toolchains, choose_scripts, choose_toolchains
@@ -9,6 +10,7 @@ from cloister.model.environment import Environment
 from cloister.model.image import Image
 from cloister.model.snapshot import SnapshotRecipe, SnapshotRecord, reason_of_miss, within_ttl
 from cloister.model.task import Repository, Revision
+from cloister.model.universal import NOTE, version_variables
 from cloister.protocols import Forge, SandboxBackend, SnapshotCatalog
 
 
@@ -29,12 +31,21 @@ class Needs:
     scripts: SetupScripts
     toolchains: Toolchains
     """Of the image, by the task's commit: setup at the default branch's tip runs with them too."""
+    image: Mapping[str, str] = field(default_factory=dict)
+    """Variables that come with the image."""
+    universal: bool = False
+    """Whether it has OpenAI's script, which chooses versions itself."""
 
     @property
     def foundation(self) -> Foundation:
         """What programs find of it, in setup and for the agent."""
         plan, toolchains = self.scripts.plan, self.toolchains
-        return Foundation(path=(*plan.path, *toolchains.path), variables={**toolchains.variables, **plan.variables})
+        return Foundation(
+            path=(*plan.path, *toolchains.path),
+            variables={**toolchains.variables, **plan.variables},
+            image=self.image,
+            universal=self.universal,
+        )
 
 
 async def find_needs(
@@ -47,10 +58,15 @@ async def find_needs(
     base = await forge.project_files(repository, revision.default_commit)
     is_base = revision.commit == revision.default_commit
     asked = base if is_base else await forge.project_files(repository, revision.commit)
-    return Needs(
-        scripts=choose_scripts(environment, base=base, asked=asked),
-        toolchains=choose_toolchains(environment.versions, asked, image) if image else NOTHING_CHOSEN,
-    )
+    scripts = choose_scripts(environment, base=base, asked=asked)
+    if image is None:
+        return Needs(scripts=scripts, toolchains=NOTHING_CHOSEN)
+    if image.universal:
+        versions = version_variables(environment.versions)
+        chosen = Toolchains(notes=(NOTE,) if versions else ())
+        return Needs(scripts=scripts, toolchains=chosen, image={**image.variables, **versions}, universal=True)
+    toolchains = choose_toolchains(environment.versions, asked, image)
+    return Needs(scripts=scripts, toolchains=toolchains, image=image.variables)
 
 
 async def find_fit(

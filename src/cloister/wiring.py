@@ -23,7 +23,6 @@ from cloister.errors import UsageError
 from cloister.forges.local import LocalForge
 from cloister.intake import Intake
 from cloister.lifecycle import Tools
-from cloister.model.container import path_of
 from cloister.model.image import BuildProgress
 from cloister.model.reference import parse_reference
 from cloister.model.task import Outcome, TaskId, Verdict
@@ -73,16 +72,14 @@ class Application:
     ) -> str:
         """Push a snapshot, by its key or a unique beginning, to the reference `text`; return the image's digest.
 
-        UsageError for what is no reference; errors of `Intake.snapshot`, `Intake.plan_of` and the exporter.
+        UsageError for what is no reference; errors of `Intake.snapshot` and the exporter.
         """
         reference = parse_reference(text)
         record = await self.intake.snapshot(key)
-        plan = await self.intake.plan_of(record)
         export = Export(
             record=record,
             reference=reference,
             directory=parse_repository(record.repository).directory,
-            variables=lambda image: {**image.variables, **plan.variables, "PATH": path_of(plan, image.variables)},
             compression=compression,
         )
         return await self.exporter.export(export, report)

@@ -27,6 +27,8 @@ def _record(key: str, *, hours: int = 0, environment: str = "web") -> SnapshotRe
         parts={"image": "1", "setup script": "2"},
         created_at=NOON + timedelta(hours=hours),
         expires_at=NOON + timedelta(hours=hours + 12),
+        path=("/venv/bin", "/opt/node/bin"),
+        variables={"VIRTUAL_ENV": "/venv"},
     )
 
 

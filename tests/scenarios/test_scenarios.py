@@ -43,6 +43,7 @@ from cloister.model.event import (
     ServiceStarted,
     SetupPlanned,
     SnapshotMissed,
+    SnapshotSaved,
     TaskAccepted,
     TaskFinished,
 )
@@ -142,6 +143,10 @@ async def test_scenario(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert {key: told[key] for key in expected} == expected
     assert expected.keys() >= {"verdict", "events", "calls"}
     _expect_the_table_to_hold(world, events)
+    for saved in (event.event for event in events if isinstance(event.event, SnapshotSaved)):
+        record = await world.catalog.find(saved.key)
+        assert record is not None
+        assert ":".join([*record.path, ""]).startswith(scenario.get("path", ""))
 
 
 async def _lay_out(scenario: Mapping[str, Any]) -> World:

@@ -196,11 +196,12 @@ def _diff_id(layer: bytes) -> str:
     return f"sha256:{hashlib.sha256(unpacked).hexdigest()}"
 
 
-def layer_of(folder: Path, files: dict[str, bytes]) -> bytes:
+def layer_of(folder: Path, files: dict[str, bytes], *, mode: int = 0o644) -> bytes:
     folder.mkdir()
     for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
+        (folder / name).chmod(mode)
     return archive_of(folder)
 
 

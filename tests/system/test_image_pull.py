@@ -4,9 +4,7 @@ import base64
 import hashlib
 import json
 import os
-import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,7 +16,8 @@ from cloister.sandboxes.oci.image_layer import Allowance
 from cloister.sandboxes.oci.image_pull import Puller
 
 from .installation import QUIET, Installation
-from .registry import ARCHITECTURE, CutConnection, Registry, archive_of, layer_of, needs_registry
+from .registry import ARCHITECTURE, CutConnection, Registry, layer_of, needs_registry, small_layer
+from .small_disk import small_disk
 
 pytestmark = needs_registry
 
@@ -32,16 +31,6 @@ def registry(tmp_path: Path) -> Iterator[Registry]:
 @pytest.fixture
 def store(tmp_path: Path) -> OciImageStore:
     return OciImageStore(tmp_path / "state")
-
-
-@contextmanager
-def small_disk(place: Path) -> Iterator[None]:
-    place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", place], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", place], check=True)
 
 
 def left(store: OciImageStore, state: Path) -> list[str]:
@@ -171,14 +160,14 @@ async def test_a_password_comes_from_the_standard_file(
 async def test_a_task_runs_in_a_pulled_image(
     installation: Installation, images: OciImageStore, registry: Registry, tmp_path: Path
 ) -> None:
-    base = images.rootfs(await images.ensure("base"))
-    registry.push("base:1", [archive_of(base), layer_of(tmp_path / "mark", {"opt/mark": b"pulled\n"})])
-    environment = f'image = "{registry.host}/base:1"\n' + QUIET
+    small = small_layer(images.rootfs(await images.ensure("base")))
+    registry.push("small:1", [small, layer_of(tmp_path / "mark", {"opt/mark": b"pulled\n"})])
+    environment = f'image = "{registry.host}/small:1"\n' + QUIET
     async with installation.opened() as running:
         with pytest.raises(NotFoundError) as refused:
             await running.submit(environment=environment)
-        assert refused.value.hint == f"if you trust it, fetch it once: cloister image pull {registry.host}/base:1"
-        assert await running.application.images.pull(f"{registry.host}/base:1")
+        assert refused.value.hint == f"if you trust it, fetch it once: cloister image pull {registry.host}/small:1"
+        assert await running.application.images.pull(f"{registry.host}/small:1")
         finished = await running.run("cat /opt/mark; stat -c %u /opt/mark", environment=environment)
     assert finished.printed("agent") == "pulled\n0\n"
-    await images.remove(f"{registry.host}/base:1", in_use=lambda _: False)
+    await images.remove(f"{registry.host}/small:1", in_use=lambda _: False)

@@ -4,17 +4,19 @@ import base64
 import json
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from cloister.errors import SandboxError, UsageError
+from cloister.errors import DiskFullError, SandboxError, UsageError
 from cloister.model.image import BuildProgress
 from cloister.model.secret import SecretValue
 from cloister.sandboxes.oci.image import OciImageStore
 
 from .installation import Installation, Running
 from .registry import Registry, needs_registry, small_layer
+from .small_disk import small_disk
 
 pytestmark = needs_registry
 
@@ -81,6 +83,9 @@ async def test_an_exported_environment_comes_back_as_it_was(
         application = running.application
         await application.images.pull(small)
         key = await prepared(running, original)
+        record = await application.intake.snapshot(key)
+        found = {"path": ("/venv/bin",), "variables": {"VIRTUAL_ENV": "/venv"}}  # as automatic setup leaves it
+        await application.tools.catalog.add(replace(record, **found))
         digest = await application.export_snapshot(key[:12], reference, ignore, compression="zstd")
         assert await application.export_snapshot(key, f"{registry.host}/again", ignore, compression="zstd") == digest
         pulled = await application.images.pull(reference)
@@ -109,7 +114,7 @@ def check_description(registry: Registry, name: str, key: str) -> None:
     inspect = ("skopeo", "inspect", "--config", "--tls-verify=false", f"docker://{registry.host}/{name}")
     described = json.loads(subprocess.check_output(inspect))["config"]
     assert described["WorkingDir"] == "/workspace/project"
-    assert described["Env"] == ["PATH=/opt/own:/usr/bin"]
+    assert described["Env"] == ["PATH=/venv/bin:/opt/own:/usr/bin", "VIRTUAL_ENV=/venv"]
     assert described["Labels"]["org.opencontainers.image.version"] == key
     assert set(described["Labels"]) == {f"org.opencontainers.image.{name}" for name in LABELS}
 
@@ -136,10 +141,17 @@ async def test_nothing_is_pushed_without_credentials_and_nothing_stays(
             assert list(exports.iterdir()) == []
             credentials.write_text(json.dumps({"auths": {registry.host: {"auth": encoded}}}))
             assert await application.export_snapshot(key, reference, ignore)
+            with small_disk(exports):
+                with pytest.raises(DiskFullError):
+                    await application.export_snapshot(key, reference, ignore)
+                assert list(exports.iterdir()) == []
         with pytest.raises(SandboxError, match="connection refused"):
             await application.export_snapshot(key, reference, ignore)
         with pytest.raises(UsageError, match="only known afterwards"):
             await application.export_snapshot(key, f"{registry.host}/a@sha256:{'0' * 64}", ignore)
         assert list(exports.iterdir()) == []
         await application.intake.remove_snapshot(key)
+        (exports / "of-a-killed-one/blobs").mkdir(parents=True)
+    async with installation.opened():
+        assert list(exports.iterdir()) == []
     await images.remove(small, in_use=lambda _: False)

@@ -39,6 +39,8 @@ class Image:
     """The digest in the registry that it was pulled from, `sha256:...`; empty for what was built here."""
     variables: Mapping[str, str] = field(default_factory=dict)
     """What a pulled image's configuration gives to its programs."""
+    universal: bool = False
+    """Whether it has the script that OpenAI's universal image chooses versions with; see `model.universal`."""
     toolchains: tuple[Toolchain, ...] = ()
     """The languages and their versions; of each language the one that is found without being chosen comes first."""
 

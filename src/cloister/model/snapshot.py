@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import NewType
@@ -40,6 +40,10 @@ class SnapshotRecord:
     parts: Mapping[str, str]
     created_at: datetime
     expires_at: datetime
+    path: tuple[str, ...] = ()
+    """Folders that programs had before PATH: of automatic setup, and of the chosen versions."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """What they had from the same; not the environment's own."""
 
 
 def recipe_of(
@@ -82,11 +86,6 @@ def within_ttl(record: SnapshotRecord, ttl_seconds: float) -> SnapshotRecord:
 def stands_on(record: SnapshotRecord, image_digest: str) -> bool:
     """Whether a kept snapshot was made above that image."""
     return record.parts.get("image") == _digest(json.dumps(image_digest))
-
-
-def is_made_by(record: SnapshotRecord, setup_script: str | None) -> bool:
-    """Whether setup ran that very script."""
-    return record.parts.get("setup script") == _digest(json.dumps(setup_script))
 
 
 def reason_of_miss(wanted: SnapshotRecipe, nearest: SnapshotRecord | None, *, now: datetime) -> str:

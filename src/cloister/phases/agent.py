@@ -7,6 +7,7 @@ from cloister.model.container import PROMPT_FILE, Foundation, container_variable
 from cloister.model.phase import Phase
 from cloister.model.sandbox import Command, EndCause, Exit
 from cloister.model.task import Task
+from cloister.model.universal import in_login_shell
 from cloister.protocols import Agent, Sandbox
 from cloister.services.follow import follow_with_services
 from cloister.services.launch import with_services
@@ -38,9 +39,10 @@ async def run(
     prompt, services = task.prompt.encode(), task.environment.services
     log_bytes = task.environment.limits.output_bytes
     resumed = sandbox.has_started(AGENT)
+    argv = agent.command_line(task)
     command = Command(
         id=AGENT,
-        argv=agent.command_line(task),
+        argv=in_login_shell(argv, foundation.path) if foundation.universal else argv,
         variables={**container_variables(task, Phase.AGENT, foundation), **placeholders},
         cwd=work_tree(task),
         stdin=prompt,

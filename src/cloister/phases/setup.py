@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from cloister.errors import TaskFailedError
 from cloister.journal import Journal
-from cloister.model.container import container_variables, work_tree
+from cloister.model.container import Foundation, container_variables, work_tree
 from cloister.model.event import SecretDelivered, SecretRemoved, SetupPlanned, SnapshotSaved
 from cloister.model.phase import Phase
 from cloister.model.sandbox import Checkout, Command, EndCause
@@ -14,6 +14,7 @@ from cloister.model.secret import DeliveredSecrets
 from cloister.model.setup_plan import step_to_text
 from cloister.model.snapshot import SnapshotRecipe, SnapshotRecord
 from cloister.model.task import Task
+from cloister.model.universal import after_script, in_login_shell
 from cloister.phases import gate
 from cloister.protocols import Sandbox, SnapshotCatalog
 from cloister.readiness import Needs
@@ -44,10 +45,13 @@ def make_plan(needs: Needs, sandbox: Sandbox) -> Plan:
     """Decide by the disk, not by the catalogue, which may have changed since a former worker made this sandbox."""
     scripts = needs.scripts
     warm = sandbox.stands_on is not None and not sandbox.has_started(SETUP)
+    setup = scripts.setup
+    if setup is None and needs.foundation.universal:
+        setup = ""  # the image's own script comes before it
     maintenance = scripts.maintenance if warm else None
     return Plan(
         warm=warm,
-        setup=None if warm else scripts.setup,
+        setup=None if warm else setup,
         follow_up=maintenance or scripts.catch_up,
         needs=needs,
     )
@@ -82,7 +86,8 @@ async def run(
     async def run_script(name: str, script: str, checkout: Checkout) -> None:
         if not sandbox.has_started(name):
             await sandbox.checkout(checkout)
-        await _run_script(name, script, task, sandbox, secrets, variables, journal, seconds_left)
+        argv = _command_line(name, plan.needs.foundation)
+        await _run_script(name, argv, script, task, sandbox, secrets, variables, journal, seconds_left)
 
     _tell(plan, sandbox, journal)
     if not plan.warm and not sandbox.has_started(MAINTENANCE):
@@ -93,7 +98,7 @@ async def run(
         if task.use_cache:
             if plan.setup is not None:
                 await sandbox.checkout(default)  # what the script did to tracked files is not kept
-            await _keep_disk(task, sandbox, journal, recipe, catalog, now)
+            await _keep_disk(sandbox, journal, _record_of(task, plan, recipe, now), catalog)
     if plan.follow_up is not None:
         await run_script(MAINTENANCE, plan.follow_up, asked)
     await sandbox.checkout(replace(asked, patch=task.patch))  # only now: an agent may have written it
@@ -111,8 +116,17 @@ def _tell(plan: Plan, sandbox: Sandbox, journal: Journal) -> None:
         journal.record(SetupPlanned(steps=steps, notes=notes, differing=differing, versions=versions))
 
 
+def _command_line(name: str, foundation: Foundation) -> tuple[str, ...]:
+    command = ("/bin/bash", "-e", "-o", "pipefail", f"/cloister/in/{name}.sh")
+    if not foundation.universal:
+        return command
+    in_shell = in_login_shell(command, foundation.path)
+    return after_script(in_shell) if name == SETUP else in_shell
+
+
 async def _run_script(
     name: str,
+    argv: tuple[str, ...],
     script: str,
     task: Task,
     sandbox: Sandbox,
@@ -130,7 +144,7 @@ async def _run_script(
     process = await sandbox.start(
         Command(
             id=name,
-            argv=("/bin/bash", "-e", "-o", "pipefail", f"/cloister/in/{name}.sh"),
+            argv=argv,
             variables=variables,
             secrets=secrets.values,
             cwd=work_tree(task),
@@ -151,17 +165,16 @@ async def _run_script(
     await gate.search_residue(task.environment, sandbox, secrets, journal)
 
 
-async def _keep_disk(
-    task: Task, sandbox: Sandbox, journal: Journal, recipe: SnapshotRecipe, catalog: SnapshotCatalog, now: datetime
-) -> None:
-    if await sandbox.snapshot(recipe.key):
-        await catalog.add(_record_of(task, recipe, now))
-        journal.record(SnapshotSaved(key=recipe.key))
-    elif await catalog.find(recipe.key) is None:  # kept by a worker that died before it could say so
-        await catalog.add(_record_of(task, recipe, now))
+async def _keep_disk(sandbox: Sandbox, journal: Journal, record: SnapshotRecord, catalog: SnapshotCatalog) -> None:
+    if await sandbox.snapshot(record.key):
+        await catalog.add(record)
+        journal.record(SnapshotSaved(key=record.key))
+    elif await catalog.find(record.key) is None:  # kept by a worker that died before it could say so
+        await catalog.add(record)
 
 
-def _record_of(task: Task, recipe: SnapshotRecipe, now: datetime) -> SnapshotRecord:
+def _record_of(task: Task, plan: Plan, recipe: SnapshotRecipe, now: datetime) -> SnapshotRecord:
+    foundation = plan.needs.foundation
     return SnapshotRecord(
         key=recipe.key,
         environment=task.environment.name,
@@ -170,4 +183,6 @@ def _record_of(task: Task, recipe: SnapshotRecipe, now: datetime) -> SnapshotRec
         parts=recipe.parts,
         created_at=now,
         expires_at=now + timedelta(seconds=task.environment.cache_ttl_seconds),
+        path=foundation.path,
+        variables=foundation.variables,
     )

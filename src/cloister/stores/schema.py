@@ -106,6 +106,8 @@ SNAPSHOTS = Table(
     Column("parts", JSON, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("expires_at", UtcDateTime, nullable=False),
+    Column("path", JSON),
+    Column("variables", JSON),
     Index("snapshots_by_use", "environment", "repository", "created_at"),
 )
 

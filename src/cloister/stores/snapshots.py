@@ -60,6 +60,8 @@ def _record_to_row(record: SnapshotRecord) -> dict[str, object]:
         "parts": dict(record.parts),
         "created_at": record.created_at,
         "expires_at": record.expires_at,
+        "path": list(record.path),
+        "variables": dict(record.variables),
     }
 
 
@@ -72,6 +74,8 @@ def _row_to_record(row: Row[Any]) -> SnapshotRecord:
         parts=row.parts,
         created_at=row.created_at,
         expires_at=row.expires_at,
+        path=tuple(row.path or ()),
+        variables=row.variables or {},
     )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cloister.model.container import container_variables
+from cloister.model.container import Foundation, container_variables
 from cloister.model.environment import Environment
 from cloister.model.phase import Phase
 
@@ -23,6 +23,24 @@ def test_a_variable_may_replace_the_rest(new_task) -> None:
     task = new_task(environment=Environment(name="web", variables={"PATH": "/opt/bin", "DATABASE_URL": "sqlite://"}))
     variables = container_variables(task, Phase.SETUP)
     assert (variables["PATH"], variables["DATABASE_URL"]) == ("/opt/bin", "sqlite://")
+
+
+PROTECTED = ("HTTPS_PROXY", "https_proxy", "no_proxy", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "CLOISTER_TASK", "HOME")
+
+
+def test_what_an_image_says_lies_below_everything_else(new_task) -> None:
+    image = dict.fromkeys((*PROTECTED, "CLOISTER_OTHER", "LANG", "DATABASE_URL", "GOROOT", "OWN"), "of the image")
+    task = new_task(environment=Environment(name="web", variables={"DATABASE_URL": "sqlite://"}))
+    foundation = Foundation(variables={"GOROOT": "/opt/go"}, image=image)
+    plain, found = container_variables(task, Phase.AGENT), container_variables(task, Phase.AGENT, foundation)
+    assert found == {**plain, "GOROOT": "/opt/go", "OWN": "of the image"}
+
+
+def test_an_images_path_takes_the_place_of_the_usual_one_behind_what_was_installed(new_task) -> None:
+    foundation = Foundation(path=("/venv/bin",), image={"PATH": "/opt/own:/bin"})
+    assert container_variables(new_task(), Phase.SETUP, foundation)["PATH"] == "/venv/bin:/opt/own:/bin"
+    usual = container_variables(new_task(), Phase.SETUP)["PATH"]
+    assert container_variables(new_task(), Phase.SETUP, Foundation(image={"PATH": ""}))["PATH"] == usual
 
 
 def test_pip_installs_without_a_virtual_environment(new_task) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from anyio import from_thread, to_thread
 
 from cloister.errors import DiskFullError, SandboxError, UsageError
+from cloister.model.container import Foundation
 from cloister.model.image import BuildProgress, Image
 from cloister.model.reference import ImageReference, is_reference
 from cloister.model.sandbox import WORKSPACE, ImageDigest
@@ -40,8 +41,6 @@ class Export:
     reference: ImageReference
     directory: str
     """Name of the work tree's folder below /workspace."""
-    variables: Callable[[Image], Mapping[str, str]]
-    """What programs get when they run on that image."""
     compression: Compression = "gzip"
 
 
@@ -83,22 +82,22 @@ class SnapshotExporter:
                         shutil.rmtree(left)
 
     def _pack(self, folder: Path, export: Export, image: Image, report: Callable[[BuildProgress], None]) -> str:
-        layout, allowance, key = ImageLayout(folder, export.compression), self.allowance(), export.record.key
-        trees = [self.images.rootfs(image.digest), *reversed(self.snapshots.layers(key))]
+        layout, allowance, record = ImageLayout(folder, export.compression), self.allowance(), export.record
+        trees = [self.images.rootfs(image.digest), *reversed(self.snapshots.layers(record.key))]
         # The work tree's .git borrows its objects from a mirror that an image does not have.
         without = {_OURS, f"{WORKSPACE.lstrip('/')}/{export.directory}/.git"}
         for number, tree in enumerate(trees):
             report(BuildProgress(f"packing layer {number + 1} of {len(trees)}", _PACKED * number / len(trees)))
-            made_by = f"image {image.name}" if number == 0 else f"setup of snapshot {key[:12]}"
+            made_by = f"image {image.name}" if number == 0 else f"setup of snapshot {record.key[:12]}"
             pack = partial(pack_layer, tree, without=without, allowance=allowance, check=from_thread.check_cancelled)
             layout.add_layer(pack, made_by=f"cloister: {made_by}")
         return layout.finish(
             image_configuration(
                 architecture=architecture(),
-                created=export.record.created_at.astimezone(UTC).isoformat(timespec="seconds"),
-                variables=export.variables(image),
+                created=record.created_at.astimezone(UTC).isoformat(timespec="seconds"),
+                variables=Foundation(path=record.path, variables=record.variables, image=image.variables).outside,
                 cwd=f"{WORKSPACE}/{export.directory}",
-                labels=labels_of(export.record, image),
+                labels=labels_of(record, image),
             )
         )
 

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import anyio
@@ -20,6 +21,7 @@ from cloister.errors import ConflictError, DiskFullError, NotFoundError, Sandbox
 from cloister.model.image import BuildProgress, Image, Toolchain
 from cloister.model.reference import ImageReference, is_reference, not_pulled, parse_reference
 from cloister.model.sandbox import ImageDigest
+from cloister.model.universal import SCRIPT
 from cloister.protocols import ImageStore
 from cloister.sandboxes.oci.image_build import ReportProgress, build_tree
 from cloister.sandboxes.oci.image_clients import registries_in
@@ -135,7 +137,7 @@ class OciImageStore:
         grave = self._folder / "removing" / digest
         grave.parent.mkdir(exist_ok=True)
         (self._folder / digest).rename(grave)
-        await to_thread.run_sync(shutil.rmtree, grave)
+        await to_thread.run_sync(_remove_tree, grave)
 
     def _find(self, name: str) -> ImageDigest | None:
         if not is_recipe_name(name) and not is_reference(name):
@@ -203,6 +205,7 @@ class OciImageStore:
             packages=packages,
             source=fetched.digest,
             variables=fetched.variables,
+            universal=has_plain_file(root, SCRIPT.lstrip("/")),
         )
         _write_image(root.parent / "image.json", image)
         return image
@@ -322,6 +325,7 @@ def _read_image(path: Path) -> Image:
         registries=tuple(fields.get("registries", ())),  # older images were not asked
         source=fields.get("source", ""),
         variables=fields.get("variables", {}),
+        universal=fields.get("universal", False),
         toolchains=tuple(_fields_to_toolchain(toolchain) for toolchain in fields.get("toolchains", ())),
     )
 
@@ -340,14 +344,20 @@ def _write_image(path: Path, image: Image) -> None:
         "registries": list(image.registries),
         "source": image.source,
         "variables": dict(image.variables),
+        "universal": image.universal,
         "toolchains": [asdict(toolchain) for toolchain in image.toolchains],
     }
     path.write_text(json.dumps(fields, indent=1) + "\n")
 
 
 def _remove_tree(path: Path) -> None:
-    with suppress(FileNotFoundError):
-        shutil.rmtree(path)
+    """Remove it, also while another process of ours does the same."""
+    shutil.rmtree(path, onerror=_unless_gone)
+
+
+def _unless_gone(_: object, __: str, failure: tuple[type[BaseException], BaseException, TracebackType]) -> None:
+    if not isinstance(failure[1], FileNotFoundError):
+        raise failure[1]
 
 
 def _sync(path: Path) -> None:
