@@ -19,13 +19,14 @@ from cloister.environments import Environments
 from cloister.forges.local import LocalForge
 from cloister.intake import Intake
 from cloister.lifecycle import Tools
-from cloister.model.image import Image
+from cloister.model.image import BuildProgress, Image
 from cloister.model.network import EgressRecord
 from cloister.model.phase import Phase
 from cloister.model.sandbox import DiffStats
 from cloister.queues.embedded import EmbeddedQueue
 from cloister.sandboxes.fake import FakeBackend, FakeNode, Print, Program
 from cloister.sandboxes.fake_images import FakeImageStore
+from cloister.sandboxes.oci.export import Export
 from cloister.settings import Settings
 from cloister.stores.attempts import SqlLedger
 from cloister.stores.database import Database
@@ -48,6 +49,18 @@ class BuiltImages(FakeImageStore):
 
 
 @dataclass
+class Exporter:
+    """Pushes to nowhere."""
+
+    pushed: list[Export]
+
+    async def export(self, export: Export, report: Callable[[BuildProgress], None]) -> str:
+        report(BuildProgress("pushing", 0.8))
+        self.pushed.append(export)
+        return f"sha256:{'d' * 64}"
+
+
+@dataclass
 class Installation:
     """What the commands find."""
 
@@ -58,6 +71,8 @@ class Installation:
     decisions: dict[Phase, Sequence[EgressRecord]] = field(default_factory=dict)
     on_call: Callable[[str, str], Awaitable[None]] | None = None
     """Told of each call to a sandbox, before it takes effect."""
+    pushed: list[Export] = field(default_factory=list)
+    """Snapshots that were exported."""
 
     def run(self, *arguments: str, stdin: str | bytes | None = None) -> Result:
         """Run one command, as in a process of its own."""
@@ -133,4 +148,11 @@ def _application(
         egress=FakeEgress(made.decisions),
         agents={"command": CommandAgent()},
     )
-    return wiring.Application(intake=intake, images=images, tools=tools, backend=backend, settings=settings)
+    return wiring.Application(
+        intake=intake,
+        images=images,
+        tools=tools,
+        backend=backend,
+        exporter=Exporter(made.pushed),
+        settings=settings,
+    )
