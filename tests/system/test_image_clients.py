@@ -12,7 +12,7 @@ import pytest
 from cloister.model.environment import Environment, NetworkRecipe
 from cloister.model.network import REGISTRIES, NetworkMode
 from cloister.model.phase import Phase
-from cloister.sandboxes.oci import image_clients
+from cloister.sandboxes.oci import image_clients, image_inside
 from cloister.sandboxes.oci.image import OciImageStore
 from cloister.sandboxes.oci.image_clients import registries_in
 
@@ -88,8 +88,8 @@ async def test_clients_have_no_network(root: Path, write: Write, monkeypatch: py
         word = "https://$(exec 3<>/dev/tcp/127.0.0.1/%s && echo reached || echo closed).example.com/"
         write("usr/local/bin/go", f"#!/bin/bash\necho {word % port}\n")
         assert "closed.example.com" in await registries_in(root)
-        shut_in = tuple(option for option in image_clients._SHUT_IN if option != "--net")
-        monkeypatch.setattr(image_clients, "_SHUT_IN", shut_in)
+        others = tuple(option for option in image_inside._NAMESPACES if option != "--net")
+        monkeypatch.setattr(image_inside, "_NAMESPACES", others)
         assert "reached.example.com" in await registries_in(root), "the twin"
 
 

@@ -98,6 +98,53 @@ def list_images(context: typer.Context, as_json: JsonOption = False) -> None:
     print_table(output_console(), ("image", "digest", "created", "size", "pulled from"), rows)
 
 
+@app.command()
+def show(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The image's name, or a unique beginning of its digest.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Show what an image holds: its languages, their versions, and their package managers.
+
+    Of several versions the first is found without being chosen. `--json` lists the packages and folders too.
+
+    Example:  cloister image show base
+    """
+    import anyio
+
+    from cloister.cli.json_lines import image_to_json, to_json
+    from cloister.model.quantity import size_to_text
+
+    async def work() -> "Image":
+        async with open_application(context) as application:
+            return await application.images.look_up(name)
+
+    image = anyio.run(work)
+    if as_json:
+        typer.echo(to_json(image_to_json(image)))
+        return
+    console = output_console()
+    size = size_to_text(image.size_bytes)
+    print_line(console, f"{image.name} {image.digest[:_DIGEST_SHOWN]}, {size}, {len(image.packages)} packages")
+    if image.toolchains:
+        print_table(console, ("language", "versions", "package managers"), _language_rows(image))
+    else:
+        print_line(console, "which languages it holds is not known; build it again to find out")
+
+
+def _language_rows(image: "Image") -> "Sequence[Sequence[str]]":
+    from cloister.model.image import PACKAGE_MANAGERS
+
+    versions: dict[str, list[str]] = {}
+    for toolchain in image.toolchains:
+        versions.setdefault(toolchain.language, []).append(toolchain.version)
+    managers = {
+        language: [f"{name} {image.package_managers[name]}" for name in names if name in image.package_managers]
+        for language, names in PACKAGE_MANAGERS.items()
+    }
+    return [(language, ", ".join(found), ", ".join(managers[language]) or "-") for language, found in versions.items()]
+
+
 @app.command("rm")
 def remove(
     context: typer.Context,

@@ -92,6 +92,8 @@ def image_to_json(image: Image) -> Fields:
         "packages": dict(image.packages),
         "source": image.source,
         "variables": dict(image.variables),
+        "toolchains": [asdict(toolchain) for toolchain in image.toolchains],
+        "package_managers": dict(image.package_managers),
     }
 
 

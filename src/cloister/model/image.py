@@ -6,6 +6,21 @@ from datetime import datetime
 
 from cloister.model.sandbox import ImageDigest
 
+LANGUAGES = ("python", "node", "rust", "go", "swift", "ruby", "php", "java")
+"""As `[versions]` names them."""
+
+PACKAGE_MANAGERS: Mapping[str, tuple[str, ...]] = {
+    "python": ("pip", "uv", "poetry", "pipenv"),
+    "node": ("npm", "yarn", "pnpm", "bun"),
+    "rust": ("cargo",),
+    "go": (),
+    "swift": (),
+    "ruby": ("gem", "bundler"),
+    "php": ("composer",),
+    "java": ("maven", "gradle"),
+}
+"""Of each language; where there is none, the language's own program is one."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Toolchain:
@@ -43,6 +58,8 @@ class Image:
     """Whether it has the script that OpenAI's universal image chooses versions with; see `model.universal`."""
     toolchains: tuple[Toolchain, ...] = ()
     """The languages and their versions; of each language the one that is found without being chosen comes first."""
+    package_managers: Mapping[str, str] = field(default_factory=dict)
+    """The names, as in `PACKAGE_MANAGERS`, of those that it has, and their versions."""
 
 
 @dataclass(frozen=True, slots=True)

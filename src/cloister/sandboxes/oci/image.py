@@ -23,8 +23,10 @@ from cloister.model.reference import ImageReference, is_reference, not_pulled, p
 from cloister.model.sandbox import ImageDigest
 from cloister.model.universal import SCRIPT
 from cloister.protocols import ImageStore
-from cloister.sandboxes.oci.image_build import ReportProgress, build_tree
+from cloister.sandboxes.oci.image_build import ReportProgress
 from cloister.sandboxes.oci.image_clients import registries_in
+from cloister.sandboxes.oci.image_install import build_recipe
+from cloister.sandboxes.oci.image_manifest import Manifest, read_manifest, write_manifest
 from cloister.sandboxes.oci.image_pull import Puller, has_plain_file
 from cloister.sandboxes.oci.image_recipe import (
     ImageRecipe,
@@ -47,6 +49,7 @@ _LOCK_POLL_SECONDS = 0.1
 class OciImageStore:
     """Keeps images below one directory.
 
+    Own recipes are in `recipes` of the state directory, and come before those that Cloister brings.
     `<digest>/rootfs` the root file system, owners shifted; `<digest>/image.json` what it is;
     `names/<name>` the digest of the newest build, where a reference's name is its SHA-256;
     `building/<name>` and `removing/` what is not whole.
@@ -58,7 +61,7 @@ class OciImageStore:
     ) -> None:
         self._folder = state / "images"
         self._uid_base = uid_base
-        self._recipes = recipes or packaged_recipes()
+        self._recipes = (state / "recipes", recipes or packaged_recipes())
         self._puller = puller or Puller()
         self._described: dict[ImageDigest, Image] = {}
 
@@ -68,7 +71,7 @@ class OciImageStore:
             return built
         if is_reference(name):
             raise not_pulled(name)
-        recipe = load_recipe(self._recipes, name)
+        recipe = load_recipe(name, *self._recipes)
         async with self._locked(name):
             return self._find(name) or await self._build(recipe, progress)
 
@@ -78,11 +81,11 @@ class OciImageStore:
 
     async def names(self) -> Sequence[str]:
         """Every name that `ensure` accepts, built or not, sorted."""
-        return known_recipes(self._recipes)
+        return known_recipes(*self._recipes)
 
     async def build(self, name: str, progress: ReportProgress | None = None) -> Image:
         """Build `name` anew, from today's packages; what was built before stays usable by its digest."""
-        recipe = load_recipe(self._recipes, name)
+        recipe = load_recipe(name, *self._recipes)
         async with self._locked(name):
             return self.get(await self._build(recipe, progress))
 
@@ -121,6 +124,10 @@ class OciImageStore:
         images = [_read_image(path) for path in self._folder.glob("*/image.json") if _is_digest(path.parent.name)]
         return sorted(images, key=lambda image: image.created_at, reverse=True)
 
+    async def look_up(self, name_or_digest: str) -> Image:
+        """Return an image, by name or by a unique beginning of its digest; errors as of `remove`."""
+        return self.get(await self._resolve(name_or_digest))
+
     async def remove(self, name_or_digest: str, *, in_use: Callable[[ImageDigest], bool]) -> None:
         """Forget an image, by name or by a unique beginning of its digest.
 
@@ -157,9 +164,9 @@ class OciImageStore:
             case [digest]:
                 return digest
             case []:
-                raise NotFoundError(
-                    f"there is no image {name_or_digest!r} on this node", hint="see `cloister image list`"
-                )
+                buildable = name_or_digest in known_recipes(*self._recipes)
+                hint = f"cloister image build {name_or_digest}" if buildable else "see `cloister image list`"
+                raise NotFoundError(f"there is no image {name_or_digest!r} on this node", hint=hint)
             case _:
                 raise ConflictError(f"{name_or_digest!r} begins the digests of {len(found)} images; give more of it")
 
@@ -167,10 +174,11 @@ class OciImageStore:
         """Build with the recipe's lock held."""
         report = progress or _ignore
         async with self._workbench(recipe.name) as bench:
-            root = await build_tree(recipe, bench, report)
+            root = await build_recipe(recipe, bench, report)
+            manifest = await read_manifest(recipe, root)
             registries = await registries_in(root)
             report(BuildProgress("sealing", 0.92))
-            image = await to_thread.run_sync(self._seal, recipe, root, registries)
+            image = await to_thread.run_sync(self._seal, recipe, root, registries, manifest)
             report(BuildProgress("writing to disk", 0.96))
             await _sync_file_system(bench)
             self._publish(bench, image)
@@ -227,13 +235,11 @@ class OciImageStore:
             with anyio.CancelScope(shield=True):
                 await to_thread.run_sync(_remove_tree, bench)
 
-    def _seal(self, recipe: ImageRecipe, root: Path, registries: tuple[str, ...]) -> Image:
+    def _seal(self, recipe: ImageRecipe, root: Path, registries: tuple[str, ...], manifest: Manifest) -> Image:
         """Make the built tree an image's, and describe it beside the tree and inside."""
         clean_tree(root)
         packages = installed_packages(root)
-        manifest = root / "etc/cloister/image.json"
-        manifest.parent.mkdir()
-        manifest.write_text(json.dumps({"name": recipe.name, "packages": packages}, indent=1) + "\n")
+        write_manifest(recipe.name, packages, manifest, root)
         tree = seal_tree(root, uid_base=self._uid_base)
         image = Image(
             name=recipe.name,
@@ -242,6 +248,8 @@ class OciImageStore:
             size_bytes=tree.size_bytes,
             packages=packages,
             registries=registries,
+            toolchains=manifest.toolchains,
+            package_managers=manifest.package_managers,
         )
         _write_image(root.parent / "image.json", image)
         return image
@@ -327,6 +335,7 @@ def _read_image(path: Path) -> Image:
         variables=fields.get("variables", {}),
         universal=fields.get("universal", False),
         toolchains=tuple(_fields_to_toolchain(toolchain) for toolchain in fields.get("toolchains", ())),
+        package_managers=fields.get("package_managers", {}),
     )
 
 
@@ -346,6 +355,7 @@ def _write_image(path: Path, image: Image) -> None:
         "variables": dict(image.variables),
         "universal": image.universal,
         "toolchains": [asdict(toolchain) for toolchain in image.toolchains],
+        "package_managers": dict(image.package_managers),
     }
     path.write_text(json.dumps(fields, indent=1) + "\n")
 

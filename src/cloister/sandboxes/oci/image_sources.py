@@ -1,6 +1,7 @@
 """Where packages of an image come from: the distribution, mirrors and proxies that the host's own apt uses."""
 
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +43,14 @@ async def host_sources() -> PackageSources:
         lines=select_sources(targets, codename=codename, keyring=_keyring(distribution)),
         apt_options=tuple(line for line in dump.splitlines() if line.startswith(_PROXY_KEYS) and '""' not in line),
     )
+
+
+async def choose_packages(packages: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """Return of each package the first name that the host's apt knows a version of; the last when it knows none."""
+    doubtful = [name for names in packages if len(names) > 1 for name in names]
+    listed = await _output_of("apt-cache", "madison", *doubtful) if doubtful else ""
+    offered = {line.split("|")[0].strip() for line in listed.splitlines()}
+    return tuple(next((name for name in names if name in offered), names[-1]) for names in packages)
 
 
 def select_sources(targets: str, *, codename: str, keyring: Path | None) -> tuple[str, ...]:

@@ -218,7 +218,12 @@ async def test_an_image_is_whole_shifted_and_describes_itself(site: Site) -> Non
     program = (root / "usr/bin/su").stat()
     assert (program.st_uid, stat.S_IMODE(program.st_mode)) == (1_000_000_000, 0o4755)
     assert list((root / "tmp").iterdir()) == []
-    assert json.loads((root / "etc/cloister/image.json").read_text()) == {"name": "tiny", "packages": {"tiny": "1.0"}}
+    assert json.loads((root / "etc/cloister/image.json").read_text()) == {
+        "name": "tiny",
+        "packages": {"tiny": "1.0"},
+        "toolchains": [],
+        "package_managers": {},
+    }
     assert await site.store.list() == [image]
     assert image.packages == {"tiny": "1.0"}
     assert fractions == sorted(fractions)
