@@ -25,6 +25,9 @@ _DPKG_OPTIONS = (
     "path-exclude=/usr/share/locale/*",
     "path-exclude=/usr/share/man/*",
 )
+# The alternatives of some packages (Java, PostgreSQL) are manuals too, and fail when their folders are not there.
+_MAKE_MANUALS = 'mkdir -p "$1"/usr/share/man/man1 "$1"/usr/share/man/man7 "$1"/usr/share/man/man8'
+_TELLING = ("E: ", "W: ", "Err:", "dpkg: error", "update-alternatives: error")
 
 _NEWLY_INSTALLED = re.compile(r"\d+ upgraded, (\d+) newly installed")
 _STAGES = {
@@ -99,7 +102,7 @@ async def build_tree(recipe: ImageRecipe, folder: Path, report: ReportProgress) 
     command = _mmdebstrap(recipe.variant, packages, root, sources, apt_options)
     ended = await run_command(command, variables=_variables(temporary), on_line=follow)
     if ended.status != 0:
-        raise ended.failure(f"building the image {recipe.name!r}", starts=("E: ", "W: ", "Err:"))
+        raise ended.failure(f"building the image {recipe.name!r}", starts=_TELLING)
     return root
 
 
@@ -126,6 +129,7 @@ def _mmdebstrap(
         f"--variant={variant}",
         f"--aptopt={apt_options}",
         *(f"--dpkgopt={option}" for option in _DPKG_OPTIONS),
+        f"--essential-hook={_MAKE_MANUALS}",
         *(f"--include={package}" for package in packages),
         sources.codename,
         str(root),

@@ -13,9 +13,7 @@ _PYTHON = re.compile(
     r"\s*(?:==|~=)\s*(?P<version>[0-9][A-Za-z0-9.+!]*)"
 )
 # The registry's rules for names (validate-npm-package-name), without those that only old packages may have.
-_NPM = re.compile(
-    r"(?P<name>(?:@[a-z0-9][a-z0-9._~-]*/)?[a-z0-9][a-z0-9._~-]*)@[~^]?(?P<version>[0-9][0-9A-Za-z.+-]*)"
-)
+_NPM = re.compile(r"(?P<name>(?:@[a-z0-9][a-z0-9._~-]*/)?[a-z0-9][a-z0-9._~-]*)@[~^]?(?P<version>[0-9][0-9A-Za-z.+-]*)")
 _NPM_ARCHITECTURES = {"x86_64": "x64", "aarch64": "arm64"}
 
 
