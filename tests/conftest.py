@@ -12,6 +12,7 @@ import pytest
 from platformdirs import user_cache_path
 
 from cloister.model.environment import Environment
+from cloister.model.image import Image
 from cloister.model.sandbox import Commit
 from cloister.model.task import Repository, Revision, Task, TaskId
 from cloister.sandboxes.oci.image import OciImageStore
@@ -30,8 +31,20 @@ def anyio_backend() -> str:
 def images() -> OciImageStore:
     """The real store with the real image `base`, kept from one run of the tests to the next."""
     store = OciImageStore(Path(user_cache_path("cloister-tests")))
-    anyio.run(store.ensure, "base")
+    _ensure_described(store, "base")
     return store
+
+
+@pytest.fixture(scope="session")
+def universal(images: OciImageStore) -> Image:
+    """The real image `universal` in the store `images`. Building it takes some minutes."""
+    return _ensure_described(images, "universal")
+
+
+def _ensure_described(store: OciImageStore, name: str) -> Image:
+    """Build the image when it is not there, or is older than what images tell of themselves."""
+    image = store.get(anyio.run(store.ensure, name))
+    return image if image.toolchains else anyio.run(store.build, name)
 
 
 class NewTask(Protocol):

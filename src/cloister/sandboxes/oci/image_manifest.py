@@ -13,6 +13,7 @@ from cloister.sandboxes.oci.image_inside import run_inside
 from cloister.sandboxes.oci.image_recipe import ImageRecipe, ToolchainRecipe
 
 _ANSWER_SECONDS = 60
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _VERSION = r"\d+(?:\.\d+)*"
 
 
@@ -134,5 +135,5 @@ async def _ask(
     ended = await run_inside(root, command, path=path, variables=variables or {})
     lines = ended.lines if ended.status == 0 else ()
     pattern = re.compile(f"{question.before}({_VERSION})")
-    found = next((match for line in lines if (match := pattern.match(line))), None)
+    found = next((match for line in lines if (match := pattern.match(_COLOURS.sub("", line)))), None)
     return _Answer(version=found[1] if found else "", ended=ended)
