@@ -47,6 +47,13 @@ def test_a_promised_program_runs(root: Path, command: str) -> None:
     assert process.returncode == 0, process.stderr
 
 
+def test_it_says_which_languages_it_has(images: OciImageStore) -> None:
+    image = images.get(anyio.run(images.ensure, "base"))
+    assert [(found.language, found.path) for found in image.toolchains] == [("python", ()), ("node", ())]
+    assert set(image.package_managers) == {"pip", "npm"}
+    assert image.toolchains[0].version == image.packages["python3"].split("-")[0]
+
+
 def test_nothing_of_the_host_or_of_the_build_is_in_it(root: Path) -> None:
     assert not (root / "etc/resolv.conf").exists()
     assert not (root / "etc/hostname").exists()
