@@ -58,6 +58,26 @@ class Process(Protocol):
         ...
 
 
+class Terminal(Protocol):
+    """A user's end of a program's terminal. What passes is neither masked nor kept: it is the user's own."""
+
+    async def read(self) -> bytes:
+        """Return what was written to the terminal next; nothing once the program has ended and all is read."""
+        ...
+
+    async def write(self, data: bytes) -> None:
+        """Type `data`. What comes after the program's end is lost."""
+        ...
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Tell the program how large the window is: at first 0 by 0."""
+        ...
+
+    def close(self) -> None:
+        """Hang up: a program that still runs gets SIGHUP, and soon after it is killed. Harmless twice."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Listeners:
     """Sockets that listen inside a sandbox's network namespace. The owner closes them."""
@@ -104,6 +124,7 @@ class Sandbox(Protocol):
         """Start `command` in a NEW container on this disk, or attach when a command of that id already runs or ran.
 
         Nothing survives its first process but the disk. SandboxError when the container cannot be made.
+        With a terminal it waits a minute for a user; `Process.output` then has nothing of it.
         """
         ...
 
@@ -195,6 +216,14 @@ class SandboxBackend(Protocol):
 
     async def list(self) -> Sequence[SandboxName]:
         """Every sandbox on this node, also half-made ones, so that strays can be found."""
+        ...
+
+    async def open_terminal(self, name: SandboxName, command: str) -> Terminal:
+        """Return the terminal of a command that runs in that sandbox, whichever process of ours started it.
+
+        It is given away once: when its holder closes it, or dies, the program is hung up. ConflictError when somebody
+        had it before; NotFoundError when no such command with a terminal runs.
+        """
         ...
 
     async def has_snapshot(self, key: SnapshotKey) -> bool:

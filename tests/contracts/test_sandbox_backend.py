@@ -208,6 +208,7 @@ async def test_the_time_limit_kills_children_too(rig: Rig) -> None:
     script = Script(text=text, does=[out(b"up\n")], ends=Exit(status=137, cause=EndCause.TIMED_OUT))
     ended, stdout, _ = await rig.run(await rig.create(), script, timeout_seconds=0.7)
     assert (ended, stdout) == (Exit(status=137, cause=EndCause.TIMED_OUT), b"up\n")
+    assert rig.fake is not None or ended.running[1:] == ("sleep 1000",) * 2, "and it is told what ran besides the shell"
 
 
 async def test_a_daemon_is_dead_when_its_container_has_ended(rig: Rig) -> None:

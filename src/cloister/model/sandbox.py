@@ -74,6 +74,8 @@ class Command:
     """Wall clock, enforced by the container's supervisor even when we are gone."""
     output_bytes: int
     """Standard output and error together; more ends the command."""
+    terminal: bool = False
+    """Its three streams are a terminal of its own, which `SandboxBackend.open_terminal` gives to a user."""
 
 
 class Stream(StrEnum):
@@ -103,6 +105,8 @@ class EndCause(StrEnum):
     """On the host; never told to a caller of `Process.wait`, who gets a SandboxError."""
     OUT_OF_MEMORY = "out of memory"
     STOPPED = "stopped"
+    HUNG_UP = "hung up"
+    """Whoever had its terminal has gone, or nobody came for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +116,8 @@ class Exit:
     status: int
     """0 to 255; 128 + N when a signal N ended it."""
     cause: EndCause = EndCause.EXITED
+    running: tuple[str, ...] = field(default=(), compare=False)
+    """Command lines of what still ran when its time was up, oldest first; what they show may hold secrets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

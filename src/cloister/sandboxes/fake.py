@@ -29,7 +29,7 @@ from cloister.model.sandbox import (
 )
 from cloister.model.secret import SecretValue
 from cloister.model.snapshot import SnapshotKey
-from cloister.protocols import Listeners, Process, Sandbox, SandboxBackend
+from cloister.protocols import Listeners, Process, Sandbox, SandboxBackend, Terminal
 
 _KILLED = 137
 _SUCCESS = Exit(status=0)
@@ -81,13 +81,18 @@ class _Run:
         self._released = 0
         self._stopped = False
         self._moved = anyio.Event()
+        self._hung_up = False
+        self.terminal_given = False
+        self.typed = b""
+        self.size: tuple[int, int] | None = None
+        """Columns and rows that the terminal was last given."""
         self.known_to_be_over = False
         """Somebody was told: only then may the caller rely on it."""
 
     @property
     def ended(self) -> Exit | None:
         if self._stopped:
-            return Exit(status=_KILLED, cause=EndCause.STOPPED)
+            return Exit(status=_KILLED, cause=EndCause.HUNG_UP if self._hung_up else EndCause.STOPPED)
         if self._printed() > self.command.output_bytes:
             return Exit(status=_KILLED, cause=EndCause.OUTPUT_LIMIT)
         return None if self._held() else self._program.ends
@@ -118,6 +123,11 @@ class _Run:
         if self.ended is None:
             self._stopped = True
             self._wake()
+
+    def hang_up(self) -> None:
+        if self.ended is None:
+            self._hung_up = True
+            self.stop()
 
     async def moved(self) -> None:
         await self._moved.wait()
@@ -229,6 +239,17 @@ class FakeBackend:
     async def list(self) -> Sequence[SandboxName]:
         """See `protocols.SandboxBackend`."""
         return sorted(self._node.disks)
+
+    async def open_terminal(self, name: SandboxName, command: str) -> "FakeTerminal":
+        """See `protocols.SandboxBackend`."""
+        await tell(self._on_call, name, f"open the terminal of {command}")
+        run = self._node.disks[name].runs.get(command) if name in self._node.disks else None
+        if run is None or run.ended is not None or not run.command.terminal:
+            raise NotFoundError(f"{command!r} does not run, so it has no terminal")
+        if run.terminal_given:
+            raise ConflictError(f"the terminal of {command!r} was given to somebody already")
+        run.terminal_given = True
+        return FakeTerminal(run)
 
     async def has_snapshot(self, key: SnapshotKey) -> bool:
         """See `protocols.SandboxBackend`."""
@@ -382,6 +403,7 @@ class FakeSandbox:
         assert command.argv, f"command {command.id!r} has no program"
         assert command.timeout_seconds > 0, f"command {command.id!r} has no time left"
         assert command.output_bytes > 0, f"command {command.id!r} may print nothing"
+        assert not (command.terminal and command.stdin), f"{command.id!r} reads its terminal, not what it is given"
         in_work_tree = command.cwd.startswith(f"{WORKSPACE}/")
         assert self._disk.checkout or not in_work_tree, f"{command.id!r} starts in a work tree before a checkout"
         return _Run(command, self._node.programs[command.id])
@@ -410,7 +432,8 @@ class FakeProcess:
         assert offset in ends, f"offset {offset} is no chunk's end; they are {ends}"
         while True:
             ended = self._run.ended
-            for chunk in [chunk for chunk in self._run.chunks() if chunk.end > offset]:
+            printed = () if self._run.command.terminal else self._run.chunks()
+            for chunk in [chunk for chunk in printed if chunk.end > offset]:
                 offset = chunk.end
                 yield chunk
             if ended is not None:
@@ -433,6 +456,43 @@ class FakeProcess:
         self._run.known_to_be_over = True
 
 
+class FakeTerminal:
+    """The terminal of a scripted program; made by `FakeBackend`."""
+
+    def __init__(self, run: _Run) -> None:
+        self._run = run
+        self._read = 0
+        self._closed = False
+
+    async def read(self) -> bytes:
+        """See `protocols.Terminal`."""
+        while True:
+            ended = self._run.ended
+            for chunk in self._run.chunks():
+                if chunk.end > self._read:
+                    self._read = chunk.end
+                    return chunk.data
+            if ended is not None:
+                return b""
+            await self._run.moved()
+
+    async def write(self, data: bytes) -> None:
+        """See `protocols.Terminal`."""
+        await anyio.lowlevel.checkpoint()
+        assert not self._closed, "write to a terminal that was closed"
+        self._run.typed += data
+
+    def resize(self, columns: int, rows: int) -> None:
+        """See `protocols.Terminal`."""
+        assert not self._closed, "resize of a terminal that was closed"
+        self._run.size = (columns, rows)
+
+    def close(self) -> None:
+        """See `protocols.Terminal`."""
+        self._closed = True
+        self._run.hang_up()
+
+
 async def tell(on_call: OnCall | None, sandbox: str, call: str) -> None:
     """Let others run, as a real call would, and say what is called."""
     await anyio.lowlevel.checkpoint()
@@ -441,9 +501,9 @@ async def tell(on_call: OnCall | None, sandbox: str, call: str) -> None:
 
 
 def _conforms(
-    backend: FakeBackend, sandbox: FakeSandbox, process: FakeProcess
-) -> tuple[SandboxBackend, Sandbox, Process]:
-    return backend, sandbox, process
+    backend: FakeBackend, sandbox: FakeSandbox, process: FakeProcess, terminal: FakeTerminal
+) -> tuple[SandboxBackend, Sandbox, Process, Terminal]:
+    return backend, sandbox, process, terminal
 
 
 def _two_descriptors() -> tuple[int, int]:

@@ -23,6 +23,7 @@ from cloister.sandboxes.oci.paths import make_passage, open_paths
 from cloister.sandboxes.oci.runtime import find_runtime
 from cloister.sandboxes.oci.sandbox import OciSandbox
 from cloister.sandboxes.oci.snapshots import Snapshots
+from cloister.sandboxes.oci.terminal import OciTerminal, open_terminal
 from cloister.sandboxes.oci.trash import Trash
 
 INIT_PROGRAM = "catatonit"
@@ -103,6 +104,10 @@ class OciBackend:
         """Every sandbox here; see `protocols.SandboxBackend`."""
         places = (self._node.paths.sandboxes, self._node.paths.disks)
         return sorted({SandboxName(entry.name) for place in places for entry in place.iterdir()})
+
+    async def open_terminal(self, name: SandboxName, command: str) -> OciTerminal:
+        """Ask the command's supervisor for it; see `protocols.SandboxBackend`."""
+        return await open_terminal(self._node.paths.sandbox(name) / "processes" / command)
 
     async def has_snapshot(self, key: SnapshotKey) -> bool:
         """Whether it is kept and usable; see `protocols.SandboxBackend`."""

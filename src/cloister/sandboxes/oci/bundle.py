@@ -84,6 +84,8 @@ class Bundle:
     sysfs: Path
     binds: Sequence[Bind]
     limits: Limits
+    terminal: bool = False
+    """Its streams are a terminal, whose other end the runtime sends to its console socket."""
 
     def document(self) -> dict[str, Any]:
         """Return config.json by the OCI runtime specification, version 1.0.2."""
@@ -101,7 +103,7 @@ class Bundle:
         _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
         files = min(most_files, _MOST_FILES)
         return {
-            "terminal": False,
+            "terminal": self.terminal,
             "user": {"uid": 0, "gid": 0},
             "args": [INIT, "--", *self.argv],
             "env": [f"{name}={value}" for name, value in self.environment.items()],

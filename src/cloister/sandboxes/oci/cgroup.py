@@ -88,6 +88,12 @@ def memory_counters(container: str) -> list[str]:
     return [str(ROOT / "memory" / group / "memory.oom_control"), str(ROOT / group / "memory.events")]
 
 
+def member_file(container: str) -> str:
+    """The file that lists the processes of a container."""
+    hierarchy = ROOT if find_layout() is CgroupLayout.V2 else ROOT / "pids"
+    return str(hierarchy / path_of(container).lstrip("/") / "cgroup.procs")
+
+
 def members_of(prefix: str) -> list[int]:
     """Return the processes in the groups of containers whose name begins with `prefix`, lowest number first."""
     hierarchy = ROOT if find_layout() is CgroupLayout.V2 else ROOT / "pids"

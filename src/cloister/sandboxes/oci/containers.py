@@ -81,12 +81,14 @@ class Containers:
         (directory / "config.json").write_text(json.dumps(bundle.document()))
         order = {
             "directory": str(directory),
-            "argv": self._runtime.run(directory, bundle.container),
+            "argv": self._runtime.run(directory, bundle.container, terminal=bundle.terminal),
+            "terminal": bundle.terminal,
             "delete": self._runtime.delete(bundle.container),
             "hide": self._runtime.hide,
             "timeout_seconds": timeout_seconds,
             "output_bytes": output_bytes,
             "counters": cgroup.memory_counters(bundle.container),
+            "members": cgroup.member_file(bundle.container),
         }
         await self._ask(order)
         return OciProcess(directory)

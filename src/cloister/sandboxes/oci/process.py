@@ -25,7 +25,7 @@ class OciProcess:
 
     async def output(self, offset: int = 0) -> AsyncIterator[Chunk]:
         """Yield frames from `offset`; see `protocols.Process`."""
-        watch = await self._connect()
+        watch = connect_watch(self._directory)
         try:
             while True:
                 # The order matters: what is read after the sign of the end is all there is.
@@ -47,11 +47,11 @@ class OciProcess:
     async def wait(self) -> Exit:
         """Return how it ended; see `protocols.Process`."""
         while (result := self._find_exit()) is None:
-            watch = await self._connect()
+            watch = connect_watch(self._directory)
             if watch is None:
                 break
             with watch:
-                await _until_gone(watch)
+                await until_gone(watch)
         result = result or self._find_exit()
         if result is None:
             raise SandboxError(f"the supervisor of {self._directory.name!r} was killed, so its exit status is unknown")
@@ -64,29 +64,13 @@ class OciProcess:
 
     async def stop(self, grace_seconds: float = 0.0) -> None:
         """Ask it to end, then kill it; see `protocols.Process`."""
-        watch = await self._connect()
+        watch = connect_watch(self._directory)
         if watch is None:
             return
         with watch:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it is just going
                 watch.send(f"stop {grace_seconds}\n".encode())
-            await _until_gone(watch)
-
-    async def _connect(self) -> socket.socket | None:
-        """Return a connection to the supervisor, None when it has gone."""
-        watch = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        watch.setblocking(False)
-        try:
-            # A path through /proc keeps within the 107 bytes of sun_path, wherever the directory is.
-            folder = os.open(self._directory, os.O_PATH)
-            try:
-                watch.connect(f"/proc/self/fd/{folder}/watch")
-            finally:
-                os.close(folder)
-        except (ConnectionRefusedError, FileNotFoundError):
-            watch.close()
-            return None
-        return watch
+            await until_gone(watch)
 
     def _read_chunks(self, offset: int) -> list[Chunk]:
         try:
@@ -107,10 +91,28 @@ class OciProcess:
                 f"the OCI runtime could not start {self._directory.name!r}: {ended['message'].strip()}",
                 hint="cloister doctor",
             )
-        return Exit(status=ended["status"], cause=EndCause(ended["cause"]))
+        return Exit(status=ended["status"], cause=EndCause(ended["cause"]), running=tuple(ended["running"]))
 
 
-async def _until_gone(watch: socket.socket) -> None:
+def connect_watch(directory: Path) -> socket.socket | None:
+    """Return a connection to the supervisor that writes to `directory`, None when it has gone."""
+    watch = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    watch.setblocking(False)
+    try:
+        # A path through /proc keeps within the 107 bytes of sun_path, wherever the directory is.
+        folder = os.open(directory, os.O_PATH)
+        try:
+            watch.connect(f"/proc/self/fd/{folder}/watch")
+        finally:
+            os.close(folder)
+    except (ConnectionRefusedError, FileNotFoundError):
+        watch.close()
+        return None
+    return watch
+
+
+async def until_gone(watch: socket.socket) -> None:
+    """Return when the supervisor has gone: then the container is dead and removed, and its end is written down."""
     while True:
         await anyio.wait_readable(watch)
         if not _drain(watch):

@@ -25,11 +25,16 @@ class Runtime:
     hide: tuple[str, ...] = ()
     """Mount points that it must not see."""
 
-    def run(self, directory: Path, container: str) -> list[str]:
-        """The command that starts the bundle in `directory`, leaves init's pid in `init-pid` and returns."""
+    def run(self, directory: Path, container: str, *, terminal: bool = False) -> list[str]:
+        """The command that starts the bundle in `directory`, leaves init's pid in `init-pid` and returns.
+
+        Our end of its terminal is sent to the socket `console`, which has to be listened at.
+        """
         return [
             *self._call(log=directory / "runtime.log"),
-            *("run", "--detach", "--bundle", str(directory), "--pid-file", str(directory / "init-pid"), container),
+            *("run", "--detach", "--bundle", str(directory), "--pid-file", str(directory / "init-pid")),
+            *(("--console-socket", str(directory / "console")) if terminal else ()),
+            container,
         ]
 
     def delete(self, container: str) -> list[str]:

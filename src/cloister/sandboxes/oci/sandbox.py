@@ -152,6 +152,7 @@ class OciSandbox:
                 Bind(source=directory / "files", target=guard.INPUT),
             ),
             limits=self._spec.limits,
+            terminal=command.terminal,
         )
         return await self._node.containers.start(
             directory,

@@ -10,7 +10,9 @@ because forking this is ten times cheaper than starting an interpreter. A superv
 - writes how it ended to the file `exit`, by rename, and goes.
 
 Whoever connects to the socket `watch` receives a byte at once, a byte when there is more output, and the
-end of the stream when the supervisor has gone. A client may send `stop SECONDS`.
+end of the stream when the supervisor has gone. A client may send `stop SECONDS`, or `terminal`: the first one
+receives the descriptor of our end of the container's terminal with a byte `t`, later ones that byte alone. When
+the first one has gone, the container is hung up.
 """
 
 import contextlib
@@ -35,6 +37,14 @@ FRAME = struct.Struct("!BI")
 READ_BYTES = 64 * 1024
 REQUEST_BYTES = 64 * 1024
 LONGEST_SLEEP_SECONDS = 3600.0
+ABSENCE_SECONDS = 60.0
+"""How long a terminal waits for its user."""
+FAREWELL_SECONDS = 2.0
+"""From SIGHUP to SIGKILL, when the user of a terminal has gone."""
+CONSOLE_SECONDS = 10.0
+_MOST_NAMED = 50
+"""Processes that are named when their time is up, and how many bytes of their command lines are read."""
+_LONGEST_NAME_BYTES = 4096
 _CLONE_NEWNS = 0x00020000
 _MS_REC_PRIVATE = 0x4000 | 0x40000
 _PR_SET_CHILD_SUBREAPER = 36
@@ -51,7 +61,8 @@ def spawn_forever(requests: socket.socket) -> None:
 
     A request is a JSON object: `directory` (of the process), `argv` (of the runtime), `delete` (the
     runtime's command that removes the container), `hide` (mount points that the runtime must not see),
-    `timeout_seconds`, `output_bytes`, `counters` (files that count kills for lack of memory). The answer is
+    `timeout_seconds`, `output_bytes`, `counters` (files that count kills for lack of memory), `members` (the file
+    that lists its processes), `terminal` (whether `argv` sends one to the socket `console`). The answer is
     `ok`, sent when the watch socket can be connected to.
     Without `directory`, the container of a lost supervisor is removed, and the answer sent afterwards.
     """
@@ -108,6 +119,10 @@ class Supervisor:
         self.kill_at: float | None = None
         self.cause = "exited"
         self.init: int | None = None
+        self.running: list[str] = []
+        self.terminal: int | None = None
+        self.awaits_user = False
+        self.user: socket.socket | None = None
 
     def run(self) -> None:
         """Watch the container until it has ended, then say how, then remove it."""
@@ -118,6 +133,8 @@ class Supervisor:
             self._finish(status=255, cause="not started", message=self._runtime_message())
             return
         pidfd = os.pidfd_open(self.init)
+        if self.terminal is not None:
+            self.awaits_user, self.kill_at = True, time.monotonic() + ABSENCE_SECONDS
         for stream, number in streams.items():
             self.events.register(stream, selectors.EVENT_READ, number)
         self.events.register(pidfd, selectors.EVENT_READ, "init")
@@ -146,7 +163,7 @@ class Supervisor:
         if now >= self.deadline and self.cause == "exited":
             self._kill("timed out")
         if self.kill_at is not None and now >= self.kill_at:
-            self._kill("stopped")
+            self._kill("hung up" if self.awaits_user else "stopped")
 
     def _start(self) -> dict[int, int]:
         out_read, out_write = os.pipe()
@@ -157,6 +174,7 @@ class Supervisor:
             # Some runtimes give the pipes to container root, who can then read from them as well: the bytes that
             # `select` saw may be gone, and whoever waits for them in `read` holds no deadline.
             os.set_blocking(end, False)
+        console = _listen(self._path("console")) if self.order["terminal"] else None
         child = os.fork()
         if child == 0:
             self._become_runtime(out_write, err_write)
@@ -169,6 +187,7 @@ class Supervisor:
         if status == 0:
             with open(self._path("init-pid")) as file:
                 self.init = int(file.read())
+            self.terminal = _receive_terminal(console) if console is not None else None
         return {out_read: 1, err_read: 2}
 
     def _become_runtime(self, out_write: int, err_write: int) -> None:
@@ -226,10 +245,28 @@ class Supervisor:
             self._drop(client)
         elif words[0] == b"stop" and self.init is not None:
             grace = float(words[1])
-            self.kill_at = time.monotonic() + grace
+            self.awaits_user, self.kill_at = False, time.monotonic() + grace
             if grace > 0:
                 self.cause = "stopped"
                 self._signal(signal.SIGTERM)
+        elif words[0] == b"terminal":
+            self._hand_over(client)
+
+    def _hand_over(self, client: socket.socket) -> None:
+        """Give the terminal away. We keep no end of it: with the user's death the kernel hangs it up."""
+        taken, self.terminal = self.terminal, None
+        with contextlib.suppress(OSError):  # it has gone again; what that means is done when its end is heard
+            socket.send_fds(client, [b"t"], [taken] if taken is not None else [])
+        if taken is not None:
+            os.close(taken)
+            self.user, self.awaits_user, self.kill_at = client, False, None
+
+    def _hang_up(self) -> None:
+        self.user = None
+        if self.cause == "exited":
+            self.cause = "hung up"
+        self._signal(signal.SIGHUP)
+        self.kill_at = time.monotonic() + FAREWELL_SECONDS
 
     def _send(self, client: socket.socket) -> None:
         try:
@@ -245,8 +282,12 @@ class Supervisor:
         self.events.unregister(client)
         self.clients.remove(client)
         client.close()
+        if client is self.user:
+            self._hang_up()
 
     def _kill(self, cause: str) -> None:
+        if cause == "timed out":
+            self.running = _command_lines(self.order["members"], but=self.init)
         if self.cause == "exited":
             self.cause = cause
         self.kill_at = None
@@ -274,7 +315,7 @@ class Supervisor:
     def _finish(self, *, status: int, cause: str, message: str = "") -> None:
         draft = self._path("exit.draft")
         with open(draft, "w") as file:
-            json.dump({"status": status, "cause": cause, "message": message}, file)
+            json.dump({"status": status, "cause": cause, "message": message, "running": self.running}, file)
         os.rename(draft, self._path("exit"))
         os.close(self.output)
         _remove_container(self.order)
@@ -300,6 +341,30 @@ def _remove_container(order: dict[str, Any]) -> None:
         pidfd = os.pidfd_open(child)
         select.select([pidfd], [], [])
         os.close(pidfd)
+
+
+def _receive_terminal(console: socket.socket) -> int:
+    """Return our end of the container's terminal, which the runtime has sent."""
+    with console:
+        console.settimeout(CONSOLE_SECONDS)
+        connection, _ = console.accept()
+        with connection:
+            connection.settimeout(CONSOLE_SECONDS)
+            _, descriptors, _, _ = socket.recv_fds(connection, 4096, 1)
+    os.set_inheritable(descriptors[0], False)
+    return descriptors[0]
+
+
+def _command_lines(members: str, *, but: int | None) -> list[str]:
+    """What runs in a container, lowest process number first."""
+    lines = []
+    with contextlib.suppress(OSError), open(members) as file:
+        pids = sorted(int(line) for line in file)
+        for pid in [pid for pid in pids if pid != but][:_MOST_NAMED]:
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as command:
+                line = command.read(_LONGEST_NAME_BYTES).rstrip(b"\0").replace(b"\0", b" ")
+                lines.append(line.decode(errors="replace"))
+    return [line for line in lines if line]
 
 
 def _sealed_copy(path: str) -> int:
