@@ -20,6 +20,7 @@ from cloister.model.sandbox import WORKSPACE, Change
 from cloister.model.secret import BrokerRule, KeptSecret
 from cloister.model.snapshot import SnapshotKey, SnapshotRecord, recipe_of
 from cloister.model.task import (
+    SHELL,
     AttemptStatus,
     Repository,
     Revision,
@@ -109,6 +110,7 @@ class Intake:
             prompt=request.prompt,
             agent=agent,
             command=request.command,
+            shell=request.shell,
             patch=request.patch or b"",
             use_cache=request.use_cache,
             sealed_secrets=await self.vault.seal_for_task(values) if values else None,
@@ -289,6 +291,8 @@ class Intake:
         return await find_needs(self.forge, repository, revision, environment, image)
 
     def _agent(self, request: Request, environment: Environment) -> str:
+        if request.shell is not None:
+            return SHELL
         if request.command is not None:
             if request.agent not in (None, COMMAND_AGENT):
                 raise UsageError(f"agent {request.agent!r} takes no command line; leave one of the two out")

@@ -9,6 +9,7 @@
 | teardown  | none                        |           | gone                        |
 
 A brokered secret is in no phase's sandbox: setup and agent see a placeholder, and the proxy has the value.
+A shell that a user asked for stands in place of the script of setup, or of the agent, and nothing comes after it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +28,7 @@ from cloister.model.network import NetworkMode
 from cloister.model.phase import Phase
 from cloister.model.secret import DeliveredSecrets, Grant
 from cloister.model.task import Attempt, Outcome, Verdict
-from cloister.phases import agent, output, provision, setup, teardown
+from cloister.phases import agent, output, provision, setup, shell, teardown
 from cloister.phases.provision import Provisioned
 from cloister.protocols import (
     Agent,
@@ -71,7 +72,8 @@ async def run_attempt(attempt: Attempt, tools: Tools) -> Outcome:
         try:
             outcome = await _provision_to_output(attempt, tools, journal)
         except (TaskFailedError, UsageError) as error:
-            outcome = Outcome(verdict=Verdict.FAILED, reason=journal.mask_text(str(error)))
+            hint = journal.mask_text(error.hint or "")
+            outcome = Outcome(verdict=Verdict.FAILED, reason=journal.mask_text(str(error)), hint=hint)
         except CloisterError as error:
             _log.warning("attempt errored", attempt=attempt.id, error=str(error))
             outcome = Outcome(verdict=Verdict.ERRORED, reason=journal.mask_text(str(error)))
@@ -110,11 +112,36 @@ async def _provision_to_output(attempt: Attempt, tools: Tools, journal: Journal)
         )
     sandbox = provisioned.sandbox
 
-    if not sandbox.has_started(agent.AGENT):
+    if task.shell is not None and task.shell.phase is Phase.SETUP:
+        names = sorted(secrets.values)
+        with journal.phase(
+            Phase.SETUP, network=environment.network.setup, secrets=names, brokered=sorted(placeholders)
+        ):
+            await _open_network(Phase.SETUP, attempt, provisioned, grants, tools, journal)
+            return await shell.run_in_setup(
+                task,
+                sandbox,
+                secrets,
+                journal,
+                foundation=provisioned.needs.foundation,
+                placeholders=placeholders,
+                seconds_left=_seconds_until(ends_at),
+            )
+
+    if not (sandbox.has_started(agent.AGENT) or sandbox.has_started(shell.SHELL)):
         await _set_up(attempt, provisioned, secrets, grants, tools, journal, ends_at=ends_at)
 
     with journal.phase(Phase.AGENT, network=environment.network.agent, brokered=sorted(placeholders)):
         await _open_network(Phase.AGENT, attempt, provisioned, grants, tools, journal)
+        if task.shell is not None:
+            return await shell.run_for_agent(
+                task,
+                sandbox,
+                journal,
+                foundation=provisioned.needs.foundation,
+                placeholders=placeholders,
+                seconds_left=_seconds_until(ends_at),
+            )
         accepted_to_agent = (datetime.now(UTC) - task.accepted_at).total_seconds()
         ended = await agent.run(
             task,

@@ -9,6 +9,7 @@ from cloister import environment_schema
 from cloister.allowlist import check_not_too_broad
 from cloister.errors import UsageError
 from cloister.model.environment import GIB, HOUR, MINUTE, Limits
+from cloister.model.phase import Phase
 from cloister.model.quantity import size_to_text
 from cloister.model.request import Request
 from cloister.model.task import LARGEST_PROMPT_BYTES
@@ -27,6 +28,7 @@ HIGHEST_LIMITS = Limits(
 LARGEST_PATCH_BYTES = 32 * 1024 * 1024
 
 _DIFF = re.compile(rb"^(diff --git |--- .*\n\+\+\+ )", re.MULTILINE)
+_TERMINAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -38,8 +40,20 @@ def check_request(request: Request) -> None:
     check_ref(request.ref)
     if request.command is not None and (not request.command.strip() or "\x00" in request.command):
         raise UsageError("the command line is empty, or holds a NUL")
+    if request.shell is not None:
+        _check_shell(request)
     if request.patch is not None:
         _check_patch(request.patch)
+
+
+def _check_shell(request: Request) -> None:
+    assert request.shell is not None
+    if request.shell.phase not in (Phase.SETUP, Phase.AGENT):
+        raise UsageError(f"there is no shell in the phase {request.shell.phase}: it is setup or agent")
+    if not _TERMINAL.fullmatch(request.shell.terminal):
+        raise UsageError(f"{request.shell.terminal!r} is no kind of terminal: see TERM")
+    if request.command is not None or request.agent is not None or request.patch is not None or request.attempts != 1:
+        raise UsageError("a shell is one attempt, without an agent, a command or a patch")
 
 
 def check_ref(ref: str | None) -> None:

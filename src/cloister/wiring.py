@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from ipaddress import ip_address, ip_network
 
+from cloister.agents.check import CheckAgent
 from cloister.agents.command import CommandAgent
 from cloister.certificates import read_certificates
 from cloister.doctor import examine
@@ -131,7 +132,7 @@ async def _open_parts(settings: Settings, stack: AsyncExitStack, count: Callable
     forge = LocalForge(settings.state, ssh_config=settings.ssh_config)
     vault = SealedVault(SqlSecretStore(database), KeyFile(settings.master_key_path))
     catalog = SqlSnapshotCatalog(database)
-    agents = {agent.name: agent for agent in (CommandAgent(),)}
+    agents = {agent.name: agent for agent in (CheckAgent(), CommandAgent())}
     environments = Environments(store=SqlEnvironmentStore(database), forge=forge, vault=vault, now=_now)
     intake = Intake(
         store=SqlTaskStore(database),

@@ -42,6 +42,7 @@ from cloister.model.event import (
     ServiceReady,
     ServiceStarted,
     SetupPlanned,
+    SetupStepFinished,
     SnapshotMissed,
     SnapshotSaved,
     TaskAccepted,
@@ -353,10 +354,15 @@ def _program(told: Mapping[str, Any]) -> Program:
                 steps.append(Print(data=text.encode() * step.get("times", 1)))
             case _:
                 raise AssertionError(f"{step!r} is nothing that a program does")
-    ends = Exit(status=told.get("status", 0), cause=EndCause(told.get("cause", "exited")))
-    message = {"/cloister/out/message.md": told["message"].encode()} if "message" in told else {}
+    ends = Exit(
+        status=told.get("status", 0),
+        cause=EndCause(told.get("cause", "exited")),
+        running=tuple(told.get("running", ())),
+    )
+    left = {**told.get("leaves", {}), **({"message.md": told["message"]} if "message" in told else {})}
+    leaves = {f"/cloister/out/{name}": text.encode() for name, text in left.items()}
     writes = {path: data.encode() for path, data in told.get("writes", {}).items()}
-    return Program(steps=steps, ends=ends, leaves=message, writes=writes)
+    return Program(steps=steps, ends=ends, leaves=leaves, writes=writes)
 
 
 def _error(told: Mapping[str, str]) -> Exception:
@@ -384,6 +390,7 @@ def _told_of_outcome(outcome: Outcome | None) -> dict[str, Any]:
     return {
         "verdict": outcome.verdict,
         "reason": outcome.reason,
+        "hint": outcome.hint,
         "message": outcome.message,
         "exit_status": outcome.exit_status,
         "diff": outcome.change.diff.decode() if outcome.change else None,
@@ -412,6 +419,8 @@ def _details(event: Event) -> Sequence[str]:
             return names
         case SetupPlanned(steps=steps, notes=notes, differing=differing, versions=versions):
             return [*map(repr, versions + steps + notes), *(["differing", *differing] if differing else [])]
+        case SetupStepFinished(tool=tool, folder=folder, seconds=seconds, ok=ok):
+            return [tool, *([folder] if folder else []), f"{seconds} s", *([] if ok else ["failed"])]
         case SnapshotMissed(reason=reason):
             return [f"({reason})"]
         case ServiceStarted(service=service):

@@ -7,18 +7,20 @@ import typer
 from rich.text import Text
 
 from cloister.cli import env_store
+from cloister.cli.env_check import check_environment
+from cloister.cli.env_shell import check_terminal, run_shell, terminal_kind
 from cloister.cli.env_store import show_stored
 from cloister.cli.environment_argument import EnvironmentArgument, read_choice
-from cloister.cli.exit import code_of_verdict
-from cloister.cli.run import run_and_follow
 from cloister.cli.session import ask
 from cloister.cli.task import JsonOption
 from cloister.cli.terminal import neutralize, output_console, print_line, print_lines, print_table
 from cloister.cli.work_tree import repository_address
 from cloister.errors import UsageError
 from cloister.model.environment_source import source_to_text
+from cloister.model.phase import Phase
 from cloister.model.request import EnvironmentName, Request
 from cloister.model.setup_plan import step_to_text
+from cloister.model.task import Shell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,13 +41,6 @@ RepoOption = Annotated[
 RefOption = Annotated[str | None, typer.Option(metavar="REF", help="Branch, tag or commit, as for `run`.")]
 
 _DIGITS = 12
-_ASK_VERSIONS = """
-for program in python3 pip node npm go rustc cargo ruby php java; do
-  command -v "$program" >/dev/null || continue
-  case $program in go) option=version ;; *) option=--version ;; esac
-  printf '%-8s %s\\n' "$program" "$("$program" "$option" 2>&1 | head -n 1)"
-done
-"""
 
 
 @app.command()
@@ -96,21 +91,50 @@ def check(
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Start from the bare image.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one event per line.")] = False,
 ) -> None:
-    """Make a repository ready as a task does, without an agent, and show which versions it finds there.
+    """Make a repository ready as a task does, without an agent, and show how, and what is there then.
 
     Example:  cloister env check --repo .
     """
-    request = Request(
-        repository=repository_address(repo),
-        prompt="check that the repository can be made ready",
+    check_environment(
+        context,
+        repository_address(repo),
         ref=ref,
         environment=read_choice(environment),
-        command=_ASK_VERSIONS,
         use_cache=not no_cache,
+        as_json=as_json,
     )
-    status = run_and_follow(context, request, as_json=as_json)
-    assert status.verdict is not None
-    raise typer.Exit(code_of_verdict(status.verdict))
+
+
+@app.command()
+def shell(
+    context: typer.Context,
+    environment: EnvironmentArgument = None,
+    repo: RepoOption = None,
+    ref: RefOption = None,
+    phase: Annotated[
+        Phase, typer.Option(metavar="setup|agent", help="Where its script, or its agent, would start.")
+    ] = Phase.AGENT,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Start from the bare image.")] = False,
+) -> None:
+    """Open a shell where an agent would start, or a script of setup: its files, network, variables and secrets.
+
+    Nothing of what is done in it is kept.
+
+    Example:  cloister env shell --repo . --phase setup
+    """
+    check_terminal()
+    shell = Shell(phase=phase, terminal=terminal_kind())
+    run_shell(
+        context,
+        Request(
+            repository=repository_address(repo),
+            prompt=f"a shell in {phase}",
+            ref=ref,
+            environment=read_choice(environment),
+            use_cache=not no_cache,
+            shell=shell,
+        ),
+    )
 
 
 @app.command()

@@ -72,8 +72,8 @@ async def unless_interrupted(work: Callable[[], Awaitable[T]], interruption: Int
 async def follow(client: Client, task: TaskId, view: View, interruption: Interruption) -> TaskStatus:
     """Show the task until it is over, cancelling it when interrupted or when nobody reads any more."""
     async with anyio.create_task_group() as group:
-        group.start_soon(_cancel_task_when_interrupted, client, task, view, interruption)
-        group.start_soon(_tick, view)
+        group.start_soon(cancel_task_when_interrupted, client, task, view, interruption)
+        group.start_soon(tick, view)
         await _show_all(client, task, view)
         group.cancel_scope.cancel()
     return await client.task(task)
@@ -99,7 +99,8 @@ async def _cancel_when_interrupted(group: TaskGroup, interruption: Interruption)
     group.cancel_scope.cancel()
 
 
-async def _cancel_task_when_interrupted(client: Client, task: TaskId, view: View, interruption: Interruption) -> None:
+async def cancel_task_when_interrupted(client: Client, task: TaskId, view: View, interruption: Interruption) -> None:
+    """Cancel the task at the first interruption, and say at each that this takes a moment."""
     times = interruption.times or await interruption.next()
     await client.cancel(task)
     while True:
@@ -107,7 +108,8 @@ async def _cancel_task_when_interrupted(client: Client, task: TaskId, view: View
         times = await interruption.next()
 
 
-async def _tick(view: View) -> None:
+async def tick(view: View) -> None:
+    """Let a view move, for as long as it runs."""
     while True:
         await anyio.sleep(_TICK_SECONDS)
         view.tick()

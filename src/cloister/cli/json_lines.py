@@ -201,6 +201,7 @@ def _outcome_to_json(outcome: Outcome, *, diff: bool) -> Fields:
     return {
         "verdict": outcome.verdict,
         "reason": outcome.reason,
+        "hint": outcome.hint,
         "exit_status": outcome.exit_status,
         "message": outcome.message,
         "checks": [asdict(result) for result in outcome.checks],

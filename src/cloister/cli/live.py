@@ -170,13 +170,20 @@ def labels_of(status: TaskStatus) -> dict[AttemptId, str]:
 def summary(status: TaskStatus) -> list[Text]:
     """Say how a task ended, what its attempts left, and what to do next."""
     lines = [line for attempt in status.attempts for line in _attempt_lines(attempt, several=len(status.attempts) > 1)]
+    return [*lines, *verdict_lines(status)]
+
+
+def verdict_lines(status: TaskStatus) -> list[Text]:
+    """Say how a task ended, and what to do next."""
     if status.verdict is None:
-        return [*lines, Text(f"task {status.task.id} is {status.state}")]
+        return [Text(f"task {status.task.id} is {status.state}")]
     seconds = (status.finished_at - status.task.accepted_at).total_seconds() if status.finished_at else 0.0
     best = best_attempt(status).outcome
     reason = _reason(best) if len(status.attempts) == 1 else ""
     ended = f"task {status.task.id} {status.verdict} in {seconds:.1f} s{reason}"
-    lines.append(Text(ended, style=style_of(status.verdict)))
+    lines = [Text(ended, style=style_of(status.verdict))]
+    if best is not None and best.hint:
+        lines.append(Text(f"  {neutralize(best.hint)}"))
     if best is not None and best.change is not None and best.change.diff:
         lines.append(Text(f"  cloister diff {status.task.id}     shows the change"))
         lines.append(Text(f"  cloister apply {status.task.id}    puts it into your work tree"))

@@ -26,11 +26,15 @@ from cloister.model.event import (
     ServiceReady,
     ServiceStarted,
     SetupPlanned,
+    SetupStepFinished,
+    ShellClosed,
+    ShellOpened,
     SnapshotHit,
     SnapshotMissed,
     SnapshotSaved,
     TaskAccepted,
 )
+from cloister.model.setup_plan import place_to_text
 from cloister.model.task import AttemptId, Verdict
 
 _STYLES = {
@@ -120,6 +124,14 @@ def _sentences(event: Event) -> list[tuple[str, str]]:
                 *((f"  note: {note}", "yellow") for note in event.notes),
                 *([(f"  not as on the default branch: {', '.join(event.differing)}", "")] if event.differing else []),
             ]
+        case SetupStepFinished():
+            place = place_to_text(event.tool, event.folder, event.reason)
+            took = f"took {event.seconds:.1f} s" if event.seconds is not None else "was killed"
+            return [(f"  {place} {took if event.ok else f'failed, {took}'}", "dim" if event.ok else "red")]
+        case ShellOpened():
+            return [("  the shell is yours; `exit` or ctrl-d ends it, and nothing of it is kept", "green")]
+        case ShellClosed():
+            return [(f"  shell closed after {event.seconds:.1f} s, with status {event.status}", "")]
         case SnapshotSaved():
             return [(f"  snapshot {event.key[:_KEY_SHOWN]}: saved", "")]
         case SecretDelivered():
@@ -134,11 +146,8 @@ def _sentences(event: Event) -> list[tuple[str, str]]:
             ended = f"  service {event.service}: its command ended with status {event.status}"
             return [(ended, "yellow" if event.status else "dim")]
         case EgressRefused():
-            by = f" (asked by {event.command})" if event.command else ""
-            return [
-                (f"  refused: {event.method} {event.host}:{event.port}: {event.rule}{by}", "red"),
-                *([(f"           {event.hint}", "")] if event.hint else []),
-            ]
+            refused, *hint = refusal_lines(event)
+            return [(refused, "red"), *((line, "") for line in hint)]
         case InstructionsRestored():
             return [(f"  instructions restored: {path}", "yellow") for path in event.paths]
         case ResidueFound():
@@ -152,6 +161,13 @@ def _sentences(event: Event) -> list[tuple[str, str]]:
             return [(f"{event.verdict}{reason}", style_of(event.verdict))]
         case _:
             return []
+
+
+def refusal_lines(event: EgressRefused) -> list[str]:
+    """Say what was refused, and what to do about it."""
+    by = f" (asked by {event.command})" if event.command else ""
+    hint = [f"           {event.hint}"] if event.hint else []
+    return [f"  refused: {event.method} {event.host}:{event.port}: {event.rule}{by}", *hint]
 
 
 def stats_to_text(files: int, added: int, removed: int) -> str:

@@ -5,7 +5,7 @@ import sys
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 
@@ -22,6 +22,14 @@ from cloister.model.secret import SecretValue
 if TYPE_CHECKING:
     from cloister.cli.live import View
     from cloister.model.task import TaskStatus
+
+
+class MakeView(Protocol):
+    """Makes where a task's course is shown."""
+
+    def __call__(self, status: "TaskStatus", *, as_json: bool) -> "View":
+        """Return it, for where standard output goes to."""
+        ...
 
 
 def run(
@@ -94,7 +102,9 @@ def run(
         raise typer.Exit(code_of_verdict(status.verdict))
 
 
-def run_and_follow(context: typer.Context, request: Request, *, as_json: bool = False) -> "TaskStatus":
+def run_and_follow(
+    context: typer.Context, request: Request, *, as_json: bool = False, make_view: "MakeView | None" = None
+) -> "TaskStatus":
     """Run a task inside this command, show it to its end, and return where it ended."""
     import anyio
 
@@ -110,7 +120,7 @@ def run_and_follow(context: typer.Context, request: Request, *, as_json: bool = 
                 return None
             if not as_json:  # only now: a request that is refused has built nothing
                 await unless_interrupted(partial(ensure_image, application), interruption)
-            with new_view(await client.task(task.id), as_json=as_json) as view:
+            with (make_view or new_view)(await client.task(task.id), as_json=as_json) as view:
                 view.say(f"task {task.id}")
                 async with anyio.create_task_group() as worker:
                     worker.start_soon(partial(application.work, task=task.id))
@@ -140,14 +150,15 @@ def new_view(status: "TaskStatus", *, as_json: bool) -> "View":
     from cloister.cli.live import JsonView, LiveView, PlainView, labels_of
 
     if as_json:
-        return JsonView(_write_line)
+        return JsonView(write_line)
     console = output_console()
     if console.is_terminal:
         return LiveView(console, labels_of(status), lambda: datetime.now(UTC))
     return PlainView(console, labels_of(status))
 
 
-def _write_line(line: str) -> None:
+def write_line(line: str) -> None:
+    """Write a line for a program, which reads it at once."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 

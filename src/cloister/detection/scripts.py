@@ -6,7 +6,7 @@ from cloister.detection.plan import plan_setup
 from cloister.model.environment import Environment
 from cloister.model.network import NetworkMode
 from cloister.model.project import LOCK_FILES, ProjectFiles, is_requirements
-from cloister.model.setup_plan import NOTHING_PLANNED, SetupPlan
+from cloister.model.setup_plan import NOTHING_PLANNED, Section, SetupPlan
 
 _NO_NETWORK = "nothing is installed: there are package managers, and the setup network is off"
 
@@ -25,8 +25,14 @@ class SetupScripts:
     """Paths of the files that declare others."""
     plan: SetupPlan = NOTHING_PLANNED
     """Automatic setup at the task's commit; empty when the environment has a script of its own."""
+    base_plan: SetupPlan = NOTHING_PLANNED
+    """The same at the tip of the default branch."""
     dependencies: str = ""
     """Digest of the default branch's files that decide what is installed: a part of the snapshot's key."""
+
+    def sections_of(self, script: str) -> tuple[Section, ...]:
+        """Return the parts of a script of automatic setup; none of one that somebody wrote."""
+        return next((plan.sections for plan in (self.base_plan, self.plan) if plan.script == script), ())
 
 
 def choose_scripts(environment: Environment, *, base: ProjectFiles, asked: ProjectFiles) -> SetupScripts:
@@ -46,6 +52,7 @@ def choose_scripts(environment: Environment, *, base: ProjectFiles, asked: Proje
         catch_up=(recipe.maintenance or again) if differing else None,
         differing=differing,
         plan=plan,
+        base_plan=base_plan,
         dependencies=base.digest_of(base_plan.inputs if automatic else _locks_of(base)) if setup else "",
     )
 

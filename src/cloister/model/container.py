@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from cloister.model.phase import Phase
-from cloister.model.sandbox import PROXY_PORT, WORKSPACE
+from cloister.model.sandbox import PROXY_PORT, WORKSPACE, Checkout
 from cloister.model.task import Task
 
 HOME = "/root"
@@ -69,6 +69,17 @@ NOTHING_FOUND = Foundation()
 def work_tree(task: Task) -> str:
     """Where the work tree lies."""
     return f"{WORKSPACE}/{task.repository.directory}"
+
+
+def default_checkout(task: Task) -> Checkout:
+    """The tip of the default branch: where setup runs on a cold disk."""
+    revision = task.revision
+    return Checkout(commit=revision.default_commit, branch=revision.default_branch, origin=task.repository.address)
+
+
+def asked_checkout(task: Task) -> Checkout:
+    """The task's commit, without its patch."""
+    return Checkout(commit=task.revision.commit, branch=task.branch, origin=task.repository.address)
 
 
 def container_variables(task: Task, phase: Phase, foundation: Foundation = NOTHING_FOUND) -> Mapping[str, str]:

@@ -109,6 +109,38 @@ class SetupPlanned(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SetupStepFinished(Event):
+    """A step of automatic setup is over; told when its script is, as the script itself wrote it down."""
+
+    command: str
+    """Id of the command whose script it belongs to."""
+    tool: str
+    """The package manager; `preparation` for what provides the tools themselves."""
+    folder: str
+    reason: str
+    """The file that decided."""
+    seconds: float | None
+    """None when it was killed, or the script's notes were lost."""
+    ok: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShellOpened(Event):
+    """A shell for the user runs, in place of the phase's program. What passes its terminal is not recorded."""
+
+    command: str
+    """Id of the command whose terminal it is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShellClosed(Event):
+    """The user's shell is over, and so is everything that was started in it."""
+
+    status: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotSaved(Event):
     """The disk after setup was kept for later attempts."""
 
@@ -271,6 +303,8 @@ class AttemptFinished(Event):
 
     verdict: Verdict
     reason: str
+    hint: str = ""
+    """What to do about it, where that can be said."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

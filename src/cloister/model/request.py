@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from cloister.model.network import NetworkMode
 from cloister.model.secret import SecretValue
+from cloister.model.task import Shell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,3 +66,5 @@ class Request:
     allow: tuple[str, ...] = ()
     """Domains or presets that the agent may reach too."""
     use_cache: bool = True
+    shell: Shell | None = None
+    """A shell for the user, in place of an agent."""

@@ -28,6 +28,18 @@ class InstallStep:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """A part of the script that automatic setup runs."""
+
+    tool: str
+    """The package manager; `preparation` for what provides the tools themselves."""
+    folder: str
+    reason: str
+    """The file that decided."""
+    script: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SetupPlan:
     """All that automatic setup will do."""
 
@@ -53,30 +65,38 @@ class SetupPlan:
     @property
     def script(self) -> str | None:
         """The plan as a bash script, run from the root of the repository with `-e`; None when nothing is to do."""
-        if not self.steps:
-            return None
+        return "\n\n".join(section.script for section in self.sections) + "\n" if self.steps else None
+
+    @property
+    def sections(self) -> tuple[Section, ...]:
+        """The parts of `script`, in order."""
         preludes = dict.fromkeys(line for step in self.steps for line in step.prelude)
-        parts = ["\n".join(preludes)] if preludes else []
-        parts += [_section(step) for step in self.steps]
-        return "\n\n".join(parts) + "\n"
+        first = [Section(tool=PREPARATION, folder="", reason="", script="\n".join(preludes))] if preludes else []
+        return (*first, *map(_section, self.steps))
 
 
+PREPARATION = "preparation"
 NOTHING_PLANNED = SetupPlan()
 """There is no automatic setup, or it found nothing."""
 
 
 def step_to_text(step: InstallStep) -> str:
     """Return `npm in web/ (web/package-lock.json): npm ci`."""
-    place = f" in {step.folder}/" if step.folder else ""
-    return _on_one_line(f"{step.tool}{place} ({step.reason}): {'; '.join(step.commands)}")
+    return _on_one_line(f"{place_to_text(step.tool, step.folder, step.reason)}: {'; '.join(step.commands)}")
 
 
-def _section(step: InstallStep) -> str:
-    place = step.folder or "."
-    said = f"# {step.tool}: {_on_one_line(step.reason)}"
-    if not step.folder:
-        return "\n".join([said, *step.commands])
-    return "\n".join([said, "(", f"  cd -- {shlex.quote(place)}", *(f"  {line}" for line in step.commands), ")"])
+def place_to_text(tool: str, folder: str, reason: str) -> str:
+    """Return `npm in web/ (web/package-lock.json)`."""
+    place = f" in {folder}/" if folder else ""
+    return _on_one_line(f"{tool}{place} ({reason})" if reason else f"{tool}{place}")
+
+
+def _section(step: InstallStep) -> Section:
+    lines = [f"# {step.tool}: {_on_one_line(step.reason)}", *step.commands]
+    if step.folder:
+        commands = (f"  {line}" for line in step.commands)
+        lines = [lines[0], "(", f"  cd -- {shlex.quote(step.folder)}", *commands, ")"]
+    return Section(tool=step.tool, folder=step.folder, reason=step.reason, script="\n".join(lines))
 
 
 def _on_one_line(text: str) -> str:

@@ -15,6 +15,10 @@ from cloister.model.sandbox import Change, Commit, SandboxName
 TaskId = NewType("TaskId", str)
 AttemptId = NewType("AttemptId", str)
 
+CHECK = "check"
+"""The agent of a task that only asks whether a repository can be made ready."""
+SHELL = "shell"
+"""Stands for an agent where a user works in a shell."""
 LARGEST_PROMPT_BYTES = 1024 * 1024
 
 
@@ -68,6 +72,16 @@ class Revision:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Shell:
+    """A shell that a user asks for."""
+
+    phase: Phase
+    """In the state, with the network and the secrets of this one: setup or agent."""
+    terminal: str
+    """What TERM says of the user's terminal."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """What was asked, with everything needed to answer it pinned."""
 
@@ -79,11 +93,13 @@ class Task:
     """None in tasks that were accepted before it was kept."""
     prompt: str
     agent: str
-    """Name of the agent; `command` for a plain command line."""
+    """Name of the agent; `command` for a plain command line, `check` and `shell` for what needs none."""
     command: str | None = None
     """The command line of the agent `command`."""
     patch: bytes = b""
     """A starting diff."""
+    shell: Shell | None = None
+    """A shell for the user, in place of an agent."""
     use_cache: bool = True
     sealed_secrets: bytes | None = field(default=None, repr=False)
     """Values that came with the request, sealed for this task alone."""
@@ -140,6 +156,8 @@ class Outcome:
     verdict: Verdict
     reason: str = ""
     """For every verdict but success: one sentence, safe to show."""
+    hint: str = ""
+    """What to do about it, where that can be said."""
     exit_status: int | None = None
     """Of the agent, when it ran."""
     message: str = ""
@@ -156,7 +174,9 @@ class Outcome:
     def as_cancelled(self) -> "Outcome":
         """Return the same for an attempt whose end was asked for before it had ended; what it left stays."""
         return (
-            self if self.verdict is Verdict.CANCELLED else replace(self, verdict=Verdict.CANCELLED, reason="cancelled")
+            self
+            if self.verdict is Verdict.CANCELLED
+            else replace(self, verdict=Verdict.CANCELLED, reason="cancelled", hint="")
         )
 
 

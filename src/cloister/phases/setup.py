@@ -4,18 +4,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from cloister.errors import TaskFailedError
 from cloister.journal import Journal
-from cloister.model.container import Foundation, container_variables, work_tree
-from cloister.model.event import SecretDelivered, SecretRemoved, SetupPlanned, SnapshotSaved
+from cloister.model.container import Foundation, asked_checkout, container_variables, default_checkout
+from cloister.model.event import SetupPlanned, SnapshotSaved
 from cloister.model.phase import Phase
-from cloister.model.sandbox import Checkout, Command, EndCause
+from cloister.model.sandbox import Checkout
 from cloister.model.secret import DeliveredSecrets
 from cloister.model.setup_plan import step_to_text
 from cloister.model.snapshot import SnapshotRecipe, SnapshotRecord
 from cloister.model.task import Task
 from cloister.model.universal import after_script, in_login_shell
 from cloister.phases import gate
+from cloister.phases.script import Script, run_in_setup
 from cloister.protocols import Sandbox, SnapshotCatalog
 from cloister.readiness import Needs
 
@@ -77,17 +77,18 @@ async def run(
     branch, either is brought up to them, for this attempt alone. No script, and so no secret, meets the task's patch.
     TaskFailedError when a script fails.
     """
-    default = Checkout(
-        commit=task.revision.default_commit, branch=task.revision.default_branch, origin=task.repository.address
-    )
-    asked = Checkout(commit=task.revision.commit, branch=task.branch, origin=task.repository.address)
+    default, asked = default_checkout(task), asked_checkout(task)
     variables = {**container_variables(task, Phase.SETUP, plan.needs.foundation), **placeholders}
 
-    async def run_script(name: str, script: str, checkout: Checkout) -> None:
+    async def run_script(name: str, text: str, checkout: Checkout) -> None:
         if not sandbox.has_started(name):
             await sandbox.checkout(checkout)
+        sections = plan.needs.scripts.sections_of(text)
         argv = _command_line(name, plan.needs.foundation)
-        await _run_script(name, argv, script, task, sandbox, secrets, variables, journal, seconds_left)
+        script = Script(name=name, argv=argv, text=text, sections=sections, variables=variables, secrets=secrets)
+        await run_in_setup(script, task, sandbox, journal, seconds_left=seconds_left)
+        await gate.restore_instructions(sandbox, journal)
+        await gate.search_residue(task.environment, sandbox, secrets, journal)
 
     _tell(plan, sandbox, journal)
     if not plan.warm and not sandbox.has_started(MAINTENANCE):
@@ -122,47 +123,6 @@ def _command_line(name: str, foundation: Foundation) -> tuple[str, ...]:
         return command
     in_shell = in_login_shell(command, foundation.path)
     return after_script(in_shell) if name == SETUP else in_shell
-
-
-async def _run_script(
-    name: str,
-    argv: tuple[str, ...],
-    script: str,
-    task: Task,
-    sandbox: Sandbox,
-    secrets: DeliveredSecrets,
-    variables: Mapping[str, str],
-    journal: Journal,
-    seconds_left: float,
-) -> None:
-    """Run a script in a session of its own, the only one that has the secrets."""
-    names = tuple(sorted(secrets.values))
-    resumed = sandbox.has_started(name)
-    timeout = min(task.environment.setup.timeout_seconds, seconds_left)
-    if names and not resumed:
-        journal.record(SecretDelivered(names=names))
-    process = await sandbox.start(
-        Command(
-            id=name,
-            argv=argv,
-            variables=variables,
-            secrets=secrets.values,
-            cwd=work_tree(task),
-            files={f"{name}.sh": script.encode()},
-            timeout_seconds=timeout,
-            output_bytes=task.environment.limits.output_bytes,
-        )
-    )
-    ended, last_words = await journal.follow(process, name, resumed=resumed)
-    if names:
-        journal.record(SecretRemoved(names=names))
-    if ended.cause is EndCause.TIMED_OUT:
-        raise TaskFailedError(f"the {name} script was stopped after {timeout:.0f} seconds; it last said: {last_words}")
-    if ended.status != 0:
-        how = "" if ended.cause is EndCause.EXITED else f" ({ended.cause})"
-        raise TaskFailedError(f"the {name} script ended with status {ended.status}{how}; it last said: {last_words}")
-    await gate.restore_instructions(sandbox, journal)
-    await gate.search_residue(task.environment, sandbox, secrets, journal)
 
 
 async def _keep_disk(sandbox: Sandbox, journal: Journal, record: SnapshotRecord, catalog: SnapshotCatalog) -> None:

@@ -168,7 +168,9 @@ class FakeQueue:
     def _end(self, entry: _Entry, outcome: Outcome) -> None:
         task = entry.attempt.task.id
         entry.state, entry.outcome = TaskState.FINISHED, outcome
-        self._append(task, AttemptFinished(verdict=outcome.verdict, reason=outcome.reason), entry.attempt.id)
+        self._append(
+            task, AttemptFinished(verdict=outcome.verdict, reason=outcome.reason, hint=outcome.hint), entry.attempt.id
+        )
         outcomes = [other.outcome for other in self._of(task)]
         if None not in outcomes:
             self._append(task, TaskFinished(verdict=best_verdict(o.verdict for o in outcomes if o)))

@@ -139,7 +139,7 @@ async def end_attempt(
     document = outcome_to_document(outcome)
     ended = {"state": TaskState.FINISHED, "verdict": outcome.verdict, "outcome": document, "diff": diff}
     await connection.execute(update(ATTEMPTS).where(ATTEMPTS.c.id == attempt).values(ended))
-    event = AttemptFinished(verdict=outcome.verdict, reason=outcome.reason)
+    event = AttemptFinished(verdict=outcome.verdict, reason=outcome.reason, hint=outcome.hint)
     await append_events(connection, task, [Entry(at=_now(), attempt=attempt, phase=None, event=event)])
 
 

@@ -237,7 +237,7 @@ def test_a_reader_that_leaves_cancels_the_task(installation: Installation, monke
     def leave(line: str) -> None:
         raise BrokenPipeError
 
-    monkeypatch.setattr("cloister.cli.run._write_line", leave)
+    monkeypatch.setattr("cloister.cli.run.write_line", leave)
     installation.node.programs["agent"] = Program(steps=[Hold()])
     done = installation.run("run", "--json", "--command", "x", "fix")
     assert done.exit_code != 0
