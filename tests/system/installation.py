@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from cloister.settings import Settings
 from cloister.wiring import Application, open_application
 
 from .project import Project
+from .terminal import User, at_terminal
 
 CLOISTER = (str(Path(sys.executable).with_name("cloister")),)
 QUIET = '[setup]\nautomatic = false\n[network]\nsetup = "off"\n'
@@ -125,6 +126,10 @@ class Installation:
                 yield Command(process)
             finally:
                 process.kill()
+
+    def at_terminal(self, *arguments: str | Path) -> AbstractContextManager[User]:
+        """Let a user start a command at a terminal of their own."""
+        return at_terminal([*CLOISTER, *map(str, arguments)], cwd=self.project.path, variables=self._environment())
 
     def task(self, command: str = "true", *, environment: str = QUIET, prompt: str = "do it") -> list[str | Path]:
         """Arguments of `run` for a task in this environment, with JSON as the output."""
