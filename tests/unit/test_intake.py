@@ -15,11 +15,12 @@ from cloister.intake import Intake, best_attempt, new_task_id
 from cloister.model.environment import Limits
 from cloister.model.event import TaskAccepted
 from cloister.model.network import NetworkMode
+from cloister.model.phase import Phase
 from cloister.model.request import EnvironmentText, Request
 from cloister.model.sandbox import Change, Commit, DiffStats, SandboxName, SandboxSpec
 from cloister.model.secret import BrokerRule, KeptSecret, SecretValue
 from cloister.model.snapshot import SnapshotKey, SnapshotRecord
-from cloister.model.task import AttemptId, AttemptStatus, Outcome, TaskState, TaskStatus, Verdict
+from cloister.model.task import AttemptId, AttemptStatus, Outcome, Shell, TaskState, TaskStatus, Verdict
 from cloister.queues.fake import FakeQueue, FakeSnapshotCatalog
 from cloister.sandboxes.fake import FakeBackend, FakeNode
 from cloister.sandboxes.fake_images import FakeImageStore
@@ -59,6 +60,9 @@ def intake(files: Mapping[tuple[Commit, str], bytes], node: FakeNode) -> Intake:
         agents={"command", "robot"},
         now=lambda: NOW,
     )
+
+
+SHELL_IN_SETUP = Shell(phase=Phase.SETUP, terminal="xterm-256color")
 
 
 def new_request(**changes: Any) -> Request:
@@ -105,6 +109,10 @@ def environment_text(text: str) -> EnvironmentText:
         ({"agent": "command", "command": None}, UsageError, "needs a command line"),
         ({"agent": "claude", "command": None}, NotFoundError, "'claude' is not installed here; known: command, robot"),
         ({"command": None}, NotFoundError, "agent 'codex' is not installed here"),
+        ({"shell": SHELL_IN_SETUP}, UsageError, "without an agent, a command or a patch"),
+        ({"shell": SHELL_IN_SETUP, "command": None, "attempts": 2}, UsageError, "a shell is one attempt"),
+        ({"shell": Shell(phase=Phase.OUTPUT, terminal="xterm"), "command": None}, UsageError, "setup or agent"),
+        ({"shell": Shell(phase=Phase.SETUP, terminal="x\ny"), "command": None}, UsageError, "no kind of terminal"),
     ],
 )
 async def test_a_wrong_request_makes_nothing(
@@ -200,6 +208,11 @@ async def test_secrets_are_sealed_and_need_no_value_in_the_vault(intake: Intake)
 async def test_an_installed_agent_needs_no_command(intake: Intake) -> None:
     task = await intake.submit(new_request(agent="robot", command=None))
     assert (task.agent, task.command) == ("robot", None)
+
+
+async def test_a_shell_needs_no_agent(intake: Intake) -> None:
+    shell = await intake.submit(new_request(shell=SHELL_IN_SETUP, command=None, environment=environment_text("")))
+    assert (shell.agent, shell.shell) == ("shell", SHELL_IN_SETUP)
 
 
 async def test_secrets_are_kept_by_environment(intake: Intake) -> None:
