@@ -27,7 +27,7 @@ from cloister.model.event import AttemptStarted
 from cloister.model.network import NetworkMode
 from cloister.model.phase import Phase
 from cloister.model.secret import DeliveredSecrets, Grant
-from cloister.model.task import Attempt, Outcome, Verdict
+from cloister.model.task import Attempt, Outcome, Shell, Verdict
 from cloister.phases import agent, output, provision, setup, shell, teardown
 from cloister.phases.provision import Provisioned
 from cloister.protocols import (
@@ -113,20 +113,7 @@ async def _provision_to_output(attempt: Attempt, tools: Tools, journal: Journal)
     sandbox = provisioned.sandbox
 
     if task.shell is not None and task.shell.phase is Phase.SETUP:
-        names = sorted(secrets.values)
-        with journal.phase(
-            Phase.SETUP, network=environment.network.setup, secrets=names, brokered=sorted(placeholders)
-        ):
-            await _open_network(Phase.SETUP, attempt, provisioned, grants, tools, journal)
-            return await shell.run_in_setup(
-                task,
-                sandbox,
-                secrets,
-                journal,
-                foundation=provisioned.needs.foundation,
-                placeholders=placeholders,
-                seconds_left=_seconds_until(ends_at),
-            )
+        return await _shell_in_setup(attempt, task.shell, provisioned, secrets, grants, tools, journal, ends_at=ends_at)
 
     if not (sandbox.has_started(agent.AGENT) or sandbox.has_started(shell.SHELL)):
         await _set_up(attempt, provisioned, secrets, grants, tools, journal, ends_at=ends_at)
@@ -134,10 +121,12 @@ async def _provision_to_output(attempt: Attempt, tools: Tools, journal: Journal)
     with journal.phase(Phase.AGENT, network=environment.network.agent, brokered=sorted(placeholders)):
         await _open_network(Phase.AGENT, attempt, provisioned, grants, tools, journal)
         if task.shell is not None:
-            return await shell.run_for_agent(
+            return await shell.run(
                 task,
+                task.shell,
                 sandbox,
                 journal,
+                secrets={},
                 foundation=provisioned.needs.foundation,
                 placeholders=placeholders,
                 seconds_left=_seconds_until(ends_at),
@@ -197,6 +186,35 @@ async def _set_up(
             recipe=provisioned.recipe,
             catalog=tools.catalog,
             now=datetime.now(UTC),
+            seconds_left=_seconds_until(ends_at),
+        )
+
+
+async def _shell_in_setup(
+    attempt: Attempt,
+    asked: Shell,
+    provisioned: Provisioned,
+    secrets: DeliveredSecrets,
+    grants: Sequence[Grant],
+    tools: Tools,
+    journal: Journal,
+    *,
+    ends_at: float,
+) -> Outcome:
+    """Let the user be the script, whether there is one or not."""
+    task = attempt.task
+    placeholders = {grant.name: grant.placeholder for grant in grants}
+    network, names = task.environment.network.setup, sorted(secrets.values)
+    with journal.phase(Phase.SETUP, network=network, secrets=names, brokered=sorted(placeholders)):
+        await _open_network(Phase.SETUP, attempt, provisioned, grants, tools, journal)
+        return await shell.run(
+            task,
+            asked,
+            provisioned.sandbox,
+            journal,
+            secrets=secrets.values,
+            foundation=provisioned.needs.foundation,
+            placeholders=placeholders,
             seconds_left=_seconds_until(ends_at),
         )
 

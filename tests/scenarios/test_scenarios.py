@@ -43,6 +43,7 @@ from cloister.model.event import (
     ServiceStarted,
     SetupPlanned,
     SetupStepFinished,
+    ShellClosed,
     SnapshotMissed,
     SnapshotSaved,
     TaskAccepted,
@@ -53,7 +54,7 @@ from cloister.model.network import Decision, EgressRecord
 from cloister.model.phase import Phase
 from cloister.model.sandbox import Commit, DiffStats, EndCause, Exit, SandboxName, SandboxSpec, Stream
 from cloister.model.snapshot import SnapshotRecord, recipe_of
-from cloister.model.task import Attempt, Outcome, Repository, Revision, Task, TaskId
+from cloister.model.task import Attempt, Outcome, Repository, Revision, Shell, Task, TaskId
 from cloister.queues.fake import FakeQueue, FakeSnapshotCatalog
 from cloister.sandboxes.fake import Append, FakeBackend, FakeNode, Hold, Print, Program
 from cloister.sandboxes.fake_images import FakeImageStore
@@ -250,7 +251,7 @@ def _expect_the_table_to_hold(world: World, events: Sequence[RecordedEvent]) -> 
     values = list(world.scenario.get("secrets", {}).values())
     for command in world.node.commands:
         assert command.variables["PATH"].startswith(world.scenario.get("path", ""))
-        if command.id not in ("setup", "maintenance"):
+        if command.id not in ("setup", "maintenance") and command.variables["CLOISTER_PHASE"] != "setup":
             assert not command.secrets
         for name in world.scenario.get("brokered", {}):
             assert command.variables[name] == placeholder_of(name, f"{TASK}-1-1")
@@ -266,14 +267,16 @@ def _expect_the_table_to_hold(world: World, events: Sequence[RecordedEvent]) -> 
 
 
 def _task(environment: Environment, told: Mapping[str, Any]) -> Task:
+    shell = told.get("shell")
     return Task(
         id=TASK,
         repository=REPOSITORY,
         revision=REVISION,
         environment=environment,
         prompt="fix the failing test",
-        agent="command",
-        command="fix",
+        agent="command" if shell is None else "shell",
+        command="fix" if shell is None else None,
+        shell=Shell(phase=Phase(shell), terminal="xterm") if shell else None,
         patch=told.get("patch", "").encode(),
         use_cache=told.get("use_cache", True),
         accepted_at=datetime.now(UTC),
@@ -421,6 +424,8 @@ def _details(event: Event) -> Sequence[str]:
             return [*map(repr, versions + steps + notes), *(["differing", *differing] if differing else [])]
         case SetupStepFinished(tool=tool, folder=folder, seconds=seconds, ok=ok):
             return [tool, *([folder] if folder else []), f"{seconds} s", *([] if ok else ["failed"])]
+        case ShellClosed(status=status):
+            return [f"status {status}"]
         case SnapshotMissed(reason=reason):
             return [f"({reason})"]
         case ServiceStarted(service=service):

@@ -8,8 +8,8 @@ from cloister.model.container import Foundation, asked_checkout, container_varia
 from cloister.model.event import SecretDelivered, SecretRemoved, ShellClosed, ShellOpened
 from cloister.model.phase import Phase
 from cloister.model.sandbox import Command, EndCause, Exit
-from cloister.model.secret import DeliveredSecrets
-from cloister.model.task import Outcome, Task, Verdict
+from cloister.model.secret import SecretValue
+from cloister.model.task import Outcome, Shell, Task, Verdict
 from cloister.protocols import Sandbox
 
 SHELL = "shell"
@@ -22,31 +22,36 @@ _REASONS = {
 }
 
 
-async def run_in_setup(
+async def run(
     task: Task,
+    shell: Shell,
     sandbox: Sandbox,
-    secrets: DeliveredSecrets,
     journal: Journal,
     *,
+    secrets: Mapping[str, SecretValue],
     foundation: Foundation,
     placeholders: Mapping[str, str],
     seconds_left: float,
 ) -> Outcome:
-    """Let the user work where the script is about to run: what it finds, what it may reach, the secrets it has.
+    """Let the user work where the phase's program is about to run, and has what it has: `secrets` are setup's.
 
-    On a cold disk that is setup's, at the tip of the default branch; on a kept one maintenance's, at the task's commit.
+    In setup that is where the script runs: on a cold disk at the tip of the default branch, on a kept one, as for
+    maintenance, at the task's commit. Setup has put the work tree where an agent finds it.
     """
-    names = tuple(sorted(secrets.values))
+    names = tuple(sorted(secrets))
+    in_setup = shell.phase is Phase.SETUP
     resumed = sandbox.has_started(SHELL)
     if not resumed:
-        await sandbox.checkout(default_checkout(task) if sandbox.stands_on is None else asked_checkout(task))
+        if in_setup:
+            await sandbox.checkout(default_checkout(task) if sandbox.stands_on is None else asked_checkout(task))
         if names:
             journal.record(SecretDelivered(names=names))
+    variables = container_variables(task, shell.phase, foundation)
     command = Command(
         id=SHELL,
-        argv=("/bin/bash", "--norc"),  # as the script, which reads no profile either
-        variables={**container_variables(task, Phase.SETUP, foundation), **placeholders, **_of_terminal(task)},
-        secrets=secrets.values,
+        argv=("/bin/bash", "--norc") if in_setup else ("/bin/bash",),  # as the script, which reads no profile
+        variables={**variables, **placeholders, "TERM": shell.terminal},
+        secrets=secrets,
         cwd=work_tree(task),
         timeout_seconds=seconds_left,
         output_bytes=task.environment.limits.output_bytes,
@@ -58,28 +63,6 @@ async def run_in_setup(
     return _outcome_of(ended)
 
 
-async def run_for_agent(
-    task: Task,
-    sandbox: Sandbox,
-    journal: Journal,
-    *,
-    foundation: Foundation,
-    placeholders: Mapping[str, str],
-    seconds_left: float,
-) -> Outcome:
-    """Let the user work where an agent would: after setup, at the task's commit, without secrets."""
-    command = Command(
-        id=SHELL,
-        argv=("/bin/bash",),
-        variables={**container_variables(task, Phase.AGENT, foundation), **placeholders, **_of_terminal(task)},
-        cwd=work_tree(task),
-        timeout_seconds=seconds_left,
-        output_bytes=task.environment.limits.output_bytes,
-        terminal=True,
-    )
-    return _outcome_of(await _run(command, sandbox, journal, resumed=sandbox.has_started(SHELL)))
-
-
 async def _run(command: Command, sandbox: Sandbox, journal: Journal, *, resumed: bool) -> Exit:
     """Run it to its end, or wait for that when a former worker started it. Nothing of what passes is recorded."""
     started = time.monotonic()
@@ -89,10 +72,6 @@ async def _run(command: Command, sandbox: Sandbox, journal: Journal, *, resumed:
     ended = await process.wait()
     journal.record(ShellClosed(status=ended.status, seconds=time.monotonic() - started))
     return ended
-
-
-def _of_terminal(task: Task) -> Mapping[str, str]:
-    return {"TERM": task.shell.terminal} if task.shell else {}
 
 
 def _outcome_of(ended: Exit) -> Outcome:
