@@ -40,12 +40,13 @@ async def test_there_is_no_terminal_but_of_a_command_that_runs_with_one(rig: Rig
     with pytest.raises(NotFoundError):
         await rig.backend.open_terminal(rig.name(), "shell")
     process = await rig.start(await rig.create(), Script(text="true"), id="shell", terminal=True)
-    terminal = await rig.backend.open_terminal(rig.name(), "shell") if rig.fake is None else None
-    await process.wait()
-    if terminal is not None:
-        terminal.close()
+    assert await process.wait() == Exit(status=0)
     with pytest.raises(NotFoundError):
         await rig.backend.open_terminal(rig.name(), "shell")
+    process = await rig.start(await rig.create(), Script(text="sleep 1000", does=[Hold()]))
+    with pytest.raises(NotFoundError):
+        await rig.backend.open_terminal(rig.name(), "agent")
+    await process.stop()
 
 
 async def test_a_terminal_is_given_away_once(rig: Rig) -> None:

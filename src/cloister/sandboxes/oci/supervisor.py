@@ -250,7 +250,7 @@ class Supervisor:
                 self.cause = "stopped"
                 self._signal(signal.SIGTERM)
         elif words[0] == b"terminal":
-            self._hand_over(client)
+            self._hand_over(client) if self.order["terminal"] else self._drop(client)
 
     def _hand_over(self, client: socket.socket) -> None:
         """Give the terminal away. We keep no end of it: with the user's death the kernel hangs it up."""
