@@ -121,6 +121,11 @@ class Intake:
             *([left_out] if left_out else []),
             *unsupported(environment),
             *excess_of(environment.network, self.ceiling),
+            *(
+                ["a shell starts no services; start those you need in it"]
+                if request.shell and environment.services
+                else []
+            ),
         ]
         with CancelScope(shield=True):  # whoever is cancelled meanwhile still learns that there is a task
             await self.queue.submit(task, notes)

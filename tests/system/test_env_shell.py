@@ -31,7 +31,8 @@ def _shell(installation: Installation, *more: str, environment: str = ENVIRONMEN
 
 
 def _prompt(user: User) -> None:
-    user.reads(r"[#$] $")
+    """Wait until the shell reads: what is typed before is the terminal's, which knows another ctrl-c and ctrl-d."""
+    user.reads(r"[#$] (?:\x1b\[[0-9;?]*[A-Za-z]|\r)*$")
 
 
 def _says(user: User, line: str, answer: str) -> None:
@@ -39,6 +40,7 @@ def _says(user: User, line: str, answer: str) -> None:
     user.types(f'echo "<$({line})>"\n')
     found = user.reads(r"<(?!\$)([^>]*)>")[1].replace("\r\n", "\n")
     assert found == answer, line
+    _prompt(user)
 
 
 def test_without_a_terminal_nothing_is_started(installation: Installation) -> None:
@@ -60,8 +62,8 @@ def test_a_shell_where_an_agent_would_start(installation: Installation) -> None:
         _says(user, "stty size", "30 100")
         user.resizes(71, 17)
         _says(user, "sleep 0.3; stty size", "17 71")
-        user.types("sleep 1000\n")
-        user.reads("sleep 1000")
+        user.types("sh -c 'echo r\"\"uns; exec sleep 1000'\n")
+        user.reads("runs")
         user.types("\x03")
         _prompt(user)
         _says(user, "curl -s -o /dev/null -w '%{http_code}' http://example.com/", "403")

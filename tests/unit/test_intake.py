@@ -215,6 +215,15 @@ async def test_a_shell_needs_no_agent(intake: Intake) -> None:
     assert (shell.agent, shell.shell) == ("shell", SHELL_IN_SETUP)
 
 
+async def test_a_shell_says_that_it_starts_no_services(intake: Intake) -> None:
+    text = environment_text('[services]\ndb = "redis-server"\n')
+    for shell, expected in ((SHELL_IN_SETUP, True), (None, False)):
+        command = "true" if shell is None else None
+        task = await intake.submit(new_request(shell=shell, command=command, environment=text))
+        accepted = await anext(aiter(intake.events(task.id)))
+        assert ("starts no services" in str(accepted)) is expected
+
+
 async def test_secrets_are_kept_by_environment(intake: Intake) -> None:
     await intake.set_secret("web", "TOKEN", "hunter2")
     assert await intake.secrets("web") == [KeptSecret(name="TOKEN")]
