@@ -10,6 +10,7 @@ from cloister.model.phase import Phase
 from cloister.model.sandbox import Command, EndCause, Exit
 from cloister.model.secret import SecretValue
 from cloister.model.task import Outcome, Shell, Task, Verdict
+from cloister.model.universal import after_script, in_login_shell
 from cloister.protocols import Sandbox
 
 SHELL = "shell"
@@ -49,7 +50,7 @@ async def run(
     variables = container_variables(task, shell.phase, foundation)
     command = Command(
         id=SHELL,
-        argv=("/bin/bash", "--norc") if in_setup else ("/bin/bash",),  # as the script, which reads no profile
+        argv=_command_line(foundation, in_setup=in_setup, cold=sandbox.stands_on is None),
         variables={**variables, **placeholders, "TERM": shell.terminal},
         secrets=secrets,
         cwd=work_tree(task),
@@ -61,6 +62,15 @@ async def run(
     if names:
         journal.record(SecretRemoved(names=names))
     return _outcome_of(ended)
+
+
+def _command_line(foundation: Foundation, *, in_setup: bool, cold: bool) -> tuple[str, ...]:
+    """As the script of setup is started, which reads nothing that an interactive shell does; or as an agent is."""
+    command = ("/bin/bash", "--norc") if in_setup else ("/bin/bash",)
+    if not foundation.universal:
+        return command
+    in_shell = in_login_shell(command, foundation.path)
+    return after_script(in_shell) if in_setup and cold else in_shell
 
 
 async def _run(command: Command, sandbox: Sandbox, journal: Journal, *, resumed: bool) -> Exit:
