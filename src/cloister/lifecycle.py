@@ -13,6 +13,7 @@ A shell that a user asked for stands in place of the script of setup, or of the 
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -99,24 +100,28 @@ async def _provision_to_output(attempt: Attempt, tools: Tools, journal: Journal)
     grants = grants_of(secrets, attempt.id)
     placeholders = {grant.name: grant.placeholder for grant in grants}
 
-    with journal.phase(Phase.PROVISION):
-        provisioned = await provision.run(
-            attempt,
-            secrets,
-            journal,
-            images=tools.images,
-            forge=tools.forge,
-            catalog=tools.catalog,
-            backend=tools.backend,
-            now=datetime.now(UTC),
-        )
-    sandbox = provisioned.sandbox
-
-    if task.shell is not None and task.shell.phase is Phase.SETUP:
-        return await _shell_in_setup(attempt, task.shell, provisioned, secrets, grants, tools, journal, ends_at=ends_at)
-
-    if not (sandbox.has_started(agent.AGENT) or sandbox.has_started(shell.SHELL)):
-        await _set_up(attempt, provisioned, secrets, grants, tools, journal, ends_at=ends_at)
+    with ExitStack() as building:
+        with journal.phase(Phase.PROVISION):
+            provisioned = await provision.run(
+                attempt,
+                secrets,
+                journal,
+                images=tools.images,
+                forge=tools.forge,
+                catalog=tools.catalog,
+                backend=tools.backend,
+                building=building,
+                now=datetime.now(UTC),
+                seconds_left=_seconds_until(ends_at),
+            )
+        sandbox = provisioned.sandbox
+        if task.shell is not None and task.shell.phase is Phase.SETUP:
+            building.close()  # nothing of what the user does is kept, so nobody shall wait for it
+            return await _shell_in_setup(
+                attempt, task.shell, provisioned, secrets, grants, tools, journal, ends_at=ends_at
+            )
+        if not (sandbox.has_started(agent.AGENT) or sandbox.has_started(shell.SHELL)):
+            await _set_up(attempt, provisioned, secrets, grants, tools, journal, building, ends_at=ends_at)
 
     with journal.phase(Phase.AGENT, network=environment.network.agent, brokered=sorted(placeholders)):
         await _open_network(Phase.AGENT, attempt, provisioned, grants, tools, journal)
@@ -164,6 +169,7 @@ async def _set_up(
     grants: Sequence[Grant],
     tools: Tools,
     journal: Journal,
+    building: ExitStack,
     *,
     ends_at: float,
 ) -> None:
@@ -185,6 +191,7 @@ async def _set_up(
             placeholders=placeholders,
             recipe=provisioned.recipe,
             catalog=tools.catalog,
+            building=building,
             now=datetime.now(UTC),
             seconds_left=_seconds_until(ends_at),
         )

@@ -6,6 +6,7 @@ cancelled; what it had begun is then either complete or removed by `destroy`.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -236,6 +237,14 @@ class SandboxBackend(Protocol):
 
     async def remove_snapshot(self, key: SnapshotKey) -> None:
         """Forget a snapshot. Absent is not an error; ConflictError while a sandbox stands on it."""
+        ...
+
+    async def claim_build(self, key: SnapshotKey, *, wait: bool) -> AbstractContextManager[None] | None:
+        """Become the only one on this node, in all its processes, who makes the disk of `key`, until the context ends.
+
+        The context must be entered at once; it ends with our process too, however that ends. While another one has the
+        claim: None, or with `wait` return when it is ours. Look again then, because the disk may be there.
+        """
         ...
 
 

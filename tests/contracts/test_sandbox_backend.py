@@ -367,6 +367,53 @@ async def test_a_door_can_be_had_at_every_phase_border(rig: Rig) -> None:
         os.close(descriptor)
 
 
+# Who makes a disk
+
+
+async def test_a_disk_that_is_being_made_is_nobody_elses_to_make(rig: Rig) -> None:
+    claim = await rig.backend.claim_build(KEY, wait=False)
+    assert claim is not None
+    with claim:
+        assert await rig.backend.claim_build(KEY, wait=False) is None
+        other = await rig.backend.claim_build(SnapshotKey("6" * 64), wait=False)
+        assert other is not None
+        with other:
+            pass
+    again = await rig.backend.claim_build(KEY, wait=True)
+    assert again is not None
+    with again:
+        pass
+
+
+async def test_those_who_wait_for_a_disk_make_it_one_after_the_other(rig: Rig) -> None:
+    made: list[str] = []
+
+    async def make() -> None:
+        claim = await rig.backend.claim_build(KEY, wait=True)
+        assert claim is not None
+        with claim:
+            made.append("begun")
+            await anyio.sleep(0.01)
+            made.append("ended")
+
+    async with anyio.create_task_group() as group:
+        for _ in range(3):
+            group.start_soon(make)
+    assert made == ["begun", "ended"] * 3
+
+
+async def test_one_who_waits_for_a_disk_can_be_cancelled_and_leaves_nothing(rig: Rig) -> None:
+    claim = await rig.backend.claim_build(KEY, wait=False)
+    assert claim is not None
+    with claim, anyio.move_on_after(0.1) as waiting:
+        await rig.backend.claim_build(KEY, wait=True)
+    assert waiting.cancelled_caught
+    again = await rig.backend.claim_build(KEY, wait=False)
+    assert again is not None
+    with again:
+        pass
+
+
 # Files that a program leaves
 
 

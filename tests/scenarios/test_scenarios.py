@@ -6,6 +6,7 @@ The parts are the package's own strict fakes, so a phase that breaks a seam's co
 import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -49,11 +50,11 @@ from cloister.model.event import (
     TaskAccepted,
     TaskFinished,
 )
-from cloister.model.image import Toolchain
+from cloister.model.image import Image, Toolchain
 from cloister.model.network import Decision, EgressRecord
 from cloister.model.phase import Phase
 from cloister.model.sandbox import Commit, DiffStats, EndCause, Exit, SandboxName, SandboxSpec, Stream
-from cloister.model.snapshot import SnapshotRecord, recipe_of
+from cloister.model.snapshot import SnapshotRecipe, SnapshotRecord, recipe_of
 from cloister.model.task import Attempt, Outcome, Repository, Revision, Shell, Task, TaskId
 from cloister.queues.fake import FakeQueue, FakeSnapshotCatalog
 from cloister.sandboxes.fake import Append, FakeBackend, FakeNode, Hold, Print, Program
@@ -111,6 +112,8 @@ class World:
     vault: FakeVault
     catalog: FakeSnapshotCatalog
     stage: Stage
+    neighbour: ExitStack = field(default_factory=ExitStack)
+    """Closed when a neighbour makes no disk any more."""
 
     def tools(self) -> tuple[Tools, FakeEgress]:
         """The parts of one worker's life."""
@@ -178,6 +181,8 @@ async def _lay_out(scenario: Mapping[str, Any]) -> World:
     )
     task = _task(environment, scenario.get("task", {}))
     await _keep_snapshot(world, task, scenario.get("kept", {}))
+    if scenario.get("neighbour_builds"):
+        await _let_neighbour_build(world, task)
     await world.queue.submit(task)
     stage.calls.clear()
     return world
@@ -195,6 +200,11 @@ async def _play(world: World) -> None:
             case "cancel":
                 await world.queue.cancel(TASK)
                 await _let_go_on(world.stage)
+            case "the neighbour keeps its disk":
+                await _keep_snapshot(world, (await world.queue.get(TASK)).task, {"expired": False})
+                world.neighbour.close()
+            case "the neighbour fails":
+                world.neighbour.close()
             case "lose the lease":
                 world.queue.abandon(await _running(world))
                 await _let_go_on(world.stage)
@@ -223,6 +233,8 @@ async def _take_over(world: World) -> FakeEgress:
     attempt = await _running(world)
     if world.scenario.get("meanwhile_kept"):
         await _keep_snapshot(world, attempt.task, {"expired": False})
+    if world.scenario.get("meanwhile_claimed"):
+        await _let_neighbour_build(world, attempt.task)
     world.queue.abandon(attempt)
     world.node.release_all()
     tools, egress = world.tools()
@@ -302,21 +314,8 @@ async def _keep_snapshot(world: World, task: Task, told: Mapping[str, Any]) -> N
     if not told:
         return
     environment = _environment(told["environment"]) if "environment" in told else world.environment
-    images = FakeImageStore(world.node, [environment.image], toolchains=_toolchains(world.scenario))
-    image = await images.describe(await images.ensure(environment.image))
-    secrets = await world.vault.open_for(replace(task, environment=environment))
-    files = await _forge(world.scenario).project_files(REPOSITORY, TIP)
-    scripts = choose_scripts(environment, base=files, asked=files)
-    toolchains = choose_toolchains(environment.versions, files, image)
-    recipe = recipe_of(
-        environment,
-        repository=REPOSITORY.address,
-        image_digest=image.digest,
-        secret_versions=secrets.versions,
-        setup_script=scripts.setup,
-        dependencies=scripts.dependencies,
-        versions=toolchains.versions,
-    )
+    image = await _image(world, environment)
+    recipe = await _recipe(world, replace(task, environment=environment), image)
     now = datetime.now(UTC)
     await world.catalog.add(
         SnapshotRecord(
@@ -339,6 +338,33 @@ async def _keep_snapshot(world: World, task: Task, told: Mapping[str, Any]) -> N
 
 def _toolchains(scenario: Mapping[str, Any]) -> Sequence[Toolchain]:
     return [Toolchain(**{**told, "path": tuple(told.get("path", ()))}) for told in scenario.get("toolchains", ())]
+
+
+async def _image(world: World, environment: Environment) -> Image:
+    images = FakeImageStore(world.node, [environment.image], toolchains=_toolchains(world.scenario))
+    return await images.describe(await images.ensure(environment.image))
+
+
+async def _recipe(world: World, task: Task, image: Image) -> SnapshotRecipe:
+    secrets = await world.vault.open_for(task)
+    files = await _forge(world.scenario).project_files(REPOSITORY, TIP)
+    scripts = choose_scripts(task.environment, base=files, asked=files)
+    return recipe_of(
+        task.environment,
+        repository=REPOSITORY.address,
+        image_digest=image.digest,
+        secret_versions=secrets.versions,
+        setup_script=scripts.setup,
+        dependencies=scripts.dependencies,
+        versions=choose_toolchains(task.environment.versions, files, image).versions,
+    )
+
+
+async def _let_neighbour_build(world: World, task: Task) -> None:
+    recipe = await _recipe(world, task, await _image(world, task.environment))
+    claim = await FakeBackend(world.node).claim_build(recipe.key, wait=False)
+    assert claim is not None, "the neighbour came too late"
+    world.neighbour.enter_context(claim)
 
 
 def _program(told: Mapping[str, Any]) -> Program:

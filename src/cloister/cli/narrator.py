@@ -29,6 +29,7 @@ from cloister.model.event import (
     SetupStepFinished,
     ShellClosed,
     ShellOpened,
+    SnapshotAwaited,
     SnapshotHit,
     SnapshotMissed,
     SnapshotSaved,
@@ -117,6 +118,8 @@ def _sentences(event: Event) -> list[tuple[str, str]]:
             return [(f"  snapshot {event.key[:_KEY_SHOWN]}: hit", "green")]
         case SnapshotMissed():
             return [(f"  snapshot: none fits ({event.reason})", "yellow")]
+        case SnapshotAwaited():
+            return [(f"  snapshot {event.key[:_KEY_SHOWN]}: another attempt is making it, so this one waits", "")]
         case SetupPlanned():
             return [
                 *((f"  version {version}", "") for version in event.versions),

@@ -95,6 +95,13 @@ class SnapshotMissed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotAwaited(Event):
+    """Another attempt was making the disk that this one needs, so it waited; a hit or a miss follows."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SetupPlanned(Event):
     """What the scripts of this phase are for: what was detected, and where the task's commit declares others."""
 

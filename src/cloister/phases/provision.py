@@ -1,20 +1,22 @@
 """Phase 1: a sandbox for this one attempt, from a saved disk when one fits, else from the image."""
 
-import contextlib
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 
-from cloister.errors import ConflictError, NotFoundError, SandboxError
+import anyio
+
+from cloister.errors import ConflictError, NotFoundError, SandboxError, TaskFailedError
 from cloister.journal import Journal
-from cloister.model.event import CatchingMissed, SnapshotHit, SnapshotMissed
+from cloister.model.event import CatchingMissed, SnapshotAwaited, SnapshotHit, SnapshotMissed
 from cloister.model.network import REGISTRIES
 from cloister.model.sandbox import SandboxName, SandboxSpec
 from cloister.model.secret import DeliveredSecrets
 from cloister.model.snapshot import SnapshotRecipe, SnapshotRecord, recipe_of
-from cloister.model.task import Attempt, Task
+from cloister.model.task import Attempt
 from cloister.protocols import Forge, ImageStore, Sandbox, SandboxBackend, SnapshotCatalog
-from cloister.readiness import Needs, find_fit, find_needs
+from cloister.readiness import Fit, Needs, find_fit, find_needs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,9 +41,15 @@ async def run(
     forge: Forge,
     catalog: SnapshotCatalog,
     backend: SandboxBackend,
+    building: ExitStack,
     now: datetime,
+    seconds_left: float,
 ) -> Provisioned:
-    """Find the image, the mirror and the saved disk, and make the sandbox of them."""
+    """Find the image, the mirror and the saved disk, and make the sandbox of them.
+
+    Of several attempts that miss the same disk one goes on, and the others wait until `building` is closed.
+    TaskFailedError when the time left was too short for that.
+    """
     task = attempt.task
     environment = task.environment
     image = await images.describe(await images.ensure(environment.image))
@@ -56,7 +64,8 @@ async def run(
         dependencies=needs.scripts.dependencies,
         versions=needs.toolchains.versions,
     )
-    reason = await _reason_of_miss(task, recipe, catalog, backend, now)
+    search = _Search(attempt=attempt, recipe=recipe, catalog=catalog, backend=backend, now=now)
+    reason = await search.find_or_claim(journal, building, seconds_left)
     if reason:
         journal.record(SnapshotMissed(key=recipe.key, reason=reason))
     else:
@@ -82,19 +91,57 @@ async def _create(name: SandboxName, spec: SandboxSpec, backend: SandboxBackend)
         raise SandboxError(str(error)) from error
 
 
-async def _reason_of_miss(
-    task: Task, recipe: SnapshotRecipe, catalog: SnapshotCatalog, backend: SandboxBackend, now: datetime
-) -> str | None:
-    if not task.use_cache:
-        return "cache not used"
-    fit = await find_fit(recipe, task.environment, task.repository, catalog=catalog, backend=backend, now=now)
-    if fit.nearest is not None and fit.nearest.key == recipe.key and fit.nearest.expires_at <= now:
-        await _remove_expired(fit.nearest, catalog, backend)
-    return fit.reason
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Search:
+    """For the disk that an attempt may start from."""
 
+    attempt: Attempt
+    recipe: SnapshotRecipe
+    catalog: SnapshotCatalog
+    backend: SandboxBackend
+    now: datetime
 
-async def _remove_expired(record: SnapshotRecord, catalog: SnapshotCatalog, backend: SandboxBackend) -> None:
-    """Make room for the disk that setup makes anew under the same key."""
-    with contextlib.suppress(ConflictError):  # a sandbox stands on it; a later attempt, or the reaper, removes it
-        await backend.remove_snapshot(record.key)
-        await catalog.remove(record.key)
+    async def find_or_claim(self, journal: Journal, building: ExitStack, seconds_left: float) -> str | None:
+        """Return None when there is one; else why not, once it is this attempt's turn to make it."""
+        if not self.attempt.task.use_cache:
+            return "cache not used"
+        if (await self._look()).reason is None:
+            return None
+        await self._claim(journal, building, seconds_left)
+        fit = await self._look()  # again: another attempt may have kept it since
+        found = fit.nearest
+        is_expired = found is not None and found.key == self.recipe.key and found.expires_at <= self.now
+        if found is not None and is_expired and not await self._remove(found):
+            building.close()  # this attempt cannot keep one under that key, so nobody shall wait for it
+        return fit.reason
+
+    async def _look(self) -> Fit:
+        task = self.attempt.task
+        return await find_fit(
+            self.recipe, task.environment, task.repository, catalog=self.catalog, backend=self.backend, now=self.now
+        )
+
+    async def _claim(self, journal: Journal, building: ExitStack, seconds_left: float) -> None:
+        key = self.recipe.key
+        claim = await self.backend.claim_build(key, wait=False)
+        if claim is None and not await self._has_begun():
+            journal.record(SnapshotAwaited(key=key))
+            with anyio.move_on_after(seconds_left):
+                claim = await self.backend.claim_build(key, wait=True)
+            if claim is None:
+                raise TaskFailedError("limits.time was used up while another attempt was making the same disk")
+        if claim is not None:
+            building.enter_context(claim)
+
+    async def _has_begun(self) -> bool:
+        """Whether a former worker has made the sandbox: what runs there goes on, and does not wait."""
+        return self.attempt.retry > 0 and self.attempt.sandbox in await self.backend.list()
+
+    async def _remove(self, expired: SnapshotRecord) -> bool:
+        """Make room for the disk that setup makes anew under the same key. False while a sandbox stands on it."""
+        try:
+            await self.backend.remove_snapshot(expired.key)
+        except ConflictError:  # a later attempt, or the reaper, removes it
+            return False
+        await self.catalog.remove(expired.key)
+        return True

@@ -1,6 +1,7 @@
 """Phase 2: dependencies are installed, with the internet and the secrets; the disk is kept for later attempts."""
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -67,6 +68,7 @@ async def run(
     placeholders: Mapping[str, str],
     recipe: SnapshotRecipe,
     catalog: SnapshotCatalog,
+    building: ExitStack,
     now: datetime,
     seconds_left: float,
 ) -> None:
@@ -75,7 +77,7 @@ async def run(
     A cold disk is set up at the default branch and kept; a warm one is maintained at the task's commit (the
     rule of Codex cloud's container cache). Where the task's commit declares other dependencies than the default
     branch, either is brought up to them, for this attempt alone. No script, and so no secret, meets the task's patch.
-    TaskFailedError when a script fails.
+    `building` is closed as soon as the disk is kept: other attempts wait for that. TaskFailedError when a script fails.
     """
     default, asked = default_checkout(task), asked_checkout(task)
     variables = {**container_variables(task, Phase.SETUP, plan.needs.foundation), **placeholders}
@@ -100,6 +102,7 @@ async def run(
             if plan.setup is not None:
                 await sandbox.checkout(default)  # what the script did to tracked files is not kept
             await _keep_disk(sandbox, journal, _record_of(task, plan, recipe, now), catalog)
+    building.close()
     if plan.follow_up is not None:
         await run_script(MAINTENANCE, plan.follow_up, asked)
     await sandbox.checkout(replace(asked, patch=task.patch))  # only now: an agent may have written it

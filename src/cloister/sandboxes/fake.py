@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 
 import anyio
@@ -196,6 +197,8 @@ class FakeNode:
         self.images: set[ImageDigest] = set()
         self.snapshots: set[SnapshotKey] = set()
         self.disks: dict[SandboxName, _Disk] = {}
+        self.claims: dict[SnapshotKey, anyio.Event] = {}
+        """Snapshots that somebody makes; the event is set when he does no more."""
         self.commands: list[Command] = []
         """Every command that was started, without those that were attached to."""
 
@@ -265,6 +268,23 @@ class FakeBackend:
         if any(disk.stands_on == key for disk in self._node.disks.values()):
             raise ConflictError(f"a sandbox stands on snapshot {key}")
         self._node.snapshots.discard(key)
+
+    async def claim_build(self, key: SnapshotKey, *, wait: bool) -> AbstractContextManager[None] | None:
+        """See `protocols.SandboxBackend`."""
+        await anyio.lowlevel.checkpoint()
+        while (released := self._node.claims.get(key)) is not None:
+            if not wait:
+                return None
+            await released.wait()
+        self._node.claims[key] = anyio.Event()
+        return self._claimed(key)
+
+    @contextmanager
+    def _claimed(self, key: SnapshotKey) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            self._node.claims.pop(key).set()
 
 
 class FakeSandbox:

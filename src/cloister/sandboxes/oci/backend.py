@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 
 from cloister.errors import HostError
@@ -13,6 +13,7 @@ from cloister.protocols import SandboxBackend
 from cloister.sandboxes.oci import network, syscalls
 from cloister.sandboxes.oci.bundle import UID_BASE
 from cloister.sandboxes.oci.cgroup import hasten_entry, hold_controllers, remove_groups
+from cloister.sandboxes.oci.claims import BuildClaims
 from cloister.sandboxes.oci.containers import Containers
 from cloister.sandboxes.oci.disk import Disk, DiskState
 from cloister.sandboxes.oci.export import SnapshotExporter
@@ -51,6 +52,7 @@ async def open_backend(
             paths=paths,
             images=images,
             snapshots=Snapshots(paths, trash),
+            claims=BuildClaims(paths.claims),
             containers=Containers(find_runtime(runtime, paths.containers)),
             guard=make_guard(state, UID_BASE, authorities),
             init=Path(init),
@@ -60,6 +62,7 @@ async def open_backend(
         trash.sweep()
         node.snapshots.sweep()
         backend.exporter.sweep()
+        node.claims.sweep()
         try:
             yield backend
         finally:
@@ -120,6 +123,10 @@ class OciBackend:
     async def remove_snapshot(self, key: SnapshotKey) -> None:
         """Forget it; see `protocols.SandboxBackend`."""
         self._node.snapshots.remove(key)
+
+    async def claim_build(self, key: SnapshotKey, *, wait: bool) -> AbstractContextManager[None] | None:
+        """Lock a file; see `protocols.SandboxBackend`."""
+        return await self._node.claims.claim(key, wait=wait)
 
     def close(self) -> None:
         """Give back our own descriptors. The sandboxes stay as they are."""

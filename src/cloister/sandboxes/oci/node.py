@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from cloister.sandboxes.oci.claims import BuildClaims
 from cloister.sandboxes.oci.containers import Containers
 from cloister.sandboxes.oci.guard import Guard
 from cloister.sandboxes.oci.image import OciImageStore
@@ -18,6 +19,7 @@ class Node:
     paths: NodePaths
     images: OciImageStore
     snapshots: Snapshots
+    claims: BuildClaims
     containers: Containers
     guard: Guard
     init: Path

@@ -34,6 +34,11 @@ class NodePaths:
         return self.state / "snapshots"
 
     @property
+    def claims(self) -> Path:
+        """One locked file per snapshot that is being made."""
+        return self.state / "claims"
+
+    @property
     def results(self) -> Path:
         """Bare repositories that hold collected changes, one per mirror."""
         return self.state / "results"
@@ -86,7 +91,7 @@ def open_paths(state: Path, group: int) -> Iterator[NodePaths]:
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (state / "node.lock").open("a") as users:
         fcntl.flock(users, fcntl.LOCK_SH)
-        for directory in (paths.disks, paths.snapshots, paths.results, paths.trash):
+        for directory in (paths.disks, paths.snapshots, paths.claims, paths.results, paths.trash):
             directory.mkdir(mode=0o700, exist_ok=True)
         for directory in (paths.runtime, paths.sandboxes, paths.containers):
             make_passage(directory, group)

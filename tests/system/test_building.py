@@ -1,0 +1,40 @@
+"""Attempts that need the same disk, which nobody has kept yet."""
+
+import signal
+from pathlib import Path
+
+from cloister.model.task import Verdict
+
+from .installation import QUIET, Installation
+
+MARKED = QUIET.replace("automatic = false", 'automatic = false\nscript = "echo $RANDOM >/root/made; sleep 0.5"')
+HELD = QUIET.replace("automatic = false", 'automatic = false\nscript = "echo up; sleep 600"')
+
+
+async def test_ten_attempts_on_a_cold_environment_run_setup_once(installation: Installation) -> None:
+    async with installation.opened(settings={"slots": 10}) as running:
+        tasks = [await running.submit("cat /root/made", environment=MARKED) for _ in range(10)]
+        await running.application.work(until_idle=True)
+        finished = [await running.finished(task) for task in tasks]
+    assert {each.outcome.verdict for each in finished} == {Verdict.SUCCEEDED}
+    names = [each.names() for each in finished]
+    assert sum("snapshot_saved" in each for each in names) == 1
+    assert sum("snapshot_hit" in each for each in names) == 9
+    assert any("snapshot_awaited" in each for each in names)
+    assert len({each.printed("agent") for each in finished}) == 1, "all stand on the disk of the one setup"
+    assert not list((installation.state / "claims").iterdir())
+
+
+def test_when_the_process_that_makes_a_disk_is_killed_the_next_one_makes_it(installation: Installation) -> None:
+    with installation.started(*installation.task(environment=HELD)) as first:
+        first.until("output", text="up")
+        with installation.started(*installation.task(environment=HELD)) as second:
+            second.until("snapshot_awaited")
+            first.kill()
+            second.until("snapshot_missed")
+            second.until("output", text="up")
+            second.process.send_signal(signal.SIGINT)
+            assert second.end().code == 4
+    assert installation.cloister("clean").code == 0
+    left = Path(installation.state / "claims")
+    assert not list(left.iterdir())
