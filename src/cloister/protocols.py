@@ -180,7 +180,8 @@ class Sandbox(Protocol):
     async def snapshot(self, key: SnapshotKey) -> bool:
         """Save the disk as `key`, atomically and in constant time; this sandbox goes on above it.
 
-        No container may run. False when `key` is already kept: then nothing is saved. SandboxError when anything
+        No container may run. False when `key` is already kept, or a sandbox stands on a damaged disk of that key: then
+        nothing is saved. A damaged one that nothing stands on is replaced. SandboxError when anything
         ran since the last checkout, or the sandbox stands on a saved disk itself.
         """
         ...
@@ -231,8 +232,12 @@ class SandboxBackend(Protocol):
         """Whether a complete, usable disk of that key is kept here."""
         ...
 
+    async def flaw_of_snapshot(self, key: SnapshotKey) -> str | None:
+        """Say in a few words why there is no usable disk of that key: `its disk is gone`. None when there is one."""
+        ...
+
     async def snapshots(self) -> Sequence[SnapshotKey]:
-        """Every complete, usable disk that is kept here."""
+        """Every disk that is kept here, also one that cannot be used."""
         ...
 
     async def remove_snapshot(self, key: SnapshotKey) -> None:

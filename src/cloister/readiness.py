@@ -81,7 +81,8 @@ async def find_fit(
     """Look for the disk of this recipe. Changes nothing."""
     found = await catalog.find(recipe.key)
     record = within_ttl(found, environment.cache_ttl_seconds) if found else None
-    if record is not None and record.expires_at > now and await backend.has_snapshot(recipe.key):
+    flaw = await backend.flaw_of_snapshot(recipe.key) if record is not None else None
+    if record is not None and record.expires_at > now and flaw is None:
         return Fit(nearest=record, reason=None)
     nearest = record or await catalog.find_newest(environment.name, repository.address)
-    return Fit(nearest=nearest, reason=reason_of_miss(recipe, nearest, now=now))
+    return Fit(nearest=nearest, reason=reason_of_miss(recipe, nearest, flaw=flaw, now=now))

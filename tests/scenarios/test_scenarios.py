@@ -5,7 +5,7 @@ The parts are the package's own strict fakes, so a phase that breaks a seam's co
 
 import json
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -80,6 +80,7 @@ class Stage:
     """Hears every call to every fake: writes it down, and makes it fail or wait as the scenario says."""
 
     faults: dict[str, Exception] = field(default_factory=dict)
+    on_fault: dict[str, Callable[[], object]] = field(default_factory=dict)
     pauses: set[str] = field(default_factory=set)
     calls: list[str] = field(default_factory=list)
     killed: bool = False
@@ -98,6 +99,7 @@ class Stage:
             self.pauses.remove(call)
             await self.released.wait()
         if call in self.faults:
+            self.on_fault.pop(call, list)()
             raise self.faults.pop(call)
 
 
@@ -179,6 +181,9 @@ async def _lay_out(scenario: Mapping[str, Any]) -> World:
         catalog=FakeSnapshotCatalog(on_call=stage),
         stage=stage,
     )
+    stage.on_fault = {
+        fault["call"]: world.node.snapshots.clear for fault in scenario.get("faults", ()) if fault.get("loses_disks")
+    }
     task = _task(environment, scenario.get("task", {}))
     await _keep_snapshot(world, task, scenario.get("kept", {}))
     if scenario.get("neighbour_builds"):
@@ -330,6 +335,8 @@ async def _keep_snapshot(world: World, task: Task, told: Mapping[str, Any]) -> N
     )
     if not told.get("disk_is_gone"):
         world.node.snapshots.add(recipe.key)
+    if "flaw" in told:
+        world.node.flaws[recipe.key] = told["flaw"]
     if told.get("in_use"):
         limits, mirror = environment.limits, Path("/mirrors/shop")
         spec = SandboxSpec(image=image.digest, snapshot=recipe.key, directory="shop", mirror=mirror, limits=limits)

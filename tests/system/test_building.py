@@ -1,13 +1,14 @@
 """Attempts that need the same disk, which nobody has kept yet."""
 
+import shutil
 import signal
 from pathlib import Path
 
 from cloister.model.task import Verdict
 
-from .installation import QUIET, Installation
+from .installation import QUIET, Installation, printed
 
-MARKED = QUIET.replace("automatic = false", 'automatic = false\nscript = "echo $RANDOM >/root/made; sleep 0.5"')
+MARKED = QUIET.replace("automatic = false", 'automatic = false\nscript = "date +%N >/root/made; sleep 0.5"')
 HELD = QUIET.replace("automatic = false", 'automatic = false\nscript = "echo up; sleep 600"')
 
 
@@ -38,3 +39,31 @@ def test_when_the_process_that_makes_a_disk_is_killed_the_next_one_makes_it(inst
     assert installation.cloister("clean").code == 0
     left = Path(installation.state / "claims")
     assert not list(left.iterdir())
+
+
+def _layer(place: Path) -> None:
+    shutil.rmtree(place / "layers" / "0")
+
+
+DAMAGES = {
+    "layer 0 is missing": _layer,
+    "its marker cannot be read": lambda place: (place / "snapshot.json").write_text('{"image": "'),
+    "its git directory is missing": lambda place: shutil.rmtree(place / "git"),
+}
+
+
+def test_a_damaged_disk_is_told_of_and_made_anew(installation: Installation) -> None:
+    task = installation.task("cat /root/made", environment=MARKED)
+    former = printed(installation.cloister(*task).events)
+    for told, damage in DAMAGES.items():
+        [place] = (installation.state / "snapshots").iterdir()
+        damage(place)
+        ran = installation.cloister(*task)
+        assert ran.code == 0, ran
+        [missed] = [event for event in ran.events if event["event"] == "snapshot_missed"]
+        assert missed["reason"] == f"its disk is damaged: {told}"
+        assert printed(ran.events) != former
+        former = printed(ran.events)
+    again = installation.cloister(*task).events
+    assert "snapshot_hit" in [event["event"] for event in again]
+    assert printed(again) == former

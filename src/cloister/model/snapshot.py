@@ -88,12 +88,18 @@ def stands_on(record: SnapshotRecord, image_digest: str) -> bool:
     return record.parts.get("image") == _digest(json.dumps(image_digest))
 
 
-def reason_of_miss(wanted: SnapshotRecipe, nearest: SnapshotRecord | None, *, now: datetime) -> str:
-    """Say in a few words why no kept snapshot fits. `nearest` is the newest of the same environment and repository."""
+def reason_of_miss(
+    wanted: SnapshotRecipe, nearest: SnapshotRecord | None, *, now: datetime, flaw: str | None = None
+) -> str:
+    """Say in a few words why no kept snapshot fits.
+
+    `nearest` is that of the very key, else the newest of the same environment and repository; `flaw` is what is wrong
+    with the disk of the very key.
+    """
     if nearest is None:
         return "first use of this environment"
     if nearest.key == wanted.key:
-        return "expired" if nearest.expires_at <= now else "its disk is gone"
+        return "expired" if nearest.expires_at <= now else flaw or "its disk is gone"
     changed = [name for name, value in wanted.parts.items() if nearest.parts.get(name) != value]
     return "changed: " + ", ".join(changed)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import anyio
@@ -11,12 +11,15 @@ from cloister.errors import ConflictError, NotFoundError, SandboxError, TaskFail
 from cloister.journal import Journal
 from cloister.model.event import CatchingMissed, SnapshotAwaited, SnapshotHit, SnapshotMissed
 from cloister.model.network import REGISTRIES
-from cloister.model.sandbox import SandboxName, SandboxSpec
+from cloister.model.sandbox import SandboxSpec
 from cloister.model.secret import DeliveredSecrets
-from cloister.model.snapshot import SnapshotRecipe, SnapshotRecord, recipe_of
+from cloister.model.snapshot import SnapshotKey, SnapshotRecipe, recipe_of
 from cloister.model.task import Attempt
 from cloister.protocols import Forge, ImageStore, Sandbox, SandboxBackend, SnapshotCatalog
 from cloister.readiness import Fit, Needs, find_fit, find_needs
+
+_MOST_LOOKS = 3
+"""For a kept disk: one may be removed in the moment between look and use."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,30 +68,45 @@ async def run(
         versions=needs.toolchains.versions,
     )
     search = _Search(attempt=attempt, recipe=recipe, catalog=catalog, backend=backend, now=now)
-    reason = await search.find_or_claim(journal, building, seconds_left)
-    if reason:
-        journal.record(SnapshotMissed(key=recipe.key, reason=reason))
-    else:
-        journal.record(SnapshotHit(key=recipe.key))
-    spec = SandboxSpec(
-        image=image.digest,
-        snapshot=None if reason else recipe.key,
-        directory=task.repository.directory,
-        mirror=mirror,
-        limits=environment.limits,
+    sandbox = await _make_sandbox(
+        search,
+        SandboxSpec(
+            image=image.digest,
+            snapshot=None,
+            directory=task.repository.directory,
+            mirror=mirror,
+            limits=environment.limits,
+        ),
+        journal,
+        building,
+        seconds_left,
     )
-    sandbox = await _create(attempt.sandbox, spec, backend)
     if not sandbox.catches:
         journal.record(CatchingMissed())
     registries = image.registries if REGISTRIES in environment.network.allow else ()
     return Provisioned(sandbox=sandbox, recipe=recipe, needs=needs, registries=registries)
 
 
-async def _create(name: SandboxName, spec: SandboxSpec, backend: SandboxBackend) -> Sandbox:
-    try:
-        return await backend.create(name, spec)
-    except NotFoundError as error:  # removed since we looked: not the task's doing
-        raise SandboxError(str(error)) from error
+async def _make_sandbox(
+    search: "_Search", spec: SandboxSpec, journal: Journal, building: ExitStack, seconds_left: float
+) -> Sandbox:
+    key = search.recipe.key
+    for _ in range(_MOST_LOOKS):
+        reason = await search.find_or_claim(journal, building, seconds_left)
+        if reason:
+            journal.record(SnapshotMissed(key=key, reason=reason))
+        try:
+            sandbox = await search.backend.create(
+                search.attempt.sandbox, replace(spec, snapshot=None if reason else key)
+            )
+        except NotFoundError as error:  # removed since we looked: not the task's doing
+            if reason:
+                raise SandboxError(str(error)) from error
+            continue
+        if not reason:
+            journal.record(SnapshotHit(key=key))
+        return sandbox
+    raise SandboxError(f"the snapshot {key} was there, and could not be used")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,8 +128,8 @@ class _Search:
         await self._claim(journal, building, seconds_left)
         fit = await self._look()  # again: another attempt may have kept it since
         found = fit.nearest
-        is_expired = found is not None and found.key == self.recipe.key and found.expires_at <= self.now
-        if found is not None and is_expired and not await self._remove(found):
+        is_unusable = fit.reason is not None and found is not None and found.key == self.recipe.key
+        if is_unusable and not await self._remove(self.recipe.key):
             building.close()  # this attempt cannot keep one under that key, so nobody shall wait for it
         return fit.reason
 
@@ -137,11 +155,11 @@ class _Search:
         """Whether a former worker has made the sandbox: what runs there goes on, and does not wait."""
         return self.attempt.retry > 0 and self.attempt.sandbox in await self.backend.list()
 
-    async def _remove(self, expired: SnapshotRecord) -> bool:
+    async def _remove(self, key: SnapshotKey) -> bool:
         """Make room for the disk that setup makes anew under the same key. False while a sandbox stands on it."""
         try:
-            await self.backend.remove_snapshot(expired.key)
+            await self.backend.remove_snapshot(key)
         except ConflictError:  # a later attempt, or the reaper, removes it
             return False
-        await self.catalog.remove(expired.key)
+        await self.catalog.remove(key)
         return True

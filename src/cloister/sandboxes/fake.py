@@ -197,10 +197,16 @@ class FakeNode:
         self.images: set[ImageDigest] = set()
         self.snapshots: set[SnapshotKey] = set()
         self.disks: dict[SandboxName, _Disk] = {}
+        self.flaws: dict[SnapshotKey, str] = {}
+        """What keeps a saved disk from being used."""
         self.claims: dict[SnapshotKey, anyio.Event] = {}
         """Snapshots that somebody makes; the event is set when he does no more."""
         self.commands: list[Command] = []
         """Every command that was started, without those that were attached to."""
+
+    def is_in_use(self, key: SnapshotKey) -> bool:
+        """Whether a sandbox stands on that saved disk."""
+        return any(disk.stands_on == key for disk in self.disks.values())
 
     def release(self, sandbox: SandboxName, command: str) -> None:
         """Let a held program go on to its next hold, or to its end."""
@@ -227,7 +233,7 @@ class FakeBackend:
         if name not in self._node.disks:
             if spec.image not in self._node.images:
                 raise NotFoundError(f"image {spec.image} is not on this node")
-            if spec.snapshot is not None and spec.snapshot not in self._node.snapshots:
+            if spec.snapshot is not None and not await self.has_snapshot(spec.snapshot):
                 raise NotFoundError(f"snapshot {spec.snapshot} is not on this node")
             self._node.disks[name] = _Disk(spec=spec, stands_on=spec.snapshot)
         return FakeSandbox(self._node, name, self._node.disks[name], self._on_call)
@@ -256,7 +262,11 @@ class FakeBackend:
 
     async def has_snapshot(self, key: SnapshotKey) -> bool:
         """See `protocols.SandboxBackend`."""
-        return key in self._node.snapshots
+        return await self.flaw_of_snapshot(key) is None
+
+    async def flaw_of_snapshot(self, key: SnapshotKey) -> str | None:
+        """See `protocols.SandboxBackend`."""
+        return self._node.flaws.get(key) if key in self._node.snapshots else "its disk is gone"
 
     async def snapshots(self) -> Sequence[SnapshotKey]:
         """See `protocols.SandboxBackend`."""
@@ -265,9 +275,10 @@ class FakeBackend:
     async def remove_snapshot(self, key: SnapshotKey) -> None:
         """See `protocols.SandboxBackend`."""
         await tell(self._on_call, "", "remove a snapshot")
-        if any(disk.stands_on == key for disk in self._node.disks.values()):
+        if self._node.is_in_use(key):
             raise ConflictError(f"a sandbox stands on snapshot {key}")
         self._node.snapshots.discard(key)
+        self._node.flaws.pop(key, None)
 
     async def claim_build(self, key: SnapshotKey, *, wait: bool) -> AbstractContextManager[None] | None:
         """See `protocols.SandboxBackend`."""
@@ -388,11 +399,12 @@ class FakeSandbox:
         """See `protocols.Sandbox`."""
         await self._tell("snapshot")
         self._expect_no_container("snapshot")
-        if key in self._node.snapshots:
+        if key in self._node.snapshots and (key not in self._node.flaws or self._node.is_in_use(key)):
             return False
         if not self._disk.clean or self._disk.stands_on is not None:
             raise SandboxError(f"{self._name} cannot be kept: its work tree is not clean, or it stands on a kept disk")
         self._node.snapshots.add(key)
+        self._node.flaws.pop(key, None)
         self._disk.stands_on = key
         return True
 

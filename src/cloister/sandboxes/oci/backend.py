@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 
-from cloister.errors import HostError
+from cloister.errors import HostError, NotFoundError
 from cloister.model.sandbox import SandboxName, SandboxSpec
 from cloister.model.snapshot import SnapshotKey
 from cloister.protocols import SandboxBackend
@@ -116,8 +116,12 @@ class OciBackend:
         """Whether it is kept and usable; see `protocols.SandboxBackend`."""
         return self._node.snapshots.find(key) is not None
 
+    async def flaw_of_snapshot(self, key: SnapshotKey) -> str | None:
+        """What is wrong with it; see `protocols.SandboxBackend`."""
+        return self._node.snapshots.flaw(key)
+
     async def snapshots(self) -> Sequence[SnapshotKey]:
-        """Every one that is kept and usable; see `protocols.SandboxBackend`."""
+        """Every one that is kept; see `protocols.SandboxBackend`."""
         return self._node.snapshots.keys()
 
     async def remove_snapshot(self, key: SnapshotKey) -> None:
@@ -154,7 +158,10 @@ class OciBackend:
         for part in ("root", "processes", "tools"):
             make_passage(place / part, UID_BASE)
         sandbox = OciSandbox(self._node, name, spec, disk, network.create_namespace(place / "netns"))
-        sandbox.mount()
+        try:
+            sandbox.mount()
+        except FileNotFoundError as error:  # the snapshot was being removed before our disk said that it stands on it
+            raise NotFoundError(f"a layer of {name} is not on this machine any more") from error
         return sandbox
 
 

@@ -52,11 +52,10 @@ class Disk:
     @classmethod
     def find(cls, place: Path) -> Self | None:
         """Return the disk at `place`; None when there is none, or a step of it was never finished."""
-        try:
-            fields = json.loads((place / MARKER).read_text())
-            disk = cls(place, DiskState(**fields))
-        except (FileNotFoundError, ValueError, TypeError):  # a power cut can leave an empty marker
+        state = read_state(place)
+        if state is None:
             return None
+        disk = cls(place, state)
         return disk if all(layer.is_dir() for layer in (disk.upper, *disk.sealed)) else None
 
     @property
@@ -129,6 +128,14 @@ class Disk:
         self.upper.mkdir()
         os.chown(self.upper, owner, owner)
         self.upper.chmod(0o755)
+
+
+def read_state(place: Path) -> DiskState | None:
+    """Return what is true of the disk at `place`, whole or not; None when that was never written."""
+    try:
+        return DiskState(**json.loads((place / MARKER).read_text()))
+    except (FileNotFoundError, ValueError, TypeError):  # a power cut can leave an empty marker
+        return None
 
 
 def layers_of(kept: Path, count: int) -> Sequence[Path]:

@@ -1,39 +1,32 @@
 """Kept disks, by key: a snapshot is what a sandbox's disk kept, under another name."""
 
 import fcntl
-import json
 import os
 import secrets
 import subprocess
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from cloister.errors import ConflictError, NotFoundError
 from cloister.model.sandbox import Commit
 from cloister.model.snapshot import SnapshotKey
-from cloister.sandboxes.oci.disk import Disk, git_of, layers_of
+from cloister.sandboxes.oci.disk import Disk, git_of, layers_of, read_state
 from cloister.sandboxes.oci.paths import NodePaths
+from cloister.sandboxes.oci.snapshot_marker import (
+    FLAT,
+    MARKER,
+    SnapshotMarker,
+    boot_id,
+    find_flaw,
+    read_marker,
+    write_marker,
+)
 from cloister.sandboxes.oci.trash import Trash
 
-MARKER = "snapshot.json"
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SnapshotMarker:
-    """Written last: a directory without it is no snapshot."""
-
-    image: str
-    commit: Commit
-    layers: int
-    boot_id: str
-    id: str = ""
-    """Random: a disk that is kept anew under the same key is another one."""
-    synced: bool = False
-    """Whether it has reached the disk; until then it is good only until the next boot."""
+_GOING = ".going"
 
 
 class Snapshots:
@@ -45,19 +38,23 @@ class Snapshots:
 
     def find(self, key: SnapshotKey) -> SnapshotMarker | None:
         """Return the marker of a complete and usable snapshot, else None."""
-        marker = _read_marker(self._place(key))
-        return marker if marker is not None and (marker.synced or marker.boot_id == _boot_id()) else None
+        return None if self.flaw(key) is not None else read_marker(self._place(key))
+
+    def flaw(self, key: SnapshotKey) -> str | None:
+        """Say why there is no usable disk of that key; None when there is one."""
+        return find_flaw(self._paths.snapshots, key)
 
     def keys(self) -> Sequence[SnapshotKey]:
-        """Every usable one."""
-        found = (SnapshotKey(place.name) for place in self._paths.snapshots.iterdir())
-        return [key for key in found if self.find(key) is not None]
+        """All, also those that cannot be used."""
+        return [SnapshotKey(place.name) for place in self._paths.snapshots.iterdir() if place.suffix != _GOING]
 
     def sweep(self) -> None:
-        """Throw away what is no snapshot, or none any more: half kept, or lost by a power cut."""
+        """Throw away what was never kept as a whole, or was lost by a power cut. A damaged one stays, to be told of."""
         with self._alone():
             for place in self._paths.snapshots.iterdir():
-                if self.find(SnapshotKey(place.name)) is None:
+                marker = read_marker(place)
+                is_lost = marker is not None and not marker.synced and marker.boot_id != boot_id()
+                if place.suffix == _GOING or is_lost or not (place / MARKER).exists():
                     self._trash.throw(place)
 
     def get(self, key: SnapshotKey) -> SnapshotMarker:
@@ -68,8 +65,14 @@ class Snapshots:
         return marker
 
     def layers(self, key: SnapshotKey) -> Sequence[Path]:
-        """Its layers, topmost first."""
-        return layers_of(self._place(key), self.get(key).layers)
+        """Its layers and those below, topmost first. NotFoundError when it is not here."""
+        place, marker = self._place(key), read_marker(self._place(key))
+        if marker is None:
+            raise NotFoundError(f"the snapshot {key[:12]} is not on this machine")
+        if marker.flat:
+            return [place / FLAT]
+        below = self.layers(SnapshotKey(marker.below)) if marker.below is not None else []
+        return [*layers_of(place, marker.layers), *below]
 
     def git(self, key: SnapshotKey) -> Path:
         """The trusted git directory that belongs to its work tree."""
@@ -79,37 +82,42 @@ class Snapshots:
         """Make a snapshot of `disk.kept`, which is renamed: constant time, whatever its size.
 
         A mount of the disk stays good: overlayfs holds its layers, not their paths.
-        False, and the disk is left as it is, when somebody kept one meanwhile: a sandbox may stand on that already.
+        False, and the disk is left as it is, when somebody kept one meanwhile, or a sandbox stands on a damaged one.
         """
         place = self._place(key)
+        below = disk.state.snapshot
         marker = SnapshotMarker(
             image=disk.state.image,
             commit=commit,
             layers=disk.state.layers,
-            boot_id=_boot_id(),
+            boot_id=boot_id(),
             id=secrets.token_hex(8),
+            below=below,
+            below_id=self.get(SnapshotKey(below)).id if below is not None else "",
         )
         with self._alone():
-            if self.find(key) is not None:
+            if self.find(key) is not None or self._needs(key):
                 return False
             self._trash.throw(place)  # what an interrupted earlier keeping left
             disk.kept.rename(place)
-            self._write_marker(place, marker)
+            write_marker(place, marker)
         threading.Thread(target=self._sync, args=(place, marker), name=f"cloister-sync-{key[:8]}", daemon=True).start()
         return True
 
     def remove(self, key: SnapshotKey) -> None:
-        """Forget it. Absent is not an error; ConflictError while a sandbox stands on it, or somebody holds it."""
-        for place in self._paths.disks.iterdir():
-            disk = Disk.find(place)
-            if disk is not None and disk.state.snapshot == key:
-                raise ConflictError(f"the snapshot {key[:12]} is in use by {place.name}")
-        with self._alone():  # a sync that ends now must not write into what is being removed
-            try:
-                with _locked(self._place(key), fcntl.LOCK_EX):
-                    self._trash.throw(self._place(key))
-            except FileNotFoundError:
+        """Forget it. Absent is not an error; ConflictError while something stands on it, or somebody holds it.
+
+        Sandboxes are made without a lock. So it is taken out of their way first, and then looked whether one was
+        quicker: whoever says that he stands on it afterwards does not find it.
+        """
+        place = self._place(key)
+        with self._alone():
+            self._refuse_needed(key)
+            if not place.exists():
                 return
+            try:
+                with _locked(place, fcntl.LOCK_EX):
+                    self._take_away(key, place, place.with_suffix(_GOING))
             except BlockingIOError as error:
                 raise ConflictError(f"the snapshot {key[:12]} is being exported", hint="wait for its end") from error
 
@@ -122,6 +130,31 @@ class Snapshots:
                 stack.enter_context(_locked(self._place(key), fcntl.LOCK_SH))
             yield marker
 
+    def _take_away(self, key: SnapshotKey, place: Path, going: Path) -> None:
+        place.rename(going)
+        try:
+            self._refuse_needed(key)
+        except ConflictError:
+            going.rename(place)
+            raise
+        self._trash.throw(going)
+
+    def _refuse_needed(self, key: SnapshotKey) -> None:
+        if needs := self._needs(key):
+            raise ConflictError(f"the snapshot {key[:12]} is in use by {needs}")
+
+    def _needs(self, key: SnapshotKey) -> str | None:
+        """Name a sandbox or a snapshot that stands on it."""
+        for place in self._paths.disks.iterdir():
+            state = read_state(place)  # and not whether it is whole: it is not, while a layer of it is sealed
+            if state is not None and state.snapshot == key:
+                return place.name
+        for place in self._paths.snapshots.iterdir():
+            marker = read_marker(place)
+            if marker is not None and marker.below == key:
+                return f"the snapshot {place.name[:12]}"
+        return None
+
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Keep other processes of this node out, for the moment that a renaming takes."""
@@ -132,13 +165,9 @@ class Snapshots:
     def _sync(self, place: Path, marker: SnapshotMarker) -> None:
         done = subprocess.run(["sync", "--file-system", str(place)], check=False)
         with self._alone():
-            if done.returncode == 0 and _read_marker(place) == marker:  # it may have been removed, or kept anew
-                self._write_marker(place, replace(marker, synced=True))
-
-    def _write_marker(self, place: Path, marker: SnapshotMarker) -> None:
-        draft = place / f"{MARKER}.draft"
-        draft.write_text(json.dumps(asdict(marker)))
-        draft.rename(place / MARKER)
+            found = read_marker(place)
+            if done.returncode == 0 and found is not None and found.id == marker.id:  # not removed, or kept anew
+                write_marker(place, replace(found, synced=True))
 
     def _place(self, key: SnapshotKey) -> Path:
         return self._paths.snapshots / key
@@ -153,14 +182,3 @@ def _locked(place: Path, kind: int) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _read_marker(place: Path) -> SnapshotMarker | None:
-    try:
-        return SnapshotMarker(**json.loads((place / MARKER).read_text()))
-    except (FileNotFoundError, ValueError, TypeError):
-        return None
-
-
-def _boot_id() -> str:
-    return _BOOT_ID.read_text().strip()

@@ -1,5 +1,6 @@
 """Kept disks, where what is said of them and what is there come apart."""
 
+import shutil
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,7 +13,8 @@ from cloister.model.snapshot import SnapshotKey
 from cloister.sandboxes.oci import snapshots as module
 from cloister.sandboxes.oci.disk import Disk, DiskState
 from cloister.sandboxes.oci.paths import NodePaths
-from cloister.sandboxes.oci.snapshots import MARKER, Snapshots
+from cloister.sandboxes.oci.snapshot_marker import MARKER
+from cloister.sandboxes.oci.snapshots import Snapshots
 from cloister.sandboxes.oci.trash import Trash
 
 KEY = SnapshotKey("k" * 64)
@@ -37,6 +39,8 @@ async def kept(paths: NodePaths) -> AsyncIterator[Snapshots]:
 def made_disk(paths: NodePaths, name: str) -> Disk:
     disk = Disk.create(paths.disk(name), DiskState(image="i"), owner=0)  # type: ignore[arg-type]
     disk.seal(owner=0)
+    disk.git.mkdir()
+    (disk.git / "HEAD").touch()
     return disk
 
 
@@ -67,14 +71,84 @@ async def test_what_is_no_snapshot_is_swept(paths: NodePaths, kept: Snapshots) -
     kept.keep(KEY, made_disk(paths, "one"), OLD)
     for name, marker in (
         ("half", None),
-        ("damaged", "{"),
         ("lost", '{"image": "i", "commit": "c", "layers": 0, "boot_id": "x"}'),
     ):
         (paths.snapshots / name).mkdir()
         if marker is not None:
             (paths.snapshots / name / MARKER).write_text(marker)
+    (paths.snapshots / "x.going").mkdir()
     kept.sweep()
     assert [place.name for place in paths.snapshots.iterdir()] == [KEY]
+
+
+def _no_layer(place: Path) -> None:
+    (place / "layers" / "0").rmdir()
+
+
+def _file_for_a_layer(place: Path) -> None:
+    _no_layer(place)
+    (place / "layers" / "0").touch()
+
+
+def _link_for_a_layer(place: Path) -> None:
+    (place / "layers" / "0").rename(place / "elsewhere")
+    (place / "layers" / "0").symlink_to(place / "elsewhere")
+
+
+DAMAGES = {
+    "no layer": (_no_layer, "layer 0 is missing"),
+    "a file for a layer": (_file_for_a_layer, "layer 0 is missing"),
+    "a link for a layer": (_link_for_a_layer, "layer 0 is missing"),
+    "half a marker": (lambda place: (place / MARKER).write_text('{"image": "i", "com'), "its marker cannot be read"),
+    "an empty marker": (lambda place: (place / MARKER).write_text(""), "its marker cannot be read"),
+    "a marker of bytes": (lambda place: (place / MARKER).write_bytes(b"\xff\x00"), "its marker cannot be read"),
+    "no git directory": (lambda place: shutil.rmtree(place / "git"), "its git directory is missing"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+async def test_a_damaged_one_is_told_of_outlives_a_sweep_and_is_replaced(
+    paths: NodePaths, kept: Snapshots, name: str
+) -> None:
+    damage, told = DAMAGES[name]
+    kept.keep(KEY, made_disk(paths, "one"), OLD)
+    assert kept.flaw(KEY) is None
+    damage(paths.snapshots / KEY)
+    kept.sweep()
+    assert kept.flaw(KEY) == f"its disk is damaged: {told}"
+    assert kept.find(KEY) is None and kept.keys() == [KEY]
+    assert kept.keep(KEY, made_disk(paths, "two"), NEW)
+    assert kept.get(KEY).commit == NEW
+
+
+async def test_a_damaged_one_in_use_is_neither_removed_nor_replaced(paths: NodePaths, kept: Snapshots) -> None:
+    kept.keep(KEY, made_disk(paths, "one"), OLD)
+    user = Disk.create(paths.disk("user"), DiskState(image="i", snapshot=KEY), owner=0)  # type: ignore[arg-type]
+    shutil.rmtree(user.upper)  # as in the moment when a layer is sealed
+    shutil.rmtree(paths.snapshots / KEY / "git")
+    with pytest.raises(ConflictError):
+        kept.remove(KEY)
+    assert not kept.keep(KEY, made_disk(paths, "two"), NEW)
+    shutil.rmtree(user.place)
+    kept.remove(KEY)
+    assert kept.flaw(KEY) == "its disk is gone"
+
+
+async def test_a_sandbox_made_in_the_moment_of_the_removal_keeps_its_disk(
+    paths: NodePaths, kept: Snapshots, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept.keep(KEY, made_disk(paths, "one"), OLD)
+    rename = Path.rename
+
+    def quick(place: Path, target: Path) -> Path:
+        if place.name == KEY and not paths.disk("quick").exists():  # type: ignore[arg-type]
+            Disk.create(paths.disk("quick"), DiskState(image="i", snapshot=KEY), owner=0)  # type: ignore[arg-type]
+        return rename(place, target)
+
+    monkeypatch.setattr(Path, "rename", quick)
+    with pytest.raises(ConflictError):
+        kept.remove(KEY)
+    assert kept.find(KEY) is not None
 
 
 @pytest.mark.parametrize("marker", ["", "{", "[]", '{"image": "i", "unknown": 1}'])
