@@ -12,7 +12,7 @@ A brokered secret is in no phase's sandbox: setup and agent see a placeholder, a
 A shell that a user asked for stands in place of the script of setup, or of the agent, and nothing comes after it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -60,6 +60,8 @@ class Tools:
     backend: SandboxBackend
     egress: Egress
     agents: Mapping[str, Agent]
+    on_kept: Callable[[], None] = lambda: None
+    """Told whenever a snapshot was kept."""
 
 
 async def run_attempt(attempt: Attempt, tools: Tools) -> Outcome:
@@ -149,6 +151,7 @@ async def _provision_to_output(attempt: Attempt, tools: Tools, journal: Journal)
 
     with journal.phase(Phase.OUTPUT):
         await tools.egress.close(attempt.sandbox)
+        await _mark_used(provisioned, tools)
         collected = await output.run(task, sandbox, journal)
 
     reason = agent.reason_of_failure(ended)
@@ -182,7 +185,7 @@ async def _set_up(
     with journal.phase(Phase.SETUP, network=network, secrets=names, brokered=brokered):
         if plan.runs:
             await _open_network(Phase.SETUP, attempt, provisioned, grants, tools, journal)
-        await setup.run(
+        kept = await setup.run(
             attempt.task,
             plan,
             sandbox,
@@ -195,6 +198,17 @@ async def _set_up(
             now=datetime.now(UTC),
             seconds_left=_seconds_until(ends_at),
         )
+    if kept:
+        tools.on_kept()
+
+
+async def _mark_used(provisioned: Provisioned, tools: Tools) -> None:
+    """Say that the disk was of use. Not sooner: it is in use until now, and a start waits for no writing."""
+    try:
+        if (stands_on := provisioned.sandbox.stands_on) is not None:
+            await tools.catalog.mark_used({stands_on, provisioned.recipe.key}, datetime.now(UTC))
+    except CloisterError as error:
+        _log.error("the use of a snapshot was not written down", error=str(error))
 
 
 async def _shell_in_setup(

@@ -240,6 +240,10 @@ class SandboxBackend(Protocol):
         """Every disk that is kept here, also one that cannot be used."""
         ...
 
+    async def size_of_snapshot(self, key: SnapshotKey) -> int | None:
+        """Bytes that its disk takes, without those below it; counted once it is kept, and None until that is done."""
+        ...
+
     async def remove_snapshot(self, key: SnapshotKey) -> None:
         """Forget a snapshot. Absent is not an error; ConflictError while a sandbox stands on it."""
         ...
@@ -493,8 +497,8 @@ class TaskStore(Protocol):
 class SnapshotCatalog(Protocol):
     """What is known of kept snapshots. The disks themselves are the backend's."""
 
-    async def find_newest(self, environment: str, repository: str) -> SnapshotRecord | None:
-        """The newest record of that pair, expired ones included."""
+    async def find_newest(self, environment: str, repository: str, *, ref: str | None = None) -> SnapshotRecord | None:
+        """The newest record of that pair that all refs share, or is that ref's own; expired ones included."""
         ...
 
     async def find(self, key: SnapshotKey) -> SnapshotRecord | None:
@@ -503,6 +507,14 @@ class SnapshotCatalog(Protocol):
 
     async def add(self, record: SnapshotRecord) -> None:
         """Remember, or replace what was remembered under that key."""
+        ...
+
+    async def mark_used(self, keys: Collection[SnapshotKey], at: datetime) -> None:
+        """Remember when they were used. Absent is not an error."""
+        ...
+
+    async def set_size(self, key: SnapshotKey, size_bytes: int) -> None:
+        """Remember how large it is. Absent is not an error."""
         ...
 
     async def remove(self, key: SnapshotKey) -> None:

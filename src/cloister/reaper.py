@@ -1,10 +1,21 @@
-"""Removes what nobody owns any more: strays of killed workers, and snapshots past their time."""
+"""Removes what nobody owns any more: strays of killed workers, and snapshots past their time or their room."""
 
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 
-from cloister.errors import ConflictError
+import anyio
+import structlog
+
+from cloister.errors import CloisterError, ConflictError
+from cloister.model.snapshot import SnapshotRecord
 from cloister.protocols import SandboxBackend, SnapshotCatalog, TaskStore
+
+FIRST_LOOK_SECONDS = 0.5
+LONGEST_LOOK_SECONDS = 60.0
+"""Between two looks for the size of a snapshot that is being counted."""
+
+_log = structlog.get_logger(__name__)
 
 
 async def destroy_strays(store: TaskStore, backend: SandboxBackend) -> int:
@@ -29,15 +40,88 @@ async def forget_unknown_snapshots(catalog: SnapshotCatalog, backend: SandboxBac
     return removed
 
 
-async def expire_snapshots(catalog: SnapshotCatalog, backend: SandboxBackend, now: datetime) -> int:
-    """Remove snapshots past their time that no sandbox stands on, and return how many."""
-    removed = 0
-    for record in await catalog.list():
-        if record.expires_at <= now:
-            try:
-                await backend.remove_snapshot(record.key)
-            except ConflictError:
-                continue
+async def remove_snapshots(
+    records: Sequence[SnapshotRecord], catalog: SnapshotCatalog, backend: SandboxBackend
+) -> Sequence[SnapshotRecord]:
+    """Remove these, and return those that were: not one that a sandbox, or another that stays, stands on."""
+    removed = []
+    for record in sorted(records, key=lambda record: record.below is None):  # who stands on another goes first
+        with suppress(ConflictError):
+            await backend.remove_snapshot(record.key)
             await catalog.remove(record.key)
-            removed += 1
+            removed.append(record)
     return removed
+
+
+async def expire_snapshots(catalog: SnapshotCatalog, backend: SandboxBackend, now: datetime) -> int:
+    """Remove snapshots past their time that nothing stands on, and return how many."""
+    expired = [record for record in await catalog.list() if record.expires_at <= now]
+    return len(await remove_snapshots(expired, catalog, backend))
+
+
+async def evict_snapshots(catalog: SnapshotCatalog, backend: SandboxBackend, most_bytes: int) -> int:
+    """Remove the snapshots that were used longest ago until the others fit, and return how many.
+
+    One that a sandbox or another snapshot stands on is left. One whose size is not counted yet takes no room.
+    """
+    records = await catalog.list()
+    taken = sum(record.size_bytes or 0 for record in records)
+    evicted = 0
+    for record in sorted(records, key=lambda record: (record.used_at, record.below is None)):
+        if taken <= most_bytes:
+            break
+        if await remove_snapshots([record], catalog, backend):
+            taken -= record.size_bytes or 0
+            evicted += 1
+    return evicted
+
+
+async def note_sizes(catalog: SnapshotCatalog, backend: SandboxBackend) -> bool:
+    """Write down the sizes that were counted since, and return whether all are known."""
+    unknown = [record.key for record in await catalog.list() if record.size_bytes is None]
+    sizes = {key: await backend.size_of_snapshot(key) for key in unknown}
+    for key, size in sizes.items():
+        if size is not None:
+            await catalog.set_size(key, size)
+    return None not in sizes.values()
+
+
+class SnapshotReaper:
+    """Keeps the snapshots of this node within their time and their room, for as long as a worker runs."""
+
+    def __init__(
+        self, catalog: SnapshotCatalog, backend: SandboxBackend, *, most_bytes: int, now: Callable[[], datetime]
+    ) -> None:
+        self._catalog = catalog
+        self._backend = backend
+        self._most_bytes = most_bytes
+        self._now = now
+        self._woken = anyio.Event()
+
+    def wake(self) -> None:
+        """A snapshot was kept."""
+        self._woken.set()
+
+    async def reap(self) -> bool:
+        """Remove what has to go; return whether the sizes of all that stay are known."""
+        await expire_snapshots(self._catalog, self._backend, self._now())
+        all_known = await note_sizes(self._catalog, self._backend)
+        await evict_snapshots(self._catalog, self._backend, self._most_bytes)
+        return all_known
+
+    async def run(self) -> None:
+        """Reap whenever a snapshot was kept and its size is known, until cancelled."""
+        while True:
+            await self._woken.wait()
+            self._woken = anyio.Event()
+            pause = FIRST_LOOK_SECONDS
+            while not await self._try_to_reap() and not self._woken.is_set():
+                await anyio.sleep(pause)
+                pause = min(2 * pause, LONGEST_LOOK_SECONDS)
+
+    async def _try_to_reap(self) -> bool:
+        try:
+            return await self.reap()
+        except (CloisterError, OSError) as error:  # attempts go on; the next snapshot that is kept is another try
+            _log.error("snapshots could not be reaped", error=str(error))
+            return True

@@ -16,6 +16,7 @@ from cloister.allowlist import builtin_presets, parse_allowlist
 from cloister.errors import UsageError
 from cloister.model.ceiling import Ceiling
 from cloister.model.network import NetworkMode, parse_domain, parse_host
+from cloister.model.quantity import parse_size
 from cloister.model.upstreams import (
     DirectHosts,
     GivenAddress,
@@ -65,6 +66,14 @@ def _to_networks(value: object) -> tuple[IPNetwork, ...]:
 
 def _to_files(value: object) -> tuple[Path, ...]:
     return tuple(_absolute(Path(part)) for part in _to_parts(value, "files"))
+
+
+def _to_size(value: object) -> int | None:
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise ValueError('must be a size with its unit, such as "50GiB"')  # noqa: TRY004
+    return parse_size(value)
 
 
 def _to_proxy(value: object) -> UpstreamProxy | None:
@@ -155,6 +164,10 @@ class Settings(BaseSettings):
     """Name or path of an OCI runtime; `auto` takes the first that works of crun and runc."""
     slots: int = Field(default_factory=_slots, ge=1, le=4096, examples=["4"])
     """Attempts that one worker runs at once."""
+    snapshots_size: Annotated[int | None, NoDecode, PlainValidator(_to_size)] = Field(
+        default=None, examples=['"50GiB"']
+    )
+    """Room for the disks that setup leaves; above it, those used longest ago go. Absent: a fifth of the file system."""
     master_key: Directory | None = Field(default=None, examples=['"/etc/cloister/master.key"'])
     """File of the key that wraps all secrets; absent: `master.key` in the state directory. Made when missing."""
     ssh_config: Directory | None = Field(default=None, examples=['"/etc/cloister/ssh_config"'])

@@ -2,12 +2,15 @@
 
 import gc
 import os
+import shutil
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from ipaddress import ip_address, ip_network
+
+import anyio
 
 from cloister.agents.check import CheckAgent
 from cloister.agents.command import CommandAgent
@@ -30,7 +33,7 @@ from cloister.model.task import Outcome, TaskId, Verdict
 from cloister.model.upstreams import Upstreams
 from cloister.protocols import AttemptQueue, Egress, SandboxBackend
 from cloister.queues.embedded import EmbeddedQueue
-from cloister.reaper import destroy_strays, expire_snapshots, forget_unknown_snapshots
+from cloister.reaper import SnapshotReaper, destroy_strays, expire_snapshots, forget_unknown_snapshots
 from cloister.repository_address import parse_repository
 from cloister.sandboxes.oci.backend import open_backend
 from cloister.sandboxes.oci.export import Export, SnapshotExporter
@@ -48,6 +51,9 @@ from cloister.vault.keys import KeyFile
 from cloister.vault.vault import SealedVault
 from cloister.worker import run_worker
 
+_SHARE_OF_SNAPSHOTS = 5
+"""Of the file system that the state directory is on: a fifth, where the settings say nothing."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Application:
@@ -58,15 +64,19 @@ class Application:
     tools: Tools
     backend: SandboxBackend
     exporter: SnapshotExporter
+    reaper: SnapshotReaper
     settings: Settings
 
     async def work(self, *, until_idle: bool = False, task: TaskId | None = None) -> None:
         """Run attempts (of `task`, when given) until cancelled, or with `until_idle` until none is left."""
         await destroy_strays(self.intake.store, self.backend)
-        await expire_snapshots(self.tools.catalog, self.backend, datetime.now(UTC))
+        await self.reaper.reap()
         gc.collect()
         gc.freeze()  # what is loaded by now stays for good, and looking through it would delay a start
-        await run_worker(self.tools, slots=self.settings.slots, until_idle=until_idle, task=task)
+        async with anyio.create_task_group() as group:
+            group.start_soon(self.reaper.run)
+            await run_worker(self.tools, slots=self.settings.slots, until_idle=until_idle, task=task)
+            group.cancel_scope.cancel()
 
     async def export_snapshot(
         self, key: str, text: str, report: Callable[[BuildProgress], None], *, compression: Compression = "gzip"
@@ -147,6 +157,7 @@ async def _open_parts(settings: Settings, stack: AsyncExitStack, count: Callable
         ceiling=settings.ceiling,
         now=_now,
     )
+    reaper = SnapshotReaper(catalog, backend, most_bytes=_room_for_snapshots(settings), now=_now)
     tools = Tools(
         queue=queue,
         images=images,
@@ -156,10 +167,23 @@ async def _open_parts(settings: Settings, stack: AsyncExitStack, count: Callable
         backend=backend,
         egress=egress,
         agents=agents,
+        on_kept=reaper.wake,
     )
     return Application(
-        intake=intake, images=images, tools=tools, backend=backend, exporter=backend.exporter, settings=settings
+        intake=intake,
+        images=images,
+        tools=tools,
+        backend=backend,
+        exporter=backend.exporter,
+        reaper=reaper,
+        settings=settings,
     )
+
+
+def _room_for_snapshots(settings: Settings) -> int:
+    if settings.snapshots_size is not None:
+        return settings.snapshots_size
+    return shutil.disk_usage(settings.state).total // _SHARE_OF_SNAPSHOTS
 
 
 def _upstreams(settings: Settings) -> Upstreams:

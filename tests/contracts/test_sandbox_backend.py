@@ -367,6 +367,21 @@ async def test_a_door_can_be_had_at_every_phase_border(rig: Rig) -> None:
         os.close(descriptor)
 
 
+async def test_the_size_of_a_kept_disk_is_counted_and_that_of_none_is_not(rig: Rig) -> None:
+    assert await rig.backend.size_of_snapshot(KEY) is None
+    sandbox = await rig.create()
+    await sandbox.checkout(rig.checkout())
+    await rig.run(sandbox, Script(text="head -c 5000000 /dev/urandom >/root/5; ln /root/5 /root/same"))
+    await sandbox.checkout(rig.checkout())
+    await sandbox.snapshot(KEY)
+    if rig.fake is not None:
+        rig.fake.sizes[KEY] = 5_100_000
+    with anyio.fail_after(10):
+        while (size := await rig.backend.size_of_snapshot(KEY)) is None:  # noqa: ASYNC110
+            await anyio.sleep(0.01)
+    assert 5_000_000 < size < 7_000_000
+
+
 # Who makes a disk
 
 

@@ -4,6 +4,8 @@ import shutil
 import signal
 from pathlib import Path
 
+import anyio
+
 from cloister.model.task import Verdict
 
 from .installation import QUIET, Installation, printed
@@ -67,3 +69,26 @@ def test_a_damaged_disk_is_told_of_and_made_anew(installation: Installation) -> 
     again = installation.cloister(*task).events
     assert "snapshot_hit" in [event["event"] for event in again]
     assert printed(again) == former
+
+
+async def test_the_disk_used_longest_ago_makes_room_and_one_in_use_does_not(installation: Installation) -> None:
+    def environment(name: str) -> str:
+        script = f"head -c 3000000 /dev/urandom >/root/{name}"
+        return f'name = "{name}"\n' + QUIET.replace("automatic = false", f'automatic = false\nscript = "{script}"')
+
+    async with installation.opened(settings={"snapshots_size": "9MiB"}) as running:
+        catalog = running.application.tools.catalog
+
+        async def kept() -> set[str]:
+            with anyio.fail_after(10):
+                while not await running.application.reaper.reap():  # noqa: ASYNC110
+                    await anyio.sleep(0.01)
+            return {record.environment for record in await catalog.list()}
+
+        for name in ("a", "b", "a"):  # the last one is a hit
+            await running.run("sleep 0.1", environment=environment(name))
+        assert await kept() == {"a", "b"}
+        records = {record.environment: record for record in await catalog.list()}
+        assert records["a"].used_at > records["b"].used_at
+        await running.run("sleep 0.1", environment=environment("c"))
+        assert await kept() == {"a", "c"}

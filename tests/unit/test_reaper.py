@@ -1,12 +1,22 @@
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+import anyio
 
 from cloister.model.environment import Environment, Limits
 from cloister.model.sandbox import Commit, SandboxName, SandboxSpec
 from cloister.model.snapshot import SnapshotKey, SnapshotRecord
 from cloister.model.task import Outcome, Repository, Revision, Task, TaskId, Verdict
 from cloister.queues.fake import FakeQueue, FakeSnapshotCatalog
-from cloister.reaper import destroy_strays, expire_snapshots, forget_unknown_snapshots
+from cloister.reaper import (
+    SnapshotReaper,
+    destroy_strays,
+    evict_snapshots,
+    expire_snapshots,
+    forget_unknown_snapshots,
+)
 from cloister.sandboxes.fake import FakeBackend, FakeNode
 from cloister.sandboxes.fake_images import FakeImageStore
 
@@ -80,3 +90,68 @@ async def test_a_kept_disk_that_no_record_tells_of_is_removed() -> None:
     await backend.create(SandboxName("t1-1-1"), await spec(node, SnapshotKey("unknown and in use")))
     assert await forget_unknown_snapshots(catalog, backend) == 1
     assert node.snapshots == {"known", "unknown and in use"}
+
+
+def sized(key: str, size: int | None, *, used: int = 0, below: str | None = None) -> SnapshotRecord:
+    return replace(
+        record(key, expires_in=timedelta(hours=1)),
+        size_bytes=size,
+        last_used_at=NOW + timedelta(minutes=used),
+        below=None if below is None else SnapshotKey(below),
+    )
+
+
+async def evicted(records: Sequence[SnapshotRecord], most: int, *, in_use: str | None = None) -> set[str]:
+    node = FakeNode()
+    catalog, backend = FakeSnapshotCatalog(records), FakeBackend(node)
+    node.snapshots = {kept.key for kept in records}
+    if in_use is not None:
+        await backend.create(SandboxName("t1-1-1"), await spec(node, SnapshotKey(in_use)))
+    count = await evict_snapshots(catalog, backend, most)
+    left = {kept.key for kept in await catalog.list()}
+    assert left == node.snapshots
+    assert count == len(records) - len(left)
+    return {kept.key for kept in records} - left
+
+
+async def test_those_used_longest_ago_go_until_the_others_fit() -> None:
+    records = [sized("old", 30, used=1), sized("new", 30, used=3), sized("middle", 30, used=2)]
+    assert await evicted(records, 90) == set()
+    assert await evicted(records, 89) == {"old"}
+    assert await evicted(records, 59) == {"old", "middle"}
+    assert await evicted(records, 0) == {"old", "middle", "new"}
+
+
+async def test_one_that_was_never_used_is_as_old_as_it_is() -> None:
+    records = [replace(sized("never", 30), last_used_at=None), sized("once", 30, used=1)]
+    assert await evicted(records, 30) == {"never"}
+
+
+async def test_one_in_use_is_left_and_the_next_goes_in_its_place() -> None:
+    records = [sized("old", 30, used=1), sized("new", 30, used=3), sized("middle", 30, used=2)]
+    assert await evicted(records, 60, in_use="old") == {"middle"}
+    assert await evicted(records, 0, in_use="old") == {"middle", "new"}
+
+
+async def test_one_whose_size_is_not_known_takes_no_room() -> None:
+    assert await evicted([sized("a", None, used=1), sized("b", 30, used=2)], 30) == set()
+
+
+async def test_a_reaper_waits_for_the_size_of_what_was_kept() -> None:
+    node = FakeNode()
+    catalog = FakeSnapshotCatalog([sized("new", None, used=2), sized("old", 30, used=1)])
+    node.snapshots = {SnapshotKey("new"), SnapshotKey("old")}
+    reaper = SnapshotReaper(catalog, FakeBackend(node), most_bytes=50, now=lambda: NOW)
+    async with anyio.create_task_group() as group:
+        group.start_soon(reaper.run)
+        reaper.wake()
+        await anyio.sleep(0.01)
+        assert len(node.snapshots) == 2
+        node.sizes[SnapshotKey("new")] = 40
+        reaper.wake()
+        with anyio.fail_after(10):
+            while len(node.snapshots) > 1:  # noqa: ASYNC110
+                await anyio.sleep(0.01)
+        group.cancel_scope.cancel()
+    [left] = await catalog.list()
+    assert (left.key, left.size_bytes) == ("new", 40)

@@ -106,6 +106,10 @@ def snapshot_to_json(record: SnapshotRecord) -> Fields:
         "commit": record.commit,
         "created_at": record.created_at.isoformat(),
         "expires_at": record.expires_at.isoformat(),
+        "last_used_at": record.last_used_at.isoformat() if record.last_used_at else None,
+        "size_bytes": record.size_bytes,
+        "ref": record.ref,
+        "below": record.below,
     }
 
 

@@ -1,7 +1,7 @@
 """`cloister snapshot`: the disks that are kept after setup."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +9,10 @@ from cloister.cli.image import BuildBar
 from cloister.cli.session import ask, open_application
 from cloister.cli.task import JsonOption
 from cloister.cli.terminal import output_console, print_line, print_table
+from cloister.model.quantity import size_to_text
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 
 class Compression(StrEnum):
@@ -25,7 +29,7 @@ _KEY_SHOWN = 12
 
 @app.command("list")
 def list_snapshots(context: typer.Context, as_json: JsonOption = False) -> None:
-    """List the kept snapshots.
+    """List the kept snapshots, newest first. One that stands on another is for one ref alone.
 
     Example:  cloister snapshot list
     """
@@ -40,12 +44,20 @@ def list_snapshots(context: typer.Context, as_json: JsonOption = False) -> None:
             record.key[:_KEY_SHOWN],
             record.environment if record.environment != record.repository else "-",
             record.repository,
-            f"{record.created_at.astimezone():%Y-%m-%d %H:%M}",
-            f"{record.expires_at.astimezone():%Y-%m-%d %H:%M}",
+            record.ref or "-",
+            "-" if record.size_bytes is None else size_to_text(record.size_bytes),
+            _time(record.created_at),
+            _time(record.last_used_at),
+            _time(record.expires_at),
         )
         for record in records
     ]
-    print_table(output_console(), ("snapshot", "environment", "repository", "created", "expires"), rows)
+    columns = ("snapshot", "environment", "repository", "ref", "size", "created", "last used", "expires")
+    print_table(output_console(), columns, rows)
+
+
+def _time(at: "datetime | None") -> str:
+    return f"{at.astimezone():%Y-%m-%d %H:%M}" if at is not None else "-"
 
 
 @app.command("rm")

@@ -44,6 +44,19 @@ class SnapshotRecord:
     """Folders that programs had before PATH: of automatic setup, and of the chosen versions."""
     variables: Mapping[str, str] = field(default_factory=dict)
     """What they had from the same; not the environment's own."""
+    last_used_at: datetime | None = None
+    """When an attempt that started from it came to its output; None when none has."""
+    size_bytes: int | None = None
+    """What it takes on disk, without those below it; None until that is counted."""
+    ref: str | None = None
+    """Of one that is for this ref alone; None for the default branch's, which all share."""
+    below: SnapshotKey | None = None
+    """The one that its disk stands on."""
+
+    @property
+    def used_at(self) -> datetime:
+        """When somebody last had it."""
+        return self.last_used_at or self.created_at
 
 
 def recipe_of(

@@ -71,9 +71,10 @@ async def run(
     building: ExitStack,
     now: datetime,
     seconds_left: float,
-) -> None:
+) -> bool:
     """Bring the sandbox to where the agent starts: dependencies in place, the work tree at the task's commit.
 
+    Returns whether a snapshot was kept.
     A cold disk is set up at the default branch and kept; a warm one is maintained at the task's commit (the
     rule of Codex cloud's container cache). Where the task's commit declares other dependencies than the default
     branch, either is brought up to them, for this attempt alone. No script, and so no secret, meets the task's patch.
@@ -93,6 +94,7 @@ async def run(
         await gate.search_residue(task.environment, sandbox, secrets, journal)
 
     _tell(plan, sandbox, journal)
+    kept = False
     if not plan.warm and not sandbox.has_started(MAINTENANCE):
         if plan.setup is None:
             await sandbox.checkout(default)
@@ -101,11 +103,12 @@ async def run(
         if task.use_cache:
             if plan.setup is not None:
                 await sandbox.checkout(default)  # what the script did to tracked files is not kept
-            await _keep_disk(sandbox, journal, _record_of(task, plan, recipe, now), catalog)
+            kept = await _keep_disk(sandbox, journal, _record_of(task, plan, recipe, now), catalog)
     building.close()
     if plan.follow_up is not None:
         await run_script(MAINTENANCE, plan.follow_up, asked)
     await sandbox.checkout(replace(asked, patch=task.patch))  # only now: an agent may have written it
+    return kept
 
 
 def _tell(plan: Plan, sandbox: Sandbox, journal: Journal) -> None:
@@ -128,12 +131,14 @@ def _command_line(name: str, foundation: Foundation) -> tuple[str, ...]:
     return after_script(in_shell) if name == SETUP else in_shell
 
 
-async def _keep_disk(sandbox: Sandbox, journal: Journal, record: SnapshotRecord, catalog: SnapshotCatalog) -> None:
-    if await sandbox.snapshot(record.key):
+async def _keep_disk(sandbox: Sandbox, journal: Journal, record: SnapshotRecord, catalog: SnapshotCatalog) -> bool:
+    kept = await sandbox.snapshot(record.key)
+    if kept:
         await catalog.add(record)
         journal.record(SnapshotSaved(key=record.key))
-    elif await catalog.find(record.key) is None:  # kept by a worker that died before it could say so
-        await catalog.add(record)
+    elif await catalog.find(record.key) is None and sandbox.stands_on == record.key:
+        await catalog.add(record)  # kept by a worker that died before it could say so
+    return kept
 
 
 def _record_of(task: Task, plan: Plan, recipe: SnapshotRecipe, now: datetime) -> SnapshotRecord:

@@ -1,8 +1,9 @@
 """A queue, a task store and a snapshot catalogue in memory, with the fences of the real ones."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -227,10 +228,10 @@ class FakeSnapshotCatalog:
         self._records = {record.key: record for record in records}
         self._on_call = on_call
 
-    async def find_newest(self, environment: str, repository: str) -> SnapshotRecord | None:
+    async def find_newest(self, environment: str, repository: str, *, ref: str | None = None) -> SnapshotRecord | None:
         """See `protocols.SnapshotCatalog`."""
-        pair = (environment, repository)
-        return next((r for r in await self.list() if (r.environment, r.repository) == pair), None)
+        wanted = (environment, repository, ref)
+        return next((r for r in await self.list() if (r.environment, r.repository, r.ref) == wanted), None)
 
     async def find(self, key: SnapshotKey) -> SnapshotRecord | None:
         """See `protocols.SnapshotCatalog`."""
@@ -241,6 +242,21 @@ class FakeSnapshotCatalog:
         if self._on_call is not None:
             await self._on_call("", f"remember the snapshot of {record.environment}")
         self._records[record.key] = record
+
+    async def mark_used(self, keys: Collection[SnapshotKey], at: datetime) -> None:
+        """See `protocols.SnapshotCatalog`."""
+        assert at.tzinfo is not None, "a naive time"
+        for key in keys:
+            self._change(key, last_used_at=at)
+
+    async def set_size(self, key: SnapshotKey, size_bytes: int) -> None:
+        """See `protocols.SnapshotCatalog`."""
+        assert size_bytes >= 0, "a size below nothing"
+        self._change(key, size_bytes=size_bytes)
+
+    def _change(self, key: SnapshotKey, **fields: Any) -> None:
+        if key in self._records:
+            self._records[key] = replace(self._records[key], **fields)
 
     async def remove(self, key: SnapshotKey) -> None:
         """See `protocols.SnapshotCatalog`."""

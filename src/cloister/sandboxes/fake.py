@@ -197,6 +197,8 @@ class FakeNode:
         self.images: set[ImageDigest] = set()
         self.snapshots: set[SnapshotKey] = set()
         self.disks: dict[SandboxName, _Disk] = {}
+        self.sizes: dict[SnapshotKey, int] = {}
+        """Of saved disks, once they are counted."""
         self.flaws: dict[SnapshotKey, str] = {}
         """What keeps a saved disk from being used."""
         self.claims: dict[SnapshotKey, anyio.Event] = {}
@@ -272,6 +274,10 @@ class FakeBackend:
         """See `protocols.SandboxBackend`."""
         return sorted(self._node.snapshots)
 
+    async def size_of_snapshot(self, key: SnapshotKey) -> int | None:
+        """See `protocols.SandboxBackend`."""
+        return self._node.sizes.get(key) if key in self._node.snapshots else None
+
     async def remove_snapshot(self, key: SnapshotKey) -> None:
         """See `protocols.SandboxBackend`."""
         await tell(self._on_call, "", "remove a snapshot")
@@ -279,6 +285,7 @@ class FakeBackend:
             raise ConflictError(f"a sandbox stands on snapshot {key}")
         self._node.snapshots.discard(key)
         self._node.flaws.pop(key, None)
+        self._node.sizes.pop(key, None)
 
     async def claim_build(self, key: SnapshotKey, *, wait: bool) -> AbstractContextManager[None] | None:
         """See `protocols.SandboxBackend`."""

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Boolean,
     Column,
     DateTime,
@@ -108,6 +109,10 @@ SNAPSHOTS = Table(
     Column("expires_at", UtcDateTime, nullable=False),
     Column("path", JSON),
     Column("variables", JSON),
+    Column("last_used_at", UtcDateTime),
+    Column("size_bytes", BigInteger),  # absent until it is counted
+    Column("ref", Text),  # of one that is for this ref alone
+    Column("below", Text),  # key of the one that it stands on
     Index("snapshots_by_use", "environment", "repository", "created_at"),
 )
 

@@ -1,9 +1,10 @@
 """The table of snapshots: what is known of kept disks."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, delete, insert, select
+from sqlalchemy import Row, delete, insert, select, update
 
 from cloister.model.snapshot import SnapshotKey, SnapshotRecord
 from cloister.protocols import SnapshotCatalog
@@ -19,9 +20,13 @@ class SqlSnapshotCatalog:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def find_newest(self, environment: str, repository: str) -> SnapshotRecord | None:
-        """The newest record of that pair, expired ones included."""
-        pair = (SNAPSHOTS.c.environment == environment, SNAPSHOTS.c.repository == repository)
+    async def find_newest(self, environment: str, repository: str, *, ref: str | None = None) -> SnapshotRecord | None:
+        """The newest record of that pair and ref, expired ones included."""
+        pair = (
+            SNAPSHOTS.c.environment == environment,
+            SNAPSHOTS.c.repository == repository,
+            SNAPSHOTS.c.ref.is_(None) if ref is None else SNAPSHOTS.c.ref == ref,
+        )
         async with self._database.read() as connection:
             query = select(SNAPSHOTS).where(*pair).order_by(*_NEWEST_FIRST).limit(1)
             row = (await connection.execute(query)).first()
@@ -38,6 +43,16 @@ class SqlSnapshotCatalog:
         async with self._database.write() as connection:
             await connection.execute(delete(SNAPSHOTS).where(SNAPSHOTS.c.key == record.key))
             await connection.execute(insert(SNAPSHOTS), _record_to_row(record))
+
+    async def mark_used(self, keys: Collection[SnapshotKey], at: datetime) -> None:
+        """Remember when they were used."""
+        async with self._database.write() as connection:
+            await connection.execute(update(SNAPSHOTS).where(SNAPSHOTS.c.key.in_(keys)).values(last_used_at=at))
+
+    async def set_size(self, key: SnapshotKey, size_bytes: int) -> None:
+        """Remember how large it is."""
+        async with self._database.write() as connection:
+            await connection.execute(update(SNAPSHOTS).where(SNAPSHOTS.c.key == key).values(size_bytes=size_bytes))
 
     async def remove(self, key: SnapshotKey) -> None:
         """Forget. Absent is not an error."""
@@ -62,6 +77,10 @@ def _record_to_row(record: SnapshotRecord) -> dict[str, object]:
         "expires_at": record.expires_at,
         "path": list(record.path),
         "variables": dict(record.variables),
+        "last_used_at": record.last_used_at,
+        "size_bytes": record.size_bytes,
+        "ref": record.ref,
+        "below": record.below,
     }
 
 
@@ -76,6 +95,10 @@ def _row_to_record(row: Row[Any]) -> SnapshotRecord:
         expires_at=row.expires_at,
         path=tuple(row.path or ()),
         variables=row.variables or {},
+        last_used_at=row.last_used_at,
+        size_bytes=row.size_bytes,
+        ref=row.ref,
+        below=None if row.below is None else SnapshotKey(row.below),
     )
 
 

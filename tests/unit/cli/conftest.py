@@ -24,6 +24,7 @@ from cloister.model.network import EgressRecord
 from cloister.model.phase import Phase
 from cloister.model.sandbox import DiffStats
 from cloister.queues.embedded import EmbeddedQueue
+from cloister.reaper import SnapshotReaper
 from cloister.sandboxes.fake import FakeBackend, FakeNode, Print, Program
 from cloister.sandboxes.fake_images import FakeImageStore
 from cloister.sandboxes.oci.export import Export
@@ -148,11 +149,13 @@ def _application(
         egress=FakeEgress(made.decisions),
         agents={"command": CommandAgent()},
     )
+    reaper = SnapshotReaper(catalog, backend, most_bytes=2**40, now=lambda: datetime.now(UTC))
     return wiring.Application(
         intake=intake,
         images=images,
         tools=tools,
         backend=backend,
         exporter=Exporter(made.pushed),
+        reaper=reaper,
         settings=settings,
     )

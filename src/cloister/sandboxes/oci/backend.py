@@ -124,6 +124,10 @@ class OciBackend:
         """Every one that is kept; see `protocols.SandboxBackend`."""
         return self._node.snapshots.keys()
 
+    async def size_of_snapshot(self, key: SnapshotKey) -> int | None:
+        """What was counted; see `protocols.SandboxBackend`."""
+        return self._node.snapshots.size(key)
+
     async def remove_snapshot(self, key: SnapshotKey) -> None:
         """Forget it; see `protocols.SandboxBackend`."""
         self._node.snapshots.remove(key)

@@ -24,6 +24,7 @@ from cloister.sandboxes.oci.snapshot_marker import (
     read_marker,
     write_marker,
 )
+from cloister.sandboxes.oci.snapshot_size import begin_to_count, read_size
 from cloister.sandboxes.oci.trash import Trash
 
 _GOING = ".going"
@@ -56,6 +57,8 @@ class Snapshots:
                 is_lost = marker is not None and not marker.synced and marker.boot_id != boot_id()
                 if place.suffix == _GOING or is_lost or not (place / MARKER).exists():
                     self._trash.throw(place)
+                elif marker is not None and read_size(place) is None:
+                    begin_to_count(place)
 
     def get(self, key: SnapshotKey) -> SnapshotMarker:
         """Return its marker. NotFoundError when it is not here."""
@@ -77,6 +80,10 @@ class Snapshots:
     def git(self, key: SnapshotKey) -> Path:
         """The trusted git directory that belongs to its work tree."""
         return git_of(self._place(key))
+
+    def size(self, key: SnapshotKey) -> int | None:
+        """Bytes that it takes, without those below; None until they are counted."""
+        return read_size(self._place(key))
 
     def keep(self, key: SnapshotKey, disk: Disk, commit: Commit) -> bool:
         """Make a snapshot of `disk.kept`, which is renamed: constant time, whatever its size.
@@ -101,7 +108,9 @@ class Snapshots:
             self._trash.throw(place)  # what an interrupted earlier keeping left
             disk.kept.rename(place)
             write_marker(place, marker)
-        threading.Thread(target=self._sync, args=(place, marker), name=f"cloister-sync-{key[:8]}", daemon=True).start()
+        threading.Thread(
+            target=self._settle, args=(place, marker), name=f"cloister-keep-{key[:8]}", daemon=True
+        ).start()
         return True
 
     def remove(self, key: SnapshotKey) -> None:
@@ -161,6 +170,11 @@ class Snapshots:
         with (self._paths.state / "snapshots.lock").open("a") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+    def _settle(self, place: Path, marker: SnapshotMarker) -> None:
+        """Do what nobody waits for."""
+        begin_to_count(place)
+        self._sync(place, marker)
 
     def _sync(self, place: Path, marker: SnapshotMarker) -> None:
         done = subprocess.run(["sync", "--file-system", str(place)], check=False)
