@@ -36,9 +36,9 @@ class Client:
         """Make an environment file of what the repository says to other services."""
         return await self.intake.import_environment(repository, ref, path)
 
-    async def why(self, repository: str, environment: EnvironmentChoice | None) -> CacheAnswer:
+    async def why(self, repository: str, ref: str | None, environment: EnvironmentChoice | None) -> CacheAnswer:
         """Say whether a task on that repository would find a kept disk, and why not."""
-        return await self.intake.why(repository, environment)
+        return await self.intake.why(repository, ref, environment)
 
     async def task(self, task: str) -> TaskStatus:
         """Where a task is, by its id or a unique beginning of it."""

@@ -53,11 +53,13 @@ class Environments:
             case EnvironmentText():
                 found = read_environment(choice.raw, source=choice.source, default_name=repository.address)
                 return found, EnvironmentSource.of_file(choice.source)
-        raw = await self.forge.read_file(repository, revision.commit, REPOSITORY_FILE)
+        # What an agent wrote must not choose what it gets: as with a fork, the default branch's file counts.
+        commit = revision.default_commit if revision.foreign else revision.commit
+        raw = await self.forge.read_file(repository, commit, REPOSITORY_FILE)
         if raw is None:
             source = EnvironmentSource(kind=SourceKind.DEFAULTS)
         else:
-            source = EnvironmentSource(kind=SourceKind.REPOSITORY, file=REPOSITORY_FILE, commit=revision.commit)
+            source = EnvironmentSource(kind=SourceKind.REPOSITORY, file=REPOSITORY_FILE, commit=commit)
         return read_environment(raw or b"", source=source_to_text(source), default_name=repository.address), source
 
     async def create(self, name: str, content: EnvironmentText | RepositoryFile) -> EnvironmentReport:
@@ -152,6 +154,11 @@ class Environments:
         check_ref(content.ref)
         repository = parse_repository(content.repository)
         revision = await self.forge.resolve(repository, content.ref)
+        if revision.foreign:
+            raise UsageError(
+                f"an agent wrote {revision.ref}, and no person has merged it",
+                hint="read its environment file, and give what you want of it: --file FILE",
+            )
         raw = await self.forge.read_file(repository, revision.commit, REPOSITORY_FILE)
         source = f"{REPOSITORY_FILE} at {revision.commit[:12]}"
         if raw is None:

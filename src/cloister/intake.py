@@ -30,7 +30,7 @@ from cloister.model.task import (
     TaskStatus,
     Verdict,
 )
-from cloister.preview import CacheAnswer, Preview, find_last_miss
+from cloister.preview import CacheAnswer, OwnDisk, Preview, find_last_miss
 from cloister.protocols import (
     AttemptQueue,
     Forge,
@@ -40,7 +40,8 @@ from cloister.protocols import (
     TaskStore,
     Vault,
 )
-from cloister.readiness import Needs, find_fit, find_needs
+from cloister.readiness import Needs, find_fit, find_needs, find_own_recipe
+from cloister.removal import remove_snapshots
 from cloister.repository_address import parse_repository
 from cloister.request_checks import (
     check_environment_name,
@@ -171,9 +172,12 @@ class Intake:
             default_name=found.address,
         )
 
-    async def why(self, repository: str, environment: EnvironmentChoice | None) -> CacheAnswer:
-        """Say whether a task on that repository would find a kept disk, and why not. Errors as for `preview`."""
-        preview = await self.preview(repository, None, environment)
+    async def why(self, repository: str, ref: str | None, environment: EnvironmentChoice | None) -> CacheAnswer:
+        """Say whether a task on that repository would find a kept disk, and why not. Errors as for `preview`.
+
+        Where the ref declares other dependencies than the default branch, about the disk that is its own.
+        """
+        preview = await self.preview(repository, ref, environment)
         recipe = recipe_of(
             preview.environment,
             repository=preview.repository.address,
@@ -184,9 +188,15 @@ class Intake:
             versions=preview.needs.toolchains.versions,
         )
         place = (preview.environment, preview.repository)
+        fit = await find_fit(recipe, *place, catalog=self.catalog, backend=self.backend, now=self.now())
+        own, name = find_own_recipe(recipe, preview.needs, preview.revision), preview.revision.ref
+        own_fit = None
+        if own is not None:
+            own_fit = await find_fit(own, *place, catalog=self.catalog, backend=self.backend, now=self.now(), ref=name)
         return CacheAnswer(
             recipe=recipe,
-            fit=await find_fit(recipe, *place, catalog=self.catalog, backend=self.backend, now=self.now()),
+            fit=fit,
+            own=None if own is None or own_fit is None else OwnDisk(ref=name, key=own.key, reason=own_fit.reason),
             last_miss=await find_last_miss(*place, store=self.store),
         )
 
@@ -281,11 +291,9 @@ class Intake:
         if not own:
             known = ", ".join(sorted({record.environment for record in records})) or "none"
             raise NotFoundError(f"environment {environment!r} has no snapshots; those that have some: {known}")
+        removed = await remove_snapshots(own, self.catalog, self.backend)
         for record in own:
-            try:
-                await self.backend.remove_snapshot(record.key)
-                await self.catalog.remove(record.key)
-            except ConflictError:
+            if record not in removed:
                 await self.catalog.add(replace(record, expires_at=self.now()))
         return len(own)
 

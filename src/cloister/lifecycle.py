@@ -25,7 +25,7 @@ from cloister.journal import Journal, open_journal
 from cloister.model.asker import Asker, Connection
 from cloister.model.broker import grants_of
 from cloister.model.event import AttemptStarted
-from cloister.model.network import NetworkMode
+from cloister.model.network import NetworkMode, NetworkPolicy
 from cloister.model.phase import Phase
 from cloister.model.secret import DeliveredSecrets, Grant
 from cloister.model.task import Attempt, Outcome, Shell, Verdict
@@ -126,7 +126,8 @@ async def _provision_to_output(attempt: Attempt, tools: Tools, journal: Journal)
             await _set_up(attempt, provisioned, secrets, grants, tools, journal, building, ends_at=ends_at)
 
     with journal.phase(Phase.AGENT, network=environment.network.agent, brokered=sorted(placeholders)):
-        await _open_network(Phase.AGENT, attempt, provisioned, grants, tools, journal)
+        policy = environment.policy(Phase.AGENT, provisioned.registries)
+        await _open_network(policy, attempt, provisioned, grants, tools, journal)
         if task.shell is not None:
             return await shell.run(
                 task,
@@ -179,12 +180,16 @@ async def _set_up(
     """Run the setup phase. Without a script it has neither a network nor secrets."""
     environment, sandbox = attempt.task.environment, provisioned.sandbox
     placeholders = {grant.name: grant.placeholder for grant in grants}
-    plan = setup.make_plan(provisioned.needs, sandbox)
-    network, names = (environment.network.setup, sorted(secrets.values)) if plan.runs else (NetworkMode.OFF, [])
+    plan = setup.make_plan(attempt.task, provisioned.needs, provisioned.own, sandbox)
+    policy = environment.policy(Phase.SETUP, provisioned.registries)
+    of_agent = replace(environment.policy(Phase.AGENT, provisioned.registries), phase=Phase.SETUP)
+    trusted = plan.is_trusted(sandbox)
+    first = policy if trusted else of_agent
+    network, names = (first.mode, sorted(secrets.values) if trusted else []) if plan.runs else (NetworkMode.OFF, [])
     brokered = sorted(placeholders) if plan.runs else []
     with journal.phase(Phase.SETUP, network=network, secrets=names, brokered=brokered):
         if plan.runs:
-            await _open_network(Phase.SETUP, attempt, provisioned, grants, tools, journal)
+            await _open_network(first, attempt, provisioned, grants, tools, journal)
         kept = await setup.run(
             attempt.task,
             plan,
@@ -195,6 +200,7 @@ async def _set_up(
             recipe=provisioned.recipe,
             catalog=tools.catalog,
             building=building,
+            narrow=lambda: _open_network(of_agent, attempt, provisioned, grants, tools, journal),
             now=datetime.now(UTC),
             seconds_left=_seconds_until(ends_at),
         )
@@ -227,7 +233,8 @@ async def _shell_in_setup(
     placeholders = {grant.name: grant.placeholder for grant in grants}
     network, names = task.environment.network.setup, sorted(secrets.values)
     with journal.phase(Phase.SETUP, network=network, secrets=names, brokered=sorted(placeholders)):
-        await _open_network(Phase.SETUP, attempt, provisioned, grants, tools, journal)
+        policy = task.environment.policy(Phase.SETUP, provisioned.registries)
+        await _open_network(policy, attempt, provisioned, grants, tools, journal)
         return await shell.run(
             task,
             asked,
@@ -248,7 +255,12 @@ def _seconds_until(ends_at: float) -> float:
 
 
 async def _open_network(
-    phase: Phase, attempt: Attempt, provisioned: Provisioned, grants: Sequence[Grant], tools: Tools, journal: Journal
+    policy: NetworkPolicy,
+    attempt: Attempt,
+    provisioned: Provisioned,
+    grants: Sequence[Grant],
+    tools: Tools,
+    journal: Journal,
 ) -> None:
     sandbox = provisioned.sandbox
 
@@ -256,7 +268,6 @@ async def _open_network(
         owner = await sandbox.owner_of(connection)
         return journal.masked_asker(owner) if owner is not None else None
 
-    policy = attempt.task.environment.policy(phase, provisioned.registries)
     await tools.egress.open(
         attempt.sandbox, sandbox.listeners(), policy, journal.record_egress, grants, find_asker=find_asker
     )

@@ -6,7 +6,7 @@ from datetime import datetime
 from cloister.model.environment import Environment
 from cloister.model.environment_source import EnvironmentSource
 from cloister.model.event import SnapshotMissed
-from cloister.model.snapshot import SnapshotRecipe
+from cloister.model.snapshot import SnapshotKey, SnapshotRecipe
 from cloister.model.task import Repository, Revision, TaskId
 from cloister.protocols import TaskStore
 from cloister.readiness import Fit, Needs
@@ -35,11 +35,23 @@ class Miss:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OwnDisk:
+    """The disk that is for one ref alone."""
+
+    ref: str
+    key: SnapshotKey
+    reason: str | None
+    """Why it is not there; None when it is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CacheAnswer:
     """Whether a task would find a kept disk, and why not."""
 
     recipe: SnapshotRecipe
     fit: Fit
+    own: OwnDisk | None
+    """Above that; None when the ref declares the default branch's dependencies, or an agent wrote it."""
     last_miss: Miss | None
 
     @property

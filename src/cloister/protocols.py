@@ -181,8 +181,8 @@ class Sandbox(Protocol):
         """Save the disk as `key`, atomically and in constant time; this sandbox goes on above it.
 
         No container may run. False when `key` is already kept, or a sandbox stands on a damaged disk of that key: then
-        nothing is saved. A damaged one that nothing stands on is replaced. SandboxError when anything
-        ran since the last checkout, or the sandbox stands on a saved disk itself.
+        nothing is saved. A damaged one that nothing stands on is replaced. Where the sandbox stands on a saved disk,
+        the new one stands on that too. SandboxError when anything ran since the last checkout.
         """
         ...
 
@@ -245,7 +245,7 @@ class SandboxBackend(Protocol):
         ...
 
     async def remove_snapshot(self, key: SnapshotKey) -> None:
-        """Forget a snapshot. Absent is not an error; ConflictError while a sandbox stands on it."""
+        """Forget it. Absent is not an error; ConflictError while a sandbox, or another snapshot, stands on it."""
         ...
 
     async def claim_build(self, key: SnapshotKey, *, wait: bool) -> AbstractContextManager[None] | None:
@@ -329,7 +329,8 @@ class Forge(Protocol):
         """Bring the repository's mirror up to date and pin `ref`.
 
         A ref is a branch, tag, full or short commit; None is the default branch. Concurrent calls for one
-        repository fetch once. NotFoundError when the repository or the ref does not exist or has no commit;
+        repository fetch once. A commit that only branches of Cloister's own have is foreign; a default branch that is
+        so is a UsageError. NotFoundError when the repository or the ref does not exist or has no commit;
         RepositoryError when it cannot be reached.
         """
         ...

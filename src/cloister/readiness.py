@@ -8,7 +8,7 @@ from cloister.detection import NOTHING_CHOSEN, SetupScripts, Toolchains, choose_
 from cloister.model.container import Foundation
 from cloister.model.environment import Environment
 from cloister.model.image import Image
-from cloister.model.snapshot import SnapshotRecipe, SnapshotRecord, reason_of_miss, within_ttl
+from cloister.model.snapshot import SnapshotRecipe, SnapshotRecord, own_recipe_of, reason_of_miss, within_ttl
 from cloister.model.task import Repository, Revision
 from cloister.model.universal import NOTE, version_variables
 from cloister.protocols import Forge, SandboxBackend, SnapshotCatalog
@@ -58,7 +58,7 @@ async def find_needs(
     base = await forge.project_files(repository, revision.default_commit)
     is_base = revision.commit == revision.default_commit
     asked = base if is_base else await forge.project_files(repository, revision.commit)
-    scripts = choose_scripts(environment, base=base, asked=asked)
+    scripts = choose_scripts(environment, base=base, asked=asked, foreign=revision.foreign)
     if image is None:
         return Needs(scripts=scripts, toolchains=NOTHING_CHOSEN)
     if image.universal:
@@ -69,6 +69,14 @@ async def find_needs(
     return Needs(scripts=scripts, toolchains=toolchains, image=image.variables)
 
 
+def find_own_recipe(recipe: SnapshotRecipe, needs: Needs, revision: Revision) -> SnapshotRecipe | None:
+    """Return the recipe of the disk that is for this ref alone; None when the ref needs none, or must not have one."""
+    scripts = needs.scripts
+    if scripts.catch_up is None or revision.foreign:
+        return None
+    return own_recipe_of(recipe, ref=revision.ref, script=scripts.catch_up, dependencies=scripts.own_dependencies)
+
+
 async def find_fit(
     recipe: SnapshotRecipe,
     environment: Environment,
@@ -77,12 +85,13 @@ async def find_fit(
     catalog: SnapshotCatalog,
     backend: SandboxBackend,
     now: datetime,
+    ref: str | None = None,
 ) -> Fit:
-    """Look for the disk of this recipe. Changes nothing."""
+    """Look for the disk of this recipe, which is that ref's own when one is given. Changes nothing."""
     found = await catalog.find(recipe.key)
     record = within_ttl(found, environment.cache_ttl_seconds) if found else None
     flaw = await backend.flaw_of_snapshot(recipe.key) if record is not None else None
     if record is not None and record.expires_at > now and flaw is None:
         return Fit(nearest=record, reason=None)
-    nearest = record or await catalog.find_newest(environment.name, repository.address)
+    nearest = record or await catalog.find_newest(environment.name, repository.address, ref=ref)
     return Fit(nearest=nearest, reason=reason_of_miss(recipe, nearest, flaw=flaw, now=now))

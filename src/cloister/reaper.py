@@ -1,6 +1,6 @@
 """Removes what nobody owns any more: strays of killed workers, and snapshots past their time or their room."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 
@@ -8,8 +8,8 @@ import anyio
 import structlog
 
 from cloister.errors import CloisterError, ConflictError
-from cloister.model.snapshot import SnapshotRecord
 from cloister.protocols import SandboxBackend, SnapshotCatalog, TaskStore
+from cloister.removal import remove_snapshots
 
 FIRST_LOOK_SECONDS = 0.5
 LONGEST_LOOK_SECONDS = 60.0
@@ -37,19 +37,6 @@ async def forget_unknown_snapshots(catalog: SnapshotCatalog, backend: SandboxBac
             with suppress(ConflictError):  # a sandbox stands on it
                 await backend.remove_snapshot(key)
                 removed += 1
-    return removed
-
-
-async def remove_snapshots(
-    records: Sequence[SnapshotRecord], catalog: SnapshotCatalog, backend: SandboxBackend
-) -> Sequence[SnapshotRecord]:
-    """Remove these, and return those that were: not one that a sandbox, or another that stays, stands on."""
-    removed = []
-    for record in sorted(records, key=lambda record: record.below is None):  # who stands on another goes first
-        with suppress(ConflictError):
-            await backend.remove_snapshot(record.key)
-            await catalog.remove(record.key)
-            removed.append(record)
     return removed
 
 

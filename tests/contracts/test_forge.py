@@ -9,7 +9,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from cloister.errors import NotFoundError
+from cloister.errors import NotFoundError, UsageError
 from cloister.forges.fake import FakeForge, FakeRepository
 from cloister.forges.local import LocalForge
 from cloister.model.sandbox import Commit
@@ -273,3 +273,44 @@ async def test_uncommitted_work_is_noted_and_is_no_part_of_a_task(open_forge: Op
     forge = open_forge(note="1 uncommitted file is not part of the task")
     assert await forge.note(shop.repository) == "1 uncommitted file is not part of the task"
     assert await forge.read_file(shop.repository, shop.refs["main"], "new") is None
+
+
+# What an agent wrote
+
+
+async def test_a_commit_that_only_cloisters_branches_have_is_foreign_until_it_is_merged(
+    open_forge: Open, shop: Shop
+) -> None:
+    git(shop.path, "checkout", "--quiet", "-b", "cloister/t1")
+    written = shop.commit("cloister/t1", "by an agent")
+    git(shop.path, "checkout", "--quiet", "main")
+    forge = open_forge()
+    for ref in ("cloister/t1", written, written[:12]):
+        revision = await forge.resolve(shop.repository, ref)
+        assert (revision.commit, revision.foreign) == (written, True)
+    for ref in (None, "main", "light", "topic/cart", shop.refs["light"]):
+        assert not (await forge.resolve(shop.repository, ref)).foreign
+    git(shop.path, "branch", "taken-over", written)
+    shop.refs["taken-over"] = written
+    forge = LocalForge(shop.path.with_name("new-state")) if isinstance(forge, LocalForge) else forge
+    for ref in ("cloister/t1", written, "taken-over"):
+        assert not (await forge.resolve(shop.repository, ref)).foreign
+
+
+async def test_what_lies_behind_the_tip_of_a_branch_of_cloisters_is_foreign_too(shop: Shop, tmp_path: Path) -> None:
+    git(shop.path, "checkout", "--quiet", "-b", "cloister/t1")
+    earlier = shop.commit("cloister/t1", "by an agent")
+    shop.commit("cloister/t1", "by an agent, again")
+    git(shop.path, "checkout", "--quiet", "main")
+    assert (await LocalForge(tmp_path / "state").resolve(shop.repository, earlier)).foreign
+    git(shop.path, "merge", "--quiet", "--no-ff", "-m", "merge", earlier)
+    revision = await LocalForge(tmp_path / "state").resolve(shop.repository, earlier)
+    assert not revision.foreign
+    assert (await LocalForge(tmp_path / "state").resolve(shop.repository, "cloister/t1")).foreign
+
+
+async def test_a_branch_of_cloisters_is_no_default_branch(open_forge: Open, shop: Shop) -> None:
+    git(shop.path, "checkout", "--quiet", "-b", "cloister/t1")
+    shop.commit("cloister/t1", "by an agent")
+    with pytest.raises(UsageError, match="an agent wrote"):
+        await open_forge(default_branch="cloister/t1").resolve(shop.repository, None)

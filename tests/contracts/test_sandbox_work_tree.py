@@ -2,7 +2,7 @@
 
 import pytest
 
-from cloister.errors import SandboxError
+from cloister.errors import ConflictError, SandboxError
 from cloister.model.sandbox import DiffStats, Exit
 from cloister.model.snapshot import SnapshotKey
 from cloister.sandboxes.fake import Print
@@ -103,3 +103,33 @@ async def test_a_saved_disk_outlives_its_makers_and_is_removed_once(rig: Rig) ->
     await rig.backend.remove_snapshot(KEY)
     await rig.backend.remove_snapshot(KEY)
     assert not await rig.backend.has_snapshot(KEY)
+
+
+async def test_a_disk_kept_above_a_kept_one_has_both_and_holds_it(rig: Rig) -> None:
+    upper = SnapshotKey("7" * 64)
+    sandbox = await rig.create()
+    await sandbox.checkout(rig.checkout(branch="main"))
+    await rig.run(sandbox, Script(text="mkdir /root/d; echo tool > /root/d/tool; echo old > /root/old"), id="setup")
+    await sandbox.checkout(rig.checkout(branch="main"))
+    await sandbox.snapshot(KEY)
+    await rig.run(sandbox, Script(text="rm /root/old; echo more > /root/d/more"), id="maintenance")
+    with pytest.raises(SandboxError, match="not clean"):
+        await sandbox.snapshot(upper)
+    await sandbox.checkout(rig.checkout())
+    assert await sandbox.snapshot(upper)
+    assert sandbox.stands_on == upper
+    with pytest.raises(ConflictError):
+        await rig.backend.remove_snapshot(KEY)
+    other = await rig.create("other", snapshot=upper)
+    await other.checkout(rig.checkout())
+    await look(rig, "cd /root; ls d/* old 2>/dev/null; cat d/more", b"d/more\nd/tool\nmore\n", name="other")
+    lower = await rig.create("lower", snapshot=KEY)
+    await lower.checkout(rig.checkout())
+    await look(rig, "cd /root; ls d/* old", b"d/tool\nold\n", name="lower")
+    for name in ("one", "other", "lower"):
+        await rig.backend.destroy(rig.name(name))
+    with pytest.raises(ConflictError):
+        await rig.backend.remove_snapshot(KEY)
+    await rig.backend.remove_snapshot(upper)
+    await rig.backend.remove_snapshot(KEY)
+    assert await rig.backend.snapshots() == []

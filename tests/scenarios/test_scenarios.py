@@ -45,6 +45,7 @@ from cloister.model.event import (
     SetupPlanned,
     SetupStepFinished,
     ShellClosed,
+    SnapshotHit,
     SnapshotMissed,
     SnapshotSaved,
     TaskAccepted,
@@ -54,7 +55,7 @@ from cloister.model.image import Image, Toolchain
 from cloister.model.network import Decision, EgressRecord
 from cloister.model.phase import Phase
 from cloister.model.sandbox import Commit, DiffStats, EndCause, Exit, SandboxName, SandboxSpec, Stream
-from cloister.model.snapshot import SnapshotRecipe, SnapshotRecord, recipe_of
+from cloister.model.snapshot import SnapshotRecipe, SnapshotRecord, own_recipe_of, recipe_of
 from cloister.model.task import Attempt, Outcome, Repository, Revision, Shell, Task, TaskId
 from cloister.queues.fake import FakeQueue, FakeSnapshotCatalog
 from cloister.sandboxes.fake import Append, FakeBackend, FakeNode, Hold, Print, Program
@@ -288,7 +289,7 @@ def _task(environment: Environment, told: Mapping[str, Any]) -> Task:
     return Task(
         id=TASK,
         repository=REPOSITORY,
-        revision=REVISION,
+        revision=replace(REVISION, foreign=told.get("foreign", False)),
         environment=environment,
         prompt="fix the failing test",
         agent="command" if shell is None else "shell",
@@ -335,12 +336,27 @@ async def _keep_snapshot(world: World, task: Task, told: Mapping[str, Any]) -> N
     )
     if not told.get("disk_is_gone"):
         world.node.snapshots.add(recipe.key)
+    if "own" in told:
+        await _keep_own(world, task, recipe, told["own"])
     if "flaw" in told:
         world.node.flaws[recipe.key] = told["flaw"]
     if told.get("in_use"):
         limits, mirror = environment.limits, Path("/mirrors/shop")
         spec = SandboxSpec(image=image.digest, snapshot=recipe.key, directory="shop", mirror=mirror, limits=limits)
         await FakeBackend(world.node).create(NEIGHBOUR, spec)
+
+
+async def _keep_own(world: World, task: Task, shared: SnapshotRecipe, ref: str) -> None:
+    """Keep the disk that a former task of `ref` left above the shared one."""
+    base, asked = [await _forge(world.scenario).project_files(REPOSITORY, commit) for commit in (TIP, ASKED)]
+    scripts = choose_scripts(task.environment, base=base, asked=asked)
+    assert scripts.catch_up is not None, "the ref needs no disk of its own"
+    own = own_recipe_of(shared, ref=ref, script=scripts.catch_up, dependencies=scripts.own_dependencies)
+    lower = await world.catalog.find(shared.key)
+    assert lower is not None
+    await world.catalog.add(replace(lower, key=own.key, parts=own.parts, ref=ref, below=shared.key))
+    world.node.snapshots.add(own.key)
+    world.node.below[own.key] = shared.key
 
 
 def _toolchains(scenario: Mapping[str, Any]) -> Sequence[Toolchain]:
@@ -459,6 +475,8 @@ def _details(event: Event) -> Sequence[str]:
             return [tool, *([folder] if folder else []), f"{seconds} s", *([] if ok else ["failed"])]
         case ShellClosed(status=status):
             return [f"status {status}"]
+        case SnapshotHit(ref=str(ref)) | SnapshotSaved(ref=str(ref)):
+            return [f"of {ref}"]
         case SnapshotMissed(reason=reason):
             return [f"({reason})"]
         case ServiceStarted(service=service):

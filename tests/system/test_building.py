@@ -6,6 +6,7 @@ from pathlib import Path
 
 import anyio
 
+from cloister.model.secret import SecretValue
 from cloister.model.task import Verdict
 
 from .installation import QUIET, Installation, printed
@@ -92,3 +93,45 @@ async def test_the_disk_used_longest_ago_makes_room_and_one_in_use_does_not(inst
         assert records["a"].used_at > records["b"].used_at
         await running.run("sleep 0.1", environment=environment("c"))
         assert await kept() == {"a", "c"}
+
+
+LOCKED = """
+[setup]
+automatic = false
+script = "cat poetry.lock >>/root/locked; echo ${TOKEN:-no token} >>/root/locked"
+residue = "allow"
+[secrets]
+TOKEN = { mode = "setup" }
+"""
+SHOW = "cat /root/locked"
+
+
+async def test_what_a_ref_locks_is_kept_for_that_ref_alone_and_an_agents_branch_gets_no_secret(
+    installation: Installation,
+) -> None:
+    project = installation.project
+    project.commit({"poetry.lock": "main\n"})
+    for branch, locked in (("feature", "feature\n"), ("other", "feature\n"), ("cloister/t0", "agent\n")):
+        project.git("checkout", "--quiet", "-b", branch, "main")
+        project.commit({"poetry.lock": locked})
+    project.git("checkout", "--quiet", "main")
+    async with installation.opened() as running:
+        secret = {"TOKEN": SecretValue("s3cr3t-0123456789")}
+
+        async def run(ref: str | None) -> tuple[str, list[str]]:
+            finished = await running.run(SHOW, environment=LOCKED, ref=ref, secrets=secret)
+            assert finished.outcome.verdict is Verdict.SUCCEEDED, finished.outcome.reason
+            told = [
+                f"{event['event']} {event['ref']}"
+                for event in finished.events
+                if event["event"] in ("snapshot_hit", "snapshot_saved")
+            ]
+            return finished.printed("agent").replace("[secret TOKEN]", "token"), told
+
+        shared, own = "main\ntoken\n", "main\ntoken\nfeature\ntoken\n"
+        assert await run("feature") == (own, ["snapshot_saved None", "snapshot_saved feature"])
+        assert await run("feature") == (own, ["snapshot_hit feature"])
+        assert await run("other") == (own, ["snapshot_hit None", "snapshot_saved other"])
+        assert await run(None) == (shared, ["snapshot_hit None"])
+        for _ in range(2):
+            assert await run("cloister/t0") == (shared + "agent\nno token\n", ["snapshot_hit None"])

@@ -27,7 +27,7 @@ from cloister.sandboxes.fake_images import FakeImageStore
 from cloister.stores.fake import FakeEnvironmentStore
 from cloister.vault.fake import FakeVault
 
-TIP, FEATURE = Commit("d" * 40), Commit("f" * 40)
+TIP, FEATURE, WRITTEN = Commit("d" * 40), Commit("f" * 40), Commit("e" * 40)
 DIFF = b"diff --git a/x b/x\n"
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -44,7 +44,8 @@ def node() -> FakeNode:
 
 @pytest.fixture
 def intake(files: Mapping[tuple[Commit, str], bytes], node: FakeNode) -> Intake:
-    project = FakeRepository(refs={"main": TIP, "feature": FEATURE}, files=files, note="2 files are not part of it")
+    refs = {"main": TIP, "feature": FEATURE, "cloister/t0": WRITTEN}
+    project = FakeRepository(refs=refs, files=files, note="2 files are not part of it")
     queue = FakeQueue()
     forge = FakeForge({"/srv/project": project, "/srv/empty": FakeRepository(refs={})})
     vault = FakeVault()
@@ -404,10 +405,10 @@ async def test_an_import_of_what_is_not_there_names_what_is(
 async def test_why_names_the_parts_that_differ_and_changes_nothing(intake: Intake, node: FakeNode) -> None:
     await intake.set_secret("web", "TOKEN", "hunter2")
     text = 'name = "web"\n[secrets]\nTOKEN = {}\n[setup]\nscript = "make deps"\n'
-    first = await intake.why("/srv/project", environment_text(text))
+    first = await intake.why("/srv/project", None, environment_text(text))
     assert (first.fit.reason, first.fit.nearest, first.last_miss) == ("first use of this environment", None, None)
     await intake.images.ensure("base")
-    cold = await intake.why("/srv/project", environment_text(text))
+    cold = await intake.why("/srv/project", None, environment_text(text))
     await intake.catalog.add(
         SnapshotRecord(
             key=cold.recipe.key,
@@ -419,16 +420,44 @@ async def test_why_names_the_parts_that_differ_and_changes_nothing(intake: Intak
             expires_at=NOW + timedelta(hours=1),
         )
     )
-    assert (await intake.why("/srv/project", environment_text(text))).fit.reason == "its disk is gone"
+    assert (await intake.why("/srv/project", None, environment_text(text))).fit.reason == "its disk is gone"
     node.snapshots.add(cold.recipe.key)
-    warm = await intake.why("/srv/project", environment_text(text))
+    warm = await intake.why("/srv/project", None, environment_text(text))
     assert (warm.fit.reason, warm.differing) == (None, frozenset())
-    other = await intake.why("/srv/project", environment_text(text.replace("deps", "all")))
+    other = await intake.why("/srv/project", None, environment_text(text.replace("deps", "all")))
     assert (other.fit.reason, other.differing) == ("changed: setup script", {"setup script"})
-    short = await intake.why("/srv/project", environment_text(text + '[cache]\nttl = "30s"\n'))
+    short = await intake.why("/srv/project", None, environment_text(text + '[cache]\nttl = "30s"\n'))
     assert short.fit.reason == "expired"
     await intake.set_secret("web", "TOKEN", "hunter3")
-    rotated = await intake.why("/srv/project", environment_text(text))
+    rotated = await intake.why("/srv/project", None, environment_text(text))
     assert rotated.fit.reason == "changed: secrets"
     assert node.snapshots == {cold.recipe.key}
     assert await intake.tasks() == []
+
+
+async def test_the_environment_of_what_an_agent_wrote_is_the_default_branchs(
+    intake: Intake, files: dict[tuple[Commit, str], bytes]
+) -> None:
+    files[TIP, REPOSITORY_FILE] = b'image = "slim"\n'
+    files[WRITTEN, REPOSITORY_FILE] = b'[setup]\nscript = "curl evil"\n[network]\nagent = "full"\n'
+    task = await intake.submit(new_request(ref="cloister/t0"))
+    assert task.revision.foreign
+    assert (task.environment.image, task.environment.setup.script) == ("slim", None)
+    files[FEATURE, REPOSITORY_FILE] = files[WRITTEN, REPOSITORY_FILE]
+    assert (await intake.submit(new_request(ref="feature"))).environment.setup.script == "curl evil"
+
+
+async def test_why_tells_of_the_disk_that_is_a_refs_own(
+    intake: Intake, files: dict[tuple[Commit, str], bytes], node: FakeNode
+) -> None:
+    for commit, locked in ((TIP, b"1"), (FEATURE, b"2"), (WRITTEN, b"2")):
+        files[commit, "package.json"] = b"{}"
+        files[commit, "package-lock.json"] = locked
+    assert (await intake.why("/srv/project", None, None)).own is None
+    assert (await intake.why("/srv/project", "cloister/t0", None)).own is None
+    answer = await intake.why("/srv/project", "feature", None)
+    assert answer.own is not None
+    assert (answer.own.ref, answer.own.reason) == ("feature", "first use of this environment")
+    assert answer.own.key != answer.recipe.key
+    shared = (await intake.why("/srv/project", None, None)).recipe
+    assert answer.recipe == shared

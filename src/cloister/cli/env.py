@@ -142,13 +142,16 @@ def why(
     context: typer.Context,
     environment: EnvironmentArgument = None,
     repo: RepoOption = None,
+    ref: RefOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Say whether the next task finds a kept disk, part by part, and why the last one did not.
 
+    A ref that declares other dependencies than the default branch has a disk of its own above that.
+
     Example:  cloister env why --repo .
     """
-    answer = ask(context, lambda client: client.why(repository_address(repo), read_choice(environment)))
+    answer = ask(context, lambda client: client.why(repository_address(repo), ref, read_choice(environment)))
     if as_json:
         from cloister.cli.json_lines import cache_answer_to_json, to_json
 
@@ -158,6 +161,8 @@ def why(
     found = "hit" if answer.fit.reason is None else f"none fits ({answer.fit.reason})"
     print_line(console, f"snapshot {answer.recipe.key[:_DIGITS]}: {found}")
     print_table(console, ("part", "now", _nearest(answer)), list(_parts(answer)))
+    if (own := answer.own) is not None:
+        print_line(console, f"snapshot {own.key[:_DIGITS]} of {own.ref} alone: {own.reason or 'hit'}")
     if answer.last_miss is not None:
         missed = answer.last_miss
         print_line(console, f"last miss: {missed.at.astimezone():%Y-%m-%d %H:%M}, task {missed.task}: {missed.reason}")

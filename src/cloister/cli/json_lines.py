@@ -180,6 +180,7 @@ def cache_answer_to_json(answer: CacheAnswer) -> Fields:
         "hit": answer.fit.reason is None,
         "reason": answer.fit.reason,
         "nearest": snapshot_to_json(answer.fit.nearest) if answer.fit.nearest else None,
+        "own": asdict(answer.own) if answer.own else None,
         "parts": dict(answer.recipe.parts),
         "differing": sorted(answer.differing) if answer.fit.nearest else [],
         "last_miss": {"task": missed.task, "at": missed.at.isoformat(), "reason": missed.reason} if missed else None,

@@ -115,7 +115,7 @@ def _sentences(event: Event) -> list[tuple[str, str]]:
             note = "note: programs that ignore the proxy reach nothing on this host; `cloister doctor` says why"
             return [(f"  {note}", "yellow")]
         case SnapshotHit():
-            return [(f"  snapshot {event.key[:_KEY_SHOWN]}: hit", "green")]
+            return [(f"  snapshot {event.key[:_KEY_SHOWN]}{_of(event.ref)}: hit", "green")]
         case SnapshotMissed():
             return [(f"  snapshot: none fits ({event.reason})", "yellow")]
         case SnapshotAwaited():
@@ -136,7 +136,7 @@ def _sentences(event: Event) -> list[tuple[str, str]]:
         case ShellClosed():
             return [(f"  shell closed after {event.seconds:.1f} s, with status {event.status}", "")]
         case SnapshotSaved():
-            return [(f"  snapshot {event.key[:_KEY_SHOWN]}: saved", "")]
+            return [(f"  snapshot {event.key[:_KEY_SHOWN]}{_of(event.ref)}: saved", "")]
         case SecretDelivered():
             return [(f"  secrets delivered: {', '.join(event.names)}", "")]
         case SecretRemoved():
@@ -171,6 +171,10 @@ def refusal_lines(event: EgressRefused) -> list[str]:
     by = f" (asked by {event.command})" if event.command else ""
     hint = [f"           {event.hint}"] if event.hint else []
     return [f"  refused: {event.method} {event.host}:{event.port}: {event.rule}{by}", *hint]
+
+
+def _of(ref: str | None) -> str:
+    return "" if ref is None else f" of {ref} alone"
 
 
 def stats_to_text(files: int, added: int, removed: int) -> str:

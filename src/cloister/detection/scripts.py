@@ -1,6 +1,6 @@
 """Which scripts a task's setup phase may run: the environment's own, or those of automatic setup."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cloister.detection.plan import plan_setup
 from cloister.model.environment import Environment
@@ -8,6 +8,10 @@ from cloister.model.network import NetworkMode
 from cloister.model.project import LOCK_FILES, ProjectFiles, is_requirements
 from cloister.model.setup_plan import NOTHING_PLANNED, Section, SetupPlan
 
+_NOT_BROUGHT_UP = (
+    "the dependencies are the default branch's: an agent wrote this commit, so what it declares is installed only with "
+    "the network of the agent, which is off"
+)
 _NO_NETWORK = "nothing is installed: there are package managers, and the setup network is off"
 
 
@@ -29,23 +33,33 @@ class SetupScripts:
     """The same at the tip of the default branch."""
     dependencies: str = ""
     """Digest of the default branch's files that decide what is installed: a part of the snapshot's key."""
+    own_dependencies: str = ""
+    """Digest of the same files at the task's commit, where they differ: a part of the key of what is the ref's own."""
 
     def sections_of(self, script: str) -> tuple[Section, ...]:
         """Return the parts of a script of automatic setup; none of one that somebody wrote."""
         return next((plan.sections for plan in (self.base_plan, self.plan) if plan.script == script), ())
 
 
-def choose_scripts(environment: Environment, *, base: ProjectFiles, asked: ProjectFiles) -> SetupScripts:
-    """Decide by the files at the default branch's tip (`base`), which a kept disk was made of, and the task's."""
+def choose_scripts(
+    environment: Environment, *, base: ProjectFiles, asked: ProjectFiles, foreign: bool = False
+) -> SetupScripts:
+    """Decide by the files at the default branch's tip (`base`), which a kept disk was made of, and the task's.
+
+    A `foreign` commit gets no more network than the agent has: where that is none, automatic setup leaves it alone.
+    """
     recipe = environment.setup
     automatic = recipe.automatic and recipe.script is None
     base_plan = _plan(environment, base) if automatic else NOTHING_PLANNED
     plan = _plan(environment, asked) if automatic else NOTHING_PLANNED
     setup, again = (base_plan.script, plan.script) if automatic else (recipe.script, recipe.script)
+    is_left = automatic and foreign and environment.network.agent is NetworkMode.OFF and again is not None
     paths = {*base_plan.inputs, *plan.inputs} if automatic else _locks_of(base) | _locks_of(asked)
     if setup is None and again is None:
         paths = set()
     differing = tuple(path for path in sorted(paths) if base.files.get(path) != asked.files.get(path))
+    if is_left and differing:
+        plan, again = replace(base_plan, notes=(*base_plan.notes, _NOT_BROUGHT_UP)), None
     return SetupScripts(
         setup=setup,
         maintenance=recipe.maintenance,
@@ -53,6 +67,7 @@ def choose_scripts(environment: Environment, *, base: ProjectFiles, asked: Proje
         differing=differing,
         plan=plan,
         base_plan=base_plan,
+        own_dependencies=asked.digest_of(paths) if differing else "",
         dependencies=base.digest_of(base_plan.inputs if automatic else _locks_of(base)) if setup else "",
     )
 

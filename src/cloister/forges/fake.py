@@ -5,10 +5,10 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cloister.errors import NotFoundError, RepositoryError
+from cloister.errors import NotFoundError, RepositoryError, UsageError
 from cloister.model.project import LOCK_FILES, ProjectFile, ProjectFiles, is_project_file
 from cloister.model.sandbox import Commit
-from cloister.model.task import Repository, Revision
+from cloister.model.task import OWN_BRANCHES, Repository, Revision
 from cloister.protocols import Forge
 
 OnCall = Callable[[str, str], Awaitable[None]]
@@ -56,7 +56,15 @@ class FakeForge:
         commit = _find_commit(found, name)
         if commit is None:
             raise NotFoundError(f"{repository.address} has no branch, tag or commit {name!r}")
-        return Revision(ref=name, commit=commit, default_branch=default, default_commit=found.refs[default])
+        if _is_foreign(found, found.refs[default]):
+            raise UsageError(f"the default branch of {repository.address} is {default}, which an agent wrote")
+        return Revision(
+            ref=name,
+            commit=commit,
+            default_branch=default,
+            default_commit=found.refs[default],
+            foreign=_is_foreign(found, commit),
+        )
 
     async def mirror(self, repository: Repository, commit: Commit) -> Path:
         """See `protocols.Forge`."""
@@ -104,6 +112,12 @@ def _find_commit(repository: FakeRepository, ref: str) -> Commit | None:
         return None
     begun = {commit for commit in repository.all_commits() if commit.startswith(ref)}
     return begun.pop() if len(begun) == 1 else None
+
+
+def _is_foreign(repository: FakeRepository, commit: Commit) -> bool:
+    """By the tips alone: histories are not told here."""
+    holders = [name for name, tip in repository.refs.items() if tip == commit]
+    return bool(holders) and all(name.startswith(OWN_BRANCHES) for name in holders)
 
 
 def _project_file(path: str, content: bytes) -> ProjectFile:

@@ -16,7 +16,7 @@ from cloister.forges.uncommitted import uncommitted_note
 from cloister.model.project import ProjectFiles
 from cloister.model.sandbox import Commit
 from cloister.model.ssh_address import parse_ssh_address
-from cloister.model.task import Repository, Revision
+from cloister.model.task import OWN_BRANCHES, Repository, Revision
 from cloister.protocols import Forge
 
 LARGEST_FILE_BYTES = 16 * 1024 * 1024
@@ -50,7 +50,19 @@ class LocalForge:
         for pinned in {commit, default_commit}:
             if not await mirror.has(pinned):
                 await _pin(mirror, repository, pinned)
-        return Revision(ref=name, commit=commit, default_branch=default_branch, default_commit=default_commit)
+        foreign = commit != default_commit and await mirror.is_foreign(commit)
+        if default_branch.startswith(OWN_BRANCHES) and await mirror.is_foreign(default_commit):
+            raise UsageError(
+                f"the default branch of {repository.address} is {default_branch}, which an agent wrote",
+                hint="check another branch out, and merge that one into it if it shall be trusted",
+            )
+        return Revision(
+            ref=name,
+            commit=commit,
+            default_branch=default_branch,
+            default_commit=default_commit,
+            foreign=foreign,
+        )
 
     async def mirror(self, repository: Repository, commit: Commit) -> Path:
         """Return the mirror with `commit` in it; see `protocols.Forge`."""

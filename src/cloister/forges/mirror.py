@@ -15,6 +15,7 @@ import anyio.to_thread
 from cloister.forges.remote import HEADS, TAGS, Remote
 from cloister.git import run_git
 from cloister.model.sandbox import Commit
+from cloister.model.task import OWN_BRANCHES
 
 MOST_FILES_FOUND = 1000
 FETCH_SECONDS = 30 * 60.0
@@ -87,6 +88,14 @@ class Mirror:
         )
         lines = (line.rpartition(" ") for line in output.stdout.decode().splitlines())
         return sorted({Commit(object_id) for object_id, _, kind in lines if kind == "commit"})
+
+    async def is_foreign(self, commit: Commit) -> bool:
+        """Whether no branch or tag has that commit, tip or history, but those that Cloister pushes."""
+        if any(value == commit and not _is_own(name) for name, value in self.refs().items()):
+            return False
+        asked = ["for-each-ref", f"--contains={commit}", "--format=%(refname)", HEADS.rstrip("/"), TAGS.rstrip("/")]
+        holders = (await run_git(asked, git_dir=self.path)).stdout.decode(errors="replace").splitlines()
+        return all(_is_own(name) for name in holders)
 
     async def read_file(self, commit: Commit, path: str, *, limit_bytes: int) -> bytes | None:
         """Return a regular file of a commit; None when there is none."""
@@ -174,6 +183,10 @@ def _flock_and_close(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
     finally:
         os.close(descriptor)
+
+
+def _is_own(ref: str) -> bool:
+    return ref.startswith(HEADS + OWN_BRANCHES)
 
 
 def _head_line(remote: Remote) -> str:

@@ -84,6 +84,8 @@ class SnapshotHit(Event):
     """The attempt starts from a saved disk."""
 
     key: str
+    ref: str | None = None
+    """Of a disk that is for this ref alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +154,8 @@ class SnapshotSaved(Event):
     """The disk after setup was kept for later attempts."""
 
     key: str
+    ref: str | None = None
+    """Of a disk that is for this ref alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

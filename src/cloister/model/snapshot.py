@@ -91,6 +91,15 @@ def recipe_of(
     return SnapshotRecipe(parts={name: _digest(json.dumps(value)) for name, value in values.items()})
 
 
+def own_recipe_of(shared: SnapshotRecipe, *, ref: str, script: str, dependencies: str) -> SnapshotRecipe:
+    """Return the recipe of the disk that is `ref`'s own, above the one of the default branch that all share.
+
+    `script` brought it up; `dependencies` is the digest of the files at the ref that decide what it installs.
+    """
+    own = {"ref": ref, "script at the ref": script, "lock files at the ref": dependencies}
+    return SnapshotRecipe(parts={**shared.parts, **{name: _digest(json.dumps(value)) for name, value in own.items()}})
+
+
 def within_ttl(record: SnapshotRecord, ttl_seconds: float) -> SnapshotRecord:
     """Return the record as an environment with this ttl sees it, which may have been shortened since."""
     return replace(record, expires_at=min(record.expires_at, record.created_at + timedelta(seconds=ttl_seconds)))

@@ -20,6 +20,8 @@ CHECK = "check"
 SHELL = "shell"
 """Stands for an agent where a user works in a shell."""
 LARGEST_PROMPT_BYTES = 1024 * 1024
+OWN_BRANCHES = "cloister/"
+"""Begins the names of the branches that Cloister pushes; see `Task.branch`."""
 
 
 class Verdict(StrEnum):
@@ -69,6 +71,9 @@ class Revision:
     default_branch: str
     default_commit: Commit
     """Setup of a cold environment runs here."""
+    foreign: bool = False
+    """Only branches that Cloister pushed have the commit: an agent wrote it, and no person took it over. As with a
+    fork, no secret and no network of setup meets it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +119,7 @@ class Task:
     @property
     def branch(self) -> str:
         """The only branch that this task may ever push."""
-        return f"cloister/{self.id}"
+        return f"{OWN_BRANCHES}{self.id}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from cloister.model.secret import DeliveredSecrets
 from cloister.model.snapshot import SnapshotKey, SnapshotRecipe, recipe_of
 from cloister.model.task import Attempt
 from cloister.protocols import Forge, ImageStore, Sandbox, SandboxBackend, SnapshotCatalog
-from cloister.readiness import Fit, Needs, find_fit, find_needs
+from cloister.readiness import Fit, Needs, find_fit, find_needs, find_own_recipe
 
 _MOST_LOOKS = 3
 """For a kept disk: one may be removed in the moment between look and use."""
@@ -29,6 +29,8 @@ class Provisioned:
     sandbox: Sandbox
     recipe: SnapshotRecipe
     """Names the disk that setup makes."""
+    own: SnapshotRecipe | None
+    """Names the one that it makes for the ref alone; None when the ref needs none, or must not have one."""
     needs: Needs
     """What setup may have to run, and what its programs find."""
     registries: Sequence[str]
@@ -67,7 +69,8 @@ async def run(
         dependencies=needs.scripts.dependencies,
         versions=needs.toolchains.versions,
     )
-    search = _Search(attempt=attempt, recipe=recipe, catalog=catalog, backend=backend, now=now)
+    own = find_own_recipe(recipe, needs, task.revision)
+    search = _Search(attempt=attempt, recipe=recipe, own=own, catalog=catalog, backend=backend, now=now)
     sandbox = await _make_sandbox(
         search,
         SandboxSpec(
@@ -84,29 +87,35 @@ async def run(
     if not sandbox.catches:
         journal.record(CatchingMissed())
     registries = image.registries if REGISTRIES in environment.network.allow else ()
-    return Provisioned(sandbox=sandbox, recipe=recipe, needs=needs, registries=registries)
+    return Provisioned(sandbox=sandbox, recipe=recipe, own=own, needs=needs, registries=registries)
 
 
 async def _make_sandbox(
     search: "_Search", spec: SandboxSpec, journal: Journal, building: ExitStack, seconds_left: float
 ) -> Sandbox:
-    key = search.recipe.key
     for _ in range(_MOST_LOOKS):
-        reason = await search.find_or_claim(journal, building, seconds_left)
-        if reason:
-            journal.record(SnapshotMissed(key=key, reason=reason))
+        found = await search.find_or_claim(journal, building, seconds_left)
+        if found.reason:
+            journal.record(SnapshotMissed(key=search.recipe.key, reason=found.reason))
         try:
-            sandbox = await search.backend.create(
-                search.attempt.sandbox, replace(spec, snapshot=None if reason else key)
-            )
+            sandbox = await search.backend.create(search.attempt.sandbox, replace(spec, snapshot=found.key))
         except NotFoundError as error:  # removed since we looked: not the task's doing
-            if reason:
+            if found.key is None:
                 raise SandboxError(str(error)) from error
             continue
-        if not reason:
-            journal.record(SnapshotHit(key=key))
+        if found.key is not None:
+            journal.record(SnapshotHit(key=found.key, ref=found.ref))
         return sandbox
-    raise SandboxError(f"the snapshot {key} was there, and could not be used")
+    raise SandboxError(f"the snapshot {search.recipe.key} was there, and could not be used")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """A kept disk to start from, or why there is none."""
+
+    key: SnapshotKey | None = None
+    ref: str | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,32 +124,51 @@ class _Search:
 
     attempt: Attempt
     recipe: SnapshotRecipe
+    own: SnapshotRecipe | None
     catalog: SnapshotCatalog
     backend: SandboxBackend
     now: datetime
 
-    async def find_or_claim(self, journal: Journal, building: ExitStack, seconds_left: float) -> str | None:
-        """Return None when there is one; else why not, once it is this attempt's turn to make it."""
+    async def find_or_claim(self, journal: Journal, building: ExitStack, seconds_left: float) -> _Found:
+        """Return a disk when there is one; else why not, once it is this attempt's turn to make it."""
         if not self.attempt.task.use_cache:
-            return "cache not used"
-        if (await self._look()).reason is None:
-            return None
-        await self._claim(journal, building, seconds_left)
-        fit = await self._look()  # again: another attempt may have kept it since
-        found = fit.nearest
-        is_unusable = fit.reason is not None and found is not None and found.key == self.recipe.key
-        if is_unusable and not await self._remove(self.recipe.key):
+            return _Found(reason="cache not used")
+        if (await self._look(self.recipe)).reason is not None:
+            reason = await self._claim(self.recipe, journal, building, seconds_left)
+            if reason is not None:
+                return _Found(reason=reason)
+            building.close()
+        if self.own is not None:
+            is_there = (await self._look(self.own)).reason is None
+            if is_there or await self._claim(self.own, journal, building, seconds_left) is None:
+                building.close()
+                return _Found(key=self.own.key, ref=self.attempt.task.revision.ref)
+        return _Found(key=self.recipe.key)
+
+    async def _look(self, recipe: SnapshotRecipe) -> Fit:
+        task = self.attempt.task
+        return await find_fit(
+            recipe,
+            task.environment,
+            task.repository,
+            catalog=self.catalog,
+            backend=self.backend,
+            now=self.now,
+            ref=task.revision.ref if recipe is self.own else None,
+        )
+
+    async def _claim(
+        self, recipe: SnapshotRecipe, journal: Journal, building: ExitStack, seconds_left: float
+    ) -> str | None:
+        """Wait for the turn to make the disk. None when another attempt has kept it by then; else why it is missing."""
+        await self._wait(recipe.key, journal, building, seconds_left)
+        fit = await self._look(recipe)
+        is_unusable = fit.reason is not None and fit.nearest is not None and fit.nearest.key == recipe.key
+        if is_unusable and not await self._remove(recipe.key):
             building.close()  # this attempt cannot keep one under that key, so nobody shall wait for it
         return fit.reason
 
-    async def _look(self) -> Fit:
-        task = self.attempt.task
-        return await find_fit(
-            self.recipe, task.environment, task.repository, catalog=self.catalog, backend=self.backend, now=self.now
-        )
-
-    async def _claim(self, journal: Journal, building: ExitStack, seconds_left: float) -> None:
-        key = self.recipe.key
+    async def _wait(self, key: SnapshotKey, journal: Journal, building: ExitStack, seconds_left: float) -> None:
         claim = await self.backend.claim_build(key, wait=False)
         if claim is None and not await self._has_begun():
             journal.record(SnapshotAwaited(key=key))
@@ -157,9 +185,11 @@ class _Search:
 
     async def _remove(self, key: SnapshotKey) -> bool:
         """Make room for the disk that setup makes anew under the same key. False while a sandbox stands on it."""
+        standing = [record for record in await self.catalog.list() if record.below == key]
         try:
-            await self.backend.remove_snapshot(key)
+            for each in (*(record.key for record in standing), key):  # what stands on it goes with it
+                await self.backend.remove_snapshot(each)
+                await self.catalog.remove(each)
         except ConflictError:  # a later attempt, or the reaper, removes it
             return False
-        await self.catalog.remove(key)
         return True

@@ -1,6 +1,6 @@
 """Phase 2: dependencies are installed, with the internet and the secrets; the disk is kept for later attempts."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -22,6 +22,10 @@ from cloister.readiness import Needs
 
 SETUP = "setup"
 MAINTENANCE = "maintenance"
+_FOREIGN = (
+    "an agent wrote this commit, and no person has merged it: what is installed for it gets no secrets and no more "
+    "network than the agent, and is not kept"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +37,11 @@ class Plan:
     setup: str | None
     """Run on a cold disk at the tip of the default branch; what it leaves is kept."""
     follow_up: str | None
-    """Run at the task's commit, on a disk that is warm or was just set up; what it leaves is this attempt's alone."""
+    """Run at the task's commit, on a disk that is warm or was just set up."""
+    own: SnapshotRecipe | None
+    """Names what the follow-up leaves, which is kept for the ref; None when it is this attempt's alone."""
+    foreign: bool
+    """An agent wrote the task's commit: the follow-up has no secrets, and the network of the agent."""
     needs: Needs
 
     @property
@@ -41,19 +49,26 @@ class Plan:
         """Whether any script runs: only then the phase has a network and secrets."""
         return self.setup is not None or self.follow_up is not None
 
+    def is_trusted(self, sandbox: Sandbox) -> bool:
+        """Whether what runs first, or runs now, has secrets and the network of setup."""
+        return not self.foreign or (self.setup is not None and not sandbox.has_started(MAINTENANCE))
 
-def make_plan(needs: Needs, sandbox: Sandbox) -> Plan:
+
+def make_plan(task: Task, needs: Needs, own: SnapshotRecipe | None, sandbox: Sandbox) -> Plan:
     """Decide by the disk, not by the catalogue, which may have changed since a former worker made this sandbox."""
     scripts = needs.scripts
     warm = sandbox.stands_on is not None and not sandbox.has_started(SETUP)
     setup = scripts.setup
     if setup is None and needs.foundation.universal:
         setup = ""  # the image's own script comes before it
+    is_brought_up = own is not None and sandbox.stands_on == own.key and not sandbox.has_started(MAINTENANCE)
     maintenance = scripts.maintenance if warm else None
     return Plan(
         warm=warm,
         setup=None if warm else setup,
-        follow_up=maintenance or scripts.catch_up,
+        follow_up=maintenance or (None if is_brought_up else scripts.catch_up),
+        own=None if is_brought_up or not task.use_cache else own,
+        foreign=task.revision.foreign,
         needs=needs,
     )
 
@@ -69,6 +84,7 @@ async def run(
     recipe: SnapshotRecipe,
     catalog: SnapshotCatalog,
     building: ExitStack,
+    narrow: Callable[[], Awaitable[None]],
     now: datetime,
     seconds_left: float,
 ) -> bool:
@@ -77,21 +93,22 @@ async def run(
     Returns whether a snapshot was kept.
     A cold disk is set up at the default branch and kept; a warm one is maintained at the task's commit (the
     rule of Codex cloud's container cache). Where the task's commit declares other dependencies than the default
-    branch, either is brought up to them, for this attempt alone. No script, and so no secret, meets the task's patch.
+    branch, either is brought up to them, and kept for that ref alone. No script, and so no secret, meets the task's
+    patch. No secret meets a commit that an agent wrote: before that, `narrow` takes the network of setup away.
     `building` is closed as soon as the disk is kept: other attempts wait for that. TaskFailedError when a script fails.
     """
     default, asked = default_checkout(task), asked_checkout(task)
     variables = {**container_variables(task, Phase.SETUP, plan.needs.foundation), **placeholders}
 
-    async def run_script(name: str, text: str, checkout: Checkout) -> None:
+    async def run_script(name: str, text: str, checkout: Checkout, given: DeliveredSecrets) -> None:
         if not sandbox.has_started(name):
             await sandbox.checkout(checkout)
         sections = plan.needs.scripts.sections_of(text)
         argv = _command_line(name, plan.needs.foundation)
-        script = Script(name=name, argv=argv, text=text, sections=sections, variables=variables, secrets=secrets)
+        script = Script(name=name, argv=argv, text=text, sections=sections, variables=variables, secrets=given)
         await run_in_setup(script, task, sandbox, journal, seconds_left=seconds_left)
         await gate.restore_instructions(sandbox, journal)
-        await gate.search_residue(task.environment, sandbox, secrets, journal)
+        await gate.search_residue(task.environment, sandbox, given, journal)
 
     _tell(plan, sandbox, journal)
     kept = False
@@ -99,15 +116,24 @@ async def run(
         if plan.setup is None:
             await sandbox.checkout(default)
         else:
-            await run_script(SETUP, plan.setup, default)
+            await run_script(SETUP, plan.setup, default, secrets)
         if task.use_cache:
             if plan.setup is not None:
                 await sandbox.checkout(default)  # what the script did to tracked files is not kept
             kept = await _keep_disk(sandbox, journal, _record_of(task, plan, recipe, now), catalog)
-    building.close()
+    if not plan.warm or plan.own is None:
+        building.close()
     if plan.follow_up is not None:
-        await run_script(MAINTENANCE, plan.follow_up, asked)
-    await sandbox.checkout(replace(asked, patch=task.patch))  # only now: an agent may have written it
+        if plan.foreign and plan.is_trusted(sandbox):
+            await narrow()
+        await run_script(MAINTENANCE, plan.follow_up, asked, replace(secrets, values={}) if plan.foreign else secrets)
+    if plan.own is not None:
+        await sandbox.checkout(asked)
+        record = _own_record_of(task, plan, plan.own, now, shared=recipe, found=await catalog.find(recipe.key))
+        kept |= await _keep_disk(sandbox, journal, record, catalog)
+        building.close()
+    if plan.own is None or task.patch:
+        await sandbox.checkout(replace(asked, patch=task.patch))  # only now: an agent may have written it
     return kept
 
 
@@ -118,7 +144,7 @@ def _tell(plan: Plan, sandbox: Sandbox, journal: Journal) -> None:
         return
     steps = tuple(step_to_text(step) for step in found.steps) if plan.runs else ()
     versions = tuple(map(str, toolchains.choices))
-    notes = (*toolchains.notes, *found.notes)
+    notes = (*toolchains.notes, *found.notes, *([_FOREIGN] if plan.foreign and plan.follow_up is not None else []))
     if steps or notes or differing or versions:
         journal.record(SetupPlanned(steps=steps, notes=notes, differing=differing, versions=versions))
 
@@ -135,7 +161,7 @@ async def _keep_disk(sandbox: Sandbox, journal: Journal, record: SnapshotRecord,
     kept = await sandbox.snapshot(record.key)
     if kept:
         await catalog.add(record)
-        journal.record(SnapshotSaved(key=record.key))
+        journal.record(SnapshotSaved(key=record.key, ref=record.ref))
     elif await catalog.find(record.key) is None and sandbox.stands_on == record.key:
         await catalog.add(record)  # kept by a worker that died before it could say so
     return kept
@@ -153,4 +179,18 @@ def _record_of(task: Task, plan: Plan, recipe: SnapshotRecipe, now: datetime) ->
         expires_at=now + timedelta(seconds=task.environment.cache_ttl_seconds),
         path=foundation.path,
         variables=foundation.variables,
+    )
+
+
+def _own_record_of(
+    task: Task, plan: Plan, own: SnapshotRecipe, now: datetime, *, shared: SnapshotRecipe, found: SnapshotRecord | None
+) -> SnapshotRecord:
+    """Of the disk that is for the task's ref alone: it goes when the `shared` one goes, which it stands on."""
+    record = _record_of(task, plan, own, now)
+    return replace(
+        record,
+        commit=task.revision.commit,
+        ref=task.revision.ref,
+        below=shared.key,
+        expires_at=min(record.expires_at, found.expires_at) if found else record.expires_at,
     )

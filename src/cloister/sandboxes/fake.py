@@ -197,6 +197,8 @@ class FakeNode:
         self.images: set[ImageDigest] = set()
         self.snapshots: set[SnapshotKey] = set()
         self.disks: dict[SandboxName, _Disk] = {}
+        self.below: dict[SnapshotKey, SnapshotKey] = {}
+        """What saved disks stand on."""
         self.sizes: dict[SnapshotKey, int] = {}
         """Of saved disks, once they are counted."""
         self.flaws: dict[SnapshotKey, str] = {}
@@ -207,8 +209,8 @@ class FakeNode:
         """Every command that was started, without those that were attached to."""
 
     def is_in_use(self, key: SnapshotKey) -> bool:
-        """Whether a sandbox stands on that saved disk."""
-        return any(disk.stands_on == key for disk in self.disks.values())
+        """Whether a sandbox, or another saved disk, stands on that one."""
+        return any(disk.stands_on == key for disk in self.disks.values()) or key in self.below.values()
 
     def release(self, sandbox: SandboxName, command: str) -> None:
         """Let a held program go on to its next hold, or to its end."""
@@ -286,6 +288,7 @@ class FakeBackend:
         self._node.snapshots.discard(key)
         self._node.flaws.pop(key, None)
         self._node.sizes.pop(key, None)
+        self._node.below.pop(key, None)
 
     async def claim_build(self, key: SnapshotKey, *, wait: bool) -> AbstractContextManager[None] | None:
         """See `protocols.SandboxBackend`."""
@@ -408,8 +411,10 @@ class FakeSandbox:
         self._expect_no_container("snapshot")
         if key in self._node.snapshots and (key not in self._node.flaws or self._node.is_in_use(key)):
             return False
-        if not self._disk.clean or self._disk.stands_on is not None:
-            raise SandboxError(f"{self._name} cannot be kept: its work tree is not clean, or it stands on a kept disk")
+        if not self._disk.clean:
+            raise SandboxError(f"{self._name} cannot be kept: its work tree is not clean")
+        if self._disk.stands_on is not None:
+            self._node.below[key] = self._disk.stands_on
         self._node.snapshots.add(key)
         self._node.flaws.pop(key, None)
         self._disk.stands_on = key

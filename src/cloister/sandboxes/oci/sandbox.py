@@ -203,8 +203,9 @@ class OciSandbox:
         state = self._disk.state
         if self._node.snapshots.find(key) is not None:
             return False
-        if state.commit is None or not state.clean or state.snapshot is not None:
-            raise SandboxError(f"{self.name} cannot be kept: its work tree is not clean, or it stands on a kept disk")
+        if state.commit is None or not state.clean:
+            raise SandboxError(f"{self.name} cannot be kept: its work tree is not clean")
+        self._prepare_git()
         self._seal_what_was_written()
         if not self._node.snapshots.keep(key, self._disk, state.commit):
             return False
