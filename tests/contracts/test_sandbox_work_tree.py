@@ -1,11 +1,13 @@
 """What every sandbox backend promises of the work tree and of saved disks; see `protocols`."""
 
+import anyio
 import pytest
 
 from cloister.errors import ConflictError, SandboxError
 from cloister.model.sandbox import DiffStats, Exit
 from cloister.model.snapshot import SnapshotKey
 from cloister.sandboxes.fake import Print
+from cloister.sandboxes.oci.backend import OciBackend
 
 from .rig import Rig, Script
 
@@ -133,3 +135,34 @@ async def test_a_disk_kept_above_a_kept_one_has_both_and_holds_it(rig: Rig) -> N
     await rig.backend.remove_snapshot(upper)
     await rig.backend.remove_snapshot(KEY)
     assert await rig.backend.snapshots() == []
+
+
+async def test_a_deep_chain_becomes_one_layer_that_shows_the_same_and_needs_no_other(oci_rig: Rig) -> None:
+    rig = oci_rig
+    sandbox = await rig.create()
+    await sandbox.checkout(rig.checkout(branch="main"))
+    keys = [SnapshotKey(f"{number:064}") for number in range(6)]
+    for number, key in enumerate(keys):
+        text = f"mkdir -p /root/d; rm -f /root/d/*; echo {number} > /root/d/{number}; echo {number} >> /root/all"
+        await rig.run(sandbox, Script(text=text), id=f"step{number}")
+        await sandbox.checkout(rig.checkout(branch="main"))
+        assert await sandbox.snapshot(key)
+    backend = rig.backend
+    assert isinstance(backend, OciBackend)
+    places = [backend._node.paths.snapshots / key for key in keys]
+    with anyio.fail_after(30):
+        while not any((place / "flat").exists() for place in places):  # noqa: ASYNC110
+            await anyio.sleep(0.05)
+    merged = next(number for number, place in enumerate(places) if (place / "flat").exists())
+    shown = "cd /root; ls d; cat all; cat /workspace/shop/README", b"5\n0\n1\n2\n3\n4\n5\nhello\n"
+    await look(rig, *shown)
+    with pytest.raises(ConflictError):
+        await rig.backend.remove_snapshot(keys[0])
+    await rig.backend.destroy(rig.name())
+    await rig.reopen()
+    assert not (places[merged] / "layers").exists()
+    for key in reversed(keys[:merged]):
+        await rig.backend.remove_snapshot(key)
+    other = await rig.create("other", snapshot=keys[-1])
+    await other.checkout(rig.checkout())
+    await look(rig, *shown, name="other")

@@ -23,6 +23,7 @@ from cloister.sandboxes.oci import guard, network, syscalls
 from cloister.sandboxes.oci.beneath import read_beneath, tail_beneath
 from cloister.sandboxes.oci.bundle import UID_BASE, Bind, Bundle
 from cloister.sandboxes.oci.disk import Disk, DiskState
+from cloister.sandboxes.oci.flatten import begin_to_flatten
 from cloister.sandboxes.oci.instructions import LARGEST_READ_BYTES, find_instructions
 from cloister.sandboxes.oci.node import Node
 from cloister.sandboxes.oci.overlay import mount_overlay
@@ -34,6 +35,8 @@ from cloister.sandboxes.oci.worktree.branch import write_branch
 from cloister.sandboxes.oci.worktree.change import import_change
 from cloister.sandboxes.oci.worktree.written import list_written, write_list
 
+MOST_LAYERS = 8
+"""Of a kept disk, with those below it and without the image; past that they are merged."""
 _MOST_LOOKUPS = 4
 
 
@@ -210,6 +213,8 @@ class OciSandbox:
         if not self._node.snapshots.keep(key, self._disk, state.commit):
             return False
         self._disk.remember(DiskState(image=state.image, snapshot=key, commit=state.commit, clean=True))
+        if len(self._node.snapshots.layers(key)) > MOST_LAYERS:
+            begin_to_flatten(self._node.paths.state, key, self._node.images.rootfs(self._spec.image))
         return True
 
     async def read_file(self, path: str, *, limit_bytes: int) -> bytes | None:

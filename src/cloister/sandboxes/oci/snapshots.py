@@ -6,7 +6,7 @@ import secrets
 import subprocess
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,8 +57,10 @@ class Snapshots:
                 is_lost = marker is not None and not marker.synced and marker.boot_id != boot_id()
                 if place.suffix == _GOING or is_lost or not (place / MARKER).exists():
                     self._trash.throw(place)
-                elif marker is not None and read_size(place) is None:
-                    begin_to_count(place)
+                elif marker is not None:
+                    self._drop_former_layers(place, marker)
+                    if read_size(place) is None:
+                        begin_to_count(place)
 
     def get(self, key: SnapshotKey) -> SnapshotMarker:
         """Return its marker. NotFoundError when it is not here."""
@@ -113,6 +115,29 @@ class Snapshots:
         ).start()
         return True
 
+    def replace_layers(self, key: SnapshotKey, id: str, flat: Path) -> bool:
+        """Let `flat`, which shows the same, stand for all layers of `key` and below, if it is still the one of that id.
+
+        The former layers go when no sandbox stands on it that could have them mounted.
+        """
+        place = self._place(key)
+        with self._alone():
+            marker = read_marker(place)
+            if marker is None or marker.id != id or marker.flat:
+                return False
+            flat.rename(place / FLAT)
+            marker = replace(marker, flat=True)
+            write_marker(place, marker)
+            self._drop_former_layers(place, marker)
+        return True
+
+    def _drop_former_layers(self, place: Path, marker: SnapshotMarker) -> None:
+        layers = place / "layers"
+        if marker.flat and layers.exists() and self._user(place.name) is None:
+            with suppress(BlockingIOError), _locked(place, fcntl.LOCK_EX):  # somebody reads them
+                self._trash.throw(layers)
+                write_marker(place, replace(marker, below=None))
+
     def remove(self, key: SnapshotKey) -> None:
         """Forget it. Absent is not an error; ConflictError while something stands on it, or somebody holds it.
 
@@ -154,14 +179,19 @@ class Snapshots:
 
     def _needs(self, key: SnapshotKey) -> str | None:
         """Name a sandbox or a snapshot that stands on it."""
-        for place in self._paths.disks.iterdir():
-            state = read_state(place)  # and not whether it is whole: it is not, while a layer of it is sealed
-            if state is not None and state.snapshot == key:
-                return place.name
+        if (user := self._user(key)) is not None:
+            return user
         for place in self._paths.snapshots.iterdir():
             marker = read_marker(place)
             if marker is not None and marker.below == key:
                 return f"the snapshot {place.name[:12]}"
+        return None
+
+    def _user(self, key: str) -> str | None:
+        for place in self._paths.disks.iterdir():
+            state = read_state(place)  # and not whether it is whole: it is not, while a layer of it is sealed
+            if state is not None and state.snapshot == key:
+                return place.name
         return None
 
     @contextmanager
@@ -177,7 +207,7 @@ class Snapshots:
         self._sync(place, marker)
 
     def _sync(self, place: Path, marker: SnapshotMarker) -> None:
-        done = subprocess.run(["sync", "--file-system", str(place)], check=False)
+        done = subprocess.run(["sync", "--file-system", str(place)], stderr=subprocess.DEVNULL, check=False)
         with self._alone():
             found = read_marker(place)
             if done.returncode == 0 and found is not None and found.id == marker.id:  # not removed, or kept anew

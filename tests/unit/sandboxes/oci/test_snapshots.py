@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -176,3 +177,45 @@ async def test_what_somebody_reads_is_not_removed_by_any_process(paths: NodePath
     other.remove(KEY)
     with pytest.raises(NotFoundError), kept.held(KEY):
         pass
+
+
+async def test_the_former_layers_of_a_merged_one_stay_as_long_as_somebody_may_have_them_mounted(
+    paths: NodePaths, kept: Snapshots
+) -> None:
+    upper = SnapshotKey("u" * 64)
+    kept.keep(KEY, made_disk(paths, "one"), OLD)
+    disk = made_disk(paths, "two")
+    disk.remember(replace(disk.state, snapshot=KEY))
+    kept.keep(upper, disk, NEW)
+    user = Disk.create(paths.disk("user"), DiskState(image="i", snapshot=upper), owner=0)  # type: ignore[arg-type]
+    flat = paths.state / "made"
+    flat.mkdir()
+    assert not kept.replace_layers(upper, "another id", flat)
+    assert kept.replace_layers(upper, kept.get(upper).id, flat)
+    place = paths.snapshots / upper
+    assert kept.layers(upper) == [place / "flat"]
+    kept.sweep()
+    assert (place / "layers").exists()
+    with pytest.raises(ConflictError):
+        kept.remove(KEY)
+    shutil.rmtree(user.place)
+    shutil.rmtree(disk.place)
+    kept.sweep()
+    assert not (place / "layers").exists()
+    kept.remove(KEY)
+    assert kept.find(upper) is not None and kept.keys() == [upper]
+
+
+async def test_one_above_a_disk_that_was_made_anew_is_damaged(paths: NodePaths, kept: Snapshots) -> None:
+    upper = SnapshotKey("u" * 64)
+    kept.keep(KEY, made_disk(paths, "one"), OLD)
+    disk = made_disk(paths, "two")
+    disk.remember(replace(disk.state, snapshot=KEY))
+    kept.keep(upper, disk, NEW)
+    assert kept.flaw(upper) is None
+    shutil.rmtree(disk.place)
+    (paths.snapshots / KEY).rename(paths.trash / "lower")  # and not removed: it is being counted
+    assert kept.flaw(upper) == "the disk below it is gone"
+    (paths.snapshots / upper).rename(paths.trash / "upper")
+    kept.keep(upper, made_disk(paths, "three"), NEW)
+    assert kept.flaw(upper) is None
