@@ -228,19 +228,21 @@ async def _shell_in_setup(
     *,
     ends_at: float,
 ) -> Outcome:
-    """Let the user be the script, whether there is one or not."""
-    task = attempt.task
+    """Let the user be the script, whether there is one or not: also where it would meet what an agent wrote."""
+    task, sandbox = attempt.task, provisioned.sandbox
     placeholders = {grant.name: grant.placeholder for grant in grants}
-    network, names = task.environment.network.setup, sorted(secrets.values)
-    with journal.phase(Phase.SETUP, network=network, secrets=names, brokered=sorted(placeholders)):
-        policy = task.environment.policy(Phase.SETUP, provisioned.registries)
+    trusted = not task.revision.foreign or sandbox.stands_on is None  # a cold disk is at the default branch
+    policy = task.environment.policy(Phase.SETUP if trusted else Phase.AGENT, provisioned.registries)
+    policy = replace(policy, phase=Phase.SETUP)
+    given = secrets.values if trusted else {}
+    with journal.phase(Phase.SETUP, network=policy.mode, secrets=sorted(given), brokered=sorted(placeholders)):
         await _open_network(policy, attempt, provisioned, grants, tools, journal)
         return await shell.run(
             task,
             asked,
-            provisioned.sandbox,
+            sandbox,
             journal,
-            secrets=secrets.values,
+            secrets=given,
             foundation=provisioned.needs.foundation,
             placeholders=placeholders,
             seconds_left=_seconds_until(ends_at),
