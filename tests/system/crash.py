@@ -9,14 +9,15 @@ import sys
 from typing import Any
 
 from cloister.cli.main import app
+from cloister.sandboxes.oci import snapshots
 from cloister.sandboxes.oci.disk import Disk
 from cloister.sandboxes.oci.sandbox import OciSandbox
 from cloister.sandboxes.oci.snapshots import Snapshots
 
 POINTS = {
     "before rename": (Snapshots, "keep", True),
-    "before marker": (Snapshots, "_write_marker", True),
-    "after marker": (Snapshots, "_write_marker", False),
+    "before marker": (snapshots, "write_marker", True),
+    "after marker": (snapshots, "write_marker", False),
     "after rename": (Snapshots, "keep", False),
     "before state": (Disk, "remember", True),
     "after state": (Disk, "remember", False),

@@ -185,7 +185,7 @@ async def test_a_name_that_is_not_stored_makes_no_task(intake: Intake) -> None:
     for ask in (
         intake.submit(request(WEB)),
         intake.preview("/srv/project", None, WEB),
-        intake.why("/srv/project", WEB),
+        intake.why("/srv/project", None, WEB),
     ):
         with pytest.raises(NotFoundError, match="there is no environment 'web'") as caught:
             await ask
