@@ -81,7 +81,6 @@ def environment_from_options(
 def unsupported(environment: Environment) -> list[str]:
     """What the environment asks for and this version leaves undone, one sentence each."""
     said = {
-        "[checks] are not run yet": bool(environment.checks),
         "limits.disk is not enforced yet": environment.limits.disk_bytes != Limits().disk_bytes,
         "[review] is not carried out yet": environment.review_automatic,
     }

@@ -12,6 +12,7 @@ from cloister.environments import Environments
 from cloister.errors import ConflictError, NotFoundError, UsageError
 from cloister.importing import CANDIDATES, ImportedEnvironment, convert, find_sources
 from cloister.model.ceiling import UNBOUNDED, Ceiling, excess_of
+from cloister.model.check import ChecksState, state_of
 from cloister.model.environment import Environment
 from cloister.model.event import RecordedEvent
 from cloister.model.reference import is_reference, not_pulled
@@ -55,6 +56,7 @@ from cloister.secret_rules import check_uses
 
 COMMAND_AGENT = "command"
 
+_CHECKS_BEST_FIRST = (ChecksState.PASSED, ChecksState.NOT_RUN, ChecksState.FAILED)
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 _EPOCH = datetime(2025, 1, 1, tzinfo=UTC)
 
@@ -360,13 +362,20 @@ class Intake:
 
 
 def best_attempt(status: TaskStatus) -> AttemptStatus:
-    """Return the attempt to show first: one that succeeded, else one that left a change, else the first."""
+    """Return the attempt to show first: by verdict, then by its checks, then the one with the smallest change."""
 
-    def rank(attempt: AttemptStatus) -> tuple[bool, bool, int]:
+    def rank(attempt: AttemptStatus) -> tuple[bool, int, bool, int, int]:
         outcome = attempt.outcome
-        succeeded = outcome is not None and outcome.verdict is Verdict.SUCCEEDED
-        changed = outcome is not None and outcome.change is not None
-        return (not succeeded, not changed, attempt.number)
+        if outcome is None:
+            return (True, _CHECKS_BEST_FIRST.index(ChecksState.NOT_RUN), True, 0, attempt.number)
+        stats = outcome.change.stats if outcome.change is not None else None
+        return (
+            outcome.verdict is not Verdict.SUCCEEDED,
+            _CHECKS_BEST_FIRST.index(state_of(outcome.checks)),
+            stats is None,
+            stats.added + stats.removed if stats is not None else 0,
+            attempt.number,
+        )
 
     return min(status.attempts, key=rank)
 

@@ -54,7 +54,7 @@ class Journal:
         self._secrets = DeliveredSecrets(values={}, versions={})
         self._phase: Phase | None = None
         self.seconds: dict[Phase, float] = {}
-        """Time spent in each phase that has ended."""
+        """Time spent in each phase that has ended; a phase may come again."""
 
     def mask(self, secrets: DeliveredSecrets) -> None:
         """From now on, mask these values wherever they are printed."""
@@ -102,8 +102,9 @@ class Journal:
         try:
             yield
         finally:
-            self.seconds[phase] = time.monotonic() - started
-            self.record(PhaseFinished(seconds=self.seconds[phase]))
+            seconds = time.monotonic() - started
+            self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
+            self.record(PhaseFinished(seconds=seconds))
             self._phase = None
 
     async def follow(self, process: Process, command: str, *, resumed: bool) -> tuple[Exit, str]:

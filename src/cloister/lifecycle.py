@@ -5,13 +5,14 @@
 | provision | none                        |           |                             |
 | setup     | as `network.setup` says     | set       | in the scripts' containers  |
 | agent     | as `network.agent` says     | set       | gone: a new container       |
-| output    | none                        |           | gone                        |
+| output    | none                        | in checks | gone                        |
 | teardown  | none                        |           | gone                        |
 
 A brokered secret is in no phase's sandbox: setup and agent see a placeholder, and the proxy has the value.
 A shell that a user asked for stands in place of the script of setup, or of the agent, and nothing comes after it.
 """
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -24,12 +25,14 @@ from cloister.errors import CloisterError, TaskFailedError, UsageError
 from cloister.journal import Journal, open_journal
 from cloister.model.asker import Asker, Connection
 from cloister.model.broker import grants_of
+from cloister.model.check import ChecksState, report_of, state_of
 from cloister.model.event import AttemptStarted
 from cloister.model.network import NetworkMode, NetworkPolicy
 from cloister.model.phase import Phase
+from cloister.model.sandbox import SandboxName, clean_room_of
 from cloister.model.secret import DeliveredSecrets, Grant
-from cloister.model.task import Attempt, Outcome, Shell, Verdict
-from cloister.phases import agent, output, provision, setup, shell, teardown
+from cloister.model.task import CHECK, Attempt, Outcome, Shell, Verdict
+from cloister.phases import agent, output, provision, setup, shell, teardown, verify
 from cloister.phases.provision import Provisioned
 from cloister.protocols import (
     Agent,
@@ -100,7 +103,6 @@ async def _provision_to_output(attempt: Attempt, tools: Tools, journal: Journal)
     secrets = await tools.vault.open_for(task)
     journal.mask(secrets)
     grants = grants_of(secrets, attempt.id)
-    placeholders = {grant.name: grant.placeholder for grant in grants}
 
     with ExitStack() as building:
         with journal.phase(Phase.PROVISION):
@@ -125,45 +127,93 @@ async def _provision_to_output(attempt: Attempt, tools: Tools, journal: Journal)
         if not (sandbox.has_started(agent.AGENT) or sandbox.has_started(shell.SHELL)):
             await _set_up(attempt, provisioned, secrets, grants, tools, journal, building, ends_at=ends_at)
 
-    with journal.phase(Phase.AGENT, network=environment.network.agent, brokered=sorted(placeholders)):
-        policy = environment.policy(Phase.AGENT, provisioned.registries)
-        await _open_network(policy, attempt, provisioned, grants, tools, journal)
-        if task.shell is not None:
-            return await shell.run(
+    if task.shell is not None:
+        return await _shell_for_agent(attempt, task.shell, provisioned, grants, tools, journal, ends_at=ends_at)
+    return await _work_in_rounds(attempt, provisioned, grants, tools, journal, ends_at=ends_at)
+
+
+async def _work_in_rounds(
+    attempt: Attempt,
+    provisioned: Provisioned,
+    grants: Sequence[Grant],
+    tools: Tools,
+    journal: Journal,
+    *,
+    ends_at: float,
+) -> Outcome:
+    """Run the agent, take its change, check it; while checks fail, tell the agent, as often as its limits say."""
+    task, limits = attempt.task, attempt.task.environment.limits
+    prompt = task.prompt
+    started_at: datetime | None = None
+    for round_ in itertools.count():
+        placeholders = {grant.name: grant.placeholder for grant in grants}
+        network = task.environment.network.agent
+        with journal.phase(Phase.AGENT, network=network, brokered=sorted(placeholders)):
+            await _open_agents_network(attempt, provisioned, grants, tools, journal)
+            started_at = started_at or datetime.now(UTC)
+            ended = await agent.run(
                 task,
-                task.shell,
-                sandbox,
+                tools.agents[task.agent],
+                provisioned.sandbox,
                 journal,
-                secrets={},
+                prompt=prompt,
+                round=round_,
                 foundation=provisioned.needs.foundation,
                 placeholders=placeholders,
                 seconds_left=_seconds_until(ends_at),
             )
-        accepted_to_agent = (datetime.now(UTC) - task.accepted_at).total_seconds()
-        ended = await agent.run(
-            task,
-            tools.agents[task.agent],
-            sandbox,
+        reason = agent.reason_of_failure(ended)
+        outcome = Outcome(
+            verdict=Verdict.FAILED if reason else Verdict.SUCCEEDED,
+            reason=reason or "",
+            exit_status=ended.status,
+            accepted_to_agent_seconds=(started_at - task.accepted_at).total_seconds(),
+        )
+        with journal.phase(Phase.OUTPUT):
+            await tools.egress.close(attempt.sandbox)
+            await _mark_used(provisioned, tools)
+            collected = await output.run(task, provisioned.sandbox, journal)
+            outcome = replace(outcome, message=collected.message, change=collected.change)
+            if reason is None and task.environment.checks and task.agent != CHECK:
+                outcome = await _verify(attempt, outcome, provisioned, round_, tools, journal, ends_at=ends_at)
+        if state_of(outcome.checks) is not ChecksState.FAILED or round_ >= limits.rounds:
+            return outcome
+        prompt = f"{task.prompt}\n\n{report_of(outcome.checks)}"
+    raise AssertionError("rounds have an end")
+
+
+async def _verify(
+    attempt: Attempt,
+    outcome: Outcome,
+    provisioned: Provisioned,
+    round_: int,
+    tools: Tools,
+    journal: Journal,
+    *,
+    ends_at: float,
+) -> Outcome:
+    """Return the outcome with what the checks said of its change. What fails of ours there leaves the change."""
+    assert outcome.change is not None, "it was collected"
+    name = clean_room_of(attempt.sandbox, round_)
+    policy = attempt.task.environment.policy(Phase.OUTPUT)
+    try:
+        sandbox = await tools.backend.create(name, replace(provisioned.spec, beside=attempt.sandbox))
+        room = verify.CleanRoom(sandbox=sandbox)
+        await tools.egress.open(name, sandbox.listeners(), policy, room.hearing(journal.record_egress))
+        results = await verify.run(
+            attempt.task,
+            outcome.change,
+            room,
+            provisioned.sandbox,
             journal,
             foundation=provisioned.needs.foundation,
-            placeholders=placeholders,
-            seconds_left=_seconds_until(ends_at),
+            round_=round_,
+            seconds_left=lambda: ends_at - anyio.current_time(),
         )
-
-    with journal.phase(Phase.OUTPUT):
-        await tools.egress.close(attempt.sandbox)
-        await _mark_used(provisioned, tools)
-        collected = await output.run(task, sandbox, journal)
-
-    reason = agent.reason_of_failure(ended)
-    return Outcome(
-        verdict=Verdict.FAILED if reason else Verdict.SUCCEEDED,
-        reason=reason or "",
-        exit_status=ended.status,
-        message=collected.message,
-        change=collected.change,
-        accepted_to_agent_seconds=accepted_to_agent,
-    )
+        await tools.egress.close(name)
+    except CloisterError as error:
+        return replace(outcome, verdict=Verdict.ERRORED, reason=journal.mask_text(f"the checks did not run: {error}"))
+    return replace(outcome, checks=results)
 
 
 async def _set_up(
@@ -249,6 +299,40 @@ async def _shell_in_setup(
         )
 
 
+async def _shell_for_agent(
+    attempt: Attempt,
+    asked: Shell,
+    provisioned: Provisioned,
+    grants: Sequence[Grant],
+    tools: Tools,
+    journal: Journal,
+    *,
+    ends_at: float,
+) -> Outcome:
+    """Let the user be the agent."""
+    task = attempt.task
+    placeholders = {grant.name: grant.placeholder for grant in grants}
+    with journal.phase(Phase.AGENT, network=task.environment.network.agent, brokered=sorted(placeholders)):
+        await _open_agents_network(attempt, provisioned, grants, tools, journal)
+        return await shell.run(
+            task,
+            asked,
+            provisioned.sandbox,
+            journal,
+            secrets={},
+            foundation=provisioned.needs.foundation,
+            placeholders=placeholders,
+            seconds_left=_seconds_until(ends_at),
+        )
+
+
+async def _open_agents_network(
+    attempt: Attempt, provisioned: Provisioned, grants: Sequence[Grant], tools: Tools, journal: Journal
+) -> None:
+    policy = attempt.task.environment.policy(Phase.AGENT, provisioned.registries)
+    await _open_network(policy, attempt, provisioned, grants, tools, journal)
+
+
 def _seconds_until(ends_at: float) -> float:
     left = ends_at - anyio.current_time()
     if left <= 0:
@@ -278,6 +362,13 @@ async def _open_network(
 async def _tear_down(attempt: Attempt, tools: Tools, journal: Journal) -> None:
     with anyio.CancelScope(shield=True), anyio.move_on_after(TEARDOWN_SECONDS), journal.phase(Phase.TEARDOWN):
         try:
-            await teardown.run(attempt.sandbox, egress=tools.egress, backend=tools.backend)
+            await teardown.run(_sandboxes_of(attempt), egress=tools.egress, backend=tools.backend)
         except (CloisterError, OSError) as error:  # the reaper finds what is left
             _log.error("teardown failed", attempt=attempt.id, error=str(error))
+
+
+def _sandboxes_of(attempt: Attempt) -> Sequence[SandboxName]:
+    """Return the attempt's own, and those in which its change may have been checked."""
+    environment = attempt.task.environment
+    rounds = range(environment.limits.rounds + 1) if environment.checks else ()
+    return [attempt.sandbox, *(clean_room_of(attempt.sandbox, round_) for round_ in rounds)]

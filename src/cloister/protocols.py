@@ -166,6 +166,14 @@ class Sandbox(Protocol):
         """
         ...
 
+    async def left_behind(self, change: Change) -> Sequence[str]:
+        """Return paths that were written or removed since the last checkout and that `change` does not hold, sorted.
+
+        Outside of the work tree, or ignored in it; the first thousand or so, without caches and logs. No container may
+        run.
+        """
+        ...
+
     def listeners(self, doors: Collection[int] = ()) -> Listeners:
         """Return new duplicates of the listening sockets inside the namespace, and new ones at the ports `doors`."""
         ...
@@ -208,7 +216,8 @@ class SandboxBackend(Protocol):
     async def create(self, name: SandboxName, spec: SandboxSpec) -> Sandbox:
         """Find or create. A found one keeps its disk and its running containers.
 
-        NotFoundError when the image or the snapshot is not on this node; HostError when the host lacks something.
+        NotFoundError when the image, the snapshot or the sandbox beside it is not on this node; HostError when the host
+        lacks something.
         """
         ...
 

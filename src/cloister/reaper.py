@@ -8,6 +8,7 @@ import anyio
 import structlog
 
 from cloister.errors import CloisterError, ConflictError
+from cloister.model.sandbox import attempted_sandbox
 from cloister.protocols import SandboxBackend, SnapshotCatalog, TaskStore
 from cloister.removal import remove_snapshots
 
@@ -23,7 +24,7 @@ async def destroy_strays(store: TaskStore, backend: SandboxBackend) -> int:
     # In this order: a sandbox made in between belongs to an attempt that is in the second list.
     found = await backend.list()
     live = set(await store.live_sandboxes())
-    strays = [name for name in found if name not in live]
+    strays = [name for name in found if attempted_sandbox(name) not in live]
     for name in strays:
         await backend.destroy(name)
     return len(strays)

@@ -26,6 +26,7 @@ class Script:
     does: Sequence[Print | Append | Hold] = ()
     ends: Exit = field(default_factory=lambda: Exit(status=0))
     leaves: dict[str, bytes] = field(default_factory=dict)
+    writes: dict[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True)
@@ -63,10 +64,20 @@ class Rig:
         self.backend = await self._stack.enter_async_context(self._opener())
 
     async def create(
-        self, name: str = "one", *, snapshot: SnapshotKey | None = None, limits: Limits | None = None
+        self,
+        name: str = "one",
+        *,
+        snapshot: SnapshotKey | None = None,
+        limits: Limits | None = None,
+        beside: str | None = None,
     ) -> Sandbox:
         spec = SandboxSpec(
-            image=self.image, snapshot=snapshot, directory="shop", mirror=self.mirror, limits=limits or Limits()
+            image=self.image,
+            snapshot=snapshot,
+            directory="shop",
+            mirror=self.mirror,
+            limits=limits or Limits(),
+            beside=self.name(beside) if beside is not None else None,
         )
         return await self.backend.create(self.name(name), spec)
 
@@ -76,7 +87,9 @@ class Rig:
 
     async def start(self, sandbox: Sandbox, script: Script, *, id: str = "agent", **fields: object) -> Process:
         if self.fake is not None:
-            self.fake.programs[id] = Program(steps=script.does, ends=script.ends, leaves=script.leaves)
+            self.fake.programs[id] = Program(
+                steps=script.does, ends=script.ends, leaves=script.leaves, writes=script.writes
+            )
         given = {"timeout_seconds": 10.0, "output_bytes": MIB, "argv": ("/bin/bash", "-c", script.text), **fields}
         return await sandbox.start(Command(id=id, **given))  # type: ignore[arg-type]
 

@@ -12,7 +12,7 @@ import pytest
 from cloister.errors import ConflictError, NotFoundError, RepositoryError, TaskFailedError
 from cloister.model.asker import Connection
 from cloister.model.environment import Limits
-from cloister.model.sandbox import PROXY_PORT, Checkout, Commit, EndCause, Exit, ImageDigest, Stream
+from cloister.model.sandbox import PROXY_PORT, Checkout, Commit, DiffStats, EndCause, Exit, ImageDigest, Stream
 from cloister.model.secret import SecretValue
 from cloister.model.snapshot import SnapshotKey
 from cloister.sandboxes.fake import Append, Hold, Print
@@ -48,6 +48,11 @@ async def test_a_sandbox_of_an_unknown_image_is_refused_and_leaves_nothing(rig: 
 async def test_a_sandbox_of_an_unknown_snapshot_is_refused(rig: Rig) -> None:
     with pytest.raises(NotFoundError):
         await rig.create(snapshot=KEY)
+
+
+async def test_a_sandbox_beside_one_that_is_not_there_is_refused(rig: Rig) -> None:
+    with pytest.raises(NotFoundError):
+        await rig.create(beside="nobody")
 
 
 async def test_a_snapshot_that_a_sandbox_stands_on_is_not_removed(rig: Rig) -> None:
@@ -508,3 +513,33 @@ async def test_a_followed_file_that_is_replaced_or_cut_breaks_nothing(oci_rig: R
                 await oci_rig.run(sandbox, Script(text=step), id=f"step{number}")
             over.set()
     assert seen == b"0123456789\nand more\n", "read on where it was"
+
+
+# A sandbox beside another one
+
+
+async def test_it_starts_where_the_other_was_at_its_last_checkout(rig: Rig) -> None:
+    one = await rig.create()
+    await one.checkout(rig.checkout())
+    before = Script(text="echo before >/opt/before", writes={"/opt/before": b"before\n"})
+    assert (await rig.run(one, before, id="setup"))[0] == SUCCESS
+    await one.checkout(rig.checkout())
+    after = Script(text="echo after >/opt/after; echo changed >README", writes={"/opt/after": b"after\n"})
+    assert (await rig.run(one, after, cwd="/workspace/shop"))[0] == SUCCESS
+    two = await rig.create("two", beside="one")
+    await two.checkout(rig.checkout())
+    look = Script(text="cat /opt/before; ls /opt; cat README", does=[out(b"before\nbefore\nhello\n")])
+    assert (await rig.run(two, look, id="check", cwd="/workspace/shop"))[1] == b"before\nbefore\nhello\n"
+    await rig.backend.destroy(rig.name("two"))
+    assert rig.name() in await rig.backend.list(), "the other one is left alone"
+
+
+async def test_what_no_change_holds_is_listed(rig: Rig) -> None:
+    sandbox = await rig.create()
+    await sandbox.checkout(rig.checkout())
+    rig.will_change(b"diff --git a/README b/README\n", DiffStats(files=1, added=1, removed=1))
+    text = "echo x >>README; echo x >/opt/stub; mkdir -p /root/.cache/y; touch /root/.cache/y/z /tmp/t"
+    assert (await rig.run(sandbox, Script(text=text, writes={"/opt/stub": b"x\n"}), cwd="/workspace/shop"))[
+        0
+    ] == SUCCESS
+    assert await sandbox.left_behind(await sandbox.changes(rig.main)) == ["/opt/stub"]

@@ -24,10 +24,12 @@ from cloister.errors import CloisterError
 from cloister.forges.fake import FakeForge, FakeRepository
 from cloister.lifecycle import Tools
 from cloister.model.broker import placeholder_of, text_to_rule
+from cloister.model.check import CheckResult
 from cloister.model.environment import Environment
 from cloister.model.event import (
     AttemptFinished,
     AttemptStarted,
+    CheckFinished,
     DiffCollected,
     EgressAllowed,
     EgressRefused,
@@ -445,9 +447,14 @@ def _told_of_outcome(outcome: Outcome | None) -> dict[str, Any]:
         "hint": outcome.hint,
         "message": outcome.message,
         "exit_status": outcome.exit_status,
+        "checks": [_check_to_text(result) for result in outcome.checks],
         "diff": outcome.change.diff.decode() if outcome.change else None,
         "phases": [str(phase) for phase in outcome.seconds],
     }
+
+
+def _check_to_text(result: CheckResult) -> str:
+    return f"{result.name} passed" if result.ok else f"{result.name} failed ({result.reason})"
 
 
 def _render(events: Sequence[RecordedEvent]) -> Iterator[str]:
@@ -461,6 +468,9 @@ def _render(events: Sequence[RecordedEvent]) -> Iterator[str]:
 
 def _details(event: Event) -> Sequence[str]:
     match event:
+        case CheckFinished(name=name, ok=ok, reason=reason, flaky=flaky, notes=notes):
+            how = "passed" if ok else f"failed ({reason})"
+            return [name, how, *(["flaky"] if flaky else []), *map(repr, notes)]
         case DiffCollected(files=0):
             return ["nothing"]
         case AttemptStarted(retry=retry):

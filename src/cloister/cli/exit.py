@@ -19,6 +19,8 @@ from cloister.errors import CloisterError, DiskFullError
 from cloister.model.task import Verdict
 
 CANCELLED = 4
+FAILED_CHECKS = 1
+"""Of a task that succeeded, when its checks were required to pass."""
 BUG = 3
 BROKEN_PIPE = 141
 """128 + SIGPIPE, as a shell reports it."""

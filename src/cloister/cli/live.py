@@ -11,7 +11,7 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from cloister.cli.json_lines import event_to_json, finished_to_json, to_json
-from cloister.cli.narrator import Narrator, phase_to_text, stats_to_text, style_of
+from cloister.cli.narrator import Narrator, check_lines, phase_to_text, stats_to_text, style_of
 from cloister.cli.terminal import neutralize, print_line, print_lines
 from cloister.intake import best_attempt
 from cloister.model.event import EgressRefused, PhaseFinished, PhaseStarted, RecordedEvent, TaskFinished
@@ -199,6 +199,7 @@ def _attempt_lines(attempt: AttemptStatus, *, several: bool) -> list[Text]:
         stats = outcome.change.stats
         lines.append(Text(stats_to_text(stats.files, stats.added, stats.removed)))
         lines += flag_lines(outcome.change)
+    lines += [Text(neutralize(line), style=style) for result in outcome.checks for line, style in check_lines(result)]
     if several:
         ended = f"attempt {attempt.number}: {outcome.verdict}{_reason(outcome)}"
         lines.insert(0, Text(ended, style=style_of(outcome.verdict)))

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from rich.text import Text
 
 from cloister.cli.terminal import LineBuffer, neutralize
+from cloister.model.check import CheckResult
 from cloister.model.event import (
     AttemptFinished,
     AttemptStarted,
     CatchingMissed,
+    CheckFinished,
     DiffCollected,
     EgressAllowed,
     EgressRefused,
@@ -157,6 +159,8 @@ def _sentences(event: Event) -> list[tuple[str, str]]:
             return [(f"  secret on disk, {event.action}: {detail}", "red") for detail in event.details]
         case DiffCollected():
             return [(f"  change: {stats_to_text(event.files, event.added, event.removed)}", "")]
+        case CheckFinished():
+            return [(f"  {line}", style) for line, style in check_lines(event)]
         case AttemptFinished():
             # Marked as output is: a script's last words must not pass for ours.
             words = event.reason.replace("\n", "\n  | ")
@@ -175,6 +179,14 @@ def refusal_lines(event: EgressRefused) -> list[str]:
 
 def _of(ref: str | None) -> str:
     return "" if ref is None else f" of {ref} alone"
+
+
+def check_lines(result: CheckFinished | CheckResult) -> list[tuple[str, str]]:
+    """Say how a check ended, and what a reader should know of it, each with its style."""
+    flaky = ", the second time" if result.flaky else ""
+    how = f"passed{flaky}" if result.ok else f"failed: {result.reason}"
+    said = (f"check {result.name} {how} ({result.seconds:.1f} s)", "green" if result.ok else "red")
+    return [said, *((f"  {note}", "yellow") for note in result.notes)]
 
 
 def stats_to_text(files: int, added: int, removed: int) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Protocol
 import typer
 
 from cloister.cli.environment_argument import read_choice, read_input
-from cloister.cli.exit import CANCELLED, code_of_verdict
+from cloister.cli.exit import CANCELLED, FAILED_CHECKS, code_of_verdict
 from cloister.cli.session import ask, open_application, start_background_worker
 from cloister.cli.terminal import error_console, output_console, print_line
 from cloister.cli.work_tree import repository_address
@@ -69,6 +69,9 @@ def run(
             help="Secret, from this command's own environment, for setup; brokered if --env says how.",
         ),
     ] = None,
+    require_checks: Annotated[
+        bool, typer.Option("--require-checks", help="End with 1 unless all of the environment's checks pass.")
+    ] = False,
     internet: Annotated[NetworkMode | None, typer.Option(help="What the agent may reach.")] = None,
     allow: Annotated[list[str] | None, typer.Option(metavar="DOMAIN", help="Domain the agent may reach.")] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Start from the bare image.")] = False,
@@ -99,7 +102,17 @@ def run(
     else:
         status = run_and_follow(context, request, as_json=as_json)
         assert status.verdict is not None
-        raise typer.Exit(code_of_verdict(status.verdict))
+        code = code_of_verdict(status.verdict)
+        raise typer.Exit(FAILED_CHECKS if code == 0 and require_checks and not _checks_passed(status) else code)
+
+
+def _checks_passed(status: "TaskStatus") -> bool:
+    """Whether the attempt to show first has checks, and they passed."""
+    from cloister.intake import best_attempt
+    from cloister.model.check import ChecksState, state_of
+
+    outcome = best_attempt(status).outcome
+    return outcome is not None and state_of(outcome.checks) is ChecksState.PASSED
 
 
 def run_and_follow(

@@ -309,6 +309,21 @@ class DiffCollected(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CheckFinished(Event):
+    """A check of the environment ran on the change alone, in a sandbox where no agent was."""
+
+    name: str
+    ok: bool
+    status: int
+    reason: str
+    """Why it did not pass; empty when it did."""
+    seconds: float
+    flaky: bool
+    """Whether it passed only when it was run once more."""
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptFinished(Event):
     """The attempt is over."""
 

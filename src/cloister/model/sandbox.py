@@ -1,5 +1,6 @@
 """Sandboxes, the commands that run in them, and what comes back."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -19,6 +20,8 @@ ImageDigest = NewType("ImageDigest", str)
 
 Commit = NewType("Commit", str)
 """A full object id, 40 (SHA-1) or 64 (SHA-256) hexadecimal digits."""
+
+_CLEAN_ROOM = re.compile(r"-clean[0-9]+$")
 
 WORKSPACE = "/workspace"
 PROXY_PORT = 3128
@@ -41,6 +44,19 @@ class SandboxSpec:
     mirror: Path
     """The host's bare mirror; its objects are lent to the sandbox, read-only."""
     limits: Limits
+    beside: SandboxName | None = None
+    """Another sandbox of this node: this one starts as that one was at its last checkout, without a patch. It stands on
+    the same snapshot, whatever `snapshot` says."""
+
+
+def clean_room_of(attempted: SandboxName, round: int) -> SandboxName:
+    """Return the name of the sandbox in which an attempt's change is checked, in its `round`, from 0."""
+    return SandboxName(f"{attempted}-clean{round}")
+
+
+def attempted_sandbox(name: SandboxName) -> SandboxName:
+    """Return the sandbox of the attempt that a sandbox belongs to: itself, or that of its clean room."""
+    return SandboxName(_CLEAN_ROOM.sub("", name))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,31 +28,42 @@ async def run(
     sandbox: Sandbox,
     journal: Journal,
     *,
+    prompt: str,
+    round: int,
     foundation: Foundation,
     placeholders: Mapping[str, str],
     seconds_left: float,
 ) -> Exit:
     """Run the agent to its end, its services beside it, or go on following it when a former worker started it.
 
-    TaskFailedError when a service was not ready, so that the agent did not run.
+    `round` counts from 0; each runs it anew on what it left. TaskFailedError when a service was not ready, so that the
+    agent did not run.
     """
-    prompt, services = task.prompt.encode(), task.environment.services
+    text, services = prompt.encode(), task.environment.services
     log_bytes = task.environment.limits.output_bytes
-    resumed = sandbox.has_started(AGENT)
+    name = f"{AGENT}-{round}" if round else AGENT
+    resumed = sandbox.has_started(name)
     argv = agent.command_line(task)
     command = Command(
-        id=AGENT,
+        id=name,
         argv=in_login_shell(argv, foundation.path) if foundation.universal else argv,
         variables={**container_variables(task, Phase.AGENT, foundation), **placeholders},
         cwd=work_tree(task),
-        stdin=prompt,
-        files={PROMPT_FILE.rpartition("/")[2]: prompt},
+        stdin=text,
+        files={PROMPT_FILE.rpartition("/")[2]: text},
         timeout_seconds=seconds_left,
         output_bytes=log_bytes,
     )
     process = await sandbox.start(with_services(command, services))
     ended, _ = await follow_with_services(
-        process, AGENT, services, sandbox, journal, resumed=resumed, log_bytes=log_bytes
+        process,
+        name,
+        services,
+        sandbox,
+        journal,
+        resumed=resumed,
+        log_bytes=log_bytes,
+        label=f"{name}:" if round else "",
     )
     return ended
 

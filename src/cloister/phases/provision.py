@@ -27,6 +27,8 @@ class Provisioned:
     """What setup needs."""
 
     sandbox: Sandbox
+    spec: SandboxSpec
+    """What it was made of, but for the snapshot."""
     recipe: SnapshotRecipe
     """Names the disk that setup makes."""
     own: SnapshotRecipe | None
@@ -71,23 +73,18 @@ async def run(
     )
     own = find_own_recipe(recipe, needs, task.revision)
     search = _Search(attempt=attempt, recipe=recipe, own=own, catalog=catalog, backend=backend, now=now)
-    sandbox = await _make_sandbox(
-        search,
-        SandboxSpec(
-            image=image.digest,
-            snapshot=None,
-            directory=task.repository.directory,
-            mirror=mirror,
-            limits=environment.limits,
-        ),
-        journal,
-        building,
-        seconds_left,
+    spec = SandboxSpec(
+        image=image.digest,
+        snapshot=None,
+        directory=task.repository.directory,
+        mirror=mirror,
+        limits=environment.limits,
     )
+    sandbox = await _make_sandbox(search, spec, journal, building, seconds_left)
     if not sandbox.catches:
         journal.record(CatchingMissed())
     registries = image.registries if REGISTRIES in environment.network.allow else ()
-    return Provisioned(sandbox=sandbox, recipe=recipe, own=own, needs=needs, registries=registries)
+    return Provisioned(sandbox=sandbox, spec=spec, recipe=recipe, own=own, needs=needs, registries=registries)
 
 
 async def _make_sandbox(

@@ -233,7 +233,14 @@ class FakeBackend:
 
     async def create(self, name: SandboxName, spec: SandboxSpec) -> "FakeSandbox":
         """See `protocols.SandboxBackend`."""
-        await tell(self._on_call, name, "create from a snapshot" if spec.snapshot else "create from the image")
+        start = "beside another" if spec.beside else "from a snapshot" if spec.snapshot else "from the image"
+        await tell(self._on_call, name, f"create {start}")
+        if name not in self._node.disks and spec.beside is not None:
+            if spec.beside not in self._node.disks:
+                raise NotFoundError(f"sandbox {spec.beside} is not on this node")
+            other = self._node.disks[spec.beside]
+            assert other.checkout is not None, f"{name} beside {spec.beside}, which has no work tree"
+            self._node.disks[name] = _Disk(spec=spec, stands_on=other.stands_on)
         if name not in self._node.disks:
             if spec.image not in self._node.images:
                 raise NotFoundError(f"image {spec.image} is not on this node")
@@ -395,6 +402,12 @@ class FakeSandbox:
         diff = self._node.diff
         commit = Commit(hashlib.sha1(diff, usedforsecurity=False).hexdigest()) if diff else base
         return Change(base=base, commit=commit, repository=self._disk.spec.mirror, diff=diff, stats=self._node.stats)
+
+    async def left_behind(self, change: Change) -> Sequence[str]:
+        """See `protocols.Sandbox`. What programs wrote, none of which is ever in a change."""
+        await self._tell("look at what was left behind")
+        self._expect_no_container("left_behind")
+        return sorted(self._written())
 
     def listeners(self, doors: Collection[int] = ()) -> Listeners:
         """Descriptors that can be closed, which is all that a fake egress does with them."""

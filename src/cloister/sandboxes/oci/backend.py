@@ -151,11 +151,7 @@ class OciBackend:
 
     def _make(self, name: SandboxName, spec: SandboxSpec) -> OciSandbox:
         self._node.images.rootfs(spec.image)
-        state = DiskState(image=spec.image)
-        if spec.snapshot is not None:
-            marker = self._node.snapshots.get(spec.snapshot)
-            state = DiskState(image=spec.image, snapshot=spec.snapshot, commit=marker.commit, clean=True)
-        disk = Disk.create(self._node.paths.disk(name), state, owner=UID_BASE)
+        disk = Disk.create(self._node.paths.disk(name), self._first_state(spec), owner=UID_BASE)
         place = self._node.paths.sandbox(name)
         make_passage(place, UID_BASE)
         hold_controllers(name)
@@ -167,6 +163,27 @@ class OciBackend:
         except FileNotFoundError as error:  # the snapshot was being removed before our disk said that it stands on it
             raise NotFoundError(f"a layer of {name} is not on this machine any more") from error
         return sandbox
+
+    def _first_state(self, spec: SandboxSpec) -> DiskState:
+        if spec.beside is not None:
+            return self._state_beside(spec.beside)
+        if spec.snapshot is not None:
+            marker = self._node.snapshots.get(spec.snapshot)
+            return DiskState(image=spec.image, snapshot=spec.snapshot, commit=marker.commit, clean=True)
+        return DiskState(image=spec.image)
+
+    def _state_beside(self, name: SandboxName) -> DiskState:
+        other = Disk.find(self._node.paths.disk(name))
+        if other is None or other.state.commit is None:
+            raise NotFoundError(f"the sandbox {name} is not on this machine, or has no work tree")
+        return DiskState(
+            image=other.state.image,
+            snapshot=other.state.snapshot,
+            commit=other.state.commit,
+            clean=True,
+            beside=name,
+            layers_beside=other.state.layers,
+        )
 
 
 def _conforms(backend: OciBackend) -> SandboxBackend:

@@ -28,6 +28,10 @@ class DiskState:
     """What the work tree was last put to."""
     clean: bool = False
     """Whether nothing was written since the work tree was put there."""
+    beside: str | None = None
+    """The disk whose sealed layers are below, and above the snapshot's."""
+    layers_beside: int = 0
+    """How many of them."""
 
 
 class Disk:

@@ -22,9 +22,10 @@ from cloister.protocols import Listeners
 from cloister.sandboxes.oci import guard, network, syscalls
 from cloister.sandboxes.oci.beneath import read_beneath, tail_beneath
 from cloister.sandboxes.oci.bundle import UID_BASE, Bind, Bundle
-from cloister.sandboxes.oci.disk import Disk, DiskState
+from cloister.sandboxes.oci.disk import Disk, DiskState, layers_of
 from cloister.sandboxes.oci.flatten import begin_to_flatten
 from cloister.sandboxes.oci.instructions import LARGEST_READ_BYTES, find_instructions
+from cloister.sandboxes.oci.left_behind import list_left_behind
 from cloister.sandboxes.oci.node import Node
 from cloister.sandboxes.oci.overlay import mount_overlay
 from cloister.sandboxes.oci.owner import find_owner
@@ -62,6 +63,11 @@ class OciSandbox:
         return SnapshotKey(key) if key is not None else None
 
     @property
+    def _beside(self) -> Disk | None:
+        name = self._disk.state.beside
+        return Disk(self._node.paths.disk(SandboxName(name)), self._disk.state) if name is not None else None
+
+    @property
     def catches(self) -> bool:
         """Whether there are listeners for it; see `protocols.Sandbox`."""
         return bool(self._listeners.transparent)
@@ -73,13 +79,15 @@ class OciSandbox:
 
     def mount(self) -> None:
         """Make the disk visible at `root`, with the guard as its topmost lower layer."""
-        spec = self._disk.state
-        below = self._node.snapshots.layers(SnapshotKey(spec.snapshot)) if spec.snapshot else []
+        state = self._disk.state
+        beside = layers_of(self._beside.kept, state.layers_beside) if self._beside is not None else []
+        below = self._node.snapshots.layers(SnapshotKey(state.snapshot)) if state.snapshot else []
         mount_overlay(
             self.root,
             lowers=[
                 self._node.guard.layer,
                 *self._disk.sealed,
+                *beside,
                 *below,
                 self._node.images.rootfs(self._spec.image),
             ],
@@ -201,6 +209,11 @@ class OciSandbox:
             name=self.name,
         )
 
+    async def left_behind(self, change: Change) -> Sequence[str]:
+        """Look at the layer that was written to; see `protocols.Sandbox`."""
+        changed = frozenset(change.paths)
+        return await to_thread.run_sync(list_left_behind, self._disk.upper, self._spec.directory, changed)
+
     async def snapshot(self, key: SnapshotKey) -> bool:
         """Keep the disk under `key`; see `protocols.Sandbox`."""
         state = self._disk.state
@@ -269,8 +282,11 @@ class OciSandbox:
         if (git / "HEAD").exists():
             return
         shutil.rmtree(git, ignore_errors=True)
-        if snapshot is not None:
-            shutil.copytree(self._node.snapshots.git(SnapshotKey(snapshot)), git, symlinks=True)
+        former = self._node.snapshots.git(SnapshotKey(snapshot)) if snapshot is not None else None
+        if self._beside is not None and (self._beside.git / "HEAD").exists():
+            former = self._beside.git
+        if former is not None:
+            shutil.copytree(former, git, symlinks=True)
         else:
             git.mkdir(parents=True)
         git.chmod(0o700)
