@@ -46,6 +46,8 @@ _STYLES = {
     Verdict.ERRORED: "bold red",
     Verdict.CANCELLED: "yellow",
 }
+_MOST_LINES = 20
+"""Of what was undone."""
 _KEY_SHOWN = 12
 _SERVICE = "service:"
 
@@ -154,7 +156,13 @@ def _sentences(event: Event) -> list[tuple[str, str]]:
             refused, *hint = refusal_lines(event)
             return [(refused, "red"), *((line, "") for line in hint)]
         case InstructionsRestored():
-            return [(f"  instructions restored: {path}", "yellow") for path in event.paths]
+            undone = event.diff.splitlines()
+            more = len(undone) - _MOST_LINES
+            return [
+                *((f"  instructions restored: {path}", "yellow") for path in event.paths),
+                *((f"    {line}", "dim") for line in undone[:_MOST_LINES]),
+                *([(f"    ... and {more} lines more: --json shows them", "dim")] if more > 0 else []),
+            ]
         case ResidueFound():
             return [(f"  secret on disk, {event.action}: {detail}", "red") for detail in event.details]
         case DiffCollected():
