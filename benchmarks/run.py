@@ -9,7 +9,19 @@ import signal
 import sys
 from pathlib import Path
 
-NAMES = ("disk", "start", "teardown", "snapshot", "flatten", "changes", "key", "projects", "proxy", "intercepted")
+NAMES = (
+    "disk",
+    "start",
+    "teardown",
+    "snapshot",
+    "flatten",
+    "changes",
+    "key",
+    "projects",
+    "trust",
+    "proxy",
+    "intercepted",
+)
 BESIDE_DOCKER = {"start", "teardown", "snapshot"}
 BESIDE_PROXIES = {"proxy", "intercepted"}
 PROXIES = ("squid", "tinyproxy", "mitmdump", "gcc")
