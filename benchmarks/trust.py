@@ -165,8 +165,8 @@ async def run(state: Path) -> bool:
     about = (
         f"What setup wrote is searched for secrets in all their forms, at {rate:.0f} MB a second here; `grep` searches "
         "for the same forms, but for those in archives and over broken lines. What setup wrote in a work tree is "
-        "looked through for files that tell agents what to do, beside `find`. And the output of a task with a check that does "
-        "nothing, whose own time is taken off, beside the same without: what is left is the clean room."
+        "looked through for files that tell agents what to do, beside `find`. And the output of a task with a check "
+        "that does nothing, whose own time is taken off, beside the same without: what is left is the clean room."
     )
     bars = (
         Bar(what="search / grep", value=paired_ratio(*searched.values()), at_most=1.0),
