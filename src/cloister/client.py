@@ -48,9 +48,14 @@ class Client:
         """The newest tasks, newest first."""
         return await self.intake.tasks(limit=limit)
 
-    def events(self, task: TaskId, *, after: int = 0, follow: bool = False) -> AsyncIterator[RecordedEvent]:
-        """What happened in a task, from after that `seq`; with `follow` until it is over."""
-        return self.intake.events(task, after=after, follow=follow)
+    def events(
+        self, task: TaskId, *, after: int = 0, follow: bool = False, output: bool = True
+    ) -> AsyncIterator[RecordedEvent]:
+        """What happened in a task, from after that `seq`; with `follow` until it is over.
+
+        Without `output`, what programs printed is left out.
+        """
+        return self.intake.events(task, after=after, follow=follow, output=output)
 
     async def wait(self, task: TaskId) -> TaskStatus:
         """Return where the task is once it is over."""
@@ -68,6 +73,14 @@ class Client:
     async def change(self, task: str, *, attempt: int | None = None) -> Change:
         """What an attempt changed, by default the best one's."""
         return await self.intake.change(task, attempt=attempt)
+
+    async def record(self, task: str, *, attempt: int | None = None) -> bytes:
+        """The signed record of an attempt, by default the best one's: an envelope (DSSE)."""
+        return await self.intake.record(task, attempt=attempt)
+
+    async def record_key(self) -> str:
+        """The public key, as PEM, that verifies the installation's records."""
+        return await self.intake.record_key()
 
     async def create_environment(self, name: str, content: EnvironmentText | RepositoryFile) -> EnvironmentReport:
         """Store a text under a name that is not in use."""
@@ -106,6 +119,10 @@ class Client:
     async def remove_secret(self, environment: str, name: str) -> None:
         """Forget a secret."""
         await self.intake.remove_secret(environment, name)
+
+    async def rotate_key(self) -> int:
+        """Replace the master key; returns how many sealed values were wrapped anew."""
+        return await self.intake.rotate_key()
 
     async def snapshots(self) -> Sequence[SnapshotRecord]:
         """All kept snapshots, newest first."""

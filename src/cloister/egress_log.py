@@ -1,7 +1,8 @@
 """What a task asked of the network, one entry per decision, from its events."""
 
+import json
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
 from cloister.model.event import EgressAllowed, EgressFinished, EgressRefused, RecordedEvent
@@ -49,6 +50,18 @@ def egress_entries(events: Iterable[RecordedEvent]) -> list[EgressEntry]:
                 if place is not None:
                     entries[place] = _ended(entries[place], end)
     return entries
+
+
+def entry_to_fields(entry: EgressEntry) -> dict[str, object]:
+    """Return an entry as one object of JSON values."""
+    fields = asdict(entry)
+    verdict = "allowed" if fields.pop("allowed") else "refused"
+    return {**fields, "at": entry.at.isoformat(), "verdict": verdict}
+
+
+def entry_to_line(entry: EgressEntry) -> str:
+    """Return an entry as one line of JSON, in ASCII. Digests in records are of these lines: they must not change."""
+    return json.dumps(entry_to_fields(entry))
 
 
 def _entry(recorded: RecordedEvent, event: EgressAllowed | EgressRefused) -> EgressEntry:

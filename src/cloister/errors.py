@@ -7,6 +7,7 @@
     │   └── ConflictError          exit 2, status 409   it does not fit the present state
     ├── DeniedError                exit 5, status 403   the caller may not
     ├── TaskFailedError         exit 1, status 422   the task's own doing: the attempt FAILED
+    ├── SignatureError             exit 1, status 422   a record is not what its key signed
     ├── SandboxError               exit 3, status 500   the node could not make, run or read a sandbox
     │   ├── HostError              exit 3, status 500   this host lacks something; `cloister doctor` says what
     │   └── DiskFullError          exit 3, status 507   no space left on the node
@@ -69,6 +70,13 @@ class DeniedError(CloisterError):
 
 class TaskFailedError(CloisterError):
     """The attempt failed by the task's own doing (its setup, its agent, its limits)."""
+
+    exit_code = 1
+    http_status = 422
+
+
+class SignatureError(CloisterError):
+    """A record is not what its key signed: it, or its signature, was changed, or another key signed it."""
 
     exit_code = 1
     http_status = 422

@@ -210,9 +210,11 @@ class Intake:
         """The newest tasks, newest first."""
         return await self.store.list(limit=limit)
 
-    def events(self, task: TaskId, *, after: int = 0, follow: bool = False) -> AsyncIterator[RecordedEvent]:
+    def events(
+        self, task: TaskId, *, after: int = 0, follow: bool = False, output: bool = True
+    ) -> AsyncIterator[RecordedEvent]:
         """What happened in a task, from after that `seq`; with `follow` until it is over."""
-        return self.store.events(task, after=after, follow=follow)
+        return self.store.events(task, after=after, follow=follow, output=output)
 
     async def cancel(self, task: str) -> TaskId:
         """Ask for the end of a task. Harmless twice, and when it is over. NotFoundError."""
@@ -226,7 +228,7 @@ class Intake:
         NotFoundError for an unknown task or attempt; ConflictError when there is no change to be had (yet).
         """
         status = await self.store.get(task)
-        chosen = best_attempt(status) if attempt is None else _attempt(status, attempt)
+        chosen = best_attempt(status) if attempt is None else attempt_of(status, attempt)
         if chosen.outcome is not None and chosen.outcome.change is not None:
             return chosen.outcome.change
         if chosen.state is TaskState.FINISHED:
@@ -235,6 +237,34 @@ class Intake:
             f"task {status.task.id} is {status.state}: there is no change yet",
             hint=f"wait for it: cloister task wait {status.task.id}",
         )
+
+    async def record(self, task: str, *, attempt: int | None = None) -> bytes:
+        """Return the signed record of an attempt, by default the best one's: an envelope (DSSE).
+
+        NotFoundError for an unknown task or attempt, or one without a record; ConflictError while it is not over.
+        """
+        status = await self.store.get(task)
+        chosen = best_attempt(status) if attempt is None else attempt_of(status, attempt)
+        record = await self.store.find_record(chosen.attempt)
+        if record is not None:
+            return record
+        if chosen.state is not TaskState.FINISHED:
+            raise ConflictError(
+                f"attempt {chosen.number} of task {status.task.id} is {chosen.state}: its record is made at its end",
+                hint=f"wait for it: cloister task wait {status.task.id}",
+            )
+        raise NotFoundError(
+            f"attempt {chosen.number} of task {status.task.id} has no record",
+            hint=f"cloister task logs {status.task.id} may say why; what ended before it began has none",
+        )
+
+    async def record_key(self) -> str:
+        """Return the public key, as PEM, that verifies this installation's records."""
+        return await self.vault.public_key()
+
+    async def rotate_key(self) -> int:
+        """Replace the master key, and return how many sealed values were wrapped anew. ConflictError."""
+        return await self.vault.rotate_key()
 
     async def delete_environment(self, name: str, *, with_secrets: bool = False) -> tuple[Sequence[str], int]:
         """Take a stored environment out of use, and forget its snapshots: return which secrets went, and how many.
@@ -389,7 +419,8 @@ def new_task_id(at: datetime) -> TaskId:
     return TaskId("".join(_CROCKFORD[(number >> shift) & 31] for shift in range(55, -1, -5)))
 
 
-def _attempt(status: TaskStatus, number: int) -> AttemptStatus:
+def attempt_of(status: TaskStatus, number: int) -> AttemptStatus:
+    """Return the attempt of that number. NotFoundError."""
     for attempt in status.attempts:
         if attempt.number == number:
             return attempt

@@ -25,6 +25,7 @@ from cloister.errors import CloisterError, TaskFailedError, UsageError
 from cloister.journal import Journal, open_journal
 from cloister.model.asker import Asker, Connection
 from cloister.model.broker import grants_of
+from cloister.model.ceiling import UNBOUNDED, Ceiling
 from cloister.model.check import ChecksState, report_of, state_of
 from cloister.model.event import AttemptStarted
 from cloister.model.network import NetworkMode, NetworkPolicy
@@ -65,6 +66,8 @@ class Tools:
     agents: Mapping[str, Agent]
     on_kept: Callable[[], None] = lambda: None
     """Told whenever a snapshot was kept."""
+    ceiling: Ceiling = UNBOUNDED
+    """What environments get of the network at most, as `egress` was told."""
 
 
 async def run_attempt(attempt: Attempt, tools: Tools) -> Outcome:

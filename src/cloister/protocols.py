@@ -16,12 +16,13 @@ import anyio
 
 from cloister.model.asker import Asker, Connection
 from cloister.model.environment import Environment
-from cloister.model.event import Event, RecordedEvent
+from cloister.model.event import Event, RecordedEvent, RecordMissed
 from cloister.model.image import Image
 from cloister.model.instructions import Restored
 from cloister.model.network import EgressEnd, EgressRecord, NetworkPolicy
 from cloister.model.phase import Phase
 from cloister.model.project import ProjectFiles
+from cloister.model.record import Signature, SignedRecord
 from cloister.model.residue import Residue
 from cloister.model.sandbox import (
     Change,
@@ -37,7 +38,7 @@ from cloister.model.sandbox import (
 from cloister.model.secret import BrokerRule, DeliveredSecrets, Grant, KeptSecret, SecretValue
 from cloister.model.snapshot import SnapshotKey, SnapshotRecord
 from cloister.model.stored_environment import StoredEnvironment
-from cloister.model.task import Attempt, Outcome, Repository, Revision, Task, TaskId, TaskStatus
+from cloister.model.task import Attempt, AttemptId, Outcome, Repository, Revision, Task, TaskId, TaskStatus
 
 
 class Process(Protocol):
@@ -212,6 +213,11 @@ class Sandbox(Protocol):
 
 class SandboxBackend(Protocol):
     """Makes sandboxes on this node: oci, fake."""
+
+    @property
+    def runtime(self) -> str:
+        """Name and version of what makes its containers."""
+        ...
 
     async def create(self, name: SandboxName, spec: SandboxSpec) -> Sandbox:
         """Find or create. A found one keeps its disk and its running containers.
@@ -409,6 +415,22 @@ class Vault(Protocol):
         """
         ...
 
+    async def rotate_key(self) -> int:
+        """Wrap every sealed value anew, under a new master key, and return how many there were.
+
+        What was sealed before, or is being sealed meanwhile by this or another process, opens before, during and
+        after. ConflictError when the key was replaced a moment ago: what is being sealed could be left behind.
+        """
+        ...
+
+    async def sign(self, message: bytes) -> Signature:
+        """Sign with the installation's key for records, which is made when it is first used. VaultError."""
+        ...
+
+    async def public_key(self) -> str:
+        """Return what verifies those signatures, as PEM (SubjectPublicKeyInfo). VaultError."""
+        ...
+
 
 class Redactor(Protocol):
     """Masks secret values in one stream of bytes, also where a value is cut by a chunk border."""
@@ -472,10 +494,17 @@ class AttemptQueue(Protocol):
         """
         ...
 
-    async def finish(self, attempt: Attempt, outcome: Outcome) -> None:
+    async def told(self, attempt: Attempt) -> Sequence[RecordedEvent]:
+        """Return the attempt's log so far, with what `record` was given a moment ago, and without output."""
+        ...
+
+    async def finish(
+        self, attempt: Attempt, outcome: Outcome, record: SignedRecord | RecordMissed | None = None
+    ) -> None:
         """End the attempt, and with the last one the task, with their events. Synced to disk when this returns.
 
-        When its cancellation was asked for before, it ends as cancelled, whatever the outcome says.
+        When its cancellation was asked for before, it ends as cancelled, whatever the outcome says. The record for
+        its verdict is kept with it, or the event that says why there is none: both are written, or neither.
         """
         ...
 
@@ -491,8 +520,17 @@ class TaskStore(Protocol):
         """The newest tasks, newest first; their patches and diffs are left out (empty)."""
         ...
 
-    def events(self, task: TaskId, *, after: int = 0, follow: bool = False) -> AsyncIterator[RecordedEvent]:
-        """Yield the task's log from after that `seq`; with `follow` until `task_finished`, also across processes."""
+    def events(
+        self, task: TaskId, *, after: int = 0, follow: bool = False, output: bool = True
+    ) -> AsyncIterator[RecordedEvent]:
+        """Yield the task's log from after that `seq`; with `follow` until `task_finished`, also across processes.
+
+        Without `output`, what programs printed is left out.
+        """
+        ...
+
+    async def find_record(self, attempt: AttemptId) -> bytes | None:
+        """The signed record of an attempt, as it was given to `finish`; None when it has none."""
         ...
 
     async def cancel(self, task: TaskId) -> None:

@@ -172,6 +172,8 @@ class Settings(BaseSettings):
     """File of the key that wraps all secrets; absent: `master.key` in the state directory. Made when missing."""
     ssh_config: Directory | None = Field(default=None, examples=['"/etc/cloister/ssh_config"'])
     """File of ssh_config(5) for repositories behind ssh, in place of `~/.ssh/config` and `/etc/ssh/ssh_config`."""
+    record_key: Directory | None = Field(default=None, examples=['"/etc/cloister/record.key"'])
+    """File of the key that signs records; absent: `record.key` in the state directory. Made when missing."""
     egress_uid: int = Field(default=65533, ge=1, le=2**32 - 2, examples=["65533"])
     """User id of the egress process when Cloister runs as root; nothing else should run under it."""
     allow_private: Annotated[tuple[IPNetwork, ...], NoDecode, PlainValidator(_to_networks)] = Field(
@@ -244,6 +246,11 @@ class Settings(BaseSettings):
     def master_key_path(self) -> Path:
         """Where the master key is."""
         return self.master_key or self.state / "master.key"
+
+    @property
+    def record_key_path(self) -> Path:
+        """Where the key of records is."""
+        return self.record_key or self.state / "record.key"
 
     @property
     def log_directory(self) -> Path:

@@ -31,6 +31,7 @@ from cloister.model.image import BuildProgress
 from cloister.model.reference import parse_reference
 from cloister.model.task import Outcome, TaskId, Verdict
 from cloister.model.upstreams import Upstreams
+from cloister.notary import Notary
 from cloister.protocols import AttemptQueue, Egress, SandboxBackend
 from cloister.queues.embedded import EmbeddedQueue
 from cloister.reaper import SnapshotReaper, destroy_strays, expire_snapshots, forget_unknown_snapshots
@@ -48,6 +49,7 @@ from cloister.stores.secrets import SqlSecretStore
 from cloister.stores.snapshots import SqlSnapshotCatalog
 from cloister.stores.tasks import SqlTaskStore
 from cloister.vault.keys import KeyFile
+from cloister.vault.signing import SigningKeyFile
 from cloister.vault.vault import SealedVault
 from cloister.worker import run_worker
 
@@ -97,7 +99,9 @@ class Application:
 
     async def clean(self) -> "CleanReport":
         """Cancel what no living worker holds, and remove everything that belongs to nobody."""
-        cancelled = await _cancel_unowned(self.tools.queue)
+        cancelled = await _cancel_unowned(
+            self.tools.queue, Notary(self.tools.queue, self.tools.vault, self.tools.ceiling)
+        )
         destroyed = await destroy_strays(self.intake.store, self.backend)
         expired = await expire_snapshots(self.tools.catalog, self.backend, datetime.now(UTC))
         expired += await forget_unknown_snapshots(self.tools.catalog, self.backend)
@@ -140,7 +144,9 @@ async def _open_parts(settings: Settings, stack: AsyncExitStack, count: Callable
     database = await stack.enter_async_context(Database.open(settings.state / "cloister.db"))
     queue = await stack.enter_async_context(EmbeddedQueue.open(SqlLedger(database), settings.state / "workers"))
     forge = LocalForge(settings.state, ssh_config=settings.ssh_config)
-    vault = SealedVault(SqlSecretStore(database), KeyFile(settings.master_key_path))
+    vault = SealedVault(
+        SqlSecretStore(database), KeyFile(settings.master_key_path), SigningKeyFile(settings.record_key_path)
+    )
     catalog = SqlSnapshotCatalog(database)
     agents = {agent.name: agent for agent in (CheckAgent(), CommandAgent())}
     environments = Environments(store=SqlEnvironmentStore(database), forge=forge, vault=vault, now=_now)
@@ -168,6 +174,7 @@ async def _open_parts(settings: Settings, stack: AsyncExitStack, count: Callable
         egress=egress,
         agents=agents,
         on_kept=reaper.wake,
+        ceiling=settings.ceiling,
     )
     return Application(
         intake=intake,
@@ -231,10 +238,10 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-async def _cancel_unowned(queue: AttemptQueue) -> int:
+async def _cancel_unowned(queue: AttemptQueue, notary: Notary) -> int:
     cancelled = 0
     while attempt := await queue.claim_unowned():
         outcome = Outcome(verdict=Verdict.CANCELLED, reason="no living worker had it, and `cloister clean` ended it")
-        await queue.finish(attempt, outcome)
+        await queue.finish(attempt, outcome, await notary.sign(attempt, outcome))
         cancelled += 1
     return cancelled

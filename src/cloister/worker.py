@@ -8,6 +8,7 @@ from tenacity import AsyncRetrying, retry_if_exception, wait_exponential
 from cloister.errors import CloisterError, LeaseLostError
 from cloister.lifecycle import Tools, end_attempt, run_attempt
 from cloister.model.task import Attempt, Outcome, TaskId, Verdict
+from cloister.notary import Notary
 
 RENEW_SECONDS = 0.5
 """How soon a cancellation is noticed."""
@@ -27,12 +28,13 @@ async def run_worker(tools: Tools, *, slots: int, until_idle: bool = False, task
     What runs when it is cancelled goes on in its containers, for the next worker.
     """
     free = anyio.Semaphore(slots)
+    notary = Notary(tools.queue, tools.vault, tools.ceiling)
     async with anyio.create_task_group() as group:
         while True:
             await free.acquire()
             attempt = await tools.queue.claim(task)
             if attempt is not None:
-                group.start_soon(_work, attempt, tools, free)
+                group.start_soon(_work, attempt, tools, notary, free)
                 await anyio.sleep(HEAD_START_SECONDS)
                 continue
             free.release()
@@ -42,11 +44,11 @@ async def run_worker(tools: Tools, *, slots: int, until_idle: bool = False, task
                 await tools.queue.wait_for_work()
 
 
-async def _work(attempt: Attempt, tools: Tools, free: anyio.Semaphore) -> None:
+async def _work(attempt: Attempt, tools: Tools, notary: Notary, free: anyio.Semaphore) -> None:
     try:
         outcome = await _run_leased(attempt, tools)
         if outcome is not None:
-            await _finish(attempt, outcome, tools)
+            await _finish(attempt, outcome, tools, notary)
     except LeaseLostError:
         _log.warning("lease lost", attempt=attempt.id, retry=attempt.retry)
     except Exception:  # the attempt is taken over once we have ended
@@ -55,13 +57,13 @@ async def _work(attempt: Attempt, tools: Tools, free: anyio.Semaphore) -> None:
         free.release()
 
 
-async def _finish(attempt: Attempt, outcome: Outcome, tools: Tools) -> None:
-    """Write the outcome down, however long the store fails: nobody else may, and somebody waits for it."""
+async def _finish(attempt: Attempt, outcome: Outcome, tools: Tools, notary: Notary) -> None:
+    """Write the outcome down, with its record, however long the store fails: nobody else may, and somebody waits."""
     async for trial in AsyncRetrying(
         retry=retry_if_exception(_may_pass), wait=wait_exponential(max=LONGEST_PAUSE_SECONDS), reraise=True
     ):
         with trial:
-            await tools.queue.finish(attempt, outcome)
+            await tools.queue.finish(attempt, outcome, await notary.sign(attempt, outcome))
 
 
 def _may_pass(error: BaseException) -> bool:

@@ -14,6 +14,7 @@ from cloister.stores.database import Database
 from cloister.stores.secrets import SqlSecretStore
 from cloister.vault.fake import FakeVault
 from cloister.vault.keys import KeyFile
+from cloister.vault.signing import SigningKeyFile
 from cloister.vault.vault import SealedVault
 
 WITH_TOKEN = Environment(name="web", secrets=(SecretUse(name="TOKEN"),))
@@ -23,7 +24,11 @@ WITH_TOKEN = Environment(name="web", secrets=(SecretUse(name="TOKEN"),))
 def vault(request: pytest.FixtureRequest, database: Database, tmp_path: Path) -> Vault:
     if request.param == "fake":
         return FakeVault()
-    return SealedVault(SqlSecretStore(database), KeyFile(tmp_path / "keys" / "master.key"))
+    return SealedVault(
+        SqlSecretStore(database),
+        KeyFile(tmp_path / "keys" / "master.key"),
+        SigningKeyFile(tmp_path / "keys" / "record.key"),
+    )
 
 
 def _revealed(secrets: DeliveredSecrets) -> Mapping[str, str]:

@@ -39,6 +39,7 @@ from cloister.model.event import (
     PhaseStarted,
     RecordedEvent,
     ResidueFound,
+    SandboxProvisioned,
     SecretDelivered,
     SecretRemoved,
     ServiceEnded,
@@ -70,7 +71,18 @@ TIP, ASKED = Commit("d" * 40), Commit("a" * 40)
 REVISION = Revision(ref="feature", commit=ASKED, default_branch="main", default_commit=TIP)
 TASK = TaskId("t1")
 NEIGHBOUR = SandboxName("another-attempt")
-QUIET = ("claim", "renew", "record ", "output offset", "open secrets", "finish", "project files", "describe the image")
+QUIET = (
+    "claim",
+    "renew",
+    "record ",
+    "output offset",
+    "open secrets",
+    "finish",
+    "project files",
+    "describe the image",
+    "told",
+    "sign",
+)
 """Calls that the events tell of already."""
 
 
@@ -460,7 +472,7 @@ def _check_to_text(result: CheckResult) -> str:
 def _render(events: Sequence[RecordedEvent]) -> Iterator[str]:
     """Events as lines, with those of their fields that a scenario can know; without those that always come."""
     for recorded in events:
-        if isinstance(recorded.event, TaskAccepted | PhaseFinished | TaskFinished):
+        if isinstance(recorded.event, TaskAccepted | SandboxProvisioned | PhaseFinished | TaskFinished):
             continue
         details = " ".join([recorded.event.wire_name, *_details(recorded.event)])
         yield f"{recorded.phase}: {details}" if recorded.phase else details

@@ -24,6 +24,7 @@ from cloister.stores.database import Database
 from cloister.stores.secrets import SqlSecretStore
 from cloister.stores.tasks import SqlTaskStore
 from cloister.vault.keys import KeyFile
+from cloister.vault.signing import SigningKeyFile
 from cloister.vault.vault import SealedVault
 
 CANARIES = {
@@ -82,7 +83,11 @@ def _found(state: Path) -> set[tuple[str, str]]:
 
 @pytest.fixture
 def vault(database: Database, tmp_path: Path) -> SealedVault:
-    return SealedVault(SqlSecretStore(database), KeyFile(tmp_path / "keys" / "master.key"))
+    return SealedVault(
+        SqlSecretStore(database),
+        KeyFile(tmp_path / "keys" / "master.key"),
+        SigningKeyFile(tmp_path / "keys" / "record.key"),
+    )
 
 
 async def test_no_canary_is_anywhere_in_the_state_directory(vault, database, tmp_path: Path, new_task) -> None:

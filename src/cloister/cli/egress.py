@@ -25,6 +25,7 @@ _HEADINGS = ("phase", "verdict", "request", "rule", "asked by", "sent", "receive
 def log(
     context: typer.Context,
     task: TaskArgument,
+    attempt: Annotated[int | None, typer.Option(metavar="N", help="Only this attempt's.")] = None,
     refused: Annotated[bool, typer.Option("--refused", help="Only what was refused.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one object per line.")] = False,
 ) -> None:
@@ -32,14 +33,17 @@ def log(
 
     Example:  cloister egress log 0g2x --refused
     """
-    from cloister.cli.json_lines import egress_to_json, to_json
-    from cloister.egress_log import egress_entries
+    from cloister.egress_log import egress_entries, entry_to_line
+    from cloister.intake import attempt_of
 
-    _, events = ask(context, lambda client: _read(client, task))
+    status, events = ask(context, lambda client: _read(client, task))
+    if attempt is not None:
+        own = attempt_of(status, attempt).attempt
+        events = [recorded for recorded in events if recorded.attempt == own]
     entries = [entry for entry in egress_entries(events) if not (refused and entry.allowed)]
     if as_json:
         for entry in entries:
-            typer.echo(to_json(egress_to_json(entry)))
+            typer.echo(entry_to_line(entry))
         return
     print_table(output_console(), _HEADINGS, [_row(entry) for entry in entries])
 
@@ -64,10 +68,8 @@ def propose(context: typer.Context, task: TaskArgument) -> None:
 
 async def _read(client: "Client", task: str) -> "tuple[TaskStatus, list[RecordedEvent]]":
     status = await client.task(task)
-    events = [
-        recorded async for recorded in client.events(status.task.id) if recorded.event.wire_name.startswith("egress_")
-    ]
-    return status, events
+    events = client.events(status.task.id, output=False)
+    return status, [recorded async for recorded in events if recorded.event.wire_name.startswith("egress_")]
 
 
 def _row(entry: "EgressEntry") -> tuple[str, ...]:

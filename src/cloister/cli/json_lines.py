@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from cloister.egress_log import EgressEntry
 from cloister.environments import EnvironmentReport
 from cloister.importing import ImportedEnvironment
 from cloister.model.event import RecordedEvent, TaskFinished, event_to_fields
@@ -185,13 +184,6 @@ def cache_answer_to_json(answer: CacheAnswer) -> Fields:
         "differing": sorted(answer.differing) if answer.fit.nearest else [],
         "last_miss": {"task": missed.task, "at": missed.at.isoformat(), "reason": missed.reason} if missed else None,
     }
-
-
-def egress_to_json(entry: EgressEntry) -> Fields:
-    """Return a decision of the proxy, and what came of it."""
-    fields = asdict(entry)
-    verdict = "allowed" if fields.pop("allowed") else "refused"
-    return {**fields, "at": entry.at.isoformat(), "verdict": verdict}
 
 
 def _outcome_to_json(outcome: Outcome, *, diff: bool) -> Fields:

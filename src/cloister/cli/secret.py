@@ -100,6 +100,20 @@ def remove(context: typer.Context, environment: EnvironmentArgument, name: NameA
     ask(context, lambda client: client.remove_secret(vault_name(environment), name))
 
 
+@app.command("rotate-key")
+def rotate_key(context: typer.Context) -> None:
+    """Replace the master key: every value is wrapped anew, and nothing has to be set again.
+
+    Tasks that run, and other processes, go on. The former key stays as FILE.previous, for what was being sealed in
+    this moment, until the next replacement or until you delete it.
+
+    Example:  cloister secret rotate-key
+    """
+    count = ask(context, lambda client: client.rotate_key())
+    values = "1 value" if count == 1 else f"{count} values"
+    print_line(output_console(), f"the master key is a new one; {values} wrapped anew")
+
+
 def _secret_to_json(secret: KeptSecret) -> dict[str, object]:
     rule = {} if secret.rule is None else asdict(secret.rule)
     return {"name": secret.name, "mode": secret.mode, **rule}

@@ -75,6 +75,25 @@ class PhaseFinished(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxProvisioned(Event):
+    """The sandbox is there. Said again by a worker that takes the attempt over."""
+
+    image: str
+    """As the environment names it."""
+    image_digest: str
+    runtime: str
+    """Name and version of what its containers are made with."""
+    registries: tuple[str, ...]
+    """Hosts of the image's package clients that the environment allows."""
+    setup: str | None
+    """SHA-256 of the script for a cold disk; this and the next two are null where there is none."""
+    maintenance: str | None
+    """SHA-256 of the script for a warm one."""
+    catch_up: str | None
+    """SHA-256 of the script for a commit that declares other dependencies than the default branch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CatchingMissed(Event):
     """Programs that ignore the proxy cannot be caught on this host: in this attempt they reach nothing."""
 
@@ -321,6 +340,13 @@ class CheckFinished(Event):
     flaky: bool
     """Whether it passed only when it was run once more."""
     notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordMissed(Event):
+    """The attempt has no signed record."""
+
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

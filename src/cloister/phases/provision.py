@@ -4,12 +4,15 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
+from hashlib import sha256
 
 import anyio
 
 from cloister.errors import ConflictError, NotFoundError, SandboxError, TaskFailedError
 from cloister.journal import Journal
-from cloister.model.event import CatchingMissed, SnapshotAwaited, SnapshotHit, SnapshotMissed
+from cloister.model.environment import Environment
+from cloister.model.event import CatchingMissed, SandboxProvisioned, SnapshotAwaited, SnapshotHit, SnapshotMissed
+from cloister.model.image import Image
 from cloister.model.network import REGISTRIES
 from cloister.model.sandbox import SandboxSpec
 from cloister.model.secret import DeliveredSecrets
@@ -81,9 +84,10 @@ async def run(
         limits=environment.limits,
     )
     sandbox = await _make_sandbox(search, spec, journal, building, seconds_left)
+    registries = image.registries if REGISTRIES in environment.network.allow else ()
+    journal.record(_told_of(environment, image, needs, registries, runtime=backend.runtime))
     if not sandbox.catches:
         journal.record(CatchingMissed())
-    registries = image.registries if REGISTRIES in environment.network.allow else ()
     return Provisioned(sandbox=sandbox, spec=spec, recipe=recipe, own=own, needs=needs, registries=registries)
 
 
@@ -104,6 +108,23 @@ async def _make_sandbox(
             journal.record(SnapshotHit(key=found.key, ref=found.ref))
         return sandbox
     raise SandboxError(f"the snapshot {search.recipe.key} was there, and could not be used")
+
+
+def _told_of(
+    environment: Environment, image: Image, needs: Needs, registries: Sequence[str], *, runtime: str
+) -> SandboxProvisioned:
+    def digest(script: str | None) -> str | None:
+        return None if script is None else sha256(script.encode()).hexdigest()
+
+    return SandboxProvisioned(
+        image=environment.image,
+        image_digest=image.digest,
+        runtime=runtime,
+        registries=tuple(registries),
+        setup=digest(needs.scripts.setup),
+        maintenance=digest(needs.scripts.maintenance),
+        catch_up=digest(needs.scripts.catch_up),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,8 +8,9 @@ from typing import Self
 
 import anyio
 
-from cloister.model.event import Event, PendingEvent
+from cloister.model.event import Event, PendingEvent, RecordedEvent, RecordMissed
 from cloister.model.phase import Phase
+from cloister.model.record import SignedRecord
 from cloister.model.task import Attempt, Outcome, Task, TaskId
 from cloister.protocols import AttemptQueue
 from cloister.queues.ledger import Ledger
@@ -88,10 +89,17 @@ class EmbeddedQueue:
         await self._recorder.flush()
         return await self._ledger.output_offset(attempt.id, command)
 
-    async def finish(self, attempt: Attempt, outcome: Outcome) -> None:
+    async def told(self, attempt: Attempt) -> Sequence[RecordedEvent]:
+        """What was recorded of it by now."""
+        await self._recorder.flush()
+        return await self._ledger.told(attempt.task.id, attempt.id)
+
+    async def finish(
+        self, attempt: Attempt, outcome: Outcome, record: SignedRecord | RecordMissed | None = None
+    ) -> None:
         """End the attempt after all its events; synced."""
         await self._recorder.flush()
-        await self._ledger.finish(attempt.lease, outcome)
+        await self._ledger.finish(attempt.lease, outcome, record)
 
 
 _: type[AttemptQueue] = EmbeddedQueue

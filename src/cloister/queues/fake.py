@@ -9,8 +9,17 @@ import anyio
 import anyio.lowlevel
 
 from cloister.errors import CloisterError, ConflictError, LeaseLostError, NotFoundError, UsageError
-from cloister.model.event import AttemptFinished, Event, RecordedEvent, TaskAccepted, TaskFinished
+from cloister.model.event import (
+    AttemptFinished,
+    Event,
+    Output,
+    RecordedEvent,
+    RecordMissed,
+    TaskAccepted,
+    TaskFinished,
+)
 from cloister.model.phase import Phase
+from cloister.model.record import SignedRecord
 from cloister.model.sandbox import SandboxName
 from cloister.model.snapshot import SnapshotKey, SnapshotRecord
 from cloister.model.task import (
@@ -38,6 +47,7 @@ class _Entry:
     abandoned: bool = False
     cancelled: bool = False
     outcome: Outcome | None = None
+    record: bytes | None = None
 
 
 class FakeQueue:
@@ -112,11 +122,25 @@ class FakeQueue:
         places = [it.event.read_to for it in self._log[attempt.task.id] if it.attempt == attempt.id]
         return max((place[1] for place in places if place and place[0] == command), default=0)
 
-    async def finish(self, attempt: Attempt, outcome: Outcome) -> None:
+    async def told(self, attempt: Attempt) -> Sequence[RecordedEvent]:
+        """See `protocols.AttemptQueue`."""
+        await self._tell(attempt.id, "told")
+        log = self._log[attempt.task.id]
+        return [event for event in log if event.attempt == attempt.id and not isinstance(event.event, Output)]
+
+    async def finish(
+        self, attempt: Attempt, outcome: Outcome, record: SignedRecord | RecordMissed | None = None
+    ) -> None:
         """See `protocols.AttemptQueue`."""
         await self._tell(attempt.id, f"finish {outcome.verdict}")
         entry = self._get_leased(attempt)
-        self._end(entry, outcome.as_cancelled() if entry.cancelled else outcome)
+        said = outcome.as_cancelled() if entry.cancelled else outcome
+        match record:
+            case SignedRecord():
+                entry.record = record.envelopes.get(said.verdict)
+            case RecordMissed():
+                self._append(attempt.task.id, record, attempt.id)
+        self._end(entry, said)
 
     def abandon(self, attempt: Attempt) -> None:
         """Let the worker of that attempt be dead: the next claim takes the attempt over."""
@@ -135,17 +159,24 @@ class FakeQueue:
         """See `protocols.TaskStore`; patches and diffs are not left out."""
         return [self._status(task) for task in [*reversed(self._tasks)][:limit]]
 
-    async def events(self, task: TaskId, *, after: int = 0, follow: bool = False) -> AsyncIterator[RecordedEvent]:
+    async def events(
+        self, task: TaskId, *, after: int = 0, follow: bool = False, output: bool = True
+    ) -> AsyncIterator[RecordedEvent]:
         """See `protocols.TaskStore`."""
         log = self._log[self._resolve(task)]
         while True:
             changed = self._changed
             for event in log[after:]:
-                yield event
                 after = event.seq
+                if output or not isinstance(event.event, Output):
+                    yield event
             if not follow or (log and isinstance(log[-1].event, TaskFinished)):
                 return
             await changed.wait()
+
+    async def find_record(self, attempt: AttemptId) -> bytes | None:
+        """See `protocols.TaskStore`."""
+        return self._entries[attempt].record if attempt in self._entries else None
 
     async def cancel(self, task: TaskId) -> None:
         """See `protocols.TaskStore`."""

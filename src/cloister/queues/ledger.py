@@ -3,7 +3,8 @@
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
-from cloister.model.event import PendingEvent
+from cloister.model.event import PendingEvent, RecordedEvent, RecordMissed
+from cloister.model.record import SignedRecord
 from cloister.model.task import Attempt, AttemptId, Lease, Outcome, Task, TaskId
 
 
@@ -39,6 +40,13 @@ class Ledger(Protocol):
         """Where the appended output of that command ends."""
         ...
 
-    async def finish(self, lease: Lease, outcome: Outcome) -> None:
-        """End the attempt, and with the last one the task, with their events, synced. LeaseLostError as above."""
+    async def told(self, task: TaskId, attempt: AttemptId) -> Sequence[RecordedEvent]:
+        """An attempt's log, without output."""
+        ...
+
+    async def finish(self, lease: Lease, outcome: Outcome, record: SignedRecord | RecordMissed | None = None) -> None:
+        """End the attempt, and with the last one the task, with their events, synced. LeaseLostError as above.
+
+        With it the record for the verdict that it ends with is kept, or the event that says why there is none.
+        """
         ...

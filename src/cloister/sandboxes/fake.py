@@ -231,6 +231,11 @@ class FakeBackend:
         self._node = node
         self._on_call = on_call
 
+    @property
+    def runtime(self) -> str:
+        """See `protocols.SandboxBackend`."""
+        return "fake 1"
+
     async def create(self, name: SandboxName, spec: SandboxSpec) -> "FakeSandbox":
         """See `protocols.SandboxBackend`."""
         start = "beside another" if spec.beside else "from a snapshot" if spec.snapshot else "from the image"

@@ -22,7 +22,15 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cloister.errors import ConflictError, LeaseLostError
-from cloister.model.event import AttemptFinished, PendingEvent, TaskAccepted, TaskFinished
+from cloister.model.event import (
+    AttemptFinished,
+    PendingEvent,
+    RecordedEvent,
+    RecordMissed,
+    TaskAccepted,
+    TaskFinished,
+)
+from cloister.model.record import SignedRecord
 from cloister.model.task import (
     Attempt,
     AttemptId,
@@ -36,7 +44,8 @@ from cloister.model.task import (
 )
 from cloister.stores.database import Database
 from cloister.stores.documents import document_to_task, outcome_to_document, pack, task_to_document, unpack
-from cloister.stores.events import Entry, append_events, read_output_offset
+from cloister.stores.events import Entry, append_events, read_output_offset, read_told
+from cloister.stores.records import add_record
 from cloister.stores.schema import ATTEMPTS, TASKS
 
 _WAITING = ""
@@ -115,14 +124,26 @@ class SqlLedger:
         async with self._database.read() as connection:
             return await read_output_offset(connection, attempt, command)
 
-    async def finish(self, lease: Lease, outcome: Outcome) -> None:
+    async def told(self, task: TaskId, attempt: AttemptId) -> Sequence[RecordedEvent]:
+        """An attempt's log, without output."""
+        async with self._database.read() as connection:
+            return await read_told(connection, task, attempt)
+
+    async def finish(self, lease: Lease, outcome: Outcome, record: SignedRecord | RecordMissed | None = None) -> None:
         """End the attempt, and with the last one its task, synced. LeaseLostError when the lease is void."""
         diff = await pack(outcome.change.diff if outcome.change else b"")
+        envelopes = record.envelopes if isinstance(record, SignedRecord) else {}
+        packed = {verdict: await pack(envelope) for verdict, envelope in envelopes.items()}
         async with self._database.write(synced=True) as connection:
             row = await _leased(connection, lease)
             if row is None:
                 raise lost(lease)
             said = outcome.as_cancelled() if row.cancel_requested else outcome
+            if envelope := packed.get(said.verdict):
+                await add_record(connection, lease.task, lease.attempt, envelope)
+            if isinstance(record, RecordMissed):
+                missed = Entry(at=_now(), attempt=lease.attempt, phase=None, event=record)
+                await append_events(connection, lease.task, [missed])
             await end_attempt(connection, lease.task, lease.attempt, said, diff=diff)
             await end_task_with_last_attempt(connection, lease.task)
 

@@ -34,10 +34,20 @@ async def append_events(connection: AsyncConnection, task: TaskId, entries: Sequ
     await connection.execute(insert(EVENTS), rows)
 
 
-async def read_events(connection: AsyncConnection, task: TaskId, *, after: int, limit: int) -> list[RecordedEvent]:
-    """The next events of a task's log, at most `limit`."""
+async def read_events(
+    connection: AsyncConnection, task: TaskId, *, after: int, limit: int, output: bool = True
+) -> list[RecordedEvent]:
+    """The next events of a task's log, at most `limit`; without `output`, what was printed is left out."""
     query = select(EVENTS).where(EVENTS.c.task == task, EVENTS.c.seq > after).order_by(EVENTS.c.seq).limit(limit)
+    if not output:
+        query = query.where(EVENTS.c.command.is_(None))
     return [_row_to_event(row) for row in await connection.execute(query)]
+
+
+async def read_told(connection: AsyncConnection, task: TaskId, attempt: AttemptId) -> list[RecordedEvent]:
+    """An attempt's events, without output."""
+    own = (EVENTS.c.task == task, EVENTS.c.attempt == attempt, EVENTS.c.command.is_(None))
+    return [_row_to_event(row) for row in await connection.execute(select(EVENTS).where(*own).order_by(EVENTS.c.seq))]
 
 
 async def read_output_offset(connection: AsyncConnection, attempt: AttemptId, command: str) -> int:

@@ -97,6 +97,14 @@ Index(
     sqlite_where=EVENTS.c.command.is_not(None),
 )
 
+RECORDS = Table(
+    "records",
+    METADATA,
+    Column("attempt", Text, primary_key=True),
+    Column("task", Text, ForeignKey("tasks.id", ondelete="CASCADE"), nullable=False),
+    Column("envelope", LargeBinary, nullable=False),  # compressed
+)
+
 SNAPSHOTS = Table(
     "snapshots",
     METADATA,

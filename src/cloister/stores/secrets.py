@@ -42,13 +42,14 @@ class SqlSecretStore:
         async with self._database.write(synced=True) as connection:
             return (await connection.execute(delete(SECRETS).where(*_is(environment, name)))).rowcount > 0
 
-    async def reseal_all(self, reseal: Callable[[bytes], bytes]) -> None:
+    async def reseal_all(self, reseal: Callable[[bytes], bytes]) -> int:
         """Put every sealed value, those of tasks included, through `reseal`: all of them, or on an error none."""
         async with self._database.write(synced=True) as connection:
-            for secret in map(_row_to_secret, (await connection.execute(select(SECRETS))).all()):
+            kept = [_row_to_secret(row) for row in await connection.execute(select(SECRETS))]
+            for secret in kept:
                 changed = update(SECRETS).where(*_is(secret.environment, secret.name))
                 await connection.execute(changed.values(sealed=reseal(secret.sealed)))
-            await _reseal_tasks(connection, reseal)
+            return len(kept) + await _reseal_tasks(connection, reseal)
 
     async def any_needed(self) -> bool:
         """Whether a sealed value is kept that somebody may still open: for an environment, or of an unfinished task."""
@@ -57,11 +58,13 @@ class SqlSecretStore:
             return bool(await connection.scalar(select(or_(exists(select(SECRETS.c.name)), waiting))))
 
 
-async def _reseal_tasks(connection: AsyncConnection, reseal: Callable[[bytes], bytes]) -> None:
+async def _reseal_tasks(connection: AsyncConnection, reseal: Callable[[bytes], bytes]) -> int:
     query = select(TASKS.c.id, TASKS.c.sealed_secrets).where(TASKS.c.sealed_secrets.is_not(None))
-    for task in (await connection.execute(query)).all():
+    tasks = (await connection.execute(query)).all()
+    for task in tasks:
         changed = update(TASKS).where(TASKS.c.id == task.id)
         await connection.execute(changed.values(sealed_secrets=reseal(task.sealed_secrets)))
+    return len(tasks)
 
 
 def _is(environment: str, name: str) -> tuple[Any, ...]:

@@ -23,6 +23,7 @@ from cloister.stores.attempts import end_attempt, end_task_with_last_attempt
 from cloister.stores.database import Database
 from cloister.stores.documents import document_to_outcome, document_to_task, unpack
 from cloister.stores.events import read_events
+from cloister.stores.records import read_record
 from cloister.stores.schema import ATTEMPTS, TASKS
 
 EVENTS_AT_ONCE = 500
@@ -61,14 +62,16 @@ class SqlTaskStore:
             by_task[attempt.task].append(_attempt_status(attempt, diff=b""))
         return [_task_status(row, by_task[row.id], patch=b"", sealed_secrets=None) for row in rows]
 
-    async def events(self, task: TaskId, *, after: int = 0, follow: bool = False) -> AsyncIterator[RecordedEvent]:
+    async def events(
+        self, task: TaskId, *, after: int = 0, follow: bool = False, output: bool = True
+    ) -> AsyncIterator[RecordedEvent]:
         """Yield the task's log, and with `follow` what is added to it until the task is over."""
         while True:
             mark = self._database.changes.mark()
             async with self._database.read() as connection:
                 task = await _resolve(connection, task)
                 state = await connection.scalar(select(TASKS.c.state).where(TASKS.c.id == task))
-                events = await read_events(connection, task, after=after, limit=EVENTS_AT_ONCE)
+                events = await read_events(connection, task, after=after, limit=EVENTS_AT_ONCE, output=output)
             for event in events:
                 yield event
                 after = event.seq
@@ -77,6 +80,11 @@ class SqlTaskStore:
             if state == _OVER or not follow:
                 return
             await self._database.changes.wait(mark)
+
+    async def find_record(self, attempt: AttemptId) -> bytes | None:
+        """The signed record of an attempt."""
+        async with self._database.read() as connection:
+            return await read_record(connection, attempt)
 
     async def cancel(self, task: TaskId) -> None:
         """Ask for the end of every attempt that is not over; those that wait end here."""

@@ -2,10 +2,15 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from cloister.errors import NotFoundError
 from cloister.model.broker import rule_to_text
 from cloister.model.environment import Environment
+from cloister.model.record import Signature
 from cloister.model.secret import BrokeredSecret, BrokerRule, DeliveredSecrets, KeptSecret, SecretUse, SecretValue
 from cloister.model.task import Task
 from cloister.protocols import Redactor, Vault
@@ -31,6 +36,7 @@ class FakeVault:
         self._kept: dict[tuple[str, str], _Kept] = {}
         self._sealed: dict[bytes, Mapping[str, str]] = {}
         self._sets = 0
+        self._signing_key = Ed25519PrivateKey.generate()
 
     async def set(self, environment: str, name: str, value: str, rule: BrokerRule | None = None) -> None:
         """See `protocols.Vault`."""
@@ -96,6 +102,21 @@ class FakeVault:
                 if it.rule is not None
             ),
         )
+
+    async def rotate_key(self) -> int:
+        """See `protocols.Vault`; there is no key here, and no moment in which it must not be replaced."""
+        return len(self._kept) + len(self._sealed)
+
+    async def sign(self, message: bytes) -> Signature:
+        """See `protocols.Vault`."""
+        if self._on_call is not None:
+            await self._on_call("", "sign")
+        der = self._signing_key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        return Signature(key_id=sha256(der).hexdigest(), value=self._signing_key.sign(message))
+
+    async def public_key(self) -> str:
+        """See `protocols.Vault`."""
+        return self._signing_key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
     def _given(self, task: Task) -> Mapping[str, str]:
         if task.sealed_secrets is None:

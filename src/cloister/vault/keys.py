@@ -1,6 +1,8 @@
 """The master key: a file outside the database, and its replacement by a new one."""
 
 import fcntl
+import glob
+import math
 import os
 import secrets
 from collections.abc import Iterator, Mapping
@@ -11,10 +13,13 @@ from pathlib import Path
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from cloister.errors import VaultError
+from cloister.errors import ConflictError, VaultError
+from cloister.vault.private_file import draft_of, make_once, read_private, sync_directory, told
 
 KEY_BYTES = 32
 ID_BYTES = 8
+
+_WHAT = "the master key"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -60,99 +65,86 @@ class KeyFile:
 
     def exists(self) -> bool:
         """Whether the current key is there. VaultError when that cannot be told."""
-        with _told(self.path):
+        with told(self.path, _WHAT):
             return self.path.exists()
 
     def load(self) -> Keyring:
         """Read the keys, making the first one. VaultError when a file is no key or others can read it."""
-        with _told(self.path):
+        with told(self.path, _WHAT):
             if not self.path.exists():
-                self._make_first()
-            current = _read(self.path)
-            others = [_read(path) for path in (self._next, self._previous) if path.exists()]
-        return Keyring(current=current, by_id={key.id: key for key in (*others, current)})
+                make_once(self.path, secrets.token_bytes(KEY_BYTES))
+            # In the order in which a key moves, so that one that is being replaced meanwhile is met at least once.
+            coming, current, former = _find(self._next), _read(self.path), _find(self._previous)
+        return Keyring(current=current, by_id={key.id: key for key in (coming, former, current) if key is not None})
+
+    def replaced_seconds_ago(self, now: float) -> float:
+        """How long before `now`, in the system's time, the key was replaced; infinite when it never was.
+
+        Infinite too when a replacement was begun and is not complete.
+        """
+        with told(self.path, _WHAT):
+            if self._next.exists() or not self._previous.exists():
+                return math.inf
+            # Its last change is that it got this name.
+            return max(now - self._previous.stat().st_ctime, 0.0)
 
     @contextmanager
     def replacing(self) -> Iterator[MasterKey]:
         """Yield a new key; it becomes the current one when the block ends well.
 
-        One process at a time. After a crash the next call goes on with the same new key, so that whatever was
-        sealed under it already stays readable.
+        ConflictError while another process, or task, is about it. After a crash the next call goes on with the same
+        new key, so that whatever was sealed under it already stays readable.
         """
         self.load()
         with self._locked():
-            with _told(self._next):
-                if not self._next.exists():
-                    _write_new(self._next, secrets.token_bytes(KEY_BYTES))
+            with told(self._next, _WHAT):
+                self._remove_drafts()
+                make_once(self._next, secrets.token_bytes(KEY_BYTES))
                 key = _read(self._next)
             yield key
-            with _told(self.path):
+            with told(self.path, _WHAT):
                 self._retire_current()
 
-    def _make_first(self) -> None:
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = self.path.with_name(f".{self.path.name}.{secrets.token_hex(8)}")
-        _write_new(draft, secrets.token_bytes(KEY_BYTES))
-        try:
-            # A link, because unlike a rename it never replaces the key of a process that was quicker.
-            os.link(draft, self.path)
-        except FileExistsError:
-            return
-        finally:
-            draft.unlink()
-        _sync_directory(self.path.parent)
-
     def _retire_current(self) -> None:
-        draft = self._previous.with_name(f".{self._previous.name}.{secrets.token_hex(8)}")
+        """Every moment in between is a state that `load` reads: each key has a name, and survives a power cut."""
+        draft = draft_of(self._previous)
         os.link(self.path, draft)
         draft.replace(self._previous)
+        sync_directory(self.path.parent)
         self._next.replace(self.path)
-        _sync_directory(self.path.parent)
+        sync_directory(self.path.parent)
+
+    def _remove_drafts(self) -> None:
+        """Of replacements that were killed: each holds a key."""
+        for path in (self._previous, self._next):
+            for draft in path.parent.glob(f".{glob.escape(path.name)}.*"):
+                draft.unlink(missing_ok=True)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        descriptor = os.open(self.path.with_name(self.path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        with told(self.path, _WHAT):
+            descriptor = os.open(self.path.with_name(self.path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            # Not waited for: within one process that would be for ever.
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(descriptor)
+            raise ConflictError("the master key is being replaced at this moment") from error
+        try:
             yield
         finally:
             os.close(descriptor)
 
 
-def _read(path: Path) -> MasterKey:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+def _find(path: Path) -> MasterKey | None:
     try:
-        mode = os.fstat(descriptor).st_mode
-        data = os.read(descriptor, KEY_BYTES + 1)
-    finally:
-        os.close(descriptor)
-    if mode & 0o077:
-        raise VaultError(f"others than its owner may use the master key {path}", hint=f"chmod 600 {path}")
+        return _read(path)
+    except FileNotFoundError:
+        return None
+
+
+def _read(path: Path) -> MasterKey:
+    data = read_private(path, _WHAT, limit_bytes=KEY_BYTES)
     if len(data) != KEY_BYTES:
         raise VaultError(f"{path} is no master key: it must have {KEY_BYTES} bytes", hint="restore it from a backup")
     return MasterKey(data)
-
-
-def _write_new(path: Path, data: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(descriptor, data)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def _told(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise VaultError(f"the master key {path} cannot be used: {error.strerror}") from error

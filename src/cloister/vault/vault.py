@@ -2,16 +2,19 @@
 
 import hmac
 import json
+import math
 import secrets
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from typing import Protocol
 
-from cloister.errors import NotFoundError, VaultError
+from cloister.errors import ConflictError, NotFoundError, VaultError
 from cloister.masking import MaskingRedactor
 from cloister.model.broker import rule_to_text, text_to_rule
 from cloister.model.environment import Environment
+from cloister.model.record import Signature
 from cloister.model.secret import (
     BrokeredSecret,
     BrokerRule,
@@ -27,6 +30,10 @@ from cloister.secret_rules import check_rule, rule_of_given, rule_of_kept
 from cloister.vault.keys import KeyFile, Keyring
 from cloister.vault.rules import check_name, check_value
 from cloister.vault.sealing import rewrap, seal, unseal
+from cloister.vault.signing import SigningKeyFile
+
+SETTLING_SECONDS = 60.0
+"""After the key was replaced, until it may be again: longer than from sealing a value to keeping it."""
 
 _TASK_PLACE = ("values of a task",)
 
@@ -50,8 +57,11 @@ class SealedSecrets(Protocol):
         """Forget. False when nothing was kept."""
         ...
 
-    async def reseal_all(self, reseal: Callable[[bytes], bytes]) -> None:
-        """Put every sealed value, those of tasks included, through `reseal`: all, or on an error none."""
+    async def reseal_all(self, reseal: Callable[[bytes], bytes]) -> int:
+        """Put every sealed value, those of tasks included, through `reseal`, and return how many there were.
+
+        All, or on an error none.
+        """
         ...
 
     async def any_needed(self) -> bool:
@@ -62,9 +72,10 @@ class SealedSecrets(Protocol):
 class SealedVault:
     """`Vault` whose values are kept sealed, under a master key that is kept elsewhere."""
 
-    def __init__(self, kept: SealedSecrets, keys: KeyFile) -> None:
+    def __init__(self, kept: SealedSecrets, keys: KeyFile, signer: SigningKeyFile) -> None:
         self._kept = kept
         self._keys = keys
+        self._signer = signer
 
     async def set(self, environment: str, name: str, value: str, rule: BrokerRule | None = None) -> None:
         """Seal and keep a value, with a new version."""
@@ -114,26 +125,42 @@ class SealedVault:
         A brokered secret's value goes to the proxy alone, with the vault's rule as the environment narrows it. A value
         that the task brought is brokered where the environment states the whole rule.
         """
+        uses = {use.name: use for use in task.environment.secrets}
+        rows = {name: await self._kept.find(task.environment.name, name) for name in uses}
+        # Only now, because another process may have replaced the key before a row was read, and not after that twice.
         keyring = await self._keyring()
         opened = _Opened()
         given = _open_task_values(task, keyring)
-        uses = {use.name: use for use in task.environment.secrets}
         for name, value in given.items():
             rule = rule_of_given(uses.get(name, SecretUse(name=name)), value)
             opened.add(name, value, _version_of(name, value, keyring), rule)
         for name, use in uses.items():
             if name not in given:
-                kept = await self._get(task.environment.name, name)
+                kept = _found(rows[name], task.environment.name, name)
                 value = unseal(kept.sealed, _place(kept), keyring).decode()
                 opened.add(name, value, kept.version, rule_of_kept(_rule_of(kept), use, task.environment.name))
         return DeliveredSecrets(values=opened.values, versions=opened.versions, brokered=tuple(opened.brokered))
 
-    async def rotate_key(self) -> None:
+    async def rotate_key(self) -> int:
         """Make a new master key and wrap every data key with it. A crash in between loses nothing."""
         await self._keyring()
+        ago = self._keys.replaced_seconds_ago(time.time())
+        if ago < SETTLING_SECONDS:
+            raise ConflictError(
+                "the master key was replaced a moment ago, and values that were being sealed then need the former one",
+                hint=f"wait {math.ceil(SETTLING_SECONDS - ago)} seconds",
+            )
         with self._keys.replacing() as new:
             keyring = self._keys.load()
-            await self._kept.reseal_all(lambda sealed: rewrap(sealed, keyring, new))
+            return await self._kept.reseal_all(lambda sealed: rewrap(sealed, keyring, new))
+
+    async def sign(self, message: bytes) -> Signature:
+        """Sign with the key of records."""
+        return self._signer.sign(message)
+
+    async def public_key(self) -> str:
+        """What verifies those signatures."""
+        return self._signer.public_key()
 
     async def _keyring(self) -> Keyring:
         """Read the keys; the first one is made only where nothing has been sealed yet."""
@@ -146,13 +173,16 @@ class SealedVault:
         return self._keys.load()
 
     async def _get(self, environment: str, name: str) -> SealedSecret:
-        kept = await self._kept.find(environment, name)
-        if kept is None:
-            raise NotFoundError(
-                f"environment {environment} names the secret {name}, which has no value",
-                hint=f"give it one: cloister secret set {environment} {name}",
-            )
-        return kept
+        return _found(await self._kept.find(environment, name), environment, name)
+
+
+def _found(kept: SealedSecret | None, environment: str, name: str) -> SealedSecret:
+    if kept is None:
+        raise NotFoundError(
+            f"environment {environment} names the secret {name}, which has no value",
+            hint=f"give it one: cloister secret set {environment} {name}",
+        )
+    return kept
 
 
 def _open_task_values(task: Task, keyring: Keyring) -> dict[str, str]:

@@ -36,6 +36,7 @@ from cloister.stores.secrets import SqlSecretStore
 from cloister.stores.snapshots import SqlSnapshotCatalog
 from cloister.stores.tasks import SqlTaskStore
 from cloister.vault.keys import KeyFile
+from cloister.vault.signing import SigningKeyFile
 from cloister.vault.vault import SealedVault
 
 DIFF = b"diff --git a/a.txt b/a.txt\n--- a/a.txt\n+++ b/a.txt\n@@ -1 +1 @@\n-one\n+two\n"
@@ -123,7 +124,9 @@ def _application(
     images = BuiltImages(made.node)
     backend = FakeBackend(made.node, on_call=made.on_call)
     forge = LocalForge(settings.state)
-    vault = SealedVault(SqlSecretStore(database), KeyFile(settings.master_key_path))
+    vault = SealedVault(
+        SqlSecretStore(database), KeyFile(settings.master_key_path), SigningKeyFile(settings.record_key_path)
+    )
     catalog = SqlSnapshotCatalog(database)
     intake = Intake(
         store=SqlTaskStore(database),

@@ -16,6 +16,7 @@ from cloister.stores.secrets import SqlSecretStore
 from cloister.stores.tasks import SqlTaskStore
 from cloister.vault.keys import KeyFile
 from cloister.vault.sealing import rewrap
+from cloister.vault.signing import SigningKeyFile
 from cloister.vault.vault import SealedVault
 
 WITH_TOKEN = Environment(name="web", secrets=(SecretUse(name="TOKEN"),))
@@ -23,7 +24,11 @@ WITH_TOKEN = Environment(name="web", secrets=(SecretUse(name="TOKEN"),))
 
 @pytest.fixture
 def vault(database: Database, tmp_path: Path) -> SealedVault:
-    return SealedVault(SqlSecretStore(database), KeyFile(tmp_path / "keys" / "master.key"))
+    return SealedVault(
+        SqlSecretStore(database),
+        KeyFile(tmp_path / "keys" / "master.key"),
+        SigningKeyFile(tmp_path / "keys" / "record.key"),
+    )
 
 
 def _revealed(secrets: DeliveredSecrets) -> Mapping[str, str]:
@@ -86,7 +91,9 @@ async def test_after_a_new_master_key_everything_opens_and_the_old_one_opens_not
     assert _revealed(after) == _revealed(before) == {"TOKEN": "kept in the vault", "EXTRA": "came along"}
     assert after.versions["TOKEN"] == before.versions["TOKEN"]
     with pytest.raises(VaultError, match="not here"):
-        await SealedVault(SqlSecretStore(database), KeyFile(old_key)).open_for(task)
+        await SealedVault(
+            SqlSecretStore(database), KeyFile(old_key), SigningKeyFile(tmp_path / "keys" / "record.key")
+        ).open_for(task)
 
 
 async def test_what_was_sealed_while_the_key_was_replaced_still_opens(vault: SealedVault, new_task) -> None:

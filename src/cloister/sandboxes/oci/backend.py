@@ -79,6 +79,12 @@ class OciBackend:
         self._open: dict[SandboxName, OciSandbox] = {}
         self.exporter = SnapshotExporter(node.snapshots, node.images, node.paths.exports)
 
+    @property
+    def runtime(self) -> str:
+        """The OCI runtime."""
+        runtime = self._node.containers.runtime
+        return f"{runtime.name} {runtime.version}"
+
     async def create(self, name: SandboxName, spec: SandboxSpec) -> OciSandbox:
         """Find or create; see `protocols.SandboxBackend`."""
         sandbox = self._open.get(name) or self._find(name, spec)

@@ -26,7 +26,7 @@ class Containers:
     """The node's containers, each in a directory that its supervisor and we share."""
 
     def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+        self.runtime = runtime
         self._lock = anyio.Lock()
         self._spawner: subprocess.Popen[bytes] | None = None
         self._requests: socket.socket | None = None
@@ -81,10 +81,10 @@ class Containers:
         (directory / "config.json").write_text(json.dumps(bundle.document()))
         order = {
             "directory": str(directory),
-            "argv": self._runtime.run(directory, bundle.container, terminal=bundle.terminal),
+            "argv": self.runtime.run(directory, bundle.container, terminal=bundle.terminal),
             "terminal": bundle.terminal,
-            "delete": self._runtime.delete(bundle.container),
-            "hide": self._runtime.hide,
+            "delete": self.runtime.delete(bundle.container),
+            "hide": self.runtime.hide,
             "timeout_seconds": timeout_seconds,
             "output_bytes": output_bytes,
             "counters": cgroup.memory_counters(bundle.container),
@@ -97,8 +97,8 @@ class Containers:
         """End a container and forget it, also when its supervisor was killed or hangs. Absent is not an error."""
         with anyio.move_on_after(STOP_SECONDS):
             await OciProcess(directory).stop()
-        if (self._runtime.root / container).exists():
-            await self._ask({"delete": self._runtime.delete(container), "hide": self._runtime.hide})
+        if (self.runtime.root / container).exists():
+            await self._ask({"delete": self.runtime.delete(container), "hide": self.runtime.hide})
         shutil.rmtree(directory, ignore_errors=True)
 
     async def _ask(self, order: Mapping[str, object]) -> None:
