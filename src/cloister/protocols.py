@@ -219,6 +219,11 @@ class SandboxBackend(Protocol):
         """Name and version of what makes its containers."""
         ...
 
+    @property
+    def not_enforced(self) -> Sequence[str]:
+        """Keys of the environment file that bound nothing on this node, such as `limits.disk`."""
+        ...
+
     async def create(self, name: SandboxName, spec: SandboxSpec) -> Sandbox:
         """Find or create. A found one keeps its disk and its running containers.
 

@@ -87,7 +87,7 @@ def make_statement(
             "accepted_to_agent_seconds": outcome.accepted_to_agent_seconds,
         },
         "versions": {**maker.versions, **({"runtime": sandbox.runtime} if sandbox else {})},
-        "not_enforced": _not_enforced(events),
+        "not_enforced": _not_enforced(sandbox, events),
     }
     statement = {
         "_type": STATEMENT_TYPE,
@@ -242,10 +242,11 @@ def _of_checks(outcome: Outcome) -> Fields:
     return {"state": state_of(outcome.checks), "results": results}
 
 
-def _not_enforced(events: Iterable[Event]) -> list[str]:
+def _not_enforced(sandbox: SandboxProvisioned | None, events: Iterable[Event]) -> list[str]:
     """What this host cannot do, and so did not hold in this attempt."""
     missed = any(isinstance(event, CatchingMissed) for event in events)
-    return ["programs that ignore the proxy are not led to it: they reach nothing"] if missed else []
+    catching = ["programs that ignore the proxy are not led to it: they reach nothing"] if missed else []
+    return [*(sandbox.not_enforced if sandbox else ()), *catching]
 
 
 def _first(events: Iterable[Event], kind: type[T]) -> T | None:

@@ -17,10 +17,12 @@ from cloister.model.event import (
     PhaseFinished,
     PhaseStarted,
     RecordedEvent,
+    RecordMissed,
     TaskAccepted,
     TaskFinished,
 )
 from cloister.model.phase import Phase
+from cloister.model.record import SignedRecord
 from cloister.model.task import Attempt, Outcome, TaskId, TaskState, Verdict
 from cloister.protocols import AttemptQueue, TaskStore
 from cloister.queues.embedded import EmbeddedQueue
@@ -305,6 +307,73 @@ async def test_a_cancellation_before_the_end_is_the_verdict(queue, store, new_ta
     status = await store.get("t1")
     assert (status.verdict, status.attempts[0].outcome.verdict) == (Verdict.CANCELLED, Verdict.CANCELLED)
     assert status.attempts[0].outcome.message == "done", "what it left stays"
+
+
+RECORD = SignedRecord(envelopes={Verdict.SUCCEEDED: b"of a success", Verdict.CANCELLED: b"of a cancellation"})
+
+
+async def test_a_record_under_a_void_lease_is_not_kept(queue, store, new_worker, new_task) -> None:
+    await queue.submit(new_task())
+    async with new_worker() as (doomed, _):
+        stale = await _claim(doomed)
+    attempt = await _claim(queue)
+    with pytest.raises(LeaseLostError):
+        await queue.finish(stale, SUCCESS, RECORD)
+    assert await store.find_record(attempt.id) is None, "of a killed worker there is none"
+    await queue.finish(attempt, SUCCESS, RECORD)
+    with pytest.raises(LeaseLostError):
+        await queue.finish(attempt, SUCCESS, SignedRecord(envelopes={Verdict.SUCCEEDED: b"a second one"}))
+    assert await store.find_record(attempt.id) == b"of a success"
+
+
+async def test_the_record_is_the_one_of_the_verdict(queue, store, new_task) -> None:
+    for task, cancelled in (("t1", False), ("t2", True)):
+        await queue.submit(new_task(task))
+        attempt = await _claim(queue)
+        assert await store.find_record(attempt.id) is None
+        if cancelled:
+            await store.cancel(TaskId(task))
+        await queue.finish(attempt, SUCCESS, RECORD)
+        kept = await store.find_record(attempt.id)
+        assert kept == (b"of a cancellation" if cancelled else b"of a success")
+    assert await store.find_record("unknown") is None
+
+
+async def test_why_there_is_no_record_is_told_with_the_end(queue, store, new_task) -> None:
+    await queue.submit(new_task())
+    attempt = await _claim(queue)
+    await queue.finish(attempt, SUCCESS, RecordMissed(reason="no key"))
+    assert await store.find_record(attempt.id) is None
+    told = [event.event.name for event in await _log(store)]
+    assert told == ["task_accepted", "record_missed", "attempt_finished", "task_finished"]
+
+
+async def test_what_was_told_of_an_attempt_is_all_of_it_but_output(queue, store, new_worker, new_task) -> None:
+    await queue.submit(new_task(attempts=2))
+    async with new_worker() as (doomed, _):
+        await doomed.record(await _claim(doomed), Phase.SETUP, PhaseStarted(network="full"))
+    first, second = await _claim(queue), await _claim(queue)
+    for attempt in (first, second):
+        await queue.record(attempt, Phase.AGENT, PhaseStarted(network="off"))
+        await queue.record(attempt, Phase.AGENT, _output(1))
+        await queue.record(attempt, Phase.AGENT, PhaseFinished(seconds=1))
+    told = await queue.told(first)
+    assert [(event.phase, event.event.name) for event in told] == [
+        (Phase.SETUP, "phase_started"), (Phase.AGENT, "phase_started"), (Phase.AGENT, "phase_finished")
+    ]  # fmt: skip
+    assert told == [event for event in await _log(store) if event.attempt == first.id and event.event.name != "output"]
+
+
+async def test_a_log_can_be_read_without_output(queue, store, new_task) -> None:
+    await queue.submit(new_task())
+    attempt = await _claim(queue)
+    for end in range(1, 1200):
+        await queue.record(attempt, Phase.SETUP, _output(end))
+        if end % 600 == 0:
+            await queue.record(attempt, Phase.SETUP, PhaseFinished(seconds=end))
+    await queue.finish(attempt, SUCCESS)
+    events = [event async for event in store.events(TaskId("t1"), after=1, follow=True, output=False)]
+    assert [event.event.name for event in events] == ["phase_finished", "attempt_finished", "task_finished"]
 
 
 async def test_a_cancelled_attempt_of_a_dead_worker_is_still_taken_over(queue, store, new_worker, new_task) -> None:

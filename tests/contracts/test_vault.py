@@ -5,7 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+from cloister.envelope import key_id_of
 from cloister.errors import NotFoundError, UsageError
 from cloister.model.environment import Environment
 from cloister.model.secret import BrokerRule, DeliveredSecrets, KeptSecret, SecretMode, SecretUse
@@ -267,3 +271,22 @@ async def test_the_redactor_masks_what_only_the_proxy_has(vault: Vault, new_task
     await vault.set("web", "TOKEN", "long enough", RULE)
     redactor = vault.redactor(await vault.open_for(new_task(environment=WITH_TOKEN)))
     assert redactor.feed(b"it is long enough.") + redactor.flush() == b"it is [secret TOKEN]."
+
+
+async def test_after_a_new_master_key_everything_opens(vault: Vault, new_task) -> None:
+    await vault.set("web", "TOKEN", "kept in the vault")
+    task = new_task(environment=WITH_TOKEN, sealed_secrets=await vault.seal_for_task({"EXTRA": "came along"}))
+    assert await vault.rotate_key() >= 1
+    assert _revealed(await vault.open_for(task)) == {"TOKEN": "kept in the vault", "EXTRA": "came along"}
+
+
+async def test_a_signature_is_of_these_bytes_by_the_one_key(vault: Vault) -> None:
+    public, signature = await vault.public_key(), await vault.sign(b"a message")
+    key = load_pem_public_key(public.encode())
+    assert isinstance(key, Ed25519PublicKey)
+    key.verify(signature.value, b"a message")
+    with pytest.raises(InvalidSignature):
+        key.verify(signature.value, b"another message")
+    assert signature.key_id == key_id_of(public) == (await vault.sign(b"another")).key_id
+    await vault.rotate_key()
+    assert await vault.public_key() == public, "the key of records is another one than that of secrets"

@@ -91,6 +91,8 @@ class SandboxProvisioned(Event):
     """SHA-256 of the script for a warm one."""
     catch_up: str | None
     """SHA-256 of the script for a commit that declares other dependencies than the default branch."""
+    not_enforced: tuple[str, ...] = ()
+    """Keys of the environment file that bound nothing on this host."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

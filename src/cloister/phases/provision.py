@@ -85,7 +85,7 @@ async def run(
     )
     sandbox = await _make_sandbox(search, spec, journal, building, seconds_left)
     registries = image.registries if REGISTRIES in environment.network.allow else ()
-    journal.record(_told_of(environment, image, needs, registries, runtime=backend.runtime))
+    journal.record(_told_of(environment, image, needs, registries, backend))
     if not sandbox.catches:
         journal.record(CatchingMissed())
     return Provisioned(sandbox=sandbox, spec=spec, recipe=recipe, own=own, needs=needs, registries=registries)
@@ -111,7 +111,7 @@ async def _make_sandbox(
 
 
 def _told_of(
-    environment: Environment, image: Image, needs: Needs, registries: Sequence[str], *, runtime: str
+    environment: Environment, image: Image, needs: Needs, registries: Sequence[str], backend: SandboxBackend
 ) -> SandboxProvisioned:
     def digest(script: str | None) -> str | None:
         return None if script is None else sha256(script.encode()).hexdigest()
@@ -119,11 +119,12 @@ def _told_of(
     return SandboxProvisioned(
         image=environment.image,
         image_digest=image.digest,
-        runtime=runtime,
+        runtime=backend.runtime,
         registries=tuple(registries),
         setup=digest(needs.scripts.setup),
         maintenance=digest(needs.scripts.maintenance),
         catch_up=digest(needs.scripts.catch_up),
+        not_enforced=tuple(backend.not_enforced),
     )
 
 

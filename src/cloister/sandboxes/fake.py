@@ -236,6 +236,11 @@ class FakeBackend:
         """See `protocols.SandboxBackend`."""
         return "fake 1"
 
+    @property
+    def not_enforced(self) -> Sequence[str]:
+        """See `protocols.SandboxBackend`."""
+        return ("limits.cpu",)
+
     async def create(self, name: SandboxName, spec: SandboxSpec) -> "FakeSandbox":
         """See `protocols.SandboxBackend`."""
         start = "beside another" if spec.beside else "from a snapshot" if spec.snapshot else "from the image"

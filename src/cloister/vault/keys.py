@@ -110,6 +110,7 @@ class KeyFile:
         draft = draft_of(self._previous)
         os.link(self.path, draft)
         draft.replace(self._previous)
+        draft.unlink(missing_ok=True)  # it stays where both were names of one file: a kill had come between
         sync_directory(self.path.parent)
         self._next.replace(self.path)
         sync_directory(self.path.parent)

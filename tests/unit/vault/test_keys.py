@@ -4,11 +4,14 @@ import os
 import stat
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from cloister.errors import VaultError
+from cloister.errors import ConflictError, VaultError
+from cloister.vault import keys
 from cloister.vault.keys import KEY_BYTES, KeyFile
 
 LOAD = """
@@ -89,6 +92,42 @@ def test_a_replacement_that_fails_leaves_the_key_and_goes_on_with_the_same_new_o
         assert again.id == new.id
     assert keys.load().current.id == new.id
     assert old in keys.load().by_id
+
+
+@pytest.mark.parametrize("read", range(1, 4))
+def test_keys_that_are_there_are_found_whenever_a_replacement_ends_meanwhile(tmp_path, monkeypatch, read: int) -> None:
+    path = tmp_path / "master.key"
+    replacing = ExitStack()
+    old = KeyFile(path).load().current.id
+    new = replacing.enter_context(KeyFile(path).replacing()).id
+    real, reads = keys.read_private, iter(range(1, 100))
+
+    def read_private(*arguments: Any, **named: Any) -> bytes:
+        if next(reads) == read:
+            replacing.close()
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(keys, "read_private", read_private)
+    assert {old, new} <= set(KeyFile(path).load().by_id)
+
+
+def test_two_replacements_at_once_are_refused(tmp_path: Path) -> None:
+    key = KeyFile(tmp_path / "master.key")
+    with key.replacing() as new, pytest.raises(ConflictError, match="at this moment"), key.replacing():
+        pass
+    assert key.load().current.id == new.id
+
+
+def test_a_half_made_new_key_stops_nothing(tmp_path: Path) -> None:
+    """A file that was cut short is a draft, and drafts are no keys."""
+    key = KeyFile(tmp_path / "master.key")
+    old = key.load().current.id
+    (tmp_path / ".master.key.next.0123456789abcdef").write_bytes(b"half")
+    (tmp_path / ".master.key.previous.0123456789abcdef").write_bytes(b"half")
+    assert key.load().current.id == old
+    with key.replacing():
+        pass
+    assert {path.name for path in tmp_path.iterdir()} == {"master.key", "master.key.previous", "master.key.lock"}
 
 
 def test_the_key_before_the_last_is_forgotten(tmp_path: Path) -> None:

@@ -1,15 +1,19 @@
 """What the sealed vault promises beyond the contract of vaults."""
 
 import dataclasses
+import signal
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import anyio
 import pytest
 
-from cloister.errors import VaultError
+from cloister.errors import ConflictError, VaultError
 from cloister.model.broker import rule_to_text
 from cloister.model.environment import Environment
-from cloister.model.secret import BrokerRule, DeliveredSecrets, SecretUse
+from cloister.model.secret import BrokerRule, DeliveredSecrets, SealedSecret, SecretUse
+from cloister.model.task import Task
 from cloister.stores.attempts import SqlLedger
 from cloister.stores.database import Database
 from cloister.stores.secrets import SqlSecretStore
@@ -18,6 +22,8 @@ from cloister.vault.keys import KeyFile
 from cloister.vault.sealing import rewrap
 from cloister.vault.signing import SigningKeyFile
 from cloister.vault.vault import SealedVault
+
+from .rotate import POINTS
 
 WITH_TOKEN = Environment(name="web", secrets=(SecretUse(name="TOKEN"),))
 
@@ -114,6 +120,55 @@ async def test_a_crash_between_the_database_and_the_key_file_loses_nothing(vault
     await vault.rotate_key()
     assert _revealed(await vault.open_for(task)) == {"TOKEN": "kept in the vault"}
     assert not (tmp_path / "keys" / "master.key.next").exists()
+
+
+@pytest.mark.parametrize("point", POINTS)
+async def test_a_kill_at_any_moment_loses_nothing(vault, database, tmp_path, new_task, monkeypatch, point) -> None:
+    await vault.set("web", "TOKEN", "kept in the vault")
+    await vault.set("web", "OTHER", "kept for others")
+    waiting = new_task(environment=WITH_TOKEN, sealed_secrets=await vault.seal_for_task({"EXTRA": "came along"}))
+    await SqlLedger(database).accept(waiting, [])
+    command = [sys.executable, str(Path(__file__).with_name("rotate.py")), point, str(tmp_path)]
+    killed = await anyio.run_process(command, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    expected = {"TOKEN": "kept in the vault", "EXTRA": "came along"}
+
+    async def opened(task: Task) -> Mapping[str, str]:
+        return _revealed(await vault.open_for(task))
+
+    assert await opened((await SqlTaskStore(database).get("t1")).task) == expected
+    assert await opened(waiting) == expected, "a worker may have read it before"
+    late = new_task(sealed_secrets=await vault.seal_for_task({"LATE": "sealed after"}))
+    monkeypatch.setattr("cloister.vault.vault.SETTLING_SECONDS", 0.0)
+    assert await vault.rotate_key() == 3
+    assert await opened((await SqlTaskStore(database).get("t1")).task) == expected
+    assert await opened(late) == {"LATE": "sealed after"}
+    assert {path.name for path in (tmp_path / "keys").iterdir()} <= {
+        "master.key", "master.key.previous", "master.key.lock"
+    }  # fmt: skip
+
+
+async def test_a_key_that_was_replaced_a_moment_ago_is_not_replaced_again(vault, tmp_path, new_task) -> None:
+    sealed = await vault.seal_for_task({"TOKEN": "not kept anywhere yet"})
+    await vault.rotate_key()
+    key = (tmp_path / "keys" / "master.key").read_bytes()
+    with pytest.raises(ConflictError, match="a moment ago") as refusal:
+        await vault.rotate_key()
+    assert refusal.value.hint.startswith("wait ")
+    assert (tmp_path / "keys" / "master.key").read_bytes() == key
+    assert _revealed(await vault.open_for(new_task(sealed_secrets=sealed))) == {"TOKEN": "not kept anywhere yet"}
+
+
+async def test_a_key_that_is_replaced_while_secrets_are_read_opens_them(vault, database, tmp_path, new_task) -> None:
+    class Replaced(SqlSecretStore):
+        async def find(self, environment: str, name: str) -> SealedSecret | None:
+            await vault.rotate_key()
+            return await super().find(environment, name)
+
+    await vault.set("web", "TOKEN", "kept in the vault")
+    keys = KeyFile(tmp_path / "keys" / "master.key"), SigningKeyFile(tmp_path / "keys" / "record.key")
+    opened = await SealedVault(Replaced(database), *keys).open_for(new_task(environment=WITH_TOKEN))
+    assert _revealed(opened) == {"TOKEN": "kept in the vault"}
 
 
 async def test_a_replacement_that_meets_a_damaged_value_changes_nothing(vault, database, tmp_path, new_task) -> None:

@@ -85,6 +85,11 @@ class OciBackend:
         runtime = self._node.containers.runtime
         return f"{runtime.name} {runtime.version}"
 
+    @property
+    def not_enforced(self) -> Sequence[str]:
+        """A disk is a directory, which no limit is kept of."""
+        return ("limits.disk",)
+
     async def create(self, name: SandboxName, spec: SandboxSpec) -> OciSandbox:
         """Find or create; see `protocols.SandboxBackend`."""
         sandbox = self._open.get(name) or self._find(name, spec)
