@@ -19,6 +19,7 @@ from cloister import errors, worker
 from cloister.agents.command import CommandAgent
 from cloister.detection import choose_scripts, choose_toolchains
 from cloister.egress.fake import FakeEgress
+from cloister.envelope import open_envelope
 from cloister.environment_file import read_environment
 from cloister.errors import CloisterError
 from cloister.forges.fake import FakeForge, FakeRepository
@@ -59,7 +60,7 @@ from cloister.model.network import Decision, EgressRecord
 from cloister.model.phase import Phase
 from cloister.model.sandbox import Commit, DiffStats, EndCause, Exit, SandboxName, SandboxSpec, Stream
 from cloister.model.snapshot import SnapshotRecipe, SnapshotRecord, own_recipe_of, recipe_of
-from cloister.model.task import Attempt, Outcome, Repository, Revision, Shell, Task, TaskId
+from cloister.model.task import Attempt, AttemptStatus, Outcome, Repository, Revision, Shell, Task, TaskId
 from cloister.queues.fake import FakeQueue, FakeSnapshotCatalog
 from cloister.sandboxes.fake import Append, FakeBackend, FakeNode, Hold, Print, Program
 from cloister.sandboxes.fake_images import FakeImageStore
@@ -169,6 +170,7 @@ async def test_scenario(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         record = await world.catalog.find(saved.key)
         assert record is not None
         assert ":".join([*record.path, ""]).startswith(scenario.get("path", ""))
+    await _expect_a_record(world, status.attempts[0])
 
 
 async def _lay_out(scenario: Mapping[str, Any]) -> World:
@@ -296,6 +298,17 @@ def _expect_the_table_to_hold(world: World, events: Sequence[RecordedEvent]) -> 
         assert borders[0::2] == [("phase_started", phase) for _, phase in borders[1::2]]
     assert borders[-2:] == [("phase_started", Phase.TEARDOWN), ("phase_finished", Phase.TEARDOWN)]
     assert [event.event.wire_name for event in (events[0], events[-1])] == ["task_accepted", "task_finished"]
+
+
+async def _expect_a_record(world: World, status: AttemptStatus) -> None:
+    """However an attempt ends, and whoever ends it, it has one record, of that end, without values."""
+    envelope = await world.queue.find_record(status.attempt)
+    assert envelope is not None
+    payload = open_envelope(envelope, await world.vault.public_key())
+    outcome = json.loads(payload)["predicate"]["outcome"]
+    assert status.outcome is not None
+    assert (outcome["verdict"], outcome["reason"]) == (status.outcome.verdict, status.outcome.reason)
+    assert not [value for value in world.scenario.get("secrets", {}).values() if value in payload.decode()]
 
 
 def _task(environment: Environment, told: Mapping[str, Any]) -> Task:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import anyio
@@ -6,12 +7,13 @@ import pytest
 from cloister import journal, worker
 from cloister.agents.command import CommandAgent
 from cloister.egress.fake import FakeEgress
-from cloister.errors import DiskFullError, StoreError
+from cloister.errors import DiskFullError, StoreError, VaultError
 from cloister.forges.fake import FakeForge, FakeRepository
 from cloister.lifecycle import Tools
 from cloister.model.environment import Environment, Limits
+from cloister.model.event import RecordMissed
 from cloister.model.sandbox import Commit
-from cloister.model.task import Repository, Revision, Task, TaskId, Verdict
+from cloister.model.task import AttemptId, Repository, Revision, Task, TaskId, Verdict
 from cloister.queues.fake import FakeQueue, FakeSnapshotCatalog
 from cloister.sandboxes.fake import FakeBackend, FakeNode, Hold, OnCall, Program
 from cloister.sandboxes.fake_images import FakeImageStore
@@ -169,3 +171,34 @@ async def test_whatever_breaks_in_an_attempt_its_sandbox_goes() -> None:
     await run_worker(made_tools(node, queue), slots=1, until_idle=True)
     assert (await queue.get("t1")).verdict is Verdict.ERRORED
     assert not node.disks
+
+
+async def test_the_record_is_made_anew_when_the_outcome_is_written_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "LONGEST_PAUSE_SECONDS", 0.01)
+    failures = {"told": StoreError("the database is locked"), "finish succeeded": StoreError("it still is")}
+
+    async def on_call(attempt: str, call: str) -> None:
+        if call in failures:
+            raise failures.pop(call)
+
+    node, queue = FakeNode(programs={"agent": Program()}), FakeQueue(on_call=on_call)
+    await queue.submit(made_task("t1"))
+    await run_worker(made_tools(node, queue), slots=1, until_idle=True)
+    assert failures == {}
+    assert await queue.find_record(AttemptId("t1-1-1")) is not None
+    assert "record_missed" not in [e.event.name async for e in queue.events(TaskId("t1"))]
+
+
+async def test_a_record_that_cannot_be_signed_costs_no_attempt() -> None:
+    async def on_call(environment: str, call: str) -> None:
+        if call == "sign":
+            raise VaultError("the key of records is gone")
+
+    node, queue = FakeNode(programs={"agent": Program()}), FakeQueue()
+    await queue.submit(made_task("t1"))
+    tools = replace(made_tools(node, queue), vault=FakeVault(on_call=on_call))
+    await run_worker(tools, slots=1, until_idle=True)
+    assert (await queue.get("t1")).verdict is Verdict.SUCCEEDED
+    assert await queue.find_record(AttemptId("t1-1-1")) is None
+    missed = [e.event async for e in queue.events(TaskId("t1")) if isinstance(e.event, RecordMissed)]
+    assert missed == [RecordMissed(reason="the key of records is gone")]

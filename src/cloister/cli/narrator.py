@@ -21,6 +21,7 @@ from cloister.model.event import (
     PhaseFinished,
     PhaseStarted,
     RecordedEvent,
+    RecordMissed,
     ResidueFound,
     SecretDelivered,
     SecretRemoved,
@@ -169,6 +170,8 @@ def _sentences(event: Event) -> list[tuple[str, str]]:
             return [(f"  change: {stats_to_text(event.files, event.added, event.removed)}", "")]
         case CheckFinished():
             return [(f"  {line}", style) for line, style in check_lines(event)]
+        case RecordMissed():
+            return [(f"no record: {event.reason}", "yellow")]
         case AttemptFinished():
             # Marked as output is: a script's last words must not pass for ours.
             words = event.reason.replace("\n", "\n  | ")

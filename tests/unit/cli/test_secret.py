@@ -71,3 +71,18 @@ def test_a_brokered_secret_is_listed_with_its_rule(installation: Installation) -
     assert installation.run("secret", "list", "web").stdout == line
     (listed,) = json.loads(installation.run("secret", "list", "web", "--json").stdout)
     assert (listed["mode"], listed["hosts"], listed["paths"]) == ("brokered", ["api.github.com"], ["/repos/me"])
+
+
+def test_the_master_key_is_replaced_once_at_a_time(installation: Installation) -> None:
+    (installation.project / "env.toml").write_text("name = 'web'\n[secrets]\nNPM_TOKEN = {}\n")
+    installation.run("secret", "set", "web", "NPM_TOKEN", stdin=VALUE)
+    key = installation.state / "master.key"
+    before = key.read_bytes()
+    done = installation.run("secret", "rotate-key")
+    assert (done.exit_code, done.stdout) == (0, "the master key is a new one; 1 value wrapped anew\n")
+    assert key.read_bytes() != before
+    assert {path.stat().st_mode & 0o777 for path in installation.state.glob("master.key*")} == {0o600}
+    again = installation.run("secret", "rotate-key")
+    assert (again.exit_code, "hint: wait " in again.stderr) == (2, True)
+    done = installation.run("run", "--command", "x", "--env", "env.toml", "fix")
+    assert done.exit_code == 0, done.output
