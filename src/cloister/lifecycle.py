@@ -27,7 +27,7 @@ from cloister.model.asker import Asker, Connection
 from cloister.model.broker import grants_of
 from cloister.model.ceiling import UNBOUNDED, Ceiling
 from cloister.model.check import ChecksState, report_of, state_of
-from cloister.model.event import AttemptStarted
+from cloister.model.event import AttemptStarted, PolicyApplied
 from cloister.model.network import NetworkMode, NetworkPolicy
 from cloister.model.phase import Phase
 from cloister.model.sandbox import SandboxName, clean_room_of
@@ -359,6 +359,16 @@ async def _open_network(
 
     await tools.egress.open(
         attempt.sandbox, sandbox.listeners(), policy, journal.record_egress, grants, find_asker=find_asker
+    )
+    journal.record(
+        PolicyApplied(
+            mode=policy.mode,
+            allow=policy.allow,
+            deny=policy.deny,
+            methods=policy.methods,
+            ports=policy.ports,
+            audit=policy.audit,
+        )
     )
 
 

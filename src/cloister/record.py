@@ -5,7 +5,7 @@ It holds names, digests and masked texts: no value of a secret, no variable's va
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from hashlib import sha256
 from typing import Any, TypeVar
@@ -20,6 +20,7 @@ from cloister.model.event import (
     Event,
     InstructionsRestored,
     PhaseStarted,
+    PolicyApplied,
     RecordedEvent,
     ResidueFound,
     SandboxProvisioned,
@@ -27,8 +28,8 @@ from cloister.model.event import (
     SnapshotHit,
     SnapshotMissed,
     SnapshotSaved,
+    event_to_fields,
 )
-from cloister.model.network import NetworkMode
 from cloister.model.phase import Phase
 from cloister.model.sandbox import Change
 from cloister.model.task import Attempt, Outcome, Task
@@ -67,10 +68,11 @@ def make_statement(
         "repository": {"address": task.repository.address, **asdict(task.revision)},
         "environment": _of_environment(task, sandbox, events),
         "snapshot": _of_snapshot(events),
-        "policy": _of_policy(task, sandbox, told, maker.ceiling),
+        "policies": _of_policies(told),
+        "ceiling": asdict(maker.ceiling),
         "egress": _of_egress(told),
         "secrets": _of_secrets(told),
-        "residue": [asdict(event) for event in events if isinstance(event, ResidueFound)],
+        "residue": [event_to_fields(event) for event in events if isinstance(event, ResidueFound)],
         "instructions_restored": [
             {"paths": event.paths, "diff": _digest(event.diff)}
             for event in events
@@ -136,6 +138,7 @@ def _of_task(task: Task) -> Fields:
         "prompt": _digest(task.prompt),
         "command": _digest(task.command),
         "patch": {"sha256": sha256(task.patch).hexdigest()} if task.patch else None,
+        "shell": task.shell.phase if task.shell else None,
         "use_cache": task.use_cache,
         "attempts": task.attempts,
     }
@@ -157,6 +160,7 @@ def _of_environment(task: Task, sandbox: SandboxProvisioned | None, events: Sequ
         "maintenance": {"sha256": sandbox.maintenance} if sandbox and sandbox.maintenance else None,
         "catch_up": {"sha256": sandbox.catch_up} if sandbox and sandbox.catch_up else None,
         "residue": environment.setup.residue,
+        "services": [service.name for service in environment.services],
         "limits": asdict(environment.limits),
     }
 
@@ -174,25 +178,19 @@ def _of_snapshot(events: Sequence[Event]) -> Fields | None:
     return {
         "key": chosen.key,
         "hit": isinstance(chosen, SnapshotHit),
+        "ref": chosen.ref if isinstance(chosen, SnapshotHit) else None,
         "reason": chosen.reason if isinstance(chosen, SnapshotMissed) else None,
         "saved": any(isinstance(event, SnapshotSaved) for event in events),
     }
 
 
-def _of_policy(
-    task: Task, sandbox: SandboxProvisioned | None, told: Sequence[RecordedEvent], ceiling: Ceiling
-) -> Fields:
-    """Of the phases that began. A phase in which nothing of the user's ran had no network, whatever was asked."""
-    registries = sandbox.registries if sandbox else ()
-    policies: Fields = {"ceiling": asdict(ceiling)}
-    for recorded in told:
-        event, phase = recorded.event, recorded.phase
-        if isinstance(event, PhaseStarted) and phase in (Phase.SETUP, Phase.AGENT):
-            policy = replace(task.environment.policy(phase, registries), mode=NetworkMode(event.network))
-            policies[phase] = {
-                key: value for key, value in asdict(policy).items() if key not in ("phase", "environment")
-            }
-    return policies
+def _of_policies(told: Sequence[RecordedEvent]) -> list[Fields]:
+    """In the order in which they were put in force. Where there is none of a phase, it had no network."""
+    return [
+        {"phase": recorded.phase, **event_to_fields(recorded.event)}
+        for recorded in told
+        if isinstance(recorded.event, PolicyApplied)
+    ]
 
 
 def _of_egress(told: Sequence[RecordedEvent]) -> Fields:

@@ -344,7 +344,7 @@ async def test_why_there_is_no_record_is_told_with_the_end(queue, store, new_tas
     attempt = await _claim(queue)
     await queue.finish(attempt, SUCCESS, RecordMissed(reason="no key"))
     assert await store.find_record(attempt.id) is None
-    told = [event.event.name for event in await _log(store)]
+    told = [event.event.wire_name for event in await _log(store)]
     assert told == ["task_accepted", "record_missed", "attempt_finished", "task_finished"]
 
 
@@ -358,10 +358,12 @@ async def test_what_was_told_of_an_attempt_is_all_of_it_but_output(queue, store,
         await queue.record(attempt, Phase.AGENT, _output(1))
         await queue.record(attempt, Phase.AGENT, PhaseFinished(seconds=1))
     told = await queue.told(first)
-    assert [(event.phase, event.event.name) for event in told] == [
+    assert [(event.phase, event.event.wire_name) for event in told] == [
         (Phase.SETUP, "phase_started"), (Phase.AGENT, "phase_started"), (Phase.AGENT, "phase_finished")
     ]  # fmt: skip
-    assert told == [event for event in await _log(store) if event.attempt == first.id and event.event.name != "output"]
+    assert told == [
+        event for event in await _log(store) if event.attempt == first.id and event.event.wire_name != "output"
+    ]
 
 
 async def test_a_log_can_be_read_without_output(queue, store, new_task) -> None:
@@ -373,7 +375,7 @@ async def test_a_log_can_be_read_without_output(queue, store, new_task) -> None:
             await queue.record(attempt, Phase.SETUP, PhaseFinished(seconds=end))
     await queue.finish(attempt, SUCCESS)
     events = [event async for event in store.events(TaskId("t1"), after=1, follow=True, output=False)]
-    assert [event.event.name for event in events] == ["phase_finished", "attempt_finished", "task_finished"]
+    assert [event.event.wire_name for event in events] == ["phase_finished", "attempt_finished", "task_finished"]
 
 
 async def test_a_cancelled_attempt_of_a_dead_worker_is_still_taken_over(queue, store, new_worker, new_task) -> None:

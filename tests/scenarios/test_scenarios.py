@@ -38,6 +38,7 @@ from cloister.model.event import (
     Output,
     PhaseFinished,
     PhaseStarted,
+    PolicyApplied,
     RecordedEvent,
     ResidueFound,
     SandboxProvisioned,
@@ -485,7 +486,7 @@ def _check_to_text(result: CheckResult) -> str:
 def _render(events: Sequence[RecordedEvent]) -> Iterator[str]:
     """Events as lines, with those of their fields that a scenario can know; without those that always come."""
     for recorded in events:
-        if isinstance(recorded.event, TaskAccepted | SandboxProvisioned | PhaseFinished | TaskFinished):
+        if isinstance(recorded.event, TaskAccepted | SandboxProvisioned | PolicyApplied | PhaseFinished | TaskFinished):
             continue
         details = " ".join([recorded.event.wire_name, *_details(recorded.event)])
         yield f"{recorded.phase}: {details}" if recorded.phase else details

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from cloister.errors import SignatureError
 from cloister.model.ceiling import UNBOUNDED, Ceiling
 from cloister.model.check import CheckResult
-from cloister.model.environment import Environment, NetworkRecipe, SetupRecipe
+from cloister.model.environment import Environment, SetupRecipe
 from cloister.model.event import (
     CatchingMissed,
     DiffCollected,
@@ -22,6 +23,7 @@ from cloister.model.event import (
     Event,
     InstructionsRestored,
     PhaseStarted,
+    PolicyApplied,
     RecordedEvent,
     ResidueFound,
     SandboxProvisioned,
@@ -31,7 +33,6 @@ from cloister.model.event import (
     SnapshotSaved,
 )
 from cloister.model.flag import Flag, FlagKind
-from cloister.model.network import REGISTRIES, NetworkMode
 from cloister.model.phase import Phase
 from cloister.model.sandbox import Change, Commit, DiffStats
 from cloister.model.task import Attempt, AttemptId, Outcome, Task, TaskId, Verdict
@@ -43,7 +44,6 @@ SANDBOX = SandboxProvisioned(
     image="base",
     image_digest="d" * 64,
     runtime="crun 1",
-    registries=("pypi.example",),
     setup="5" * 64,
     maintenance=None,
     catch_up=None,
@@ -101,7 +101,7 @@ def test_an_attempt_that_got_nowhere_has_a_record_too(new_task) -> None:
     nothing = [predicate[key] for key in ("change", "snapshot", "secrets", "residue", "not_enforced")]
     assert nothing == [None, None, {}, [], []]
     assert predicate["environment"]["image"] == {"name": "base", "sha256": None}
-    assert predicate["policy"].keys() == {"ceiling"}
+    assert predicate["policies"] == []
     assert predicate["checks"] == {"state": "not run", "results": []}
 
 
@@ -155,30 +155,37 @@ def test_the_subject_is_the_change(new_task) -> None:
     assert "/mirrors" not in json.dumps(statement)
 
 
-def test_policies_are_those_of_the_phases_that_began(new_task) -> None:
-    network = NetworkRecipe(
-        setup=NetworkMode.FULL, agent=NetworkMode.LIMITED, allow=(REGISTRIES, "a.example"), methods=("GET",)
-    )
-    task = new_task(environment=Environment(name="web", network=network))
+def test_policies_are_those_that_were_put_in_force(new_task) -> None:
+    wide = PolicyApplied(mode="full", allow=(), deny=("evil.example",), methods=None, ports=(443,), audit="full")
+    narrow = replace(wide, mode="limited", allow=("a.example",), methods=("GET",))
     events = told(
-        (Phase.PROVISION, SANDBOX),
-        (Phase.SETUP, PhaseStarted(network="off")),
+        (Phase.SETUP, PhaseStarted(network="full", secrets=("TOKEN",))),
+        (Phase.SETUP, wide),
+        (Phase.SETUP, narrow),
         (Phase.AGENT, PhaseStarted(network="limited", brokered=("GH_PAT",))),
+        (Phase.AGENT, narrow),
         (Phase.OUTPUT, PhaseStarted(network="off")),
     )
-    policy = said(task, events)["predicate"]["policy"]
-    assert policy.keys() == {"ceiling", "setup", "agent"}
-    assert policy["setup"]["mode"] == "off", "no script ran, so nothing was open"
-    assert policy["agent"] == {
+    predicate = said(new_task(), events)["predicate"]
+    assert [(policy["phase"], policy["mode"]) for policy in predicate["policies"]] == [
+        ("setup", "full"),
+        ("setup", "limited"),
+        ("agent", "limited"),
+    ]
+    assert predicate["policies"][2] == {
+        "phase": "agent",
         "mode": "limited",
-        "allow": [REGISTRIES, "a.example", "pypi.example"],
+        "allow": ["a.example"],
+        "deny": ["evil.example"],
         "methods": ["GET"],
-        "ports": [80, 443],
-        "deny": [],
-        "audit": "decisions",
+        "ports": [443],
+        "audit": "full",
     }
-    assert policy["ceiling"]["deny"] == ["evil.example"]
-    assert said(task, events)["predicate"]["secrets"] == {"agent": {"present": [], "brokered": ["GH_PAT"]}}
+    assert predicate["ceiling"]["deny"] == ["evil.example"]
+    assert predicate["secrets"] == {
+        "setup": {"present": ["TOKEN"], "brokered": []},
+        "agent": {"present": [], "brokered": ["GH_PAT"]},
+    }
 
 
 def test_the_snapshot_is_the_one_that_the_sandbox_was_made_of(new_task) -> None:

@@ -186,7 +186,7 @@ async def test_the_record_is_made_anew_when_the_outcome_is_written_anew(monkeypa
     await run_worker(made_tools(node, queue), slots=1, until_idle=True)
     assert failures == {}
     assert await queue.find_record(AttemptId("t1-1-1")) is not None
-    assert "record_missed" not in [e.event.name async for e in queue.events(TaskId("t1"))]
+    assert "record_missed" not in [e.event.wire_name async for e in queue.events(TaskId("t1"))]
 
 
 async def test_a_record_that_cannot_be_signed_costs_no_attempt() -> None:

@@ -42,12 +42,11 @@ def _of_task(said: Mapping[str, Any]) -> Iterator[Line]:
 
 def _of_phases(said: Mapping[str, Any]) -> Iterator[Line]:
     for phase in ("setup", "agent"):
-        policy, secrets = said["policy"].get(phase), said["secrets"].get(phase, {})
-        if policy:
-            names = ", ".join(
-                [*secrets.get("present", ()), *(f"{name} (brokered)" for name in secrets.get("brokered", ()))]
-            )
-            yield phase, f"network {policy['mode']}, secrets {names or 'none'}", ""
+        modes = [policy["mode"] for policy in said["policies"] if policy["phase"] == phase]
+        secrets = said["secrets"].get(phase, {})
+        names = [*secrets.get("present", ()), *(f"{name} (brokered)" for name in secrets.get("brokered", ()))]
+        if modes or names:
+            yield phase, f"network {', then '.join(modes) or 'off'}, secrets {', '.join(names) or 'none'}", ""
     egress = said["egress"]
     yield "requests", f"{egress['allowed']} let out, {egress['refused']} refused", ""
     refused = [it for it in egress["decisions"] or () if it["verdict"] == "refused"]

@@ -83,8 +83,6 @@ class SandboxProvisioned(Event):
     image_digest: str
     runtime: str
     """Name and version of what its containers are made with."""
-    registries: tuple[str, ...]
-    """Hosts of the image's package clients that the environment allows."""
     setup: str | None
     """SHA-256 of the script for a cold disk; this and the next two are null where there is none."""
     maintenance: str | None
@@ -241,6 +239,21 @@ class ServiceEnded(Event):
     def read_to(self) -> tuple[str, int]:
         """See `Event`."""
         return self.command, self.offset
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyApplied(Event):
+    """From here on, the proxy judges by this policy, and by what the operator bounds."""
+
+    mode: str
+    """off, limited or full."""
+    allow: tuple[str, ...]
+    """Domains, for the limited mode."""
+    deny: tuple[str, ...]
+    methods: tuple[str, ...] | None
+    """Null is every method."""
+    ports: tuple[int, ...]
+    audit: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -85,7 +85,7 @@ async def run(
     )
     sandbox = await _make_sandbox(search, spec, journal, building, seconds_left)
     registries = image.registries if REGISTRIES in environment.network.allow else ()
-    journal.record(_told_of(environment, image, needs, registries, backend))
+    journal.record(_told_of(environment, image, needs, backend))
     if not sandbox.catches:
         journal.record(CatchingMissed())
     return Provisioned(sandbox=sandbox, spec=spec, recipe=recipe, own=own, needs=needs, registries=registries)
@@ -110,9 +110,7 @@ async def _make_sandbox(
     raise SandboxError(f"the snapshot {search.recipe.key} was there, and could not be used")
 
 
-def _told_of(
-    environment: Environment, image: Image, needs: Needs, registries: Sequence[str], backend: SandboxBackend
-) -> SandboxProvisioned:
+def _told_of(environment: Environment, image: Image, needs: Needs, backend: SandboxBackend) -> SandboxProvisioned:
     def digest(script: str | None) -> str | None:
         return None if script is None else sha256(script.encode()).hexdigest()
 
@@ -120,7 +118,6 @@ def _told_of(
         image=environment.image,
         image_digest=image.digest,
         runtime=backend.runtime,
-        registries=tuple(registries),
         setup=digest(needs.scripts.setup),
         maintenance=digest(needs.scripts.maintenance),
         catch_up=digest(needs.scripts.catch_up),

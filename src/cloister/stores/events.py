@@ -14,6 +14,8 @@ from cloister.model.phase import Phase
 from cloister.model.task import AttemptId, TaskId
 from cloister.stores.schema import EVENTS, TASKS
 
+_OUTPUT = "output"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
@@ -40,13 +42,13 @@ async def read_events(
     """The next events of a task's log, at most `limit`; without `output`, what was printed is left out."""
     query = select(EVENTS).where(EVENTS.c.task == task, EVENTS.c.seq > after).order_by(EVENTS.c.seq).limit(limit)
     if not output:
-        query = query.where(EVENTS.c.command.is_(None))
+        query = query.where(EVENTS.c.name != _OUTPUT)
     return [_row_to_event(row) for row in await connection.execute(query)]
 
 
 async def read_told(connection: AsyncConnection, task: TaskId, attempt: AttemptId) -> list[RecordedEvent]:
     """An attempt's events, without output."""
-    own = (EVENTS.c.task == task, EVENTS.c.attempt == attempt, EVENTS.c.command.is_(None))
+    own = (EVENTS.c.task == task, EVENTS.c.attempt == attempt, EVENTS.c.name != _OUTPUT)
     return [_row_to_event(row) for row in await connection.execute(select(EVENTS).where(*own).order_by(EVENTS.c.seq))]
 
 
