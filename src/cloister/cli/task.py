@@ -7,13 +7,13 @@ import typer
 from cloister.cli.exit import CANCELLED, code_of_verdict
 from cloister.cli.run import new_view
 from cloister.cli.session import ask, open_client, start_background_worker
-from cloister.cli.terminal import neutralize, output_console, print_line, print_lines, print_table
-from cloister.model.environment_source import source_to_text
+from cloister.cli.terminal import output_console, print_line, print_lines, print_table
 from cloister.model.phase import Phase
 
 if TYPE_CHECKING:
     from cloister.client import Client
-    from cloister.model.task import Task, TaskStatus
+    from cloister.model.event import RecordedEvent
+    from cloister.model.task import TaskStatus
 
 app = typer.Typer(no_args_is_help=True, help="What became of tasks.\n\nExample:  cloister task list")
 
@@ -53,22 +53,34 @@ def list_tasks(
 
 
 @app.command()
-def show(context: typer.Context, task: TaskArgument, as_json: JsonOption = False) -> None:
-    """Show a task, and what its attempts left.
+def show(
+    context: typer.Context,
+    task: TaskArgument,
+    attempt: Annotated[
+        int | None, typer.Option(metavar="N", help="Number of the attempt; by default the best one.")
+    ] = None,
+    details: Annotated[bool, typer.Option("--details", help="Everything, instead of what fits on a page.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show on a page what was asked, said, changed, checked, refused, flagged and found, and what to do next.
 
     Example:  cloister task show 0g2x
     """
     from cloister.cli.json_lines import task_to_json, to_json
-    from cloister.cli.live import summary
+    from cloister.cli.outcome_page import Page, print_page
+    from cloister.intake import attempt_of, best_attempt
 
-    status = ask(context, lambda client: client.task(task))
+    async def answer(client: "Client") -> "tuple[TaskStatus, list[RecordedEvent]]":
+        status = await client.task(task)
+        return status, [recorded async for recorded in client.events(status.task.id, output=False)]
+
+    status, events = ask(context, answer)
+    chosen = best_attempt(status) if attempt is None else attempt_of(status, attempt)
     if as_json:
         typer.echo(to_json(task_to_json(status, diffs=True)))
         return
-    console = output_console()
-    for line in _description(status):
-        print_line(console, neutralize(line))
-    print_lines(console, summary(status))
+    told = [recorded for recorded in events if recorded.attempt == chosen.attempt]
+    print_page(output_console(), Page(status=status, attempt=chosen, told=told, details=details))
 
 
 @app.command()
@@ -135,22 +147,3 @@ def cancel(context: typer.Context, task: TaskArgument) -> None:
 
     status = anyio.run(work)
     print_line(output_console(), f"task {status.task.id} {status.verdict or status.state}")
-
-
-def _source(task: "Task") -> str:
-    source = source_to_text(task.environment_source) if task.environment_source else ""
-    return f", {source}" if source else ""
-
-
-def _description(status: "TaskStatus") -> list[str]:
-    task = status.task
-    agent = f"{task.agent}: {task.command}" if task.command else task.agent
-    return [
-        f"task         {task.id}",
-        f"repository   {task.repository.address}",
-        f"ref          {task.revision.ref} ({task.revision.commit[:12]})",
-        f"environment  {task.environment.name}{_source(task)}, image {task.environment.image}",
-        f"agent        {agent}",
-        f"prompt       {task.prompt}",
-        "",
-    ]

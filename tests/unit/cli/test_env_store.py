@@ -142,9 +142,9 @@ def test_tasks_show_the_version_they_ran_with(installation: Installation, web: N
         options = ("--env", env) if env else ()
         task = installation.run("run", *options, "--command", "x", "fix").stdout.splitlines()[0].removeprefix("task ")
         shown[env] = installation.run("task", "show", task).stdout
-    assert "environment  web, version 1, image base" in shown["web"]
-    assert f"environment  {installation.project}, file web.toml, image base" in shown["web.toml"]
-    assert f"environment  {installation.project}, image base" in shown[None]
+    assert f" of {installation.project}, environment web (version 1)\n" in shown["web"]
+    assert f" of {installation.project} (file web.toml)\n" in shown["web.toml"]
+    assert f" of {installation.project}\n" in shown[None]
 
 
 def test_without_an_editor_the_way_out_is_named(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,9 +62,10 @@ def test_tasks_are_listed_newest_first(installation: Installation, task: str, wa
 
 def test_a_task_is_shown_by_the_beginning_of_its_id(installation: Installation, task: str) -> None:
     done = installation.run("task", "show", task[:11])
-    assert f"task         {task}" in done.stdout
-    assert "agent        command: make fix" in done.stdout
-    assert f"task {task} succeeded in" in done.stdout
+    assert done.stdout.splitlines()[0].startswith(f"task {task} succeeded in")
+    assert "  asked      fix the test\n" in done.stdout
+    assert "by command: make fix\n" in done.stdout
+    assert f"  next       cloister diff {task} " in done.stdout
     shown = json.loads(installation.run("task", "show", task, "--json").stdout)
     assert shown["attempts"][0]["diff"] == DIFF.decode()
 
@@ -85,12 +86,14 @@ def test_waiting_ends_as_the_task_did(installation: Installation, task: str) -> 
     installation.node.programs["agent"] = Program(ends=Exit(status=9))
     failed = installation.run("run", "--command", "x", "fix").stdout.splitlines()[0].removeprefix("task ")
     assert installation.run("task", "wait", failed, "--json").exit_code == 1
-    for command in ("wait", "show"):
-        assert "the agent ended with status 9" in installation.run("task", command, failed).stdout.splitlines()[-3]
+    for command, line in (("wait", -3), ("show", 0)):
+        assert "the agent ended with status 9" in installation.run("task", command, failed).stdout.splitlines()[line]
 
 
 def test_a_detached_task_is_done_by_a_worker(installation: Installation, waiting: str) -> None:
-    assert installation.run("task", "show", waiting).stdout.splitlines()[-1] == f"task {waiting} is queued"
+    shown = installation.run("task", "show", waiting).stdout.splitlines()
+    assert shown[0] == f"task {waiting} is queued"
+    assert shown[-1].startswith(f"  next       cloister task logs {waiting} --follow")
     assert installation.run("worker", "--until-idle").exit_code == 0
     assert installation.run("task", "wait", waiting).exit_code == 0
 
