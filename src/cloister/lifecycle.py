@@ -203,6 +203,7 @@ async def _verify(
         sandbox = await tools.backend.create(name, replace(provisioned.spec, beside=attempt.sandbox))
         room = verify.CleanRoom(sandbox=sandbox)
         await tools.egress.open(name, sandbox.listeners(), policy, room.hearing(journal.record_egress))
+        journal.record(_told_of(policy))
         results = await verify.run(
             attempt.task,
             outcome.change,
@@ -360,15 +361,17 @@ async def _open_network(
     await tools.egress.open(
         attempt.sandbox, sandbox.listeners(), policy, journal.record_egress, grants, find_asker=find_asker
     )
-    journal.record(
-        PolicyApplied(
-            mode=policy.mode,
-            allow=policy.allow,
-            deny=policy.deny,
-            methods=policy.methods,
-            ports=policy.ports,
-            audit=policy.audit,
-        )
+    journal.record(_told_of(policy))
+
+
+def _told_of(policy: NetworkPolicy) -> PolicyApplied:
+    return PolicyApplied(
+        mode=policy.mode,
+        allow=policy.allow,
+        deny=policy.deny,
+        methods=policy.methods,
+        ports=policy.ports,
+        audit=policy.audit,
     )
 
 
