@@ -80,14 +80,7 @@ def make_statement(
         ],
         "change": _of_change(outcome.change, events),
         "checks": _of_checks(outcome),
-        "outcome": {
-            "verdict": outcome.verdict,
-            "reason": outcome.reason,
-            "exit_status": outcome.exit_status,
-            "message": _digest(outcome.message),
-            "seconds": {str(phase): seconds for phase, seconds in outcome.seconds.items()},
-            "accepted_to_agent_seconds": outcome.accepted_to_agent_seconds,
-        },
+        "outcome": _of_outcome(outcome),
         "versions": {**maker.versions, **({"runtime": sandbox.runtime} if sandbox else {})},
         "not_enforced": _not_enforced(sandbox, events),
     }
@@ -238,6 +231,17 @@ def _of_change(change: Change | None, events: Sequence[Event]) -> Fields | None:
 def _of_checks(outcome: Outcome) -> Fields:
     results = [{key: value for key, value in asdict(it).items() if key != "last_words"} for it in outcome.checks]
     return {"state": state_of(outcome.checks), "results": results}
+
+
+def _of_outcome(outcome: Outcome) -> Fields:
+    return {
+        "verdict": outcome.verdict,
+        "reason": outcome.reason,
+        "exit_status": outcome.exit_status,
+        "message": _digest(outcome.message),
+        "seconds": {str(phase): seconds for phase, seconds in outcome.seconds.items()},
+        "accepted_to_agent_seconds": outcome.accepted_to_agent_seconds,
+    }
 
 
 def _not_enforced(sandbox: SandboxProvisioned | None, events: Iterable[Event]) -> list[str]:
