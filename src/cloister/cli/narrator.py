@@ -1,7 +1,7 @@
 """Tells events as lines for people."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rich.text import Text
 
@@ -47,6 +47,8 @@ _STYLES = {
     Verdict.ERRORED: "bold red",
     Verdict.CANCELLED: "yellow",
 }
+_FLOOD = 100
+"""Lines that come at once; above, their colours are left out."""
 _MOST_LINES = 20
 """Of what was undone."""
 _KEY_SHOWN = 12
@@ -81,8 +83,11 @@ class Narrator:
     def _lines(self, recorded: RecordedEvent, event: Event) -> list[Text]:
         match event:
             case Output():
-                key = (recorded.attempt, event.command, event.stream)
-                return [_output_line(line, event.stream, event.command) for line in self._output[key].feed(event.text)]
+                lines = self._output[recorded.attempt, event.command, event.stream].feed(event.text)
+                if len(lines) > _FLOOD:
+                    label = self._labels.get(recorded.attempt, "") if recorded.attempt else ""
+                    return [_flood(lines, label, event)]
+                return [_output_line(line, event.stream, event.command) for line in lines]
             case PhaseStarted():
                 return [Text(neutralize(phase_to_text(recorded.phase or "", event)), style="bold")]
             case PhaseFinished():
@@ -104,8 +109,17 @@ class Narrator:
 
 
 def _output_line(line: str, stream: str, command: str) -> Text:
-    label = f"  {command.removeprefix(_SERVICE)} | " if command.startswith(_SERVICE) else "  | "
-    return Text.assemble((neutralize(label), "dim"), (neutralize(line), "yellow" if stream == "stderr" else ""))
+    return Text.assemble((_margin(command), "dim"), (neutralize(line), "yellow" if stream == "stderr" else ""))
+
+
+def _flood(lines: Sequence[str], label: str, event: Output) -> Text:
+    """Return many lines as one text: each for itself would take a hundred times as long as to read it."""
+    margin = f"\n{label}{_margin(event.command)}"
+    return Text(_margin(event.command) + neutralize("\n".join(lines)).replace("\n", margin))
+
+
+def _margin(command: str) -> str:
+    return neutralize(f"  {command.removeprefix(_SERVICE)} | " if command.startswith(_SERVICE) else "  | ")
 
 
 def _sentences(event: Event) -> list[tuple[str, str]]:
