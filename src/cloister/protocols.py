@@ -167,6 +167,13 @@ class Sandbox(Protocol):
         """
         ...
 
+    async def make_shareable(self) -> None:
+        """Take out of what was written since the last checkout what no two sandboxes may share.
+
+        Identities, host keys and random seeds of a machine; sockets, pipes and devices. No container may run.
+        """
+        ...
+
     async def left_behind(self, change: Change) -> Sequence[str]:
         """Return paths that were written or removed since the last checkout and that `change` does not hold, sorted.
 

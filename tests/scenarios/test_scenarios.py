@@ -82,6 +82,7 @@ QUIET = (
     "finish",
     "project files",
     "describe the image",
+    "make shareable",
     "told",
     "sign",
 )

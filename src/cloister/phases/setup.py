@@ -119,6 +119,7 @@ async def run(
             await run_script(SETUP, plan.setup, default, secrets)
         if task.use_cache:
             if plan.setup is not None:
+                await sandbox.make_shareable()
                 await sandbox.checkout(default)  # what the script did to tracked files is not kept
             kept = await _keep_disk(sandbox, journal, _record_of(task, plan, recipe, now), catalog)
     if not plan.warm or plan.own is None:
@@ -128,6 +129,7 @@ async def run(
             await narrow()
         await run_script(MAINTENANCE, plan.follow_up, asked, replace(secrets, values={}) if plan.foreign else secrets)
     if plan.own is not None:
+        await sandbox.make_shareable()
         await sandbox.checkout(asked)
         record = _own_record_of(task, plan, plan.own, now, shared=recipe, found=await catalog.find(recipe.key))
         kept |= await _keep_disk(sandbox, journal, record, catalog)

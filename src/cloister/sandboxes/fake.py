@@ -413,6 +413,11 @@ class FakeSandbox:
         commit = Commit(hashlib.sha1(diff, usedforsecurity=False).hexdigest()) if diff else base
         return Change(base=base, commit=commit, repository=self._disk.spec.mirror, diff=diff, stats=self._node.stats)
 
+    async def make_shareable(self) -> None:
+        """See `protocols.Sandbox`. There is nothing of the kind here."""
+        await self._tell("make shareable")
+        self._expect_no_container("make_shareable")
+
     async def left_behind(self, change: Change) -> Sequence[str]:
         """See `protocols.Sandbox`. What programs wrote, none of which is ever in a change."""
         await self._tell("look at what was left behind")

@@ -31,6 +31,7 @@ from cloister.sandboxes.oci.overlay import mount_overlay
 from cloister.sandboxes.oci.owner import find_owner
 from cloister.sandboxes.oci.process import OciProcess
 from cloister.sandboxes.oci.searcher import search_disk
+from cloister.sandboxes.oci.tidy import tidy_layer
 from cloister.sandboxes.oci.toolbox import run_tool
 from cloister.sandboxes.oci.worktree.branch import write_branch
 from cloister.sandboxes.oci.worktree.change import import_change
@@ -208,6 +209,14 @@ class OciSandbox:
             pack=exchange / "change.pack",
             name=self.name,
         )
+
+    async def make_shareable(self) -> None:
+        """Change files below the mount, which is gone meanwhile; see `protocols.Sandbox`."""
+        self.unmount()
+        try:
+            await to_thread.run_sync(tidy_layer, self._disk.upper)
+        finally:
+            self.mount()
 
     async def left_behind(self, change: Change) -> Sequence[str]:
         """Look at the layer that was written to; see `protocols.Sandbox`."""

@@ -11,6 +11,8 @@ MARKER = "snapshot.json"
 FLAT = "flat"
 """The one layer that all layers of a disk, and of those below it, were merged into."""
 GONE = "its disk is gone"
+RULES = 1
+"""Counted up when what may be on a kept disk is told more strictly: one that was kept before is not used."""
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -31,6 +33,8 @@ class SnapshotMarker:
     below_id: str = ""
     flat: bool = False
     """Whether all layers, with those of the snapshots below, are merged into one."""
+    rules: int = 0
+    """Which rules it was looked through by before it was kept."""
 
 
 def read_marker(place: Path) -> SnapshotMarker | None:
@@ -58,6 +62,8 @@ def find_flaw(snapshots: Path, key: str) -> str | None:
         return "its disk is damaged: its marker cannot be read"
     if not marker.synced and marker.boot_id != boot_id():
         return "its disk was lost when the machine stopped"
+    if marker.rules < RULES:
+        return "its disk was kept under laxer rules"
     if not (git_of(place) / "HEAD").is_file():
         return "its disk is damaged: its git directory is missing"
     layers = [place / FLAT] if marker.flat else layers_of(place, marker.layers)

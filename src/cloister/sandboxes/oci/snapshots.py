@@ -18,6 +18,7 @@ from cloister.sandboxes.oci.paths import NodePaths
 from cloister.sandboxes.oci.snapshot_marker import (
     FLAT,
     MARKER,
+    RULES,
     SnapshotMarker,
     boot_id,
     find_flaw,
@@ -101,6 +102,7 @@ class Snapshots:
             layers=disk.state.layers,
             boot_id=boot_id(),
             id=secrets.token_hex(8),
+            rules=RULES,
             below=below,
             below_id=self.get(SnapshotKey(below)).id if below is not None else "",
         )

@@ -1,5 +1,6 @@
 """Kept disks, where what is said of them and what is there come apart."""
 
+import json
 import shutil
 import subprocess
 from collections.abc import AsyncIterator
@@ -120,6 +121,14 @@ async def test_a_damaged_one_is_told_of_outlives_a_sweep_and_is_replaced(
     assert kept.find(KEY) is None and kept.keys() == [KEY]
     assert kept.keep(KEY, made_disk(paths, "two"), NEW)
     assert kept.get(KEY).commit == NEW
+
+
+async def test_one_that_was_kept_under_laxer_rules_is_not_used(paths: NodePaths, kept: Snapshots) -> None:
+    assert kept.keep(KEY, made_disk(paths, "a"), Commit("c" * 40))
+    marker = paths.snapshots / KEY / "snapshot.json"
+    marker.write_text(json.dumps({**json.loads(marker.read_text()), "rules": 0}))
+    assert kept.flaw(KEY) == "its disk was kept under laxer rules"
+    assert kept.find(KEY) is None
 
 
 async def test_a_damaged_one_in_use_is_neither_removed_nor_replaced(paths: NodePaths, kept: Snapshots) -> None:
