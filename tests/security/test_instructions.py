@@ -1,10 +1,13 @@
 """What setup, or a package that it installs, does to files that tell agents what to do is undone and told."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from cloister.model.task import Verdict
+from cloister.sandboxes.oci.instructions import find_instructions
+from cloister.sandboxes.oci.trash import Trash
 
 from ..system.installation import Installation
 from ..system.project import Project
@@ -102,3 +105,50 @@ async def test_a_home_that_became_a_link_is_a_folder_again(installation: Install
         assert finished.outcome.verdict is Verdict.SUCCEEDED, finished.outcome.reason
         assert finished.printed("agent").startswith("d\n")
         assert "AGENTS.md" not in finished.printed("agent")
+
+
+@pytest.mark.parametrize("replaced", [".git", "hooks", "tree"])
+async def test_a_link_on_the_way_to_them_reaches_no_file_of_the_host(
+    installation: Installation, tmp_path: Path, replaced: str
+) -> None:
+    victim = tmp_path / "victim"
+    git = victim / ".git" if replaced == "tree" else victim
+    (git / "hooks").mkdir(parents=True)
+    (git / "config").write_text("canary")
+    (git / "hooks/precious").write_text("canary")
+    place, target = {
+        ".git": (".git", victim),
+        "hooks": (".git/hooks", victim / "hooks"),
+        "tree": ("/workspace/project", victim),
+    }[replaced]
+    script = f"tree=$PWD; path={place}; [[ $path == /* ]] || path=$tree/$path; cd /; rm -rf $path; ln -s {target} $path"
+    environment = f'[setup]\nscript = {json.dumps(script)}\n[network]\nsetup = "off"\n'
+    async with installation.opened() as running:
+        finished = await running.run("git status --short; readlink .git .git/hooks || true", environment=environment)
+        told = {
+            path for event in finished.events if event["event"] == "instructions_restored" for path in event["paths"]
+        }
+    assert (git / "config").read_text() == (git / "hooks/precious").read_text() == "canary"
+    link = {".git": {"/workspace/project/.git"}, "hooks": {"/workspace/project/.git/hooks"}, "tree": set()}[replaced]
+    assert told == link, "what is undone is the link"
+    if replaced != "tree":
+        assert finished.outcome.verdict is Verdict.SUCCEEDED, finished.outcome.reason
+        assert finished.printed("agent") == ""
+
+
+async def test_whoever_would_follow_that_link_would_be_at_the_files_of_the_host(tmp_path: Path) -> None:
+    """The twin: by its path alone, what lies in the layer is the host's."""
+    victim, upper = tmp_path / "victim", tmp_path / "upper"
+    victim.mkdir()
+    (victim / "config").write_text("canary")
+    (upper / "workspace/project").mkdir(parents=True)
+    (upper / "workspace/project/.git").symlink_to(victim)
+    (tmp_path / "trash").mkdir()
+    assert [found.path for found in find_instructions(upper, "project")] == ["workspace/project/.git"]
+    trash = Trash(tmp_path / "trash")
+    with pytest.raises(NotADirectoryError):
+        trash.throw_beneath(upper, "workspace/project/.git/config")
+    assert (victim / "config").exists()
+    trash.throw(upper / "workspace/project/.git/config")
+    await trash.wait()
+    assert not (victim / "config").exists()

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import anyio
@@ -15,21 +15,30 @@ _PAUSE_SECONDS = 0.2
 
 def read_beneath(root: Path, path: str, *, limit_bytes: int, offset: int = 0) -> bytes | None:
     """Return the file's bytes from `offset`; None when there is no regular file without a link on the way."""
-    parts = path.strip("/").split("/")
-    folder = os.open(root, os.O_PATH | os.O_DIRECTORY)
+    *parents, name = path.strip("/").split("/")
     try:
-        for part in parts[:-1]:
-            folder, former = os.open(part, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder), folder
-            os.close(former)
-        file = os.open(parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+        with opened_beneath(root, parents) as folder:
+            file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
     except OSError:
         return None
-    finally:
-        os.close(folder)
     try:
         return _read(file, offset, limit_bytes) if stat.S_ISREG(os.fstat(file).st_mode) else None
     finally:
         os.close(file)
+
+
+@contextlib.contextmanager
+def opened_beneath(root: Path, parts: Sequence[str]) -> Iterator[int]:
+    """Open a folder below `root`. OSError when it is not there, and for a link on the way."""
+    folder = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for part in parts:
+            inner = os.open(part, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+            folder, former = inner, folder
+            os.close(former)
+        yield folder
+    finally:
+        os.close(folder)
 
 
 async def tail_beneath(root: Path, path: str, over: anyio.Event, *, limit_bytes: int) -> AsyncIterator[bytes]:

@@ -64,17 +64,22 @@ def _first_written(upper: Path, place: str) -> str | None:
 
 def _in_work_tree(upper: Path, directory: str) -> Iterator[str]:
     tree = f"{WORKSPACE.lstrip('/')}/{directory}"
-    for name in _OF_GIT:
-        with suppress(OSError):
-            if not stat.S_ISDIR(os.lstat(upper / tree / name).st_mode):
-                yield f"{tree}/{name}"
-            else:
-                yield from (f"{tree}/{name}/{hook.name}" for hook in (upper / tree / name).iterdir())
+    yield from _of_git(upper, tree)
     with suppress(TaskFailedError):  # there is no work tree any more, until the next checkout
         for written in list_written(upper, directory):
             path = os.fsdecode(written.path)
             if written.kind is not WrittenKind.DIRECTORY and is_instruction(path):
                 yield f"{tree}/{path}"
+
+
+def _of_git(upper: Path, tree: str) -> Iterator[str]:
+    for name in _OF_GIT:
+        place = f"{tree}/{name}"
+        found = _first_written(upper, place)
+        if found == place and stat.S_ISDIR(os.lstat(upper / place).st_mode):
+            yield from (f"{place}/{hook.name}" for hook in (upper / place).iterdir())
+        elif found == place or (found == f"{tree}/.git" and not stat.S_ISCHR(os.lstat(upper / found).st_mode)):
+            yield found  # a link in the place of `.git` leads to the host's files, and is not followed
 
 
 def _diff(path: str, present: bytes | None, undone: bytes | None) -> str:

@@ -254,7 +254,7 @@ class OciSandbox:
             return ()
         self.unmount()
         for change in undone:
-            self._node.trash.throw(self._disk.upper / change.path)
+            self._node.trash.throw_beneath(self._disk.upper, change.path)
         self.mount()
         return [
             change.restored(read_beneath(self.root, change.path, limit_bytes=LARGEST_READ_BYTES)) for change in undone
