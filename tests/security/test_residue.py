@@ -21,7 +21,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloister.errors import SandboxError
+from cloister.errors import SandboxError, TaskFailedError
 from cloister.model.secret import SecretValue
 from cloister.residue import ResidueSearch
 from cloister.sandboxes.oci import searcher
@@ -104,6 +104,54 @@ async def test_what_is_packed_too_tightly_ends(tmp_path: Path, monkeypatch: pyte
     search = ResidueSearch(VALUES)
     (tmp_path / "bomb.gz").write_bytes(bomb)
     assert list(searcher._search_file(os.fsencode(tmp_path / "bomb.gz"), "/bomb.gz", search)) == []
+
+
+async def test_members_that_share_their_packed_bytes_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An archive may list one member any number of times (a zip bomb without recursion)."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("member", b"\0" * 1024**2)
+        archive.filelist = archive.filelist * 1000
+    place = tmp_path / "bomb.zip"
+    place.write_bytes(packed.getvalue())
+    read = []
+    monkeypatch.setattr(searcher, "LARGEST_UNPACKED_BYTES", 10 * 1024**2)
+    monkeypatch.setattr(ResidueSearch, "names_in", lambda _, chunks: read.extend(map(len, chunks)) or set())
+    assert list(searcher._search_file(os.fsencode(place), "/bomb.zip", ResidueSearch(VALUES))) == []
+    assert sum(read) < 11 * 1024**2
+
+
+async def test_what_takes_too_long_fails_the_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(searcher, "PROCESSOR_SECONDS", 1)
+    (tmp_path / "bomb.gz").write_bytes(gzip.compress(b"\0" * 1024**2) * 3000)
+    with pytest.raises(TaskFailedError, match="1 s of processor time"):
+        await search_disk(tmp_path, VALUES)
+
+
+async def test_holes_and_further_names_cost_nothing_and_hide_nothing(tmp_path: Path) -> None:
+    with (tmp_path / "sparse").open("wb") as file:
+        file.truncate(1 << 42)
+        file.seek(1 << 41)
+        file.write(SECRET.encode())
+    with (tmp_path / "large").open("wb") as file:
+        file.write(b"x" * 32 * 1024**2 + SECRET.encode())
+    for number in range(500):
+        (tmp_path / f"name-{number}").hardlink_to(tmp_path / "large")
+    found = await search_disk(tmp_path, VALUES)
+    assert sorted(residue.path for residue in found) == sorted(f"/{path.name}" for path in tmp_path.iterdir())
+
+
+async def test_what_programs_note_in_attributes_is_found(tmp_path: Path) -> None:
+    for kind in ("file", "folder"):
+        place = tmp_path / kind
+        place.mkdir() if kind == "folder" else place.write_text("")
+        os.setxattr(place, "user.xdg.origin.url", f"https://me:{SECRET}@example.com/a".encode())
+    (tmp_path / "other").write_text("")
+    os.setxattr(tmp_path / "other", "user.xdg.origin.url", b"https://example.com/a")
+    found = await search_disk(tmp_path, VALUES)
+    assert [str(residue) for residue in found] == [
+        f"/{kind} (NPM_TOKEN, in an extended attribute)" for kind in ("file", "folder")
+    ]
 
 
 @given(st.binary(max_size=200), st.integers(min_value=1, max_value=60), st.binary(max_size=200))

@@ -5,23 +5,25 @@ It reads what anybody may have written, archives among it, so it must not be us.
 
 import bz2
 import contextlib
+import errno
 import gzip
 import json
 import lzma
 import os
+import signal
 import stat
 import sys
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Protocol
 
 import anyio
 
-from cloister.errors import SandboxError
+from cloister.errors import SandboxError, TaskFailedError
 from cloister.masking import MaskingRedactor
 from cloister.model.residue import Residue
 from cloister.model.secret import SecretValue
@@ -30,6 +32,8 @@ from cloister.residue import CHUNK_BYTES, ResidueSearch
 LARGEST_UNPACKED_BYTES = 4 * 1024**3
 """Of one archive."""
 LARGEST_REWRITTEN_BYTES = 1024 * 1024
+PROCESSOR_SECONDS = 15 * 60
+"""What is packed tightly, many times over, could be searched for days; a full disk is done in a few minutes."""
 _MOST_SHOWN = 1000
 _MEMORY_BYTES = 2 * 1024**3
 _HEAD_BYTES = 512
@@ -42,7 +46,8 @@ async def search_disk(root: Path, values: Mapping[str, SecretValue], *, scrub: S
     """Search the tree `root`, in which nothing runs, and return what holds a value, sorted by path.
 
     With `scrub`, paths that a search found: first rewrite the text files among them and remove what is a cache, and
-    then search only those. SandboxError when the search cannot be done: then nothing is known.
+    then search only those. SandboxError when the search cannot be done, TaskFailedError when it takes too long: then
+    nothing is known.
     """
     order = {
         "root": str(root),
@@ -51,11 +56,17 @@ async def search_disk(root: Path, values: Mapping[str, SecretValue], *, scrub: S
     }
     capabilities = "+dac_override" if scrub else "+dac_read_search"
     command = (
-        *("unshare", "--net", "--ipc", "--", "prlimit", f"--as={_MEMORY_BYTES}", "--"),
+        *("unshare", "--net", "--ipc", "--", "prlimit", f"--as={_MEMORY_BYTES}"),
+        *(f"--cpu={PROCESSOR_SECONDS}:{PROCESSOR_SECONDS + 5}", "--"),
         *("setpriv", "--pdeathsig", "KILL", "--no-new-privs", "--inh-caps=-all", f"--bounding-set=-all,{capabilities}"),
         *("--", sys.executable, "-I", "-B", "-m", __name__),
     )
     done = await anyio.run_process(command, input=json.dumps(order).encode(), check=False)
+    if done.returncode == -signal.SIGXCPU:
+        raise TaskFailedError(
+            f"the disk cannot be searched for secrets in {PROCESSOR_SECONDS} s of processor time",
+            hint="remove archives and caches at the end of the script",
+        )
     if done.returncode != 0:
         said = done.stderr.decode(errors="replace").strip().rpartition("\n")[2][-_MOST_SHOWN:]
         raise SandboxError(f"the disk could not be searched for secrets: {said}")
@@ -72,11 +83,11 @@ def main() -> None:
     root = os.fsencode(order["root"])
     values = {name: SecretValue(value) for name, value in order["values"].items()}
     paths: Iterator[bytes] = (os.fsencode(path) for path in order["scrub"]) if order["scrub"] else _walk(root)
-    search = ResidueSearch(values)
+    search = _Search(root, ResidueSearch(values))
     for path in paths:
         if order["scrub"]:
             _scrub(root + path, Residue(path=os.fsdecode(path), names=()), values)
-        for found in _search_entry(root, path, search):
+        for found in search.find(path):
             print(json.dumps(asdict(found)))
 
 
@@ -93,28 +104,55 @@ def _walk(root: bytes) -> Iterator[bytes]:
                 yield path
 
 
-def _search_entry(root: bytes, path: bytes, search: ResidueSearch) -> Iterator[Residue]:
-    """Search the entry's name, and what it holds or points to."""
-    shown = os.fsdecode(path)
-    try:
-        status = os.lstat(root + path)
-        texts = [os.path.basename(path)]
-        if stat.S_ISLNK(status.st_mode):
-            texts.append(os.readlink(root + path))
-        if names := search.names_in([b"\n".join(texts)]):
-            yield Residue(path=shown, names=tuple(sorted(names)))
-        if stat.S_ISREG(status.st_mode) and status.st_size:
-            yield from _search_file(root + path, shown, search)
-    except FileNotFoundError:  # a cache that was removed
-        return
-    except OSError:  # too deep a path, or a disk that fails: what is not searched is not clean
-        yield Residue(path=shown, names=())
+class _Search:
+    """Searches entries of a tree, what has several names once."""
+
+    def __init__(self, root: bytes, search: ResidueSearch) -> None:
+        self._root = root
+        self._search = search
+        self._linked: dict[int, Sequence[Residue]] = {}
+
+    def find(self, path: bytes) -> Iterator[Residue]:
+        """Search the entry's name, its attributes, and what it holds or points to."""
+        shown = os.fsdecode(path)
+        try:
+            status = os.lstat(self._root + path)
+            texts = [os.path.basename(path)]
+            if stat.S_ISLNK(status.st_mode):
+                texts.append(os.readlink(self._root + path))
+            if names := self._search.names_in([b"\n".join(texts)]):
+                yield Residue(path=shown, names=tuple(sorted(names)))
+            yield from _search_attributes(self._root + path, shown, self._search)
+            if stat.S_ISREG(status.st_mode) and status.st_size:
+                yield from self._in_file(path, shown, status)
+        except FileNotFoundError:  # a cache that was removed
+            return
+        except OSError:  # too deep a path, or a disk that fails: what is not searched is not clean
+            yield Residue(path=shown, names=())
+
+    def _in_file(self, path: bytes, shown: str, status: os.stat_result) -> Sequence[Residue]:
+        found = self._linked.get(status.st_ino)
+        if found is None:
+            found = list(_search_file(self._root + path, shown, self._search))
+            if status.st_nlink > 1:
+                self._linked[status.st_ino] = found
+        return [replace(residue, path=shown) for residue in found]
+
+
+def _search_attributes(place: bytes, shown: str, search: ResidueSearch) -> Iterator[Residue]:
+    """Those that programs set: curl and wget write the address there that a file came from, credentials included."""
+    for name in os.listxattr(place, follow_symlinks=False):
+        if name.startswith("user.") and (
+            names := search.names_in([name.encode(errors="surrogateescape"), b"\n", os.getxattr(place, name)])
+        ):
+            yield Residue(path=shown, names=tuple(sorted(names)), member="an extended attribute")
 
 
 def _search_file(place: bytes, shown: str, search: ResidueSearch) -> Iterator[Residue]:
     with open(os.open(place, _OPEN_FLAGS), "rb", buffering=0) as file:
         head = file.read(_HEAD_BYTES)
-        names = search.names_in(_chunks(file, head))
+        file.seek(0)
+        names = search.names_in(_chunks(file))
         if names:
             yield Residue(path=shown, names=tuple(sorted(names)))
             return
@@ -122,18 +160,35 @@ def _search_file(place: bytes, shown: str, search: ResidueSearch) -> Iterator[Re
         yield from _search_archive(file, head, shown, search)
 
 
-def _chunks(file: IO[bytes], head: bytes = b"") -> Iterator[bytes]:
-    if head:
-        yield head + (file.read(CHUNK_BYTES - len(head)) or b"")
-    while chunk := file.read(CHUNK_BYTES):
-        yield chunk
+def _chunks(file: IO[bytes]) -> Iterator[bytes]:
+    """Yield what was written to the file: its holes may be larger than any disk, and read as zeros."""
+    at = 0
+    while (start := _seek_data(file, at)) is not None:
+        end = os.lseek(file.fileno(), start, os.SEEK_HOLE)
+        if start > at:
+            yield b"\0"
+        file.seek(start)
+        while start < end and (chunk := file.read(min(CHUNK_BYTES, end - start))):
+            start += len(chunk)
+            yield chunk
+        at = end
+
+
+def _seek_data(file: IO[bytes], at: int) -> int | None:
+    try:
+        return os.lseek(file.fileno(), at, os.SEEK_DATA)
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        return None
 
 
 def _search_archive(file: IO[bytes], head: bytes, shown: str, search: ResidueSearch) -> Iterator[Residue]:
     """Search what is packed in the file, one level deep. One that is damaged is no archive to anybody."""
+    allowance = _Allowance(LARGEST_UNPACKED_BYTES)
     with contextlib.suppress(*_UNPACK_ERRORS):
         for member, content in _members(file, head):
-            if names := search.names_in(_bounded(content)):
+            if names := search.names_in(_bounded(content, allowance)):
                 yield Residue(path=shown, names=tuple(sorted(names)), member=member)
 
 
@@ -162,10 +217,16 @@ _PACKED: Mapping[bytes, Callable[[IO[bytes]], _Readable]] = {
 }
 
 
-def _bounded(content: _Readable) -> Iterator[bytes]:
-    left = LARGEST_UNPACKED_BYTES
-    while left > 0 and (chunk := content.read(CHUNK_BYTES)):
-        left -= len(chunk)
+@dataclass(slots=True)
+class _Allowance:
+    """What the members of one archive may still be unpacked to, together: they may share their packed bytes."""
+
+    bytes: int
+
+
+def _bounded(content: _Readable, allowance: _Allowance) -> Iterator[bytes]:
+    while allowance.bytes > 0 and (chunk := content.read(CHUNK_BYTES)):
+        allowance.bytes -= len(chunk)
         yield chunk
 
 
