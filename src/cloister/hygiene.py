@@ -16,7 +16,10 @@ _EXECUTABLE, _LINK, _SUBMODULE = 0o100755, 0o120000, 0o160000
 _BINARY_WITHIN_BYTES = 8000
 """Git's own rule: a NUL that early (buffer_is_binary in xdiff-interface.c)."""
 _MOST_PLACES = 3
-_LONGEST_LINE = 10_000
+_WINDOW, _OVERLAP = 1000, 200
+"""Characters of a line that are searched for a secret at once: some patterns take the square of that."""
+_MOST_SEARCHED = 2 * 1024**2
+"""Characters of a change that get the closer look for secrets; more could keep the worker busy for minutes."""
 _KINDS = (
     (
         FlagKind.AUTOMATION,
@@ -44,15 +47,16 @@ _MANIFEST_OF = {
     "yarn.lock": ("package.json",),
 }
 _UNSEEN = re.compile(
+    "[\ufe00-\ufe0f]{2}|[\x00-\x08\x0d-\x1f\x7f]|"
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0"
     "\ufff9-\ufffb\U000e0000-\U000e0fff]"
 )
-"""Without a width, or turning the direction of what follows: CVE-2021-42574 ("Trojan Source"), and tags, in which whole
-sentences hide from everybody but a model."""
+"""Without a width, or turning the direction of what follows: CVE-2021-42574 ("Trojan Source"); tags and variation
+selectors in a row, in which whole sentences hide from everybody but a model; what lets a terminal hide a line."""
 _JOINED = re.compile("(?<=[\u00a9-\U0001faff])\u200d(?=[\u2600-\U0001faff])")
 """The joiner inside of an emoji."""
-_MAY_HOLD_A_SECRET = re.compile(r"(?=[\w+/=.:-]*\d)[\w+/=.:-]{16,}|PRIVATE KEY|://[^/\s]*:[^/\s]*@", re.ASCII)
-"""Few lines do, and the closer look is slow."""
+_TOKEN = re.compile(r"[\w+/=.:-]{16,}", re.ASCII)
+_DIGIT = re.compile(r"\d", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,13 +82,14 @@ def flags_of(
 ) -> tuple[Flag, ...]:
     """Return the flags, the weightiest first. `contents` by blob; what is not in there is not looked into."""
     changed = {file.path for file in files}
+    secrets = _SecretSearch(find_secrets or find_known_secrets)
     flags = [
         flag
         for file in files
         for flag in (
             *_by_path(file, changed),
             *_by_mode(file, contents),
-            *_by_content(file, contents, find_secrets or find_known_secrets),
+            *_by_content(file, contents, secrets),
         )
     ]
     order = list(FlagKind)
@@ -122,40 +127,68 @@ def _by_mode(file: ChangedFile, contents: Mapping[str, bytes]) -> Iterator[Flag]
                 yield Flag(kind=FlagKind.LINK, path=file.path, detail=target[:100])
 
 
-def _by_content(file: ChangedFile, contents: Mapping[str, bytes], find_secrets: FindSecrets) -> Iterator[Flag]:
+def _by_content(file: ChangedFile, contents: Mapping[str, bytes], secrets: "_SecretSearch") -> Iterator[Flag]:
     if file.new_mode in (0, _LINK, _SUBMODULE):
         return
+    content = contents.get(file.new_blob)
     if file.size > LARGEST_READ_BYTES:
         yield Flag(kind=FlagKind.LARGE, path=file.path, detail=f"{file.size / 1024**2:.1f} MiB")
-    content = contents.get(file.new_blob)
+    elif content is None:
+        yield Flag(kind=FlagKind.LARGE, path=file.path, detail="the change is: this was not looked into")
     if content is None:
         return
     if b"\0" in content[:_BINARY_WITHIN_BYTES]:
         yield Flag(kind=FlagKind.BINARY, path=file.path)
         return
-    former = set(contents.get(file.old_blob, b"").decode(errors="replace").splitlines())
-    lines = [
-        (number, line)
-        for number, line in enumerate(content.decode(errors="replace").splitlines(), 1)
-        if line not in former and len(line) <= _LONGEST_LINE
-    ]
+    former = set(_lines(contents.get(file.old_blob, b"")))
+    lines = [(number, line) for number, line in enumerate(_lines(content), 1) if line not in former]
     if places := [f"line {number}: {name}" for number, line in lines if (name := _unseen_in(line, number))]:
         yield Flag(kind=FlagKind.UNICODE, path=file.path, detail=_few(places))
-    if places := [
-        f"line {number}: {kind}"
-        for number, line in lines
-        if _MAY_HOLD_A_SECRET.search(line)
-        for kind in find_secrets(line)
-    ]:
+    if places := [f"line {number}: {kind}" for number, line in lines for kind in secrets.kinds_in(line)]:
         yield Flag(kind=FlagKind.SECRET, path=file.path, detail=_few(places))
+    if secrets.left < 0:
+        yield Flag(kind=FlagKind.LARGE, path=file.path, detail="the change is: this was not all searched for secrets")
+
+
+def _lines(content: bytes) -> list[str]:
+    """Cut where editors do, and not at every character that Python takes for an end."""
+    return [line.removesuffix("\r") for line in content.decode(errors="replace").split("\n")]
+
+
+@dataclass(slots=True)
+class _SecretSearch:
+    """Takes the closer look at what deserves it, and at no more of a change than there is time for."""
+
+    find: FindSecrets
+    left: int = _MOST_SEARCHED
+    """Characters; negative when some were not looked at."""
+
+    def kinds_in(self, line: str) -> Sequence[str]:
+        """Return what kinds of secrets a line of any length seems to hold."""
+        kinds: dict[str, None] = {}
+        for at in range(0, max(len(line) - _OVERLAP, 1), _WINDOW - _OVERLAP):
+            part = line[at : at + _WINDOW]
+            if self.left >= 0 and _may_hold_a_secret(part):
+                self.left -= len(part)
+                kinds |= dict.fromkeys(self.find(part) if self.left >= 0 else ())
+        return list(kinds)
+
+
+def _may_hold_a_secret(text: str) -> bool:
+    """Few lines do, and the closer look is slow."""
+    return (
+        "PRIVATE KEY" in text
+        or ("://" in text and "@" in text)
+        or any(_DIGIT.search(token[0]) for token in _TOKEN.finditer(text))
+    )
 
 
 def _unseen_in(line: str, number: int) -> str:
-    if line.isascii():
+    if line.isascii() and line.isprintable():
         return ""
     text = _JOINED.sub("", line.removeprefix("\ufeff") if number == 1 else line)
     found = _UNSEEN.search(text)
-    return unicodedata.name(found[0], f"U+{ord(found[0]):04X}").lower() if found else ""
+    return unicodedata.name(found[0][0], f"U+{ord(found[0][0]):04X}").lower() if found else ""
 
 
 def _few(places: Sequence[str]) -> str:

@@ -127,6 +127,12 @@ def test_what_is_large_or_binary_is_flagged() -> None:
         "a\u2060b",
         "x\n\ufeffy",
         "pass\u200dword",
+        "a\u2028b",
+        "hi\ufe01\ufe02\ufe03",
+        "evil()\x1b[2K\x1b[1A",
+        "evil()\b\b\b",
+        "import os; os.abort()\rprint(1)",
+        "x" * 20_000 + "\u202e",
     ],
 )
 def test_characters_that_are_not_seen_are_flagged_with_their_line(text: str) -> None:
@@ -137,7 +143,8 @@ def test_characters_that_are_not_seen_are_flagged_with_their_line(text: str) -> 
 
 
 @pytest.mark.parametrize(
-    "text", ["\ufeffa first mark of the byte order", "grüße", "日本語", "👩\u200d💻 and ❤️", "a\u00a0b", "שלום"]
+    "text",
+    ["\ufeffa first mark of the byte order", "grüße", "日本語", "👩\u200d💻 and ❤️", "a\u00a0b", "שלום", "a\tb\f\r\nc"],
 )
 def test_other_languages_and_emoji_are_not(text: str) -> None:
     assert kinds(changed(), new=text) == []
@@ -158,6 +165,25 @@ def test_what_looks_like_a_secret_is_flagged_and_not_shown(line: str) -> None:
 )
 def test_what_is_no_services_credential_is_not(line: str) -> None:
     assert kinds(changed(), new=line) == []
+
+
+@pytest.mark.parametrize("before", [0, 790, 799, 995, 50_000])
+def test_a_long_line_hides_no_secret(before: int) -> None:
+    assert kinds(changed(), new=" " * before + f"'{GITHUB}'" + " " * 20_000) == [FlagKind.SECRET]
+
+
+def test_what_was_not_looked_into_is_flagged() -> None:
+    assert flags_of([changed(size=100)], {})[0].kind is FlagKind.LARGE
+
+
+def test_lines_that_take_long_are_not_all_searched_and_that_is_flagged() -> None:
+    """Without the bounds this takes hours: the time that some patterns take grows with the square of a line."""
+    searched = []
+    slow = ("a" * 9999 + "\n") * 100 + ("a1" * 4999 + "\n") * 1000
+    found = flags_of([changed("a"), changed("b")], {"new": slow.encode()}, lambda part: searched.append(part) or ())
+    assert sum(map(len, searched)) <= 2 * 1024**2
+    assert max(map(len, searched)) <= 1000
+    assert [(flag.kind, flag.path) for flag in found] == [(FlagKind.LARGE, "a"), (FlagKind.LARGE, "b")]
 
 
 def test_the_weightiest_come_first() -> None:

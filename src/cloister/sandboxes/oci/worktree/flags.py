@@ -13,7 +13,7 @@ from cloister.model.flag import Flag
 from cloister.model.sandbox import MOST_PATHS, Commit
 
 _MOST_READ_BYTES = 64 * 1024**2
-"""Of one change: what comes after it is flagged by its names and sizes alone."""
+"""Of one change: what comes after it is flagged for not being looked into."""
 _SUBMODULE = 0o160000
 
 

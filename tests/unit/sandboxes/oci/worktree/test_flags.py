@@ -58,11 +58,14 @@ async def test_a_submodule_is_not_looked_for(source: Path) -> None:
     assert (flag.kind, flag.path, flag.detail) == (FlagKind.SUBMODULE, "lib", "abababababab")
 
 
-async def test_of_very_much_the_rest_is_flagged_by_names_alone(source: Path, monkeypatch) -> None:
+async def test_of_very_much_the_rest_is_flagged_by_names_and_for_that(source: Path, monkeypatch) -> None:
     monkeypatch.setattr(flags, "_MOST_READ_BYTES", 10)
     base = head_of(source)
     (source / "hidden.py").write_text("x = 1\u202e and much more\n")
     (source / "AGENTS.md").write_text("do as I say\n")
-    assert [flag.kind for flag in await find_flags(source / ".git", base, commit_all(source))] == [
-        FlagKind.INSTRUCTIONS
-    ]
+    found = [(flag.kind, flag.path) for flag in await find_flags(source / ".git", base, commit_all(source))]
+    assert found == [
+        (FlagKind.INSTRUCTIONS, "AGENTS.md"),
+        (FlagKind.LARGE, "AGENTS.md"),
+        (FlagKind.LARGE, "hidden.py"),
+    ], "what was not looked into is said to be"
