@@ -10,6 +10,8 @@ from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from cloister.toml_text import load_toml
+
 LARGEST_DOCUMENT_BYTES = 256 * 1024
 _MOST_LINES_SEARCHED = 500
 """Lines are found by parsing ever longer beginnings of the text, which is quadratic; longer texts get no line."""
@@ -17,12 +19,6 @@ _MOST_LINES_SEARCHED = 500
 _LARGEST_TEXT_SEARCHED = 64 * 1024
 
 _MOST_PROBLEMS_SHOWN = 10
-_MOST_PARTS = 100
-_LONG_KEY = re.compile(
-    rf"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){{{_MOST_PARTS}}}""",
-    re.ASCII,
-)
-"""A dotted key takes tomllib time in the square of its parts, minutes for one as long as a document may be."""
 
 _SYNTAX_PLACE = re.compile(r" \(at line (\d+), column (\d+)\)$")
 _WORDS = {
@@ -91,18 +87,16 @@ def parse_toml(raw: bytes, *, source: str) -> TomlDocument:
         raise TomlSyntaxError(f"{source}: is larger than {LARGEST_DOCUMENT_BYTES // 1024} KiB")
     try:
         text = raw.decode().replace("\r\n", "\n")
-        if _LONG_KEY.search(text):
-            raise TomlSyntaxError(f"{source}: has a name of more than {_MOST_PARTS} parts")
-        return TomlDocument(source=source, text=text, data=tomllib.loads(text))
+        return TomlDocument(source=source, text=text, data=load_toml(text))
     except UnicodeDecodeError as error:
         raise TomlSyntaxError(f"{source}: byte {error.start} is not UTF-8") from error
-    except RecursionError as error:
-        raise TomlSyntaxError(f"{source}: is nested too deeply") from error
     except tomllib.TOMLDecodeError as error:
         message = str(error)
         place = _SYNTAX_PLACE.search(message)
         where = f", line {place[1]}, column {place[2]}" if place else ""
         raise TomlSyntaxError(f"{source}{where}: not TOML: {_SYNTAX_PLACE.sub('', message)}") from error
+    except ValueError as error:
+        raise TomlSyntaxError(f"{source}: {error}") from error
 
 
 def problems_of(error: ValidationError, schema: type[BaseModel]) -> list[Problem]:

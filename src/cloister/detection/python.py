@@ -2,7 +2,6 @@
 
 import re
 import shlex
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from cloister.detection.tools import python_program
 from cloister.model.project import ProjectFiles, folder_of, is_requirements, path_in
 from cloister.model.setup_plan import InstallStep
+from cloister.toml_text import load_toml
 
 VENV = "/opt/venv"
 """Where dependencies go: outside the work tree, active in setup and for the agent."""
@@ -181,8 +181,8 @@ def _wanted(table: Mapping[str, Any]) -> Sequence[str]:
 def _pyproject(files: ProjectFiles, folder: str, notes: list[str]) -> dict[str, Any]:
     file = files.find(folder, "pyproject.toml")
     try:
-        return tomllib.loads(file.text) if file else {}
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        return load_toml(file.text) if file else {}
+    except ValueError as error:
         notes.append(f"{path_in(folder, 'pyproject.toml')} is not valid TOML: {error}")
         return {}
 

@@ -2,7 +2,6 @@
 
 import json
 import re
-import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ from semantic_version import NpmSpec, Version
 from cloister.errors import UsageError
 from cloister.model.image import Image, Toolchain
 from cloister.model.project import ProjectFiles, path_in
+from cloister.toml_text import load_toml
 
 Fits = Callable[[str], bool]
 """Whether a version will do."""
@@ -191,7 +191,7 @@ def _asdf(text: str) -> Iterator[_Asked]:
 def _go_module(text: str) -> Iterator[_Asked]:
     """The line `go 1.22` names the oldest that will do (Go Modules Reference, "go directive")."""
     for line in _lines(text):
-        if found := re.fullmatch(r"go\s+(\d+(?:\.\d+)*)\S*", line, re.ASCII):
+        if found := re.fullmatch(r"go\s+(\d{1,9}(?:\.\d{1,9})*)(?:\D\S*)?", line, re.ASCII):
             yield "go", f">={found[1]}", (_at_least(found[1]),)
 
 
@@ -199,9 +199,9 @@ def _rust_toolchain(text: str) -> Iterator[_Asked]:
     """A channel's name, or the TOML that has it (The rustup book, "The toolchain file")."""
     channel: object = text.strip()
     try:
-        toolchain = tomllib.loads(text).get("toolchain")
+        toolchain = load_toml(text).get("toolchain")
         channel = toolchain.get("channel") if isinstance(toolchain, dict) else channel
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except ValueError:
         pass
     if not isinstance(channel, str) or not channel or channel == "stable":
         return

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from cloister.environment_schema import check_secret_name, check_variable_name
 
 MOST_NOTES = 200
+MOST_SERVICES = 100
+"""More than any environment needs."""
 _LONGEST_NOTE = 300
 _NOT_IN_LABEL = re.compile(r"[^A-Za-z0-9_-]+")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
@@ -90,8 +92,11 @@ class Draft:
 
     def set_service(self, name: str, command: str, where: str) -> None:
         """Take a program that runs beside the agent; its name is made to fit, and to be its only one."""
+        if len(self.services) >= MOST_SERVICES:
+            self.leave(where, f"there are {MOST_SERVICES} services already")
+            return
         label = _NOT_IN_LABEL.sub("-", name).strip("-_")[:50].strip("-_") or "service"
-        number = next(count for count in range(1, 1000) if _numbered(label, count) not in self.services)
+        number = next(count for count in range(1, MOST_SERVICES + 1) if _numbered(label, count) not in self.services)
         self.services[_numbered(label, number)] = Value(command, where)
         self.take(where, f"service {_numbered(label, number)}")
 

@@ -3,6 +3,8 @@
 https://docs.github.com/en/copilot, "Customizing the development environment"; the syntax is that of GitHub Actions.
 """
 
+import re
+
 from cloister.errors import UsageError
 from cloister.importing.documents import Item, parse_yaml
 from cloister.importing.draft import Draft
@@ -13,6 +15,7 @@ from cloister.model.secret import VARIABLE_NAME, is_reserved
 
 JOB = "copilot-setup-steps"
 _LONGEST_MINUTES = 24 * 60
+_NUMBER = re.compile(r"\d{1,9}", re.ASCII)
 _SERVICES = {
     "mariadb": "mariadb-server",
     "memcached": "memcached",
@@ -98,7 +101,7 @@ def _variables(owner: Item, context: Context, draft: Draft) -> dict[str, str]:
 
 def _look_at_rest(workflow: Item, job: Item, draft: Draft) -> None:
     minutes = job.find_text("timeout-minutes")
-    if minutes.isascii() and minutes.isdigit() and 1 <= int(minutes) <= _LONGEST_MINUTES:
+    if _NUMBER.fullmatch(minutes) and 1 <= int(minutes) <= _LONGEST_MINUTES:
         draft.set_timeout(f"{int(minutes)}m", f"line {job.table['timeout-minutes'].line}, timeout-minutes")
     elif minutes:
         draft.leave(f"line {job.table['timeout-minutes'].line}, timeout-minutes", f"{minutes} is no number of minutes")

@@ -113,6 +113,9 @@ def test_a_file_chooses_what_fits_best(path: str, text: str, gets: dict[str, str
         ("package.json", '{"engines": []}'),
         ("package.json", "["),
         ("go.mod", "module x\n"),
+        ("go.mod", f"go 1.{'9' * 5000}\n"),
+        ("rust-toolchain.toml", f"[toolchain]\nchannel = {'9' * 5000}\n"),
+        ("rust-toolchain.toml", "a." * 100_000 + "b = 1\n"),
     ],
 )
 def test_what_names_no_version_chooses_nothing(path: str, text: str) -> None:

@@ -122,3 +122,12 @@ def test_an_alias_stands_for_what_it_names() -> None:
 def test_json_may_have_comments_and_trailing_commas() -> None:
     raw = b'\xef\xbb\xbf// one\n{"a": /* two */ ["//", "/* */",], "b": "http://example.com",}\n'
     assert parse_json(raw, "x") == {"a": ["//", "/* */"], "b": "http://example.com"}
+
+
+def test_what_is_too_much_of_one_thing_is_left() -> None:
+    terminals = json.dumps({"terminals": [{"name": "a", "command": "b"}] * 1500})
+    many = converted(".cursor/environment.json", terminals.encode())
+    assert many.text.count(' = "b"') == 100
+    assert any("100 services already" in note.text for note in many.left)
+    long = f"jobs: {{copilot-setup-steps: {{timeout-minutes: {'9' * 5000}, steps: [{{run: make}}]}}}}"
+    assert [note.where for note in converted(WORKFLOW, long.encode()).left] == ["line 1, timeout-minutes"]
