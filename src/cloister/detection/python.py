@@ -136,7 +136,9 @@ def _in_venv(
 
 def _all_requirements(files: ProjectFiles, folder: str) -> list[str]:
     """Every requirements file of the project, from its folder: one may include another."""
-    own = (path for path in files.files if is_requirements(path) and _is_of(path, folder))
+    places = (folder, path_in(folder, "requirements"))
+    # In this order: of a thousand projects, each is asked about the files of all.
+    own = (path for path in files.files if folder_of(path) in places and is_requirements(path))
     return sorted(path.removeprefix(f"{folder}/" if folder else "") for path in own)
 
 
@@ -146,10 +148,6 @@ def _requirements(files: ProjectFiles, folder: str) -> list[str]:
     base = [path for path in own if PurePosixPath(path).stem in _BASE_REQUIREMENTS]
     tests = [path for path in own if path not in base and _FOR_TESTS.fullmatch(_purpose(path))]
     return sorted(base) + sorted(tests)
-
-
-def _is_of(path: str, folder: str) -> bool:
-    return folder_of(path) in (folder, path_in(folder, "requirements"))
 
 
 def _purpose(path: str) -> str:

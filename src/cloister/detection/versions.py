@@ -21,6 +21,8 @@ _Reader = Callable[[str], Iterator[_Asked]]
 _EXPLICIT = "[versions]"
 _NUMBER = re.compile(r"\d+(?:\.\d+)*", re.ASCII)
 _ALL_THREE = 3
+_LONGEST_SHOWN = 80
+"""Characters: a file may ask for anything."""
 _SERIES = {"node": 1, "java": 1, "swift": 1}
 """How many numbers of a version say what programs rely on; two for all others."""
 _CODENAMES = {"fermium": "14", "gallium": "16", "hydrogen": "18", "iron": "20", "jod": "22", "krypton": "24"}
@@ -116,7 +118,8 @@ def _of_files(files: ProjectFiles) -> Iterator[_Wish]:
         for name, read in _READERS:
             file = files.find(folder, name)
             for language, text, best_first in read(file.text) if file else ():
-                yield _Wish(language=language, text=text, source=path_in(folder, name), best_first=best_first)
+                shown = text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
+                yield _Wish(language=language, text=shown, source=path_in(folder, name), best_first=best_first)
 
 
 def _first_of_each_language(wishes: Sequence[_Wish]) -> Iterator[_Wish]:
@@ -191,7 +194,7 @@ def _asdf(text: str) -> Iterator[_Asked]:
 def _go_module(text: str) -> Iterator[_Asked]:
     """The line `go 1.22` names the oldest that will do (Go Modules Reference, "go directive")."""
     for line in _lines(text):
-        if found := re.fullmatch(r"go\s+(\d{1,9}(?:\.\d{1,9})*)(?:\D\S*)?", line, re.ASCII):
+        if found := re.fullmatch(r"go\s+(\d{1,9}(?:\.\d{1,9})*)(?:[^.\d]\S*)?", line, re.ASCII):
             yield "go", f">={found[1]}", (_at_least(found[1]),)
 
 

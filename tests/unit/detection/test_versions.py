@@ -59,6 +59,7 @@ def test_a_version_that_is_not_there_is_refused_with_those_that_are(version: str
         (".nvmrc", "v16", "node v16"),
         (".nvmrc", "lts/gallium", "node 16"),
         ("go.mod", "module x\n\ngo 1.28\n", "go >=1.28"),
+        ("rust-toolchain.toml", "a." * 100_000 + "b = 1\n", "rust " + "a." * 40 + "..."),
         ("rust-toolchain.toml", '[toolchain]\nchannel = "nightly-2026-01-01"\n', "rust nightly-2026-01-01"),
         ("rust-toolchain", "1.70\n", "rust 1.70"),
         (".tool-versions", "java temurin-11.0.2+9\n", "java 11.0.2+9"),
@@ -114,8 +115,6 @@ def test_a_file_chooses_what_fits_best(path: str, text: str, gets: dict[str, str
         ("package.json", "["),
         ("go.mod", "module x\n"),
         ("go.mod", f"go 1.{'9' * 5000}\n"),
-        ("rust-toolchain.toml", f"[toolchain]\nchannel = {'9' * 5000}\n"),
-        ("rust-toolchain.toml", "a." * 100_000 + "b = 1\n"),
     ],
 )
 def test_what_names_no_version_chooses_nothing(path: str, text: str) -> None:
