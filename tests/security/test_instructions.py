@@ -1,11 +1,14 @@
 """What setup, or a package that it installs, does to files that tell agents what to do is undone and told."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from cloister.errors import TaskFailedError
 from cloister.model.task import Verdict
+from cloister.sandboxes.oci import instructions
 from cloister.sandboxes.oci.instructions import find_instructions
 from cloister.sandboxes.oci.trash import Trash
 
@@ -152,3 +155,17 @@ async def test_whoever_would_follow_that_link_would_be_at_the_files_of_the_host(
     trash.throw(upper / "workspace/project/.git/config")
     await trash.wait()
     assert not (victim / "config").exists()
+
+
+@pytest.mark.parametrize("most", [3, 100])
+def test_they_do_not_hide_among_too_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    tree = tmp_path / "workspace/project"
+    tree.mkdir(parents=True)
+    for name in ("CLAUDE.md", *map(str, range(10))):
+        (tree / name).write_text(EVIL)
+    monkeypatch.setattr(instructions, "list_written", partial(instructions.list_written, most=most))
+    if most == 100:
+        assert [found.path for found in find_instructions(tmp_path, "project")] == ["workspace/project/CLAUDE.md"]
+    else:
+        with pytest.raises(TaskFailedError, match="more than 3 paths were written"):
+            find_instructions(tmp_path, "project")

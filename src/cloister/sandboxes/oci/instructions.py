@@ -8,11 +8,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloister.errors import TaskFailedError
 from cloister.model.instructions import PLACES, Restored, is_instruction
 from cloister.model.sandbox import WORKSPACE
 from cloister.sandboxes.oci.beneath import read_beneath
-from cloister.sandboxes.oci.worktree.written import WrittenKind, list_written
+from cloister.sandboxes.oci.worktree.written import WorkTreeGoneError, WrittenKind, list_written
 
 LARGEST_READ_BYTES = 64 * 1024
 _OF_GIT = (".git/config", ".git/config.worktree", ".git/hooks")
@@ -33,7 +32,10 @@ class WrittenInstruction:
 
 
 def find_instructions(upper: Path, directory: str) -> Sequence[WrittenInstruction]:
-    """Return what was written to the layer, sorted; of a folder that is all an agent's, the folder alone."""
+    """Return what was written to the layer, sorted; of a folder that is all an agent's, the folder alone.
+
+    TaskFailedError when so much was written to the work tree that not all of it can be looked at.
+    """
     paths = sorted({*_in_places(upper), *_in_work_tree(upper, directory)})
     return [
         WrittenInstruction(path=path, content=read_beneath(upper, path, limit_bytes=LARGEST_READ_BYTES))
@@ -65,7 +67,7 @@ def _first_written(upper: Path, place: str) -> str | None:
 def _in_work_tree(upper: Path, directory: str) -> Iterator[str]:
     tree = f"{WORKSPACE.lstrip('/')}/{directory}"
     yield from _of_git(upper, tree)
-    with suppress(TaskFailedError):  # there is no work tree any more, until the next checkout
+    with suppress(WorkTreeGoneError):  # there is no work tree any more, until the next checkout
         for written in list_written(upper, directory):
             path = os.fsdecode(written.path)
             if written.kind is not WrittenKind.DIRECTORY and is_instruction(path):

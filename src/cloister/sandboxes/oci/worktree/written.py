@@ -20,6 +20,10 @@ _WHITEOUT = "trusted.overlay.whiteout"
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
+class WorkTreeGoneError(TaskFailedError):
+    """There is no work tree any more: it was removed, or something else is in its place."""
+
+
 class WrittenKind(StrEnum):
     """What stands in the upper layer at a path; the value is its letter in the list."""
 
@@ -48,8 +52,8 @@ def list_written(upper: Path, directory: str, *, most: int = MOST_PATHS) -> Sequ
 
     Follows no symlink, opens directories only, and needs no more than one descriptor for any depth. The forms of
     removal are those of the kernel's Documentation/filesystems/overlayfs.rst. Paths that are too long for git
-    are left out. Raises TaskFailedError when the work tree is gone or is no directory any more, or when more than
-    `most` paths were written.
+    are left out. Raises WorkTreeGoneError when the work tree is gone or is no directory any more, and TaskFailedError
+    when more than `most` paths were written.
     """
     found: list[Written] = []
     root = os.open(upper, _OPEN)
@@ -98,8 +102,8 @@ def _find_tree(root: int, directory: str) -> WrittenKind | None:
     return WrittenKind.OPAQUE if hidden else WrittenKind.DIRECTORY
 
 
-def _gone(directory: str) -> TaskFailedError:
-    return TaskFailedError(f"{WORKSPACE}/{directory} was removed or replaced, so there is no work tree any more")
+def _gone(directory: str) -> WorkTreeGoneError:
+    return WorkTreeGoneError(f"{WORKSPACE}/{directory} was removed or replaced, so there is no work tree any more")
 
 
 def _walk(root: int, tree: bytes, most: int) -> Iterator[Written]:
