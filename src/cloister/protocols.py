@@ -137,8 +137,9 @@ class Sandbox(Protocol):
     async def find_residue(self, values: Mapping[str, SecretValue]) -> Sequence[Residue]:
         """Search what was written since the last checkout for these values, in all their forms; sorted by path.
 
-        Names of files, targets of links, and what is packed one level deep count too. Takes bounded memory. No
-        container may run. SandboxError when it cannot be done: then nothing is known.
+        Names of files, targets of links, attributes, and what is packed one level deep count too. Takes bounded memory.
+        No container may run. SandboxError when it cannot be done, TaskFailedError when it takes too long: then nothing
+        is known.
         """
         ...
 
