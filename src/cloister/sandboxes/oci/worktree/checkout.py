@@ -113,7 +113,15 @@ def _forget_old_submodule(path: bytes) -> None:
 def _write_git(places: trusted.Places, commit: str, *, branch: str, origin: str, sha256: bool) -> None:
     git_dir = os.path.join(places.tree, b".git")
     _remove(git_dir)
-    for name in (b"objects/info", b"objects/pack", b"refs/heads", b"refs/tags", b"refs/remotes/origin", b"info"):
+    for name in (
+        b"objects/info",
+        b"objects/pack",
+        b"refs/heads",
+        b"refs/tags",
+        b"refs/remotes/origin",
+        b"info",
+        b"hooks",
+    ):
         os.makedirs(os.path.join(git_dir, name))
     refs = trusted.read_packed_refs(places)
     default = _default_branch(places, refs)

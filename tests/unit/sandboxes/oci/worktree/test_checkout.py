@@ -50,7 +50,7 @@ async def test_has_the_history_the_branch_and_the_origin(disk: Disk, source: Pat
         == [head_of(source).encode()] * 3
     )
     git(disk.tree, "fsck", "--strict")
-    assert not (disk.tree / ".git/hooks").exists()
+    assert not list((disk.tree / ".git/hooks").iterdir())
 
 
 async def test_an_agent_can_commit(disk: Disk, twin: Twin) -> None:
