@@ -140,7 +140,7 @@ class Journal:
             text = masked.end()
             last = (last + text)[-LAST_CHARACTERS:]
             self._print(text, stream, command, offset)
-        return last.strip()
+        return _as_shown(last)
 
     def mask_text(self, text: str) -> str:
         """Return a whole text, masked."""
@@ -223,6 +223,11 @@ def _event_of_egress(told: EgressRecord | EgressEnd) -> Event:
         flow=told.flow,
         path=told.path,
     )
+
+
+def _as_shown(text: str) -> str:
+    """Return it as a terminal leaves it: of a line that was overwritten by carriage returns, the last state."""
+    return "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n")).strip()
 
 
 class _MaskedText:

@@ -190,6 +190,14 @@ async def test_bytes_that_are_no_text_are_marked_and_the_last_words_are_the_end(
     assert text_of(await recorded(queue)).endswith("\ufffd end\n\ufffd")
 
 
+async def test_of_a_line_that_was_overwritten_the_last_words_are_what_a_terminal_shows() -> None:
+    queue = FakeQueue()
+    async with open_journal(await claimed(queue), queue, FakeVault()) as journal:
+        printed = Printed(b"10%\r", b"90%\rfetched\r\nfailed: x\r\r\n\r")
+        _, last = await journal.follow(printed, "setup", resumed=False)
+    assert last == "fetched\nfailed: x"
+
+
 async def test_reading_waits_for_a_slow_queue() -> None:
     go_on = anyio.Event()
     taken = 0
