@@ -149,8 +149,10 @@ def _problem(wish: _Wish, there: Sequence[Toolchain], image: Image) -> str:
 def _hint(image: Image) -> str:
     if not image.toolchains:
         return f"build it anew, so that it knows: cloister image build {image.name}"
-    more = "build an own image" if image.name == "universal" else 'take image = "universal", which has more'
-    return f"{more}, or name a version that is there in [versions]"
+    more = (
+        "" if image.name == "universal" else 'take image = "universal" if it has that (cloister image show universal), '
+    )
+    return f"{more}build an image of your own, or name a version that is there in [versions]"
 
 
 def _files_wish(language: str, text: str) -> _Asked | None:
