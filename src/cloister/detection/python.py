@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
+from cloister.detection.setuptools import extras_in_setup_cfg, extras_in_setup_py
 from cloister.detection.tools import python_program
 from cloister.model.project import ProjectFiles, folder_of, is_requirements, path_in
 from cloister.model.setup_plan import InstallStep
@@ -29,7 +30,11 @@ _FOR_TESTS = re.compile(r"(?:[\w-]*[_-])?(?:test|tests|testing|dev|develop|devel
 """Extras, groups and requirements files that a project's tests need."""
 _BASE_REQUIREMENTS = frozenset({"requirements", "base", "main", "common", "default"})
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
+_SAYS_POETRY = frozenset({"dependencies", "dev-dependencies", "group"})
+"""Tables of `[tool.poetry]` that poetry alone installs."""
 _MANIFESTS = ("pyproject.toml", "setup.py", "setup.cfg", "Pipfile")
+_DOCUMENTATION = frozenset({"doc", "docs"})
+"""Folders whose requirements files build pages; no test needs what they name."""
 _MOST_NESTED_GROUPS = 20
 
 
@@ -52,6 +57,8 @@ def _folders(files: ProjectFiles) -> list[str]:
     folders = set(files.folders_with(_MANIFESTS))
     for path in filter(is_requirements, files.files):
         folder = folder_of(path)
+        if not _DOCUMENTATION.isdisjoint(folder.split("/")):
+            continue
         folders.add(folder_of(folder) if PurePosixPath(folder).name == "requirements" else folder)
     return sorted(folders, key=lambda folder: (folder.count("/") + bool(folder), folder))
 
@@ -63,7 +70,8 @@ def _has_lock(files: ProjectFiles, folder: str) -> bool:
 def _step(files: ProjectFiles, folder: str, project: dict[str, Any]) -> InstallStep | None:
     if files.find(folder, "uv.lock"):
         return _uv(folder, project)
-    if files.find(folder, "poetry.lock") or _table(project, "tool", "poetry", "dependencies"):
+    poetry = _table(project, "tool", "poetry")
+    if files.find(folder, "poetry.lock") or poetry.keys() & _SAYS_POETRY:
         return _poetry(files, folder, project)
     if files.find(folder, "Pipfile"):
         return _pipenv(files, folder)
@@ -102,7 +110,7 @@ def _pip(files: ProjectFiles, folder: str, project: dict[str, Any]) -> InstallSt
     is_package = bool(project.get("project") or project.get("build-system") or files.find(folder, "setup.py"))
     if not (requirements or groups or is_package):
         return None
-    extras = ",".join(_wanted(_table(project, "project", "optional-dependencies")))
+    extras = ",".join(_extras(files, folder, project))
     words = [f"-r {shlex.quote(name)}" for name in requirements] + groups
     if is_package:
         words.append(f"--editable {shlex.quote(f'.[{extras}]' if extras else '.')}")
@@ -110,6 +118,15 @@ def _pip(files: ProjectFiles, folder: str, project: dict[str, Any]) -> InstallSt
     inputs = tuple(path_in(folder, name) for name in sorted({*deciding, *_all_requirements(files, folder)}))
     reason = ", ".join(path_in(folder, name) for name in deciding)
     return _in_venv("pip", folder, reason, f"pip install {' '.join(words)}", inputs=inputs)
+
+
+def _extras(files: ProjectFiles, folder: str, project: dict[str, Any]) -> Sequence[str]:
+    """Return the extras for tests, by pyproject.toml and, as setuptools has it, setup.cfg and setup.py."""
+    declared = dict(_table(project, "project", "optional-dependencies"))
+    for name, read in (("setup.cfg", extras_in_setup_cfg), ("setup.py", extras_in_setup_py)):
+        if not declared and (file := files.find(folder, name)):
+            declared = dict.fromkeys(read(file.text))
+    return _wanted(declared)
 
 
 def _in_venv(

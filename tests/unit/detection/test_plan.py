@@ -100,6 +100,16 @@ def commands(files: dict[str, str]) -> list[str]:
         ),
         ({"setup.py": ""}, [": pip install --editable ."]),
         (
+            {"setup.py": "setup(extras_require={'docs': [], 'tests': ['pytest']})"},
+            [": pip install --editable '.[tests]'"],
+        ),
+        (
+            {"setup.py": "setup()", "setup.cfg": "[options.extras_require]\ntest =\n  pytest\n$(touch x)test =\n"},
+            [": pip install --editable '.[test]'"],
+        ),
+        ({"requirements.txt": "", "docs/requirements.txt": ""}, [": pip install -r requirements.txt"]),
+        ({"docs/requirements.txt": "", "web/doc/requirements/dev.txt": ""}, []),
+        (
             {"pyproject.toml": '[project]\nname="a"\n[project.optional-dependencies]\ntest=[]\ndocs=[]\ndev=[]\n'},
             [": pip install --editable '.[test,dev]'"],
         ),
@@ -118,6 +128,14 @@ def commands(files: dict[str, str]) -> list[str]:
                 "poetry.lock": "",
             },
             [": poetry install --no-interaction --with test --extras dev"],
+        ),
+        (
+            {"pyproject.toml": "[project]\nname='a'\n[tool.poetry.group.test.dependencies]\npytest='*'\n"},
+            [": poetry install --no-interaction"],
+        ),
+        (
+            {"pyproject.toml": "[project]\nname='a'\n[build-system]\n[tool.poetry]\npackages=[]\n"},
+            [": pip install --editable ."],
         ),
         ({"Pipfile": "", "Pipfile.lock": ""}, [": pipenv sync --dev"]),
         ({"Pipfile": ""}, [": pipenv install --dev --skip-lock"]),
