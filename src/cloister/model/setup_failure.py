@@ -31,7 +31,8 @@ class SetupFailure:
     def reason(self, task: Task) -> str:
         """Return it as a sentence, with what was still running and the script's last words."""
         running = f"; still running: {_list(_worth_naming(self.running))}" if _worth_naming(self.running) else ""
-        return f"the {self.script} script {self._how(task)}{running}; it last said: {self.last_words}"
+        said = f"it last said: {self.last_words}" if self.last_words else "it said nothing"
+        return f"the {self.script} script {self._how(task)}{running}; {said}"
 
     def hint(self, task: Task) -> str:
         """Return the command that shows the same without an agent; of a check, the one that lets its user try."""

@@ -23,7 +23,9 @@ def test_what_ran_is_printable_short_and_without_the_script_itself(new_task) -> 
     running = ("/bin/bash -e -o pipefail /cloister/in/setup.sh", "a\nb\x1b[2J", "x" * 500, *(["y"] * 20))
     reason = replace(FAILURE, running=running).reason(new_task())
     named = "a?b?[2J, " + "x" * 100 + "..., " + ", ".join(["y"] * 6)
-    assert reason == f"the setup script was stopped after 5 seconds; still running: {named} and 14 more; it last said: "
+    assert (
+        reason == f"the setup script was stopped after 5 seconds; still running: {named} and 14 more; it said nothing"
+    )
 
 
 def test_nothing_is_said_of_what_ran_when_only_the_script_did(new_task) -> None:
