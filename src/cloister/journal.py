@@ -140,7 +140,7 @@ class Journal:
             text = masked.end()
             last = (last + text)[-LAST_CHARACTERS:]
             self._print(text, stream, command, offset)
-        return _as_shown(last)
+        return _as_shown(_whole_lines(last))
 
     def mask_text(self, text: str) -> str:
         """Return a whole text, masked."""
@@ -223,6 +223,12 @@ def _event_of_egress(told: EgressRecord | EgressEnd) -> Event:
         flow=told.flow,
         path=told.path,
     )
+
+
+def _whole_lines(last: str) -> str:
+    """Leave out a first line whose beginning was cut off, unless there is little else."""
+    end = last.find("\n", 0, LAST_CHARACTERS // 2)
+    return last[end + 1 :] if len(last) == LAST_CHARACTERS else last
 
 
 def _as_shown(text: str) -> str:

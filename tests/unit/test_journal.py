@@ -198,6 +198,13 @@ async def test_of_a_line_that_was_overwritten_the_last_words_are_what_a_terminal
     assert last == "fetched\nfailed: x"
 
 
+async def test_the_last_words_begin_with_a_whole_line() -> None:
+    queue = FakeQueue()
+    async with open_journal(await claimed(queue), queue, FakeVault()) as journal:
+        _, last = await journal.follow(Printed(b"a" * 1500 + b"\n", b"b" * 1800), "setup", resumed=False)
+    assert last == "b" * 1800
+
+
 async def test_reading_waits_for_a_slow_queue() -> None:
     go_on = anyio.Event()
     taken = 0
