@@ -144,11 +144,14 @@ async def _work_in_rounds(
     *,
     ends_at: float,
 ) -> Outcome:
-    """Run the agent, take its change, check it; while checks fail, tell the agent, as often as its limits say."""
+    """Run the agent, take its change, check it; while checks fail, tell the agent, as often as its limits say.
+
+    Behind a former worker this goes on in the round that it had come to: the agent may run there now.
+    """
     task, limits = attempt.task, attempt.task.environment.limits
     prompt = task.prompt
     started_at: datetime | None = None
-    for round_ in itertools.count():
+    for round_ in itertools.count(agent.round_of(provisioned.sandbox)):
         placeholders = {grant.name: grant.placeholder for grant in grants}
         network = task.environment.network.agent
         with journal.phase(Phase.AGENT, network=network, brokered=sorted(placeholders)):

@@ -1,5 +1,6 @@
 """Phase 3: the agent works, without secrets, with the network that the environment grants it."""
 
+import itertools
 from collections.abc import Mapping
 
 from cloister.journal import Journal
@@ -41,7 +42,7 @@ async def run(
     """
     text, services = prompt.encode(), task.environment.services
     log_bytes = task.environment.limits.output_bytes
-    name = f"{AGENT}-{round}" if round else AGENT
+    name = _name_in(round)
     resumed = sandbox.has_started(name)
     argv = agent.command_line(task)
     command = Command(
@@ -66,6 +67,15 @@ async def run(
         label=f"{name}:" if round else "",
     )
     return ended
+
+
+def round_of(sandbox: Sandbox) -> int:
+    """Return the round that a former worker had come to; 0 when there was none."""
+    return next(number for number in itertools.count() if not sandbox.has_started(_name_in(number + 1)))
+
+
+def _name_in(round: int) -> str:
+    return f"{AGENT}-{round}" if round else AGENT
 
 
 def reason_of_failure(ended: Exit) -> str | None:

@@ -63,14 +63,9 @@ async def run(
     `attempted` is the agent's sandbox, which tells what a change does not hold. SandboxError when the change does not
     apply: it was made of this very commit, so that is never the agent's doing.
     """
-    checkout = Checkout(
-        commit=task.revision.commit, branch=task.branch, origin=task.repository.address, patch=change.diff
-    )
-    try:
-        await room.sandbox.checkout(checkout)
-    except TaskFailedError as error:
-        raise SandboxError(f"the change does not apply in the clean room: {error}") from error
     checks = _Checks(task, change, room, journal, foundation, round_, seconds_left)
+    if not checks.have_begun():
+        await _apply(task, change, room.sandbox)
     results = [await checks.run(check) for check in task.environment.checks]
     if not all(result.ok for result in results):
         left = await attempted.left_behind(change)
@@ -90,6 +85,16 @@ async def run(
     return tuple(results)
 
 
+async def _apply(task: Task, change: Change, sandbox: Sandbox) -> None:
+    checkout = Checkout(
+        commit=task.revision.commit, branch=task.branch, origin=task.repository.address, patch=change.diff
+    )
+    try:
+        await sandbox.checkout(checkout)
+    except TaskFailedError as error:
+        raise SandboxError(f"the change does not apply in the clean room: {error}") from error
+
+
 @dataclass(frozen=True, slots=True)
 class _Checks:
     """What every check of one round needs."""
@@ -102,6 +107,10 @@ class _Checks:
     round: int
     seconds_left: Callable[[], float]
 
+    def have_begun(self) -> bool:
+        """Whether a former worker had applied the change, and a check may run now."""
+        return self.room.sandbox.has_started(self._name_of(self.task.environment.checks[0]))
+
     async def run(self, check: Check) -> CheckResult:
         """Run a check, and once more when it fails: who passes only then is called flaky."""
         result = await self._run_once(check, "")
@@ -111,7 +120,7 @@ class _Checks:
         return replace(again, flaky=True, notes=(*again.notes, f"at first {result.reason}")) if again.ok else result
 
     async def _run_once(self, check: Check, suffix: str) -> CheckResult:
-        name = f"check-{check.name}{f'-{self.round}' if self.round else ''}{suffix}"
+        name = self._name_of(check, suffix)
         services, limits = self.task.environment.services, self.task.environment.limits
         timeout = min(check.timeout_seconds, self.seconds_left())
         if timeout <= 0:
@@ -154,6 +163,9 @@ class _Checks:
             last_words=last_words[-LONGEST_REPORT:] if reason else "",
             notes=self._notes(check, failed=bool(reason)),
         )
+
+    def _name_of(self, check: Check, suffix: str = "") -> str:
+        return f"check-{check.name}{f'-{self.round}' if self.round else ''}{suffix}"
 
     def _notes(self, check: Check, *, failed: bool) -> tuple[str, ...]:
         notes = []
