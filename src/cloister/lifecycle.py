@@ -30,7 +30,7 @@ from cloister.model.check import ChecksState, report_of, state_of
 from cloister.model.event import AttemptStarted, PolicyApplied
 from cloister.model.network import NetworkMode, NetworkPolicy
 from cloister.model.phase import Phase
-from cloister.model.sandbox import SandboxName, clean_room_of
+from cloister.model.sandbox import Exit, SandboxName, clean_room_of
 from cloister.model.secret import DeliveredSecrets, Grant
 from cloister.model.task import CHECK, Attempt, Outcome, Shell, Verdict
 from cloister.phases import agent, output, provision, setup, shell, teardown, verify
@@ -148,15 +148,14 @@ async def _work_in_rounds(
 
     Behind a former worker this goes on in the round that it had come to: the agent may run there now.
     """
-    task, limits = attempt.task, attempt.task.environment.limits
-    prompt = task.prompt
-    started_at: datetime | None = None
+    task = attempt.task
+    prompt, began = task.prompt, datetime.now(UTC)
     for round_ in itertools.count(agent.round_of(provisioned.sandbox)):
         placeholders = {grant.name: grant.placeholder for grant in grants}
-        network = task.environment.network.agent
-        with journal.phase(Phase.AGENT, network=network, brokered=sorted(placeholders)):
+        with journal.phase(Phase.AGENT, network=task.environment.network.agent, brokered=sorted(placeholders)):
             await _open_agents_network(attempt, provisioned, grants, tools, journal)
-            started_at = started_at or datetime.now(UTC)
+            if prompt == task.prompt:
+                began = datetime.now(UTC)
             ended = await agent.run(
                 task,
                 tools.agents[task.agent],
@@ -168,24 +167,31 @@ async def _work_in_rounds(
                 placeholders=placeholders,
                 seconds_left=_seconds_until(ends_at),
             )
-        reason = agent.reason_of_failure(ended)
-        outcome = Outcome(
-            verdict=Verdict.FAILED if reason else Verdict.SUCCEEDED,
-            reason=reason or "",
-            exit_status=ended.status,
-            accepted_to_agent_seconds=(started_at - task.accepted_at).total_seconds(),
-        )
         with journal.phase(Phase.OUTPUT):
-            await tools.egress.close(attempt.sandbox)
-            await _mark_used(provisioned, tools)
-            collected = await output.run(task, provisioned.sandbox, journal)
-            outcome = replace(outcome, message=collected.message, change=collected.change)
-            if reason is None and task.environment.checks and task.agent != CHECK:
+            outcome = await _take_output(attempt, ended, provisioned, tools, journal)
+            if outcome.verdict is Verdict.SUCCEEDED and task.environment.checks and task.agent != CHECK:
                 outcome = await _verify(attempt, outcome, provisioned, round_, tools, journal, ends_at=ends_at)
-        if state_of(outcome.checks) is not ChecksState.FAILED or round_ >= limits.rounds:
-            return outcome
+        if state_of(outcome.checks) is not ChecksState.FAILED or round_ >= task.environment.limits.rounds:
+            return replace(outcome, accepted_to_agent_seconds=(began - task.accepted_at).total_seconds())
         prompt = f"{task.prompt}\n\n{report_of(outcome.checks)}"
     raise AssertionError("rounds have an end")
+
+
+async def _take_output(
+    attempt: Attempt, ended: Exit, provisioned: Provisioned, tools: Tools, journal: Journal
+) -> Outcome:
+    """Take out what the agent left, whatever became of it."""
+    await tools.egress.close(attempt.sandbox)
+    await _mark_used(provisioned, tools)
+    collected = await output.run(attempt.task, provisioned.sandbox, journal)
+    reason = agent.reason_of_failure(ended)
+    return Outcome(
+        verdict=Verdict.FAILED if reason else Verdict.SUCCEEDED,
+        reason=reason or "",
+        exit_status=ended.status,
+        message=collected.message,
+        change=collected.change,
+    )
 
 
 async def _verify(
