@@ -26,7 +26,11 @@ _KINDS = (
         r"(.*/)?\.(github|gitea|forgejo)/(workflows|actions)/.*|\.gitlab-ci\.yml|\.circleci/.*|\.woodpecker(/.*|\.ya?ml)|"
         r"Jenkinsfile|azure-pipelines\.ya?ml|\.travis\.yml|\.drone\.yml|bitbucket-pipelines\.yml|\.buildkite/.*",
     ),
-    (FlagKind.HOOK, r"(.*/)?(\.husky|\.?git-?hooks|\.lefthook)/.*|\.pre-commit-config\.yaml|lefthook\.ya?ml"),
+    (
+        FlagKind.HOOK,
+        r"(.*/)?(\.husky|\.?git-?hooks|\.lefthook)/.*|\.pre-commit-config\.yaml|lefthook\.ya?ml|(.*/)?\.vscode/tasks\.json"
+        r"|(.*/)?\.devcontainer(/.*|\.json)|(.*/)?\.envrc|(.*/)?\.npmrc|(.*/)?\.yarnrc(\.yml)?|(.*/)?\.mvn/extensions\.xml",
+    ),
     (FlagKind.CLOISTER, r"\.cloister/.*"),
     (FlagKind.GIT, r"(.*/)?\.git(modules|attributes|ignore|config)"),
 )

@@ -19,7 +19,7 @@ from cloister.model.reference import is_reference, not_pulled
 from cloister.model.request import EnvironmentChoice, Request
 from cloister.model.sandbox import WORKSPACE, Change
 from cloister.model.secret import BrokerRule, KeptSecret
-from cloister.model.snapshot import SnapshotKey, SnapshotRecord, recipe_of
+from cloister.model.snapshot import SnapshotKey, SnapshotRecord, may_hold_secrets, recipe_of
 from cloister.model.task import (
     SHELL,
     AttemptStatus,
@@ -304,6 +304,16 @@ class Intake:
         if len(found) > 1:
             raise ConflictError(f"{key!r} begins {len(found)} snapshots' keys; give more of it")
         return found[0]
+
+    async def snapshot_to_export(self, key: str) -> SnapshotRecord:
+        """Return what `snapshot` does. ConflictError also when secrets may be on its disk."""
+        record = await self.snapshot(key)
+        if may_hold_secrets(record):
+            raise ConflictError(
+                f'the snapshot {record.key[:12]} may hold secrets: its environment has residue = "allow"',
+                hint='have it made anew with residue = "refuse" or "scrub" in [setup]',
+            )
+        return record
 
     async def remove_snapshot(self, key: str) -> SnapshotKey:
         """Forget a snapshot, by its key or a unique beginning. NotFoundError; ConflictError while it is in use."""

@@ -85,10 +85,10 @@ class Application:
     ) -> str:
         """Push a snapshot, by its key or a unique beginning, to the reference `text`; return the image's digest.
 
-        UsageError for what is no reference; errors of `Intake.snapshot` and the exporter.
+        UsageError for what is no reference; errors of `Intake.snapshot_to_export` and the exporter.
         """
         reference = parse_reference(text)
-        record = await self.intake.snapshot(key)
+        record = await self.intake.snapshot_to_export(key)
         export = Export(
             record=record,
             reference=reference,

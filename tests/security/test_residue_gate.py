@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cloister.errors import ConflictError
 from cloister.model.secret import SecretValue
 from cloister.model.task import Verdict
 
@@ -97,3 +98,16 @@ def holders(state: Path, secret: str) -> list[Path]:
             if path.is_file() and not path.is_symlink() and secret.encode() in path.read_bytes():
                 found.append(path)
     return found
+
+
+async def test_a_disk_that_was_kept_with_a_secret_is_for_nobody_who_refuses_it(installation: Installation) -> None:
+    async with installation.opened() as running:
+        secrets = {"NPM_TOKEN": SecretValue(SECRET)}
+        await running.run("true", environment=environment("allow"), secrets=secrets)
+        (kept,) = await running.application.intake.snapshots()
+        with pytest.raises(ConflictError, match="may hold secrets"):
+            await running.application.export_snapshot(kept.key, "localhost:1/team/shop:1", lambda _: None)
+        refusing = await running.run(LOOK, environment=environment("refuse"), secrets=secrets)
+        (missed,) = [event for event in refusing.events if event["event"] == "snapshot_missed"]
+        assert missed["reason"] == "changed: residue"
+        assert refusing.outcome.verdict is Verdict.FAILED

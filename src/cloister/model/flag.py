@@ -9,7 +9,7 @@ class FlagKind(StrEnum):
 
     SECRET = "looks like a secret"
     AUTOMATION = "is run by the forge"
-    HOOK = "is run by git or its helpers"
+    HOOK = "is run or obeyed by tools when somebody works here"
     INSTRUCTIONS = "tells agents what to do"
     CLOISTER = "says how Cloister runs this repository"
     GIT = "changes how git reads this repository"

@@ -3,10 +3,11 @@
 import re
 from dataclasses import dataclass
 
-_FILES = (
-    r"AGENTS(\.override)?\.md|CLAUDE(\.local)?\.md|GEMINI\.md|\.cursorrules|\.windsurfrules|\.mcp\.json|\.goosehints"
+_FILES = r"AGENTS(\.override)?\.md|CLAUDE(\.local)?\.md|GEMINI\.md|QWEN\.md|WARP\.md|\.rules|\.cursorrules|\.windsurfrules|\.mcp\.json|\.goosehints"
+_FOLDERS = (
+    "agents|aider|amazonq|augment|claude|clinerules|codex|continue|cursor|gemini|junie|kiro|opencode|openhands|qwen|roo"
+    "|trae|windsurf"
 )
-_FOLDERS = "agents|aider|claude|clinerules|codex|continue|cursor|gemini|opencode|openhands|roo|windsurf"
 _IN_WORK_TREE = re.compile(
     rf"(.*/)?({_FILES}|opencode\.jsonc?|\.({_FOLDERS})(/.*|\..*)?)"
     r"|\.github/(copilot-instructions\.md|(instructions|prompts|chatmodes|agents)/.*)|\.vscode/mcp\.json",
@@ -21,7 +22,7 @@ PLACES = (
     *("etc/codex", "etc/claude-code", "etc/opencode", "etc/gemini-cli"),
     *("root/AGENTS.md", "root/CLAUDE.md", "root/GEMINI.md", "root/.mcp.json", "root/.claude.json", "root/.goosehints"),
     *(f"root/.{folder}" for folder in _FOLDERS.split("|")),
-    *("root/.aider.conf.yml", "root/.aider.model.settings.yml", "root/.copilot", "root/.qwen"),
+    *("root/.aider.conf.yml", "root/.aider.model.settings.yml", "root/.copilot"),
     *(f"root/.config/{name}" for name in ("claude", "codex", "github-copilot", "goose", "opencode")),
 )
 """Outside of the work tree: what agents read in HOME, in the folders above the work tree, and for the whole machine."""

@@ -87,6 +87,7 @@ def recipe_of(
         "secrets": dict(sorted(secret_versions.items())),
         "versions": dict(sorted({**environment.versions, **versions}.items())),
         "setup network": _network_of_setup(environment),
+        "residue": environment.setup.residue if secret_versions else "",
     }
     return SnapshotRecipe(parts={name: _digest(json.dumps(value)) for name, value in values.items()})
 
@@ -98,6 +99,11 @@ def own_recipe_of(shared: SnapshotRecipe, *, ref: str, script: str, dependencies
     """
     own = {"ref": ref, "script at the ref": script, "lock files at the ref": dependencies}
     return SnapshotRecipe(parts={**shared.parts, **{name: _digest(json.dumps(value)) for name, value in own.items()}})
+
+
+def may_hold_secrets(record: SnapshotRecord) -> bool:
+    """Whether setup had secrets, and its environment let them stay on the disk."""
+    return record.parts.get("residue") == _digest(json.dumps("allow"))
 
 
 def within_ttl(record: SnapshotRecord, ttl_seconds: float) -> SnapshotRecord:
