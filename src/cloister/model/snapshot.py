@@ -87,7 +87,7 @@ def recipe_of(
         "secrets": dict(sorted(secret_versions.items())),
         "versions": dict(sorted({**environment.versions, **versions}.items())),
         "setup network": _network_of_setup(environment),
-        "residue": environment.setup.residue if secret_versions else "",
+        "residue": environment.setup.residue,
     }
     return SnapshotRecipe(parts={name: _digest(json.dumps(value)) for name, value in values.items()})
 
@@ -103,7 +103,8 @@ def own_recipe_of(shared: SnapshotRecipe, *, ref: str, script: str, dependencies
 
 def may_hold_secrets(record: SnapshotRecord) -> bool:
     """Whether setup had secrets, and its environment let them stay on the disk."""
-    return record.parts.get("residue") == _digest(json.dumps("allow"))
+    had_none = record.parts.get("secrets") == _digest(json.dumps({}))
+    return record.parts.get("residue") == _digest(json.dumps("allow")) and not had_none
 
 
 def within_ttl(record: SnapshotRecord, ttl_seconds: float) -> SnapshotRecord:
