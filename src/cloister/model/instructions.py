@@ -3,7 +3,10 @@
 import re
 from dataclasses import dataclass
 
-_FILES = r"(AGENTS(\.override)?|CLAUDE(\.local)?|GEMINI|QWEN|WARP)\.md|\.rules|\.cursorrules|\.windsurfrules|\.mcp\.json|\.goosehints"
+_FILES = (
+    r"(AGENTS(\.override)?|CLAUDE(\.local)?|GEMINI|QWEN|WARP)\.md|\.rules|\.cursorrules|\.windsurfrules"
+    r"|\.mcp\.json|\.goosehints"
+)
 _FOLDERS = (
     "agents|aider|amazonq|augment|claude|clinerules|codex|continue|cursor|gemini|junie|kiro|opencode|openhands|qwen|roo"
     "|trae|windsurf"

@@ -94,5 +94,7 @@ def _check_path(path: str, *, least: int) -> None:
         raise ValueError("it names no path")
     if path.startswith("-"):
         raise ValueError("its path must not begin with a dash")
+    if path[1:2] == "~" and not path.startswith("/"):  # git drops what is before it (connect.c, parse_connect_url)
+        raise ValueError("its path must not have a tilde as its second character")
     if _UNPRINTABLE.search(path):
         raise ValueError("its path holds a control character")

@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cloister.model.ssh_address import SshAddress, is_short_form, parse_ssh_address
@@ -146,6 +146,7 @@ def _quoted(path: str) -> str:
 
 
 @settings(max_examples=150, deadline=None)
+@example("host:1~")
 @given(ADDRESSES)
 def test_git_asks_ssh_for_what_was_read(recorder: Path, address: str) -> None:
     try:
