@@ -50,7 +50,9 @@ async def test_there_is_no_terminal_but_of_a_command_that_runs_with_one(rig: Rig
 
 
 async def test_a_terminal_is_given_away_once(rig: Rig) -> None:
-    process, terminal = await _open(rig, Script(text="echo up; read -r _", does=[out(b"up\r\n"), Hold()]))
+    # One that reads would end by itself, a moment before it is told that nobody is there any more.
+    stays = Script(text="trap '' HUP; echo up; exec sleep 1000", does=[out(b"up\r\n"), Hold()])
+    process, terminal = await _open(rig, stays)
     with pytest.raises(ConflictError):
         await rig.backend.open_terminal(rig.name(), "shell")
     assert b"up" in await _read_until(terminal, b"up")

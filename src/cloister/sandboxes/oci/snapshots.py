@@ -227,4 +227,5 @@ def _locked(place: Path, kind: int) -> Iterator[None]:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
         yield
     finally:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)  # a program that is being started has a copy of the descriptor
         os.close(descriptor)
