@@ -16,7 +16,10 @@ _HOST_KEYS = ("etc/ssh", "ssh_host_")
 
 
 def tidy_layer(upper: Path) -> None:
-    """Remove them. The layer must not be mounted, and nothing may run on it; no link is followed."""
+    """Remove them; what lies below in other layers is seen again.
+
+    The layer must not be mounted, and nothing may run on it; no link is followed.
+    """
     for path in _EMPTIED:
         if _is_file(upper, path):
             os.truncate(upper / path, 0)
