@@ -21,6 +21,7 @@ TESTED_IN_PYTHON = {
 }
 BUILD = '[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n'
 PROJECT = '[project]\nname = "shop"\nversion = "1"\nrequires-python = ">=3.11"\ndependencies = ["click"]\n'
+COMPILED = "ls /opt/venv/lib/python3*/site-packages/click/__pycache__/core.*.pyc"
 MODULES = '[tool.setuptools]\npy-modules = ["shop"]\n'
 
 
@@ -112,11 +113,12 @@ def lockers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize(
-    ("tool", "files"),
+    ("tool", "files", "prepared"),
     [
         (
             "uv",
             {"pyproject.toml": BUILD + PROJECT + '[dependency-groups]\ntest = ["pytest"]\n' + MODULES},
+            COMPILED,
         ),
         (
             "poetry",
@@ -128,6 +130,7 @@ def lockers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
                 '[build-system]\nrequires = ["poetry-core"]\nbuild-backend = "poetry.core.masonry.api"\n'
                 '[[tool.poetry.source]]\nname = "index"\nurl = "{index}"\npriority = "primary"\n'
             },
+            "true",
         ),
         (
             "pipenv",
@@ -135,18 +138,19 @@ def lockers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
                 "Pipfile": '[[source]]\nname = "index"\nurl = "{index}"\nverify_ssl = true\n'
                 '[packages]\nclick = "*"\n[dev-packages]\npytest = "*"\n'
             },
+            COMPILED,
         ),
     ],
 )
 async def test_python_with_a_lock_file(
-    installation: Installation, lockers: Path, tool: str, files: dict[str, str]
+    installation: Installation, lockers: Path, tool: str, files: dict[str, str], prepared: str
 ) -> None:
     written = {path: text.replace("{index}", index_of_pip()) for path, text in files.items()}
     installation.project.commit({**written, **TESTED_IN_PYTHON})
     await anyio.run_process([lockers / tool, "lock"], cwd=installation.project.path)
     locked = {path.name: path.read_text() for path in installation.project.path.glob("*.lock")}
     assert locked
-    cold, _ = await set_up_and_test(installation, locked, "python -m pytest -q")
+    cold, _ = await set_up_and_test(installation, locked, f"{prepared} && python -m pytest -q")
     (step,) = planned(cold)
     assert step.startswith(f"{tool} (")
 

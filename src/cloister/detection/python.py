@@ -19,6 +19,7 @@ _VARIABLES: Mapping[str, str] = {
     "UV_PROJECT_ENVIRONMENT": VENV,
     "UV_PYTHON_DOWNLOADS": "never",
     "UV_LINK_MODE": "copy",
+    "UV_COMPILE_BYTECODE": "1",  # once, in setup: not again by each agent
     "PIPENV_VERBOSITY": "-1",
     "PIP_DISABLE_PIP_VERSION_CHECK": "1",
     "PIP_PROGRESS_BAR": "off",
