@@ -150,6 +150,7 @@ async def measure(application: Application, tree: Path, real: Real) -> list[Samp
 async def _measure_all(state: Path, place: Path) -> list[list[Samples]]:
     await OciImageStore(state).ensure("base")
     trees = {real: make_repository(real, place / real.name) for real in PROJECTS}
+    found: list[list[Samples]] = []
     async with open_application(Settings(state=state)) as application, anyio.create_task_group() as group:
         group.start_soon(application.work)
         found = [await measure(application, tree, real) for real, tree in trees.items()]
