@@ -23,6 +23,7 @@ import structlog
 
 from cloister.errors import CloisterError, TaskFailedError, UsageError
 from cloister.journal import Journal, open_journal
+from cloister.model.agent import AgentTurn
 from cloister.model.asker import Asker, Connection
 from cloister.model.broker import grants_of
 from cloister.model.ceiling import UNBOUNDED, Ceiling
@@ -149,19 +150,18 @@ async def _work_in_rounds(
     Behind a former worker this goes on in the round that it had come to: the agent may run there now.
     """
     task = attempt.task
-    prompt, began = task.prompt, datetime.now(UTC)
+    turn, began = AgentTurn(task=task, prompt=task.prompt), datetime.now(UTC)
     for round_ in itertools.count(agent.round_of(provisioned.sandbox)):
         placeholders = {grant.name: grant.placeholder for grant in grants}
         with journal.phase(Phase.AGENT, network=task.environment.network.agent, brokered=sorted(placeholders)):
             await _open_agents_network(attempt, provisioned, grants, tools, journal)
-            if prompt == task.prompt:
+            if turn.prompt == task.prompt:
                 began = datetime.now(UTC)
             ended = await agent.run(
-                task,
+                turn,
                 tools.agents[task.agent],
                 provisioned.sandbox,
                 journal,
-                prompt=prompt,
                 round=round_,
                 foundation=provisioned.needs.foundation,
                 placeholders=placeholders,
@@ -173,7 +173,7 @@ async def _work_in_rounds(
                 outcome = await _verify(attempt, outcome, provisioned, round_, tools, journal, ends_at=ends_at)
         if state_of(outcome.checks) is not ChecksState.FAILED or round_ >= task.environment.limits.rounds:
             return replace(outcome, accepted_to_agent_seconds=(began - task.accepted_at).total_seconds())
-        prompt = f"{task.prompt}\n\n{report_of(outcome.checks)}"
+        turn = replace(turn, prompt=f"{task.prompt}\n\n{report_of(outcome.checks)}")
     raise AssertionError("rounds have an end")
 
 

@@ -14,6 +14,7 @@ from typing import Protocol
 
 import anyio
 
+from cloister.model.agent import AgentCommand, AgentTurn
 from cloister.model.asker import Asker, Connection
 from cloister.model.environment import Environment
 from cloister.model.event import Event, RecordedEvent, RecordMissed
@@ -345,8 +346,11 @@ class Agent(Protocol):
 
     name: str
 
-    def command_line(self, task: Task) -> tuple[str, ...]:
-        """The argument list to run in the sandbox; the prompt is on standard input and in CLOISTER_PROMPT_FILE."""
+    def command(self, turn: AgentTurn) -> AgentCommand:
+        """Return the program to run in the sandbox, at the work tree. UsageError when the task lacks what it needs.
+
+        The same turn is always the same program.
+        """
         ...
 
 

@@ -1,6 +1,7 @@
 """The agent `check`: no model and no command, but a look at what an agent would find."""
 
-from cloister.model.task import CHECK, Task
+from cloister.model.agent import AgentCommand, AgentTurn
+from cloister.model.task import CHECK
 from cloister.protocols import Agent
 
 _SCRIPT = r"""
@@ -52,9 +53,9 @@ class CheckAgent:
 
     name = CHECK
 
-    def command_line(self, task: Task) -> tuple[str, ...]:
+    def command(self, turn: AgentTurn) -> AgentCommand:
         """Run it with the image's bash; the prompt is not read."""
-        return ("/bin/bash", "-c", _SCRIPT)
+        return AgentCommand(argv=("/bin/bash", "-c", _SCRIPT), prompt=turn.prompt)
 
 
 def _conforms(agent: CheckAgent) -> Agent:

@@ -1,7 +1,7 @@
 """The agent that is a plain command line."""
 
 from cloister.errors import UsageError
-from cloister.model.task import Task
+from cloister.model.agent import AgentCommand, AgentTurn
 from cloister.protocols import Agent
 
 
@@ -10,11 +10,11 @@ class CommandAgent:
 
     name = "command"
 
-    def command_line(self, task: Task) -> tuple[str, ...]:
-        """Not a login shell, so that what variables say of PATH stays said."""
-        if task.command is None:
+    def command(self, turn: AgentTurn) -> AgentCommand:
+        """Not a login shell, so that what variables say of PATH stays said. It reads what was asked, word by word."""
+        if turn.task.command is None:
             raise UsageError("the agent `command` needs a command line")
-        return ("/bin/bash", "-c", task.command)
+        return AgentCommand(argv=("/bin/bash", "-c", turn.task.command), prompt=turn.prompt)
 
 
 _: type[Agent] = CommandAgent

@@ -4,10 +4,10 @@ import itertools
 from collections.abc import Mapping
 
 from cloister.journal import Journal
+from cloister.model.agent import AgentTurn
 from cloister.model.container import PROMPT_FILE, Foundation, container_variables, work_tree
 from cloister.model.phase import Phase
 from cloister.model.sandbox import Command, EndCause, Exit
-from cloister.model.task import Task
 from cloister.model.universal import in_login_shell
 from cloister.protocols import Agent, Sandbox
 from cloister.services.follow import follow_with_services
@@ -24,12 +24,11 @@ _REASONS = {
 
 
 async def run(
-    task: Task,
+    turn: AgentTurn,
     agent: Agent,
     sandbox: Sandbox,
     journal: Journal,
     *,
-    prompt: str,
     round: int,
     foundation: Foundation,
     placeholders: Mapping[str, str],
@@ -40,18 +39,19 @@ async def run(
     `round` counts from 0; each runs it anew on what it left. TaskFailedError when a service was not ready, so that the
     agent did not run.
     """
-    text, services = prompt.encode(), task.environment.services
+    task = turn.task
+    asked, services = agent.command(turn), task.environment.services
+    text = asked.prompt.encode()
     log_bytes = task.environment.limits.output_bytes
     name = _name_in(round)
     resumed = sandbox.has_started(name)
-    argv = agent.command_line(task)
     command = Command(
         id=name,
-        argv=in_login_shell(argv, foundation.path) if foundation.universal else argv,
-        variables={**container_variables(task, Phase.AGENT, foundation), **placeholders},
+        argv=in_login_shell(asked.argv, foundation.path) if foundation.universal else asked.argv,
+        variables={**container_variables(task, Phase.AGENT, foundation), **placeholders, **asked.variables},
         cwd=work_tree(task),
         stdin=text,
-        files={PROMPT_FILE.rpartition("/")[2]: text},
+        files={**asked.files, PROMPT_FILE.rpartition("/")[2]: text},
         timeout_seconds=seconds_left,
         output_bytes=log_bytes,
     )

@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 from cloister.agents.check import CheckAgent
+from cloister.model.agent import AgentTurn
 from cloister.model.container import MESSAGE_FILE
 
 
@@ -15,7 +16,7 @@ def _look(place: Path, new_task, programs: dict[str, str]) -> list[str]:
     for name, text in programs.items():
         (folder / name).write_text(f"#!/bin/sh\n{text}\n")
         (folder / name).chmod(0o755)
-    shell, option, script = CheckAgent().command_line(new_task())
+    shell, option, script = CheckAgent().command(AgentTurn(task=new_task(), prompt="look")).argv
     message = folder / "message"
     here = script.replace(MESSAGE_FILE, str(message))
     path = f"{folder}:{os.environ['PATH']}"

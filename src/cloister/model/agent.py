@@ -1,0 +1,48 @@
+"""What an agent is asked in one turn, and the program that it becomes in the sandbox."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from cloister.model.task import Task
+
+INPUT = "/cloister/in"
+"""Where an agent's program finds its files; nobody in the sandbox can write there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentTurn:
+    """All that an agent is given for one answer."""
+
+    task: Task
+    prompt: str
+    """What was asked, and in a later round which checks failed."""
+    briefing: str = ""
+    """Where the agent works: its checks, its network, and what is absent and why. Empty where nobody reads it."""
+    ask: bool = False
+    """An answer is wanted, and no change."""
+    files: tuple[str, ...] = ()
+    """Files that came with the prompt, as the sandbox sees them."""
+    images: tuple[str, ...] = ()
+    """Those of them that are pictures."""
+    session: str | None = None
+    """What the agent itself called its conversation of the former turn, on whose disk it works; None begins one."""
+    conversation: str = ""
+    """The former turns as text, for an agent or a disk that does not remember them."""
+
+    @property
+    def text(self) -> str:
+        """Return everything as one prompt, for an agent that takes no more than that."""
+        return "\n\n".join(part for part in (self.conversation, self.prompt, self.briefing) if part)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentCommand:
+    """The program that does a turn's work."""
+
+    argv: tuple[str, ...]
+    prompt: str
+    """What it reads on standard input, and in CLOISTER_PROMPT_FILE."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Over those of the environment."""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """Configuration to see in INPUT, by name."""
