@@ -20,6 +20,7 @@ from cloister.model.environment import Environment
 from cloister.model.event import Event, RecordedEvent, RecordMissed
 from cloister.model.image import Image
 from cloister.model.instructions import Restored
+from cloister.model.model_access import ModelApi
 from cloister.model.network import EgressEnd, EgressRecord, NetworkPolicy
 from cloister.model.phase import Phase
 from cloister.model.project import ProjectFiles
@@ -345,6 +346,8 @@ class Agent(Protocol):
     """A program that does the work."""
 
     name: str
+    api: ModelApi | None
+    """The protocol in which it talks to a model, for which a turn has an access then; None for one that needs none."""
 
     def command(self, turn: AgentTurn) -> AgentCommand:
         """Return the program to run in the sandbox, at the work tree. UsageError when the task lacks what it needs.

@@ -1,6 +1,7 @@
 """The agent `check`: no model and no command, but a look at what an agent would find."""
 
 from cloister.model.agent import AgentCommand, AgentTurn
+from cloister.model.model_access import ModelApi
 from cloister.model.task import CHECK
 from cloister.protocols import Agent
 
@@ -52,6 +53,7 @@ class CheckAgent:
     """
 
     name = CHECK
+    api: ModelApi | None = None
 
     def command(self, turn: AgentTurn) -> AgentCommand:
         """Run it with the image's bash; the prompt is not read."""

@@ -2,6 +2,7 @@
 
 from cloister.errors import UsageError
 from cloister.model.agent import AgentCommand, AgentTurn
+from cloister.model.model_access import ModelApi
 from cloister.protocols import Agent
 
 
@@ -9,6 +10,7 @@ class CommandAgent:
     """Runs the task's command line in bash; its exit status is the verdict, its output is output."""
 
     name = "command"
+    api: ModelApi | None = None
 
     def command(self, turn: AgentTurn) -> AgentCommand:
         """Not a login shell, so that what variables say of PATH stays said. It reads what was asked, word by word."""

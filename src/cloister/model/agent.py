@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from cloister.model.model_access import ModelAccess
 from cloister.model.task import Task
 
 INPUT = "/cloister/in"
@@ -28,6 +29,8 @@ class AgentTurn:
     """What the agent itself called its conversation of the former turn, on whose disk it works; None begins one."""
     conversation: str = ""
     """The former turns as text, for an agent or a disk that does not remember them."""
+    access: ModelAccess | None = None
+    """How its program reaches the model; None for one that needs none."""
 
     @property
     def text(self) -> str:
