@@ -11,9 +11,11 @@ from dataclasses import replace
 import anyio
 import structlog
 
+from cloister.agent_reader import AgentReader
 from cloister.errors import CloisterError, LeaseLostError
 from cloister.model.asker import Asker
 from cloister.model.event import (
+    AgentEvent,
     EgressAllowed,
     EgressFinished,
     EgressRefused,
@@ -48,7 +50,9 @@ class Journal:
         self._attempt = attempt
         self._queue = queue
         self._vault = vault
-        self._entries, self._arriving = anyio.create_memory_object_stream[tuple[Phase | None, Event]](math.inf)
+        self._entries, self._arriving = anyio.create_memory_object_stream[tuple[Phase | None, tuple[Event, ...]]](
+            math.inf
+        )
         self._drained = anyio.Event()
         self._delivery = anyio.CancelScope(shield=True)
         self._secrets = DeliveredSecrets(values={}, versions={})
@@ -60,9 +64,9 @@ class Journal:
         """From now on, mask these values wherever they are printed."""
         self._secrets = secrets
 
-    def record(self, event: Event) -> None:
-        """Append an event. Never fails: the phases, teardown above all, do not depend on the log."""
-        self._record(self._phase, event)
+    def record(self, *events: Event) -> None:
+        """Append events, all or none. Never fails: the phases, teardown above all, do not depend on the log."""
+        self._record(self._phase, *events)
 
     def record_egress(self, told: EgressRecord | EgressEnd) -> None:
         """Append what the egress process tells, as of the phase whose policy it is about."""
@@ -107,24 +111,35 @@ class Journal:
             self.record(PhaseFinished(seconds=seconds))
             self._phase = None
 
-    async def follow(self, process: Process, command: str, *, resumed: bool) -> tuple[Exit, str]:
+    async def follow(
+        self, process: Process, command: str, *, resumed: bool, reader: AgentReader | None = None
+    ) -> tuple[Exit, str]:
         """Record what a process prints until it ends; return how it ended and its last words.
 
-        With `resumed`, a former worker started it: what that one has recorded is read again, because masking
-        depends on it, but not recorded again.
+        With `resumed`, a former worker started it: what that one has recorded is read again, because masking and
+        `reader` depend on it, but not recorded again.
         """
         recorded = await self.recorded(command) if resumed else 0
-        last_words = await self.copy(process.output(), command, recorded=recorded)
+        last_words = await self.copy(process.output(), command, recorded=recorded, reader=reader)
         return await process.wait(), last_words
 
     async def recorded(self, command: str) -> int:
         """Where what a former worker recorded of that command ends."""
         return await self._queue.output_offset(self._attempt, command)
 
-    async def copy(self, chunks: AsyncIterator[Chunk], command: str, *, recorded: int) -> str:
+    async def commands_before(self, command: str) -> int:
+        """How many commands the agent has run in this attempt, those of its run `command` left out."""
+        told = (entry.event for entry in await self._queue.told(self._attempt))
+        numbers = (it.number or 0 for it in told if isinstance(it, AgentEvent) and it.command != command)
+        return max(numbers, default=0)
+
+    async def copy(
+        self, chunks: AsyncIterator[Chunk], command: str, *, recorded: int, reader: AgentReader | None = None
+    ) -> str:
         """Record the chunks of a stream, from its first, as what `command` prints; return the last words.
 
-        Those that end at or before `recorded` were recorded before.
+        Those that end at or before `recorded` were recorded before. `reader` is given the standard output, and what
+        it makes of it is recorded with the chunk that it comes from.
         """
         texts = {stream: _MaskedText(self._vault.redactor(self._secrets)) for stream in Stream}
         last, offset = "", 0
@@ -132,15 +147,18 @@ class Journal:
             offset = chunk.end
             text = texts[chunk.stream].feed(chunk.data)
             last = (last + text)[-LAST_CHARACTERS:]
+            events = _printed(text, chunk.stream, command, offset, reader)
             if offset > recorded:
-                self._print(text, chunk.stream, command, offset)
+                self.record(*events)
             if self._arriving.statistics().current_buffer_used > _MOST_WAITING:
                 await self._drained.wait()
-        for stream, masked in texts.items():
-            text = masked.end()
-            last = (last + text)[-LAST_CHARACTERS:]
-            self._print(text, stream, command, offset)
-        return _as_shown(_whole_lines(last))
+        rest = {stream: masked.end() for stream, masked in texts.items()}
+        offset += 1  # no chunk ends there, so that this too is recorded once
+        events = [event for stream, text in rest.items() for event in _printed(text, stream, command, offset, reader)]
+        events += reader.end(offset) if reader else ()
+        if offset > recorded:
+            self.record(*events)
+        return _as_shown(_whole_lines((last + "".join(rest.values()))[-LAST_CHARACTERS:]))
 
     def mask_text(self, text: str) -> str:
         """Return a whole text, masked."""
@@ -161,28 +179,25 @@ class Journal:
 
     async def _deliver(self) -> None:
         async with self._arriving:
-            async for phase, event in self._arriving:
-                await self._record_in_queue(phase, event)
+            async for phase, events in self._arriving:
+                await self._record_in_queue(phase, *events)
                 if self._arriving.statistics().current_buffer_used == 0:
                     self._drained.set()
                     self._drained = anyio.Event()
 
-    async def _record_in_queue(self, phase: Phase | None, event: Event) -> None:
+    async def _record_in_queue(self, phase: Phase | None, *events: Event) -> None:
         try:
-            await self._queue.record(self._attempt, phase, event)
+            await self._queue.record(self._attempt, phase, *events)
         except LeaseLostError:
             raise
-        except CloisterError as error:  # the queue keeps the event, and tries again with the next
+        except CloisterError as error:  # the queue keeps the events, and tries again with the next
             _log.error("the log could not be written", attempt=self._attempt.id, error=str(error))
             await anyio.sleep(_PAUSE_SECONDS)
 
-    def _print(self, text: str, stream: Stream, command: str, offset: int) -> None:
-        if text:
-            self.record(Output(stream=stream, text=text, command=command, offset=offset))
-
-    def _record(self, phase: Phase | None, event: Event) -> None:
-        with contextlib.suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
-            self._entries.send_nowait((phase, event))
+    def _record(self, phase: Phase | None, *events: Event) -> None:
+        if events:
+            with contextlib.suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+                self._entries.send_nowait((phase, events))
 
 
 @asynccontextmanager
@@ -223,6 +238,15 @@ def _event_of_egress(told: EgressRecord | EgressEnd) -> Event:
         flow=told.flow,
         path=told.path,
     )
+
+
+def _printed(text: str, stream: Stream, command: str, offset: int, reader: AgentReader | None) -> Sequence[Event]:
+    """Return what was printed as it is, and what it says."""
+    if not text:
+        return []
+    told = stream is Stream.STDOUT and reader is not None
+    output = Output(stream=stream, text=text, command=command, offset=offset, told=told)
+    return [output, *(reader.feed(text, offset) if told and reader else ())]
 
 
 def _whole_lines(last: str) -> str:

@@ -31,7 +31,7 @@ from cloister.model.check import ChecksState, report_of, state_of
 from cloister.model.event import AttemptStarted, PolicyApplied
 from cloister.model.network import NetworkMode, NetworkPolicy
 from cloister.model.phase import Phase
-from cloister.model.sandbox import Exit, SandboxName, clean_room_of
+from cloister.model.sandbox import SandboxName, clean_room_of
 from cloister.model.secret import DeliveredSecrets, Grant
 from cloister.model.task import CHECK, Attempt, Outcome, Shell, Verdict
 from cloister.phases import agent, output, provision, setup, shell, teardown, verify
@@ -157,7 +157,7 @@ async def _work_in_rounds(
             await _open_agents_network(attempt, provisioned, grants, tools, journal)
             if turn.prompt == task.prompt:
                 began = datetime.now(UTC)
-            ended = await agent.run(
+            ran = await agent.run(
                 turn,
                 tools.agents[task.agent],
                 provisioned.sandbox,
@@ -168,7 +168,7 @@ async def _work_in_rounds(
                 seconds_left=_seconds_until(ends_at),
             )
         with journal.phase(Phase.OUTPUT):
-            outcome = await _take_output(attempt, ended, provisioned, tools, journal)
+            outcome = await _take_output(attempt, ran, provisioned, tools, journal)
             if outcome.verdict is Verdict.SUCCEEDED and task.environment.checks and task.agent != CHECK:
                 outcome = await _verify(attempt, outcome, provisioned, round_, tools, journal, ends_at=ends_at)
         if state_of(outcome.checks) is not ChecksState.FAILED or round_ >= task.environment.limits.rounds:
@@ -178,17 +178,17 @@ async def _work_in_rounds(
 
 
 async def _take_output(
-    attempt: Attempt, ended: Exit, provisioned: Provisioned, tools: Tools, journal: Journal
+    attempt: Attempt, ran: agent.Ran, provisioned: Provisioned, tools: Tools, journal: Journal
 ) -> Outcome:
     """Take out what the agent left, whatever became of it."""
     await tools.egress.close(attempt.sandbox)
     await _mark_used(provisioned, tools)
-    collected = await output.run(attempt.task, provisioned.sandbox, journal)
-    reason = agent.reason_of_failure(ended)
+    collected = await output.run(attempt.task, provisioned.sandbox, journal, said=ran.message)
+    reason = agent.reason_of_failure(ran.ended)
     return Outcome(
         verdict=Verdict.FAILED if reason else Verdict.SUCCEEDED,
         reason=reason or "",
-        exit_status=ended.status,
+        exit_status=ran.ended.status,
         message=collected.message,
         change=collected.change,
     )

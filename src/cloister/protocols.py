@@ -15,6 +15,7 @@ from typing import Protocol
 import anyio
 
 from cloister.model.agent import AgentCommand, AgentTurn
+from cloister.model.agent_report import AgentReport
 from cloister.model.asker import Asker, Connection
 from cloister.model.environment import Environment
 from cloister.model.event import Event, RecordedEvent, RecordMissed
@@ -342,6 +343,21 @@ class Egress(Protocol):
         ...
 
 
+class AgentParser(Protocol):
+    """Reads what one run of an agent prints on standard output. It never fails: bytes of a sandbox are its input.
+
+    What it does not understand is a `Plain` report, so that nothing is lost.
+    """
+
+    def feed(self, line: str) -> Sequence[AgentReport]:
+        """Return what a line says, which comes without its end. Lines are fed in order, each once."""
+        ...
+
+    def close(self) -> Sequence[AgentReport]:
+        """Return what is left to say: there are no more lines."""
+        ...
+
+
 class Agent(Protocol):
     """A program that does the work."""
 
@@ -354,6 +370,10 @@ class Agent(Protocol):
 
         The same turn is always the same program.
         """
+        ...
+
+    def parser(self) -> AgentParser | None:
+        """A new parser for one run's standard output; None when that is plain output and nothing else."""
         ...
 
 
@@ -499,11 +519,12 @@ class AttemptQueue(Protocol):
         """Keep the lease. False when the attempt shall be cancelled."""
         ...
 
-    async def record(self, attempt: Attempt, phase: Phase | None, event: Event) -> None:
+    async def record(self, attempt: Attempt, phase: Phase | None, *events: Event) -> None:
         """Append to the task's log, in order. May return before it is on disk; `finish` makes sure of it.
 
-        What is found out after it returned (a lost lease, a full disk) is raised by a later call. An event whose
-        call raised anything but LeaseLostError is kept all the same, and written later.
+        The events of one call are written all at once, or not at all. What is found out after it returned (a lost
+        lease, a full disk) is raised by a later call. Events whose call raised anything but LeaseLostError are kept
+        all the same, and written later.
         """
         ...
 

@@ -59,6 +59,9 @@ class CheckAgent:
         """Run it with the image's bash; the prompt is not read."""
         return AgentCommand(argv=("/bin/bash", "-c", _SCRIPT), prompt=turn.prompt)
 
+    def parser(self) -> None:
+        """It prints nothing."""
+
 
 def _conforms(agent: CheckAgent) -> Agent:
     return agent

@@ -18,5 +18,8 @@ class CommandAgent:
             raise UsageError("the agent `command` needs a command line")
         return AgentCommand(argv=("/bin/bash", "-c", turn.task.command), prompt=turn.prompt)
 
+    def parser(self) -> None:
+        """What a command prints is output."""
+
 
 _: type[Agent] = CommandAgent

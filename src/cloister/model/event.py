@@ -4,10 +4,27 @@ import dataclasses
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, ClassVar
 
 from cloister.model.phase import Phase
 from cloister.model.task import AttemptId, Lease, TaskId, Verdict
+
+
+class AgentEventKind(StrEnum):
+    """What an agent may tell."""
+
+    MESSAGE = "message"
+    REASONING = "reasoning"
+    COMMAND_STARTED = "command_started"
+    COMMAND_FINISHED = "command_finished"
+    TOOL_USED = "tool_used"
+    FILES_CHANGED = "files_changed"
+    PLAN_MADE = "plan_made"
+    FAILED = "failed"
+    SESSION_NAMED = "session_named"
+    PLAIN = "plain"
+    """A line that was not understood, or that has no kind of its own."""
 
 
 def _snake_case(name: str) -> str:
@@ -187,11 +204,67 @@ class Output(Event):
     """Id of the command that printed it."""
     offset: int
     """Where, in that command's output, reading goes on after this event."""
+    told: bool = False
+    """Whether what it says is in events `agent_event` and `usage` too, a line at a time."""
 
     @property
     def read_to(self) -> tuple[str, int]:
         """See `Event`."""
         return self.command, self.offset
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentEvent(Event):
+    """The agent told what it did, in its own output. It is the agent's word. Secret values are masked."""
+
+    kind: AgentEventKind
+    text: str = ""
+    """Of a message, summary, plan or error; what a command printed; what a tool was given. Cut when it is long."""
+    number: int | None = None
+    """Of a command: counts those of the attempt, from 1."""
+    command_line: str | None = None
+    status: int | None = None
+    """How a command ended, where the agent says it."""
+    paths: tuple[str, ...] = ()
+    """Files that were changed."""
+    tool: str | None = None
+    """Name of a tool that was used."""
+    session: str | None = None
+    """The id under which the agent can resume the conversation."""
+    command: str = ""
+    """Id of the command whose output told it."""
+    offset: int = 0
+    """Where, in that command's output, reading goes on after this event."""
+
+    @property
+    def read_to(self) -> tuple[str, int]:
+        """See `Event`."""
+        return self.command, self.offset
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage(Event):
+    """Model calls took tokens."""
+
+    source: str
+    """`proxy` when they were counted in the model's own responses; `agent` when the agent says so."""
+    input_tokens: int
+    """Those of prompts, the cached ones among them."""
+    cached_input_tokens: int
+    output_tokens: int
+    """Those of reasoning among them."""
+    cost: float | None = None
+    """In US dollars, where it is known."""
+    model: str | None = None
+    command: str | None = None
+    """Id of the command whose output told it; null for what the proxy counted."""
+    offset: int = 0
+    """Where, in that command's output, reading goes on after this event."""
+
+    @property
+    def read_to(self) -> tuple[str, int] | None:
+        """See `Event`."""
+        return None if self.command is None else (self.command, self.offset)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -415,6 +488,8 @@ def fields_to_event(name: str, fields: dict[str, Any]) -> Event:
     kind = Event.by_name[name]
     known = {field.name for field in dataclasses.fields(kind)}
     values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
+    if "kind" in values:
+        values["kind"] = AgentEventKind(values["kind"])
     if "verdict" in values:
         values["verdict"] = Verdict(values["verdict"])
     return kind(**{key: value for key, value in values.items() if key in known})

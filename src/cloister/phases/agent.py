@@ -2,7 +2,9 @@
 
 import itertools
 from collections.abc import Mapping
+from dataclasses import dataclass
 
+from cloister.agent_reader import AgentReader
 from cloister.journal import Journal
 from cloister.model.agent import AgentTurn
 from cloister.model.container import PROMPT_FILE, Foundation, container_variables, work_tree
@@ -23,6 +25,17 @@ _REASONS = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """How a run of the agent ended."""
+
+    ended: Exit
+    message: str
+    """The last it said to its user, masked; empty where its output tells no messages."""
+    session: str | None = None
+    """The id under which the agent can resume this conversation, where it tells one."""
+
+
 async def run(
     turn: AgentTurn,
     agent: Agent,
@@ -33,7 +46,7 @@ async def run(
     foundation: Foundation,
     placeholders: Mapping[str, str],
     seconds_left: float,
-) -> Exit:
+) -> Ran:
     """Run the agent to its end, its services beside it, or go on following it when a former worker started it.
 
     `round` counts from 0; each runs it anew on what it left. TaskFailedError when a service was not ready, so that the
@@ -56,6 +69,7 @@ async def run(
         output_bytes=log_bytes,
     )
     process = await sandbox.start(with_services(command, services))
+    reader = await _reader(agent, name, journal)
     ended, _ = await follow_with_services(
         process,
         name,
@@ -65,8 +79,19 @@ async def run(
         resumed=resumed,
         log_bytes=log_bytes,
         label=f"{name}:" if round else "",
+        reader=reader,
     )
-    return ended
+    if reader is None:
+        return Ran(ended=ended, message="")
+    return Ran(ended=ended, message=reader.last_message, session=reader.session)
+
+
+async def _reader(agent: Agent, name: str, journal: Journal) -> AgentReader | None:
+    parser = agent.parser()
+    if parser is None:
+        return None
+    before = await journal.commands_before(name)
+    return AgentReader(parser, name, mask=journal.mask_text, commands_before=before)
 
 
 def round_of(sandbox: Sandbox) -> int:

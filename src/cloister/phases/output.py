@@ -18,14 +18,15 @@ class Collected:
 
     change: Change
     message: str
-    """What the agent wrote to its message file, masked; empty when it wrote none."""
+    """What the agent wrote to its message file, masked; without one, the last it said."""
 
 
-async def run(task: Task, sandbox: Sandbox, journal: Journal) -> Collected:
-    """Collect the change and the message. No container may run."""
+async def run(task: Task, sandbox: Sandbox, journal: Journal, *, said: str) -> Collected:
+    """Collect the change and the message, which is `said` when there is no file of it. No container may run."""
     change = await sandbox.changes(task.revision.commit)
     stats = change.stats
     flags = tuple(journal.mask_text(str(flag)) for flag in change.flags)
     journal.record(DiffCollected(files=stats.files, added=stats.added, removed=stats.removed, flags=flags))
-    message = await sandbox.read_file(MESSAGE_FILE, limit_bytes=LONGEST_MESSAGE_BYTES) or b""
-    return Collected(change=change, message=journal.mask_text(message.decode(errors="replace")))
+    written = await sandbox.read_file(MESSAGE_FILE, limit_bytes=LONGEST_MESSAGE_BYTES)
+    message = said if written is None else journal.mask_text(written.decode(errors="replace"))
+    return Collected(change=change, message=message)

@@ -79,10 +79,11 @@ class EmbeddedQueue:
         self._recorder.check(attempt.lease)
         return await self._ledger.holds(attempt.lease)
 
-    async def record(self, attempt: Attempt, phase: Phase | None, event: Event) -> None:
+    async def record(self, attempt: Attempt, phase: Phase | None, *events: Event) -> None:
         """Append, soon."""
         now = datetime.now(UTC)
-        await self._recorder.add(PendingEvent(lease=attempt.lease, at=now, phase=phase, event=event))
+        pending = [PendingEvent(lease=attempt.lease, at=now, phase=phase, event=event) for event in events]
+        await self._recorder.add(attempt.lease, pending)
 
     async def output_offset(self, attempt: Attempt, command: str) -> int:
         """Where recorded output ends, with what was recorded a moment ago."""

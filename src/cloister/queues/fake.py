@@ -104,17 +104,17 @@ class FakeQueue:
         await self._tell(attempt.id, "renew")
         return not self._get_leased(attempt).cancelled
 
-    async def record(self, attempt: Attempt, phase: Phase | None, event: Event) -> None:
+    async def record(self, attempt: Attempt, phase: Phase | None, *events: Event) -> None:
         """See `protocols.AttemptQueue`."""
         self._get_leased(attempt)
         try:
-            await self._tell(attempt.id, f"record {event.wire_name}")
+            await self._tell(attempt.id, f"record {' '.join(event.wire_name for event in events)}")
         except LeaseLostError:
             raise
         except CloisterError:
-            self._append(attempt.task.id, event, attempt.id, phase)  # kept, and written later
+            self._append_all(attempt, events, phase)  # kept, and written later
             raise
-        self._append(attempt.task.id, event, attempt.id, phase)
+        self._append_all(attempt, events, phase)
 
     async def output_offset(self, attempt: Attempt, command: str) -> int:
         """See `protocols.AttemptQueue`."""
@@ -206,6 +206,10 @@ class FakeQueue:
         outcomes = [other.outcome for other in self._of(task)]
         if None not in outcomes:
             self._append(task, TaskFinished(verdict=best_verdict(o.verdict for o in outcomes if o)))
+
+    def _append_all(self, attempt: Attempt, events: Sequence[Event], phase: Phase | None) -> None:
+        for event in events:
+            self._append(attempt.task.id, event, attempt.id, phase)
 
     def _append(self, task: TaskId, event: Event, attempt: AttemptId | None = None, phase: Phase | None = None) -> None:
         log = self._log[task]

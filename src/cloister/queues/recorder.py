@@ -1,6 +1,6 @@
 """Writes events behind the caller's back, in order, as many in one transaction as have come together."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import anyio
@@ -27,14 +27,14 @@ class EventRecorder:
         self._void: set[Lease] = set()
         self._failed = False
 
-    async def add(self, event: PendingEvent) -> None:
-        """Take an event; microseconds, unless the last write failed or the buffer is full."""
-        self.check(event.lease)
-        self._waiting.append(event)
+    async def add(self, lease: Lease, events: Sequence[PendingEvent]) -> None:
+        """Take events, for one transaction; microseconds, unless the last write failed or the buffer is full."""
+        self.check(lease)
+        self._waiting.extend(events)
         self._arrived.set()
         if self._failed or len(self._waiting) > MOST_WAITING:
             await self.flush()
-            self.check(event.lease)
+            self.check(lease)
 
     def check(self, lease: Lease) -> None:
         """Raise LeaseLostError when a write under this lease was refused before."""

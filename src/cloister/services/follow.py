@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import anyio
 
+from cloister.agent_reader import AgentReader
 from cloister.errors import CloisterError, TaskFailedError
 from cloister.journal import Journal
 from cloister.model.environment import Service
@@ -31,6 +32,7 @@ async def follow_with_services(
     resumed: bool,
     log_bytes: int,
     label: str = "",
+    reader: AgentReader | None = None,
 ) -> tuple[Exit, str]:
     """Record what a command of `with_services` and its services print until all has ended; see `Journal.follow`.
 
@@ -39,7 +41,7 @@ async def follow_with_services(
     in time, before the command was run: that it was is for the launcher alone to say.
     """
     if not services:
-        return await journal.follow(process, command, resumed=resumed)
+        return await journal.follow(process, command, resumed=resumed, reader=reader)
     recorded = await journal.recorded(command) if resumed else 0
     by_name = {service.name: service for service in services}
     account = _Account(command=command, journal=journal, services=by_name, recorded=recorded)
@@ -50,7 +52,8 @@ async def follow_with_services(
             group.start_soon(logs.copy, service)
         group.start_soon(logs.tell_ends)
         try:
-            last_words = await journal.copy(account.after(process.output()), command, recorded=recorded)
+            output = account.after(process.output())
+            last_words = await journal.copy(output, command, recorded=recorded, reader=reader)
             ended = await process.wait()
         except CloisterError as error:  # raised below, because the group would wrap it
             failure = error
