@@ -1,4 +1,4 @@
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
 
@@ -9,17 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloister import journal as journal_module
+from cloister.agent_reader import AgentReader
 from cloister.errors import LeaseLostError, StoreError
-from cloister.journal import open_journal
+from cloister.journal import Journal, open_journal
+from cloister.model.agent_report import AgentReport, CommandStarted, Message
 from cloister.model.asker import Asker, printable
 from cloister.model.environment import Environment
-from cloister.model.event import AttemptStarted, Event, Output
+from cloister.model.event import AgentEvent, AgentEventKind, AttemptStarted, Event, Output
 from cloister.model.network import Decision, EgressRecord
 from cloister.model.phase import Phase
 from cloister.model.sandbox import Chunk, Commit, Exit, Stream
 from cloister.model.secret import DeliveredSecrets, SecretValue
 from cloister.model.task import Attempt, Repository, Revision, Task, TaskId
-from cloister.protocols import Process
+from cloister.protocols import AgentParser, Process
 from cloister.queues.fake import FakeQueue
 from cloister.vault.fake import FakeVault
 
@@ -161,7 +163,9 @@ def test_wherever_output_is_cut_and_reading_is_interrupted_the_log_is_the_same(c
     assert anyio.run(follow_twice) == "ä token [secret TOKEN] é\n[secret TOKEN]"
 
 
-async def _follow_until_killed(attempt: Attempt, queue: FakeQueue, pieces: list[bytes], *, whole: bool) -> None:
+async def _follow_until_killed(
+    attempt: Attempt, queue: FakeQueue, pieces: list[bytes], *, whole: bool, parser: AgentParser | None = None
+) -> None:
     class Held(Printed):
         async def output(self, offset: int = 0) -> AsyncIterator[Chunk]:
             async for chunk in super().output(offset):
@@ -174,12 +178,75 @@ async def _follow_until_killed(attempt: Attempt, queue: FakeQueue, pieces: list[
         async def follow() -> None:
             async with open_journal(attempt, queue, FakeVault()) as journal:
                 journal.mask(SECRETS)
-                await journal.follow(Held(*pieces), "setup", resumed=True)
+                reader = await _reader(journal, parser)
+                await journal.follow(Held(*pieces), "setup", resumed=True, reader=reader)
 
         group.start_soon(follow)
         if not whole:
             await anyio.wait_all_tasks_blocked()
             group.cancel_scope.cancel()
+
+
+async def _reader(journal: Journal, parser: AgentParser | None) -> AgentReader | None:
+    if parser is None:
+        return None
+    before = await journal.commands_before("setup")
+    return AgentReader(parser, "setup", mask=journal.mask_text, commands_before=before)
+
+
+class Echo:
+    """Takes every line for a message, and has a last word; a line that begins with $ is a command."""
+
+    def __init__(self) -> None:
+        self._commands = 0
+
+    def feed(self, line: str) -> Sequence[AgentReport]:
+        if not line.startswith("$"):
+            return [Message(text=line)]
+        self._commands += 1
+        return [CommandStarted(number=self._commands, command_line=line), Message(text="running")]
+
+    def close(self) -> Sequence[AgentReport]:
+        return [Message(text="bye")]
+
+
+@given(st.lists(st.integers(min_value=1, max_value=60), max_size=12), st.integers(min_value=0, max_value=13))
+def test_wherever_reading_is_interrupted_what_an_agent_tells_is_told_once(cuts: list[int], died: int) -> None:
+    printed = "one hünter-2345\ntwo\n$ make\nthree\nfour h\\u00fcnter-2345".encode()
+    borders = sorted({0, *(cut for cut in cuts if cut < len(printed)), len(printed)})
+    pieces = [printed[start:end] for start, end in pairwise(borders)]
+
+    async def follow_twice() -> list[tuple[Phase | None, Event]]:
+        queue = FakeQueue()
+        attempt = await claimed(queue)
+        earlier = AgentEvent(kind=AgentEventKind.COMMAND_STARTED, number=2, command_line="ls", command="agent")
+        await queue.record(attempt, Phase.AGENT, earlier)
+        for seen in (pieces[: min(died, len(pieces))], pieces, pieces):
+            await _follow_until_killed(attempt, queue, seen, whole=seen is pieces, parser=Echo())
+        return await recorded(queue)
+
+    events = [event for _, event in anyio.run(follow_twice)]
+    told = [event for event in events if isinstance(event, AgentEvent)][1:]
+    texts = ["one [secret TOKEN]", "two", "", "running", "three", "four h\\u00fcnter-2345", "bye"]
+    assert [event.text for event in told] == texts
+    assert told[2].number == 3
+    assert {event.told for event in events if isinstance(event, Output)} == {True}
+
+
+async def test_what_an_agent_prints_as_an_error_is_output() -> None:
+    queue = FakeQueue()
+
+    class Failing(Printed):
+        async def output(self, offset: int = 0) -> AsyncIterator[Chunk]:
+            yield Chunk(Stream.STDERR, b"warning\n", 8)
+
+    async with open_journal(await claimed(queue), queue, FakeVault()) as journal:
+        reader = AgentReader(Echo(), "agent", mask=journal.mask_text, commands_before=0)
+        await journal.follow(Failing(), "agent", resumed=False, reader=reader)
+    first, last = [event for _, event in await recorded(queue)]
+    assert first == Output(stream="stderr", text="warning\n", command="agent", offset=8)
+    assert isinstance(last, AgentEvent)
+    assert last.text == "bye"
 
 
 async def test_bytes_that_are_no_text_are_marked_and_the_last_words_are_the_end() -> None:

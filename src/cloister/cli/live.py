@@ -50,9 +50,9 @@ class View(Protocol):
 class PlainView:
     """Plain lines, for files, pipes and other programs."""
 
-    def __init__(self, console: Console, labels: Mapping[AttemptId, str]) -> None:
+    def __init__(self, console: Console, labels: Mapping[AttemptId, str], *, raw: bool = False) -> None:
         self._console = console
-        self._narrator = Narrator(labels)
+        self._narrator = Narrator(labels, raw=raw)
         self._refused = False
 
     def __enter__(self) -> Self:
@@ -85,8 +85,15 @@ class PlainView:
 class LiveView(PlainView):
     """Lines, and below them the running phases with their seconds."""
 
-    def __init__(self, console: Console, labels: Mapping[AttemptId, str], now: Callable[[], datetime]) -> None:
-        super().__init__(console, labels)
+    def __init__(
+        self,
+        console: Console,
+        labels: Mapping[AttemptId, str],
+        now: Callable[[], datetime],
+        *,
+        raw: bool = False,
+    ) -> None:
+        super().__init__(console, labels, raw=raw)
         self._labels = labels
         self._now = now
         self._running: dict[AttemptId | None, tuple[str, datetime]] = {}

@@ -5,9 +5,11 @@ from collections.abc import Mapping, Sequence
 
 from rich.text import Text
 
+from cloister.cli.agent_lines import agent_lines, usage_line
 from cloister.cli.terminal import LineBuffer, neutralize
 from cloister.model.check import CheckResult
 from cloister.model.event import (
+    AgentEvent,
     AttemptFinished,
     AttemptStarted,
     CatchingMissed,
@@ -37,6 +39,7 @@ from cloister.model.event import (
     SnapshotMissed,
     SnapshotSaved,
     TaskAccepted,
+    Usage,
 )
 from cloister.model.setup_plan import place_to_text
 from cloister.model.task import AttemptId, Verdict
@@ -70,8 +73,10 @@ def phase_to_text(phase: str, event: PhaseStarted) -> str:
 class Narrator:
     """Turns a task's events into lines. Holds back unfinished lines of output until they are complete."""
 
-    def __init__(self, labels: Mapping[AttemptId, str] | None = None) -> None:
+    def __init__(self, labels: Mapping[AttemptId, str] | None = None, *, raw: bool = False) -> None:
+        """`raw`: of an agent that is understood, tell what it printed, in place of what it said."""
         self._labels = labels or {}
+        self._raw = raw
         self._output: dict[tuple[AttemptId | None, str, str], LineBuffer] = defaultdict(LineBuffer)
         self._allowed: dict[AttemptId | None, int] = defaultdict(int)
 
@@ -82,6 +87,10 @@ class Narrator:
 
     def _lines(self, recorded: RecordedEvent, event: Event) -> list[Text]:
         match event:
+            case Output(told=True) if not self._raw:
+                return []
+            case AgentEvent() | Usage(source="agent") if self._raw:
+                return []
             case Output():
                 lines = self._output[recorded.attempt, event.command, event.stream].feed(event.text)
                 if len(lines) > _FLOOD:
@@ -182,6 +191,10 @@ def _sentences(event: Event) -> list[tuple[str, str]]:
             return [(f"  secret on disk, {event.action}: {detail}", "red") for detail in event.details]
         case DiffCollected():
             return [(f"  change: {stats_to_text(event.files, event.added, event.removed)}", "")]
+        case AgentEvent():
+            return agent_lines(event)
+        case Usage():
+            return [usage_line(event)]
         case CheckFinished():
             return [(f"  {line}", style) for line, style in check_lines(event)]
         case RecordMissed():

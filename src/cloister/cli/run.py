@@ -158,16 +158,16 @@ def _detach(context: typer.Context, request: Request, *, as_json: bool) -> None:
     typer.echo(to_json({"task": task.id}) if as_json else task.id)
 
 
-def new_view(status: "TaskStatus", *, as_json: bool) -> "View":
-    """Return the view for where standard output goes to."""
+def new_view(status: "TaskStatus", *, as_json: bool, raw: bool = False) -> "View":
+    """Return the view for where standard output goes to; `raw` as for `Narrator`."""
     from cloister.cli.live import JsonView, LiveView, PlainView, labels_of
 
     if as_json:
         return JsonView(write_line)
     console = output_console()
     if console.is_terminal:
-        return LiveView(console, labels_of(status), lambda: datetime.now(UTC))
-    return PlainView(console, labels_of(status))
+        return LiveView(console, labels_of(status), lambda: datetime.now(UTC), raw=raw)
+    return PlainView(console, labels_of(status), raw=raw)
 
 
 def write_line(line: str) -> None:

@@ -89,6 +89,9 @@ def logs(
     task: TaskArgument,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the task is over.")] = False,
     phase: Annotated[Phase | None, typer.Option(help="Only what happened in this phase.")] = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="What the agent printed, as it is, in place of what it says.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Print what happened in a task.
@@ -98,7 +101,7 @@ def logs(
 
     async def print_events(client: "Client") -> None:
         status = await client.task(task)
-        with new_view(status, as_json=as_json) as view:
+        with new_view(status, as_json=as_json, raw=raw) as view:
             async for recorded in client.events(status.task.id, follow=follow):
                 if phase is None or recorded.phase is phase:
                     view.show(recorded)
