@@ -10,7 +10,7 @@ from cloister.model.event import RecordedEvent
 from cloister.model.request import EnvironmentChoice, EnvironmentText, RepositoryFile, Request
 from cloister.model.sandbox import Change
 from cloister.model.secret import BrokerRule, KeptSecret
-from cloister.model.snapshot import SnapshotKey, SnapshotRecord
+from cloister.model.snapshot import CheckedDisk, SnapshotKey, SnapshotRecord
 from cloister.model.stored_environment import StoredEnvironment
 from cloister.model.task import Task, TaskId, TaskState, TaskStatus
 from cloister.preview import CacheAnswer, Preview
@@ -127,6 +127,10 @@ class Client:
     async def snapshots(self) -> Sequence[SnapshotRecord]:
         """All kept snapshots, newest first."""
         return await self.intake.snapshots()
+
+    async def check_snapshot(self, key: str) -> Sequence[CheckedDisk]:
+        """Read a snapshot's disk again, and those below it, topmost first."""
+        return await self.intake.check_snapshot(key)
 
     async def reset_cache(self, environment: str) -> int:
         """Forget every snapshot of an environment, and return how many."""

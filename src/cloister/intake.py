@@ -19,7 +19,7 @@ from cloister.model.reference import is_reference, not_pulled
 from cloister.model.request import EnvironmentChoice, Request
 from cloister.model.sandbox import WORKSPACE, Change
 from cloister.model.secret import BrokerRule, KeptSecret
-from cloister.model.snapshot import SnapshotKey, SnapshotRecord, may_hold_secrets, recipe_of
+from cloister.model.snapshot import CheckedDisk, SnapshotKey, SnapshotRecord, may_hold_secrets, recipe_of
 from cloister.model.task import (
     SHELL,
     AttemptStatus,
@@ -191,6 +191,8 @@ class Intake:
         )
         place = (preview.environment, preview.repository)
         fit = await find_fit(recipe, *place, catalog=self.catalog, backend=self.backend, now=self.now())
+        if fit.nearest is not None:
+            fit = replace(fit, nearest=await self._with_digest(fit.nearest))
         own, name = find_own_recipe(recipe, preview.needs, preview.revision), preview.revision.ref
         own_fit = None
         if own is not None:
@@ -294,7 +296,14 @@ class Intake:
 
     async def snapshots(self) -> Sequence[SnapshotRecord]:
         """All kept snapshots, newest first."""
-        return await self.catalog.list()
+        return [await self._with_digest(record) for record in await self.catalog.list()]
+
+    async def check_snapshot(self, key: str) -> Sequence[CheckedDisk]:
+        """Read a snapshot's disk again, and those below it, topmost first. Errors as for `snapshot`; SandboxError."""
+        return await self.backend.check_snapshot((await self.snapshot(key)).key)
+
+    async def _with_digest(self, record: SnapshotRecord) -> SnapshotRecord:
+        return replace(record, digest=await self.backend.digest_of_snapshot(record.key))
 
     async def snapshot(self, key: str) -> SnapshotRecord:
         """Return a kept snapshot, by its key or a unique beginning. NotFoundError; ConflictError for several."""

@@ -28,7 +28,7 @@ from cloister.model.asker import Asker, Connection
 from cloister.model.broker import grants_of
 from cloister.model.ceiling import UNBOUNDED, Ceiling
 from cloister.model.check import ChecksState, report_of, state_of
-from cloister.model.event import AttemptStarted, PolicyApplied
+from cloister.model.event import AttemptStarted, PolicyApplied, SnapshotDigested
 from cloister.model.network import NetworkMode, NetworkPolicy
 from cloister.model.phase import Phase
 from cloister.model.sandbox import SandboxName, clean_room_of
@@ -182,7 +182,7 @@ async def _take_output(
 ) -> Outcome:
     """Take out what the agent left, whatever became of it."""
     await tools.egress.close(attempt.sandbox)
-    await _mark_used(provisioned, tools)
+    await _mark_used(provisioned, tools, journal)
     collected = await output.run(attempt.task, provisioned.sandbox, journal, said=ran.message)
     reason = agent.reason_of_failure(ran.ended)
     return Outcome(
@@ -271,11 +271,13 @@ async def _set_up(
         tools.on_kept()
 
 
-async def _mark_used(provisioned: Provisioned, tools: Tools) -> None:
-    """Say that the disk was of use. Not sooner: it is in use until now, and a start waits for no writing."""
+async def _mark_used(provisioned: Provisioned, tools: Tools, journal: Journal) -> None:
+    """Say that the disk was of use, and what it was. A start waits for neither, and until now it is in use."""
     try:
         if (stands_on := provisioned.sandbox.stands_on) is not None:
             await tools.catalog.mark_used({stands_on, provisioned.recipe.key}, datetime.now(UTC))
+            if (digest := await tools.backend.digest_of_snapshot(stands_on)) is not None:
+                journal.record(SnapshotDigested(key=stands_on, digest=digest))
     except CloisterError as error:
         _log.error("the use of a snapshot was not written down", error=str(error))
 

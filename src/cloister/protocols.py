@@ -39,7 +39,7 @@ from cloister.model.sandbox import (
     SandboxSpec,
 )
 from cloister.model.secret import BrokerRule, DeliveredSecrets, Grant, KeptSecret, SecretValue
-from cloister.model.snapshot import SnapshotKey, SnapshotRecord
+from cloister.model.snapshot import CheckedDisk, SnapshotKey, SnapshotRecord
 from cloister.model.stored_environment import StoredEnvironment
 from cloister.model.task import Attempt, AttemptId, Outcome, Repository, Revision, Task, TaskId, TaskStatus
 
@@ -273,6 +273,20 @@ class SandboxBackend(Protocol):
 
     async def size_of_snapshot(self, key: SnapshotKey) -> int | None:
         """Bytes that its disk takes, without those below it; counted once it is kept, and None until that is done."""
+        ...
+
+    async def digest_of_snapshot(self, key: SnapshotKey) -> str | None:
+        """SHA-256 of its disk and those below; computed once it is kept, and None until that is done, or if it cannot.
+
+        Of every name, byte, mode, owner and attribute. Of a disk that was merged meanwhile it is another one.
+        """
+        ...
+
+    async def check_snapshot(self, key: SnapshotKey) -> Sequence[CheckedDisk]:
+        """Read its disk and those below, topmost first, to tell whether they are what was kept.
+
+        NotFoundError when it is not here; SandboxError when it cannot be read.
+        """
         ...
 
     async def remove_snapshot(self, key: SnapshotKey) -> None:

@@ -25,6 +25,7 @@ from cloister.model.event import (
     ResidueFound,
     SandboxProvisioned,
     SetupPlanned,
+    SnapshotDigested,
     SnapshotHit,
     SnapshotMissed,
     SnapshotSaved,
@@ -174,7 +175,22 @@ def _of_snapshot(events: Sequence[Event]) -> Fields | None:
         "ref": chosen.ref if isinstance(chosen, SnapshotHit) else None,
         "reason": chosen.reason if isinstance(chosen, SnapshotMissed) else None,
         "saved": any(isinstance(event, SnapshotSaved) for event in events),
+        "stands_on": _of_disk(events),
     }
+
+
+def _of_disk(events: Sequence[Event]) -> Fields | None:
+    """Of the kept disk that the agent's sandbox stood on. Its digest is null when it was not computed by then."""
+    disk: Fields | None = None
+    for event in events:
+        match event:
+            case SnapshotHit() | SnapshotSaved():
+                disk = {"key": event.key, "sha256": None}
+            case SnapshotDigested():
+                disk = {"key": event.key, "sha256": event.digest}
+            case _:
+                pass
+    return disk
 
 
 def _of_policies(told: Sequence[RecordedEvent]) -> list[Fields]:

@@ -387,6 +387,22 @@ async def test_the_size_of_a_kept_disk_is_counted_and_that_of_none_is_not(rig: R
     assert 5_000_000 < size < 7_000_000
 
 
+async def test_a_kept_disk_gets_a_digest_and_is_found_as_it_was(rig: Rig) -> None:
+    assert await rig.backend.digest_of_snapshot(KEY) is None
+    with pytest.raises(NotFoundError):
+        await rig.backend.check_snapshot(KEY)
+    sandbox = await rig.create()
+    await sandbox.checkout(rig.checkout())
+    await sandbox.snapshot(KEY)
+    if rig.fake is not None:
+        rig.fake.digests[KEY] = "d" * 64
+    with anyio.fail_after(20):
+        while (digest := await rig.backend.digest_of_snapshot(KEY)) is None:  # noqa: ASYNC110
+            await anyio.sleep(0.01)
+    (disk,) = await rig.backend.check_snapshot(KEY)
+    assert (disk.key, disk.kept, disk.found, disk.changed) == (KEY, digest, digest, False)
+
+
 # Who makes a disk
 
 

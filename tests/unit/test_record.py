@@ -28,6 +28,7 @@ from cloister.model.event import (
     ResidueFound,
     SandboxProvisioned,
     SetupPlanned,
+    SnapshotDigested,
     SnapshotHit,
     SnapshotMissed,
     SnapshotSaved,
@@ -198,6 +199,18 @@ def test_the_snapshot_is_the_one_that_the_sandbox_was_made_of(new_task) -> None:
     ):
         snapshot = said(new_task(), told(*((Phase.PROVISION, event) for event in events)))["predicate"]["snapshot"]
         assert (snapshot["hit"], snapshot["reason"], snapshot["saved"]) == expected
+
+
+def test_the_disk_that_the_sandbox_stood_on_has_its_digest_or_none_yet(new_task) -> None:
+    miss, hit, saved = SnapshotMissed(key="1" * 64, reason="r"), SnapshotHit(key="1" * 64), SnapshotSaved(key="2" * 64)
+    for events, expected in (
+        ([miss, SANDBOX], None),
+        ([miss, SANDBOX, saved], {"key": "2" * 64, "sha256": None}),
+        ([hit, SANDBOX, saved, SnapshotDigested(key="2" * 64, digest="d" * 64)], {"key": "2" * 64, "sha256": "d" * 64}),
+        ([hit, SANDBOX, SnapshotDigested(key="1" * 64, digest="d" * 64)], {"key": "1" * 64, "sha256": "d" * 64}),
+    ):
+        snapshot = said(new_task(), told(*((Phase.PROVISION, event) for event in events)))["predicate"]["snapshot"]
+        assert snapshot["stands_on"] == expected
 
 
 def test_what_was_found_and_undone_is_there_and_what_did_not_hold(new_task) -> None:

@@ -21,6 +21,8 @@ from cloister.model.task import Verdict
 CANCELLED = 4
 FAILED_CHECKS = 1
 """Of a task that succeeded, when its checks were required to pass."""
+CHANGED_DISK = 1
+"""Of a kept disk that is not, or cannot be said to be, what was kept."""
 BUG = 3
 BROKEN_PIPE = 141
 """128 + SIGPIPE, as a shell reports it."""

@@ -107,6 +107,7 @@ def snapshot_to_json(record: SnapshotRecord) -> Fields:
         "expires_at": record.expires_at.isoformat(),
         "last_used_at": record.last_used_at.isoformat() if record.last_used_at else None,
         "size_bytes": record.size_bytes,
+        "digest": f"sha256:{record.digest}" if record.digest else None,
         "ref": record.ref,
         "below": record.below,
     }

@@ -37,6 +37,9 @@ def _of_task(said: Mapping[str, Any]) -> Iterator[Line]:
     if said["snapshot"]:
         how = "hit" if said["snapshot"]["hit"] else f"none fits ({said['snapshot']['reason']})"
         yield "snapshot", f"{said['snapshot']['key'][:_SHOWN]}: {how}", ""
+        if disk := said["snapshot"].get("stands_on"):
+            what = f"sha256 {disk['sha256'][:_SHOWN]}" if disk["sha256"] else "its digest was not computed yet"
+            yield "stood on", f"{disk['key'][:_SHOWN]}: {what}", ""
     yield "asked", f"agent {task['agent']}, prompt sha256 {task['prompt']['sha256'][:_SHOWN]}", ""
 
 

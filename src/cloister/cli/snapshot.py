@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cloister.cli.exit import CHANGED_DISK
 from cloister.cli.image import BuildBar
 from cloister.cli.session import ask, open_application
 from cloister.cli.task import JsonOption
@@ -13,6 +14,8 @@ from cloister.model.quantity import size_to_text
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from cloister.model.snapshot import CheckedDisk
 
 
 class Compression(StrEnum):
@@ -71,6 +74,39 @@ def remove(
     """
     removed = ask(context, lambda client: client.remove_snapshot(key))
     print_line(output_console(), f"removed {removed[:_KEY_SHOWN]}")
+
+
+@app.command()
+def verify(
+    context: typer.Context,
+    key: Annotated[str, typer.Argument(metavar="KEY", help="The snapshot's key, or a unique beginning of it.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Read a snapshot, and those that it stands on, and say whether they are what was kept.
+
+    Any byte, name, mode, owner or attribute that differs is found. It ends with 1 then, or when that cannot be told.
+
+    Example:  cloister snapshot verify 3fa9
+    """
+    disks = ask(context, lambda client: client.check_snapshot(key))
+    if as_json:
+        from cloister.cli.json_lines import to_json
+
+        typer.echo(to_json([{"key": disk.key, "kept": disk.kept, "found": disk.found} for disk in disks]))
+    else:
+        for disk in disks:
+            print_line(output_console(), f"{disk.key[:_KEY_SHOWN]}: {_said_of(disk)}")
+    if any(disk.changed or disk.kept is None for disk in disks):
+        raise typer.Exit(CHANGED_DISK)
+
+
+def _said_of(disk: "CheckedDisk") -> str:
+    if disk.kept is None:
+        return "its digest is being computed, or could not be; try again in a minute"
+    if disk.changed:
+        remove = f"cloister snapshot rm {disk.key[:_KEY_SHOWN]}"
+        return f"CHANGED since it was kept: its sha256 is {disk.found}, and was {disk.kept}; to be rid of it: {remove}"
+    return f"as it was kept, sha256 {disk.kept}"
 
 
 @app.command()

@@ -195,6 +195,15 @@ class SnapshotSaved(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotDigested(Event):
+    """The digest of the kept disk that the agent's sandbox stands on is known by now. It is computed behind a task."""
+
+    key: str
+    digest: str
+    """SHA-256, in hexadecimal, of every name, byte, mode, owner and attribute of it and those below."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Output(Event):
     """A program in the sandbox printed something. Secret values are masked."""
 

@@ -52,11 +52,29 @@ class SnapshotRecord:
     """Of one that is for this ref alone; None for the default branch's, which all share."""
     below: SnapshotKey | None = None
     """The one that its disk stands on."""
+    digest: str | None = None
+    """SHA-256 of its disk, with those below it, as its node says; None until it is computed. No catalog has it."""
 
     @property
     def used_at(self) -> datetime:
         """When somebody last had it."""
         return self.last_used_at or self.created_at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedDisk:
+    """A kept disk that was read again, without those below it."""
+
+    key: SnapshotKey
+    kept: str | None
+    """SHA-256 of what was kept; None when it was not computed."""
+    found: str
+    """SHA-256 of what is there."""
+
+    @property
+    def changed(self) -> bool:
+        """Whether it is another one."""
+        return self.kept is not None and self.kept != self.found
 
 
 def recipe_of(

@@ -29,7 +29,7 @@ from cloister.model.sandbox import (
     Stream,
 )
 from cloister.model.secret import SecretValue
-from cloister.model.snapshot import SnapshotKey
+from cloister.model.snapshot import CheckedDisk, SnapshotKey
 from cloister.protocols import Listeners, Process, Sandbox, SandboxBackend, Terminal
 
 _KILLED = 137
@@ -200,6 +200,7 @@ class FakeNode:
         self.below: dict[SnapshotKey, SnapshotKey] = {}
         """What saved disks stand on."""
         self.sizes: dict[SnapshotKey, int] = {}
+        self.digests: dict[SnapshotKey, str] = {}
         """Of saved disks, once they are counted."""
         self.flaws: dict[SnapshotKey, str] = {}
         """What keeps a saved disk from being used."""
@@ -297,6 +298,18 @@ class FakeBackend:
         """See `protocols.SandboxBackend`."""
         return self._node.sizes.get(key) if key in self._node.snapshots else None
 
+    async def digest_of_snapshot(self, key: SnapshotKey) -> str | None:
+        """See `protocols.SandboxBackend`."""
+        return self._node.digests.get(key) if key in self._node.snapshots else None
+
+    async def check_snapshot(self, key: SnapshotKey) -> Sequence[CheckedDisk]:
+        """See `protocols.SandboxBackend`. One that has a flaw was changed."""
+        if key not in self._node.snapshots:
+            raise NotFoundError(f"the snapshot {key} is not here")
+        kept = self._node.digests.get(key)
+        found = "0" * 64 if key in self._node.flaws or kept is None else kept
+        return [CheckedDisk(key=key, kept=kept, found=found)]
+
     async def remove_snapshot(self, key: SnapshotKey) -> None:
         """See `protocols.SandboxBackend`."""
         await tell(self._on_call, "", "remove a snapshot")
@@ -305,6 +318,7 @@ class FakeBackend:
         self._node.snapshots.discard(key)
         self._node.flaws.pop(key, None)
         self._node.sizes.pop(key, None)
+        self._node.digests.pop(key, None)
         self._node.below.pop(key, None)
 
     async def claim_build(self, key: SnapshotKey, *, wait: bool) -> AbstractContextManager[None] | None:

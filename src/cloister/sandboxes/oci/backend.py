@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 
+from anyio import to_thread
+
 from cloister.errors import HostError, NotFoundError
 from cloister.model.sandbox import SandboxName, SandboxSpec
-from cloister.model.snapshot import SnapshotKey
+from cloister.model.snapshot import CheckedDisk, SnapshotKey
 from cloister.protocols import SandboxBackend
 from cloister.sandboxes.oci import network, syscalls
 from cloister.sandboxes.oci.bundle import UID_BASE
@@ -138,6 +140,14 @@ class OciBackend:
     async def size_of_snapshot(self, key: SnapshotKey) -> int | None:
         """What was counted; see `protocols.SandboxBackend`."""
         return self._node.snapshots.size(key)
+
+    async def digest_of_snapshot(self, key: SnapshotKey) -> str | None:
+        """What was computed; see `protocols.SandboxBackend`."""
+        return self._node.snapshots.digest(key)
+
+    async def check_snapshot(self, key: SnapshotKey) -> Sequence[CheckedDisk]:
+        """Read it again; see `protocols.SandboxBackend`."""
+        return await to_thread.run_sync(self._node.snapshots.check, key)
 
     async def remove_snapshot(self, key: SnapshotKey) -> None:
         """Forget it; see `protocols.SandboxBackend`."""

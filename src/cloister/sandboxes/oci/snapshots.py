@@ -8,13 +8,16 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 from cloister.errors import ConflictError, NotFoundError
 from cloister.model.sandbox import Commit
-from cloister.model.snapshot import SnapshotKey
+from cloister.model.snapshot import CheckedDisk, SnapshotKey
 from cloister.sandboxes.oci.disk import Disk, git_of, layers_of, read_state
 from cloister.sandboxes.oci.paths import NodePaths
+from cloister.sandboxes.oci.snapshot_digest import compute_digest, read_digest
+from cloister.sandboxes.oci.snapshot_facts import begin_to_find_out, has_found_out, read_size
 from cloister.sandboxes.oci.snapshot_marker import (
     FLAT,
     MARKER,
@@ -25,7 +28,6 @@ from cloister.sandboxes.oci.snapshot_marker import (
     read_marker,
     write_marker,
 )
-from cloister.sandboxes.oci.snapshot_size import begin_to_count, read_size
 from cloister.sandboxes.oci.trash import Trash
 
 _GOING = ".going"
@@ -60,8 +62,8 @@ class Snapshots:
                     self._trash.throw(place)
                 elif marker is not None:
                     self._drop_former_layers(place, marker)
-                    if read_size(place) is None:
-                        begin_to_count(place)
+                    if not has_found_out(place, marker):
+                        begin_to_find_out(place)
 
     def get(self, key: SnapshotKey) -> SnapshotMarker:
         """Return its marker. NotFoundError when it is not here."""
@@ -87,6 +89,34 @@ class Snapshots:
     def size(self, key: SnapshotKey) -> int | None:
         """Bytes that it takes, without those below; None until they are counted."""
         return read_size(self._place(key))
+
+    def digest(self, key: SnapshotKey) -> str | None:
+        """SHA-256 of it and those below; None until all are computed, and for one that cannot be."""
+        own = [self._own_digest(each) for each in self._stack(key)]
+        whole = " ".join(digest for digest in own if digest)
+        return None if None in own or not own else whole if len(own) == 1 else sha256(whole.encode()).hexdigest()
+
+    def check(self, key: SnapshotKey) -> Sequence[CheckedDisk]:
+        """Read it and those below, topmost first, and say what their digests were and are.
+
+        It takes as long as reading does. NotFoundError when it is not here, SandboxError when it cannot be read.
+        """
+        with self.held(key):
+            return [
+                CheckedDisk(key=each, kept=self._own_digest(each), found=compute_digest(self._place(each)))
+                for each in self._stack(key)
+            ]
+
+    def _stack(self, key: SnapshotKey) -> Sequence[SnapshotKey]:
+        """The key, and those that its layers lie above."""
+        marker = read_marker(self._place(key))
+        below = marker.below if marker is not None and not marker.flat else None
+        return [key, *(self._stack(SnapshotKey(below)) if below is not None else ())]
+
+    def _own_digest(self, key: SnapshotKey) -> str | None:
+        marker = read_marker(self._place(key))
+        digest = read_digest(self._place(key), marker) if marker is not None else None
+        return digest.sha256 if digest is not None else None
 
     def keep(self, key: SnapshotKey, disk: Disk, commit: Commit) -> bool:
         """Make a snapshot of `disk.kept`, which is renamed: constant time, whatever its size.
@@ -131,6 +161,7 @@ class Snapshots:
             marker = replace(marker, flat=True)
             write_marker(place, marker)
             self._drop_former_layers(place, marker)
+        begin_to_find_out(place, anew=True)
         return True
 
     def _drop_former_layers(self, place: Path, marker: SnapshotMarker) -> None:
@@ -205,7 +236,7 @@ class Snapshots:
 
     def _settle(self, place: Path, marker: SnapshotMarker) -> None:
         """Do what nobody waits for."""
-        begin_to_count(place)
+        begin_to_find_out(place)
         self._sync(place, marker)
 
     def _sync(self, place: Path, marker: SnapshotMarker) -> None:
