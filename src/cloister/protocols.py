@@ -149,8 +149,8 @@ class Sandbox(Protocol):
     async def scrub(self, values: Mapping[str, SecretValue], found: Sequence[Residue]) -> Sequence[Residue]:
         """Take the values out of what `find_residue` found, where that breaks nothing, and return what still has one.
 
-        A small text file is rewritten, a file of a cache that its tool fills again is removed; everything else stays
-        as it is. No container may run.
+        A small text file is rewritten, a file of a cache that its tool fills again is removed, and so is an attribute;
+        everything else stays as it is. No container may run.
         """
         ...
 

@@ -12,12 +12,14 @@ import re
 import subprocess
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -77,6 +79,48 @@ async def test_scrubbing_rewrites_text_and_removes_caches_and_leaves_the_rest(tm
     assert (tmp_path / "root/.npmrc").stat().st_mode & 0o777 == 0o600
     assert not (tmp_path / "root/.cache/pip/blob").exists()
     assert (tmp_path / "tool.bin").read_bytes() == b"\0" + SECRET.encode()
+
+
+async def test_scrubbing_takes_attributes_away_and_leaves_their_files(tmp_path: Path) -> None:
+    for kind in ("file", "folder"):
+        place = tmp_path / kind
+        place.mkdir() if kind == "folder" else place.write_bytes(b"\0binary")
+        os.setxattr(place, "user.xdg.origin.url", f"https://me:{SECRET}@example.com/a".encode())
+        os.setxattr(place, "user.other", b"stays")
+    (tmp_path / "both").write_bytes(b"\0" + SECRET.encode())
+    os.setxattr(tmp_path / "both", f"user.{SECRET[:10]}{SECRET}".replace("/", "_"), SECRET.encode())
+    found = [residue.path for residue in await search_disk(tmp_path, VALUES)]
+    assert sorted(set(found)) == ["/both", "/file", "/folder"]
+    left = await search_disk(tmp_path, VALUES, scrub=sorted(set(found)))
+    assert [str(residue) for residue in left] == ["/both (NPM_TOKEN)"]
+    assert os.listxattr(tmp_path / "file") == os.listxattr(tmp_path / "folder") == ["user.other"]
+    assert (tmp_path / "file").read_bytes() == b"\0binary"
+
+
+async def test_what_was_committed_is_found_loose_and_packed(tmp_path: Path) -> None:
+    """Setup that commits: git's objects are compressed, and a pack holds most as what differs from another."""
+    run_git(tmp_path, "init", "--quiet")
+    for number in range(30):
+        text = "".join(f"line {line} of a file\n" for line in range(300 + number))
+        (tmp_path / "file").write_text(text + (f"token = {SECRET}\n" if number == 20 else ""))
+        run_git(tmp_path, "add", "file")
+        run_git(tmp_path, "commit", "--quiet", f"--message=m{number}")
+    loose = await search_disk(tmp_path, VALUES)
+    assert len(loose) == 1
+    assert loose[0].path.startswith("/.git/objects/")
+    run_git(tmp_path, "gc", "--quiet", "--aggressive", "--prune=now")
+    packed = await search_disk(tmp_path, VALUES)
+    assert [residue.path.rpartition(".")[2] for residue in packed] == ["pack"]
+    assert packed[0].member == "one of git's objects"
+    assert await search_disk(tmp_path, {"OTHER": SecretValue(SECRET.replace("Qv", "vQ"))}) == []
+
+
+async def test_of_two_secrets_the_one_in_a_damaged_archive_is_found(tmp_path: Path) -> None:
+    both = {**VALUES, "OTHER": SecretValue("another-value-that-is-long")}
+    for how in ("gzip", "bzip2", "xz", "zstd", "zlib"):
+        (tmp_path / how).write_bytes(pack(SECRET.encode() + os.urandom(300_000), how)[:-1000])
+    found = await search_disk(tmp_path, both)
+    assert [residue.path for residue in found] == ["/gzip", "/xz", "/zlib", "/zstd"]  # bzip2 has larger blocks
 
 
 async def test_no_link_is_followed_and_no_special_file_opened(tmp_path: Path) -> None:
@@ -193,6 +237,11 @@ def test_a_json_file_is_found_and_its_common_lines_are_not() -> None:
     assert search.names_in([json.dumps(common, indent=2).encode()]) == set()
 
 
+def run_git(tree: Path, *arguments: str) -> None:
+    names = ("-c", "user.name=A", "-c", "user.email=a@example.com")
+    subprocess.run(["git", *names, "-C", str(tree), *arguments], check=True)
+
+
 def write(root: Path, case: Mapping[str, Any], secret: str) -> None:
     path = root / case["path"]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -205,6 +254,9 @@ def write(root: Path, case: Mapping[str, Any], secret: str) -> None:
     text = case["text"].replace("{}", form) * case.get("times", 1)
     content = b"x" * case.get("before_bytes", 0) + text.encode("latin-1" if case.get("latin") else "utf-8")
     path.write_bytes(pack(content, case.get("pack")))
+    if "attribute" in case or "attribute_name" in case:
+        name, value = case.get("attribute_name", "user.xdg.origin.url"), case.get("attribute", "")
+        os.setxattr(path, name.replace("{}", form), value.replace("{}", form).encode())
 
 
 def encode(text: str, how: str) -> str:
@@ -257,14 +309,30 @@ def pack(content: bytes, how: str | None) -> bytes:
             return gzip.compress(content)
         case "bzip2":
             return bz2.compress(content)
+        case "gzip, cut off":
+            return gzip.compress(content + os.urandom(10_000))[:-2000]
+        case "gzip, two members":
+            return gzip.compress(b"before") + gzip.compress(content)
         case "xz":
             return lzma.compress(content)
+        case "lzma":
+            return lzma.compress(content, format=lzma.FORMAT_ALONE)
+        case "zlib":
+            return zlib.compress(content)
+        case "zlib fast":
+            return zlib.compress(content, 1)
+        case "zstd" | "zstd behind a skipped frame":
+            skipped = b"\x50\x2a\x4d\x18\x04\0\0\0more" if "behind" in how else b""
+            return skipped + zstandard.compress(content)
+        case "zip behind a line":
+            return b"#!/usr/bin/env python3\n" + (pack(content, "zip"))
     packed = io.BytesIO()
     if how == "zip":
         with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr("inside.txt", content)
     else:
-        with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        mode = how.replace("tar", "w").replace(".", ":") if "." in how else "w"
+        with tarfile.open(fileobj=packed, mode=mode) as archive:
             entry = tarfile.TarInfo("inside.txt")
             entry.size = len(content)
             archive.addfile(entry, io.BytesIO(content))

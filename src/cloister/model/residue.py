@@ -42,6 +42,7 @@ _TOOLS = tuple(
         (r"/\.git-credentials$", "git's credential store"),
         (r"/\.gitconfig$|/\.config/git/", "git's configuration"),
         (r"/\.git/(config|FETCH_HEAD|logs/)", "git, from an address with credentials"),
+        (r"\.git/(modules/.+/)?objects/", "git, of something that was added or committed"),
         (r"/pip\.conf$|/\.config/pip/|/\.pip/", "pip's configuration"),
         (r"/\.cache/pip/", "pip's cache"),
         (r"/\.cache/uv/|/uv\.toml$", "uv"),

@@ -3,23 +3,16 @@
 It reads what anybody may have written, archives among it, so it must not be us.
 """
 
-import bz2
-import contextlib
 import errno
-import gzip
 import json
-import lzma
 import os
 import signal
 import stat
 import sys
-import tarfile
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO
 
 import anyio
 
@@ -28,6 +21,7 @@ from cloister.masking import MaskingRedactor
 from cloister.model.residue import Residue
 from cloister.model.secret import SecretValue
 from cloister.residue import CHUNK_BYTES, ResidueSearch
+from cloister.sandboxes.oci.packed import HEAD_BYTES, Allowance, unpack
 
 LARGEST_UNPACKED_BYTES = 4 * 1024**3
 """Of one archive."""
@@ -36,9 +30,6 @@ PROCESSOR_SECONDS = 15 * 60
 """What is packed tightly, many times over, could be searched for days; a full disk is done in a few minutes."""
 _MOST_SHOWN = 1000
 _MEMORY_BYTES = 2 * 1024**3
-_HEAD_BYTES = 512
-_DAMAGED = (OSError, EOFError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile, tarfile.TarError)
-_UNPACK_ERRORS = (*_DAMAGED, lzma.LZMAError, zlib.error)
 _OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -83,11 +74,12 @@ def main() -> None:
     root = os.fsencode(order["root"])
     values = {name: SecretValue(value) for name, value in order["values"].items()}
     paths: Iterator[bytes] = (os.fsencode(path) for path in order["scrub"]) if order["scrub"] else _walk(root)
-    search = _Search(root, ResidueSearch(values))
+    search = ResidueSearch(values)
+    looking = _Search(root, search)
     for path in paths:
         if order["scrub"]:
-            _scrub(root + path, Residue(path=os.fsdecode(path), names=()), values)
-        for found in search.find(path):
+            _scrub(root + path, Residue(path=os.fsdecode(path), names=()), values, search)
+        for found in looking.find(path):
             print(json.dumps(asdict(found)))
 
 
@@ -141,16 +133,21 @@ class _Search:
 
 def _search_attributes(place: bytes, shown: str, search: ResidueSearch) -> Iterator[Residue]:
     """Those that programs set: curl and wget write the address there that a file came from, credentials included."""
+    for _, names in _attributes_with_values(place, search):
+        yield Residue(path=shown, names=tuple(sorted(names)), member="an extended attribute")
+
+
+def _attributes_with_values(place: bytes, search: ResidueSearch) -> Iterator[tuple[str, set[str]]]:
     for name in os.listxattr(place, follow_symlinks=False):
-        if name.startswith("user.") and (
-            names := search.names_in([name.encode(errors="surrogateescape"), b"\n", os.getxattr(place, name)])
-        ):
-            yield Residue(path=shown, names=tuple(sorted(names)), member="an extended attribute")
+        if name.startswith("user."):
+            content = os.getxattr(place, name, follow_symlinks=False)
+            if names := search.names_in([name.encode(errors="surrogateescape"), b"\n", content]):
+                yield name, names
 
 
 def _search_file(place: bytes, shown: str, search: ResidueSearch) -> Iterator[Residue]:
     with open(os.open(place, _OPEN_FLAGS), "rb", buffering=0) as file:
-        head = file.read(_HEAD_BYTES)
+        head = file.read(HEAD_BYTES)
         file.seek(0)
         names = search.names_in(_chunks(file))
         if names:
@@ -184,55 +181,19 @@ def _seek_data(file: IO[bytes], at: int) -> int | None:
 
 
 def _search_archive(file: IO[bytes], head: bytes, shown: str, search: ResidueSearch) -> Iterator[Residue]:
-    """Search what is packed in the file, one level deep. One that is damaged is no archive to anybody."""
-    allowance = _Allowance(LARGEST_UNPACKED_BYTES)
-    with contextlib.suppress(*_UNPACK_ERRORS):
-        for member, content in _members(file, head):
-            if names := search.names_in(_bounded(content, allowance)):
-                yield Residue(path=shown, names=tuple(sorted(names)), member=member)
-
-
-class _Readable(Protocol):
-    def read(self, size: int, /) -> bytes: ...
-
-
-def _members(file: IO[bytes], head: bytes) -> Iterator[tuple[str, _Readable]]:
-    if head.startswith(b"PK\x03\x04"):
-        with zipfile.ZipFile(file) as archive:
-            for entry in archive.infolist():
-                if not entry.is_dir() and entry.compress_type != zipfile.ZIP_STORED:
-                    with contextlib.suppress(*_UNPACK_ERRORS), archive.open(entry) as content:
-                        yield entry.filename, content
-        return
-    opener = next((opener for magic, opener in _PACKED.items() if head.startswith(magic)), None)
-    if opener is None:
-        return
-    yield "its content", opener(file)  # a tar in there holds files as they are
-
-
-_PACKED: Mapping[bytes, Callable[[IO[bytes]], _Readable]] = {
-    b"\x1f\x8b": lambda file: gzip.GzipFile(fileobj=file),
-    b"BZh": bz2.BZ2File,
-    b"\xfd7zXZ\x00": lzma.LZMAFile,
-}
-
-
-@dataclass(slots=True)
-class _Allowance:
-    """What the members of one archive may still be unpacked to, together: they may share their packed bytes."""
-
-    bytes: int
-
-
-def _bounded(content: _Readable, allowance: _Allowance) -> Iterator[bytes]:
-    while allowance.bytes > 0 and (chunk := content.read(CHUNK_BYTES)):
-        allowance.bytes -= len(chunk)
-        yield chunk
-
-
-def _scrub(place: bytes, found: Residue, values: Mapping[str, SecretValue]) -> None:
-    """Remove a cache's file, and rewrite a small text file in place; leave everything else as it is."""
     try:
+        for member, chunks in unpack(file, head, Allowance(LARGEST_UNPACKED_BYTES)):
+            if names := search.names_in(chunks):
+                yield Residue(path=shown, names=tuple(sorted(names)), member=member)
+    except MemoryError:
+        yield Residue(path=shown, names=())
+
+
+def _scrub(place: bytes, found: Residue, values: Mapping[str, SecretValue], search: ResidueSearch) -> None:
+    """Remove a cache's file, and attributes; rewrite a small text file in place; leave everything else as it is."""
+    try:
+        for attribute, _ in list(_attributes_with_values(place, search)):
+            os.removexattr(place, attribute, follow_symlinks=False)
         status = os.lstat(place)
         if not stat.S_ISREG(status.st_mode):
             return
