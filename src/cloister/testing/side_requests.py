@@ -1,0 +1,25 @@
+"""What real agents ask besides answers of the model, and get without a turn. Each was found by running them."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from cloister.testing.answer import Answer
+from cloister.testing.asked import Asked
+from cloister.testing.script import TokenCounts
+
+
+def side_reply(method: str, path: str, body: bytes) -> Mapping[str, Any] | None:
+    """Answer what needs no model: which models there are, how many tokens a text has."""
+    if method == "GET" and path.endswith("/models"):
+        return {"object": "list", "data": [], "models": []}
+    if path.endswith("/count_tokens"):
+        return {"input_tokens": max(1, len(body) // 4)}
+    if path.endswith(":countTokens"):
+        return {"totalTokens": max(1, len(body) // 4)}
+    return None
+
+
+def side_answer(asked: Asked) -> Answer | None:
+    """Answer what an agent asks a model for itself, such as a title for its session."""
+    return None
