@@ -1,12 +1,10 @@
 """What real agents ask besides answers of the model, and get without a turn. Each was found by running them."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from cloister.testing.answer import Answer
 from cloister.testing.asked import Asked
-from cloister.testing.script import TokenCounts
 
 
 def side_reply(method: str, path: str, body: bytes) -> Mapping[str, Any] | None:
