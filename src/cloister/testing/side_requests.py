@@ -5,10 +5,16 @@ from typing import Any
 
 from cloister.testing.answer import Answer
 from cloister.testing.asked import Asked
+from cloister.testing.script import TokenCounts
+
+_OWN = {"You are a title generator.": "A title"}
+"""How the system prompts of such requests begin, and what is answered: opencode."""
 
 
 def side_reply(method: str, path: str, body: bytes) -> Mapping[str, Any] | None:
     """Answer what needs no model: which models there are, how many tokens a text has."""
+    if method == "HEAD" and not path:  # Claude Code, before its first request
+        return {}
     if method == "GET" and path.endswith("/models"):
         return {"object": "list", "data": [], "models": []}
     if path.endswith("/count_tokens"):
@@ -20,4 +26,9 @@ def side_reply(method: str, path: str, body: bytes) -> Mapping[str, Any] | None:
 
 def side_answer(asked: Asked) -> Answer | None:
     """Answer what an agent asks a model for itself, such as a title for its session."""
+    if asked.tools:
+        return None
+    for beginning, text in _OWN.items():
+        if asked.system.startswith(beginning):
+            return Answer(id="aside", text=text, thinking="", calls=(), usage=TokenCounts())
     return None
