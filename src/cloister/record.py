@@ -16,6 +16,7 @@ from cloister.model.ceiling import Ceiling
 from cloister.model.check import state_of
 from cloister.model.event import (
     CatchingMissed,
+    CheckFinished,
     DiffCollected,
     Event,
     InstructionsRestored,
@@ -80,7 +81,7 @@ def make_statement(
             if isinstance(event, InstructionsRestored)
         ],
         "change": _of_change(outcome.change, events),
-        "checks": _of_checks(outcome),
+        "checks": _of_checks(outcome, events),
         "outcome": _of_outcome(outcome),
         "versions": {**maker.versions, **({"runtime": sandbox.runtime} if sandbox else {})},
         "not_enforced": _not_enforced(sandbox, events),
@@ -244,9 +245,19 @@ def _of_change(change: Change | None, events: Sequence[Event]) -> Fields | None:
     }
 
 
-def _of_checks(outcome: Outcome) -> Fields:
+def _of_checks(outcome: Outcome, events: Sequence[Event]) -> Fields:
+    """Of the last change, and of every round. What was told twice, because its worker died, is there once."""
     results = [{key: value for key, value in asdict(it).items() if key != "last_words"} for it in outcome.checks]
-    return {"state": state_of(outcome.checks), "results": results}
+    rounds: dict[int, dict[str, Fields]] = {}
+    for event in events:
+        if isinstance(event, CheckFinished):
+            told = {key: value for key, value in event_to_fields(event).items() if key != "round"}
+            rounds.setdefault(event.round, {})[event.name] = told
+    return {
+        "state": state_of(outcome.checks),
+        "results": results,
+        "rounds": [list(of_round.values()) for _, of_round in sorted(rounds.items())],
+    }
 
 
 def _of_outcome(outcome: Outcome) -> Fields:

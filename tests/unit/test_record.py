@@ -16,6 +16,7 @@ from cloister.model.check import CheckResult
 from cloister.model.environment import Environment, SetupRecipe
 from cloister.model.event import (
     CatchingMissed,
+    CheckFinished,
     DiffCollected,
     EgressAllowed,
     EgressFinished,
@@ -103,7 +104,7 @@ def test_an_attempt_that_got_nowhere_has_a_record_too(new_task) -> None:
     assert nothing == [None, None, {}, [], []]
     assert predicate["environment"]["image"] == {"name": "base", "sha256": None}
     assert predicate["policies"] == []
-    assert predicate["checks"] == {"state": "not run", "results": []}
+    assert predicate["checks"] == {"state": "not run", "results": [], "rounds": []}
 
 
 def test_texts_are_there_as_digests_alone(new_task) -> None:
@@ -242,6 +243,30 @@ def test_checks_are_there_without_what_they_printed(new_task) -> None:
     assert checks["state"] == "failed"
     assert (checks["results"][0]["name"], checks["results"][0]["status"]) == ("test", 1)
     assert "it printed this" not in json.dumps(checks)
+
+
+def test_the_checks_of_every_round_are_there(new_task) -> None:
+    def finished(name: str, round_: int, *, ok: bool, reason: str = "") -> tuple[Phase, Event]:
+        event = CheckFinished(
+            name=name, ok=ok, status=0 if ok else 1, reason=reason, seconds=1.0, flaky=False, notes=(), round=round_
+        )
+        return Phase.OUTPUT, event
+
+    events = told(
+        finished("lint", 0, ok=True),
+        finished("test", 0, ok=False, reason="first"),
+        finished("lint", 0, ok=True),  # its worker was killed, and the round told anew
+        finished("test", 0, ok=False, reason="first"),
+        finished("lint", 1, ok=False, reason="second"),
+        finished("test", 1, ok=True),
+    )
+    passed = CheckResult(name="test", ok=True, status=0, seconds=1.0)
+    checks = said(new_task(), events, Outcome(verdict=Verdict.SUCCEEDED, checks=(passed,)))["predicate"]["checks"]
+    assert [[(it["name"], it["ok"], it["reason"]) for it in results] for results in checks["rounds"]] == [
+        [("lint", True, ""), ("test", False, "first")],
+        [("lint", False, "second"), ("test", True, "")],
+    ]
+    assert [it["name"] for it in checks["results"]] == ["test"]
 
 
 @pytest.mark.parametrize("number", [0, 1, MOST_DECISIONS, MOST_DECISIONS + 1])

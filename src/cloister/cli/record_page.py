@@ -70,6 +70,8 @@ def _of_result(said: Mapping[str, Any]) -> Iterator[Line]:
         yield "change", f"{stats}, diff sha256 {change['sha256'][:_SHOWN]}, commit {change['commit'][:_SHOWN]}", ""
         for flag in change["flags"]:
             yield "look at", flag, "yellow"
+    for number, results in enumerate(checks.get("rounds", [])[:-1], 1):
+        yield "checks", f"round {number}{_names(results)}; told to the agent", ""
     yield "checks", f"{checks['state']}{_names(checks['results'])}", ""
     reason = f": {outcome['reason']}".partition("\n")[0] if outcome["reason"] not in ("", outcome["verdict"]) else ""
     yield "verdict", f"{outcome['verdict']}{reason}", style_of(Verdict(outcome["verdict"]))

@@ -437,6 +437,8 @@ class CheckFinished(Event):
     flaky: bool
     """Whether it passed only when it was run once more."""
     notes: tuple[str, ...]
+    round: int = 0
+    """How often the agent had been told by then what failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -80,6 +80,7 @@ async def run(
                 seconds=result.seconds,
                 flaky=result.flaky,
                 notes=result.notes,
+                round=round_,
             )
         )
     return tuple(results)
