@@ -3,10 +3,10 @@
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-from cloister.model.flag import Flag, FlagKind
+from cloister.model.flag import MOST_OF_A_KIND, Flag, FlagKind
 from cloister.model.instructions import is_instruction
 
 LARGEST_READ_BYTES = 1024 * 1024
@@ -96,8 +96,14 @@ def flags_of(
             *_by_content(file, contents, secrets),
         )
     ]
-    order = list(FlagKind)
-    return tuple(sorted(flags, key=lambda flag: (order.index(flag.kind), flag.path)))
+    return tuple(flag for kind in FlagKind for flag in _few_flags([flag for flag in flags if flag.kind is kind]))
+
+
+def _few_flags(flags: Sequence[Flag]) -> Sequence[Flag]:
+    """Return those of one kind by path, and no more than anybody reads: a change may have a million files."""
+    first = sorted(flags, key=lambda flag: flag.path)[:MOST_OF_A_KIND]
+    more = len(flags) - len(first)
+    return [*first[:-1], replace(first[-1], more=more)] if more else first
 
 
 def find_known_secrets(line: str) -> Sequence[str]:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloister.hygiene import ChangedFile, flags_of
-from cloister.model.flag import Flag, FlagKind
+from cloister.model.flag import MOST_OF_A_KIND, Flag, FlagKind
 
 # Put together here, so that no scanner takes this file for a leak.
 GITHUB = "ghp_" + "Ab3" * 12
@@ -204,3 +204,15 @@ def test_the_weightiest_come_first() -> None:
 @given(st.text(), st.binary())
 def test_nothing_breaks_it(path: str, content: bytes) -> None:
     flags_of([changed(path or "x"), changed(path or "x", new=0o120000)], {"new": content})
+
+
+def test_of_a_kind_few_are_named_and_the_others_are_counted() -> None:
+    many = [changed(f"{number:05}.sh", new=0o100755) for number in range(30_000)]
+    found = flags(*many, changed(".github/workflows/z.yml"), new="")
+    assert [flag.kind for flag in found] == [FlagKind.AUTOMATION, *[FlagKind.EXECUTABLE] * MOST_OF_A_KIND]
+    assert [flag.more for flag in found[:-1]] == [0] * MOST_OF_A_KIND
+    assert found[-1].more == 30_000 - MOST_OF_A_KIND
+    assert str(found[-1]) == "00019.sh can be executed now; so for 29980 more files"
+    few = flags(*many[:MOST_OF_A_KIND], new="")
+    assert [flag.more for flag in few] == [0] * MOST_OF_A_KIND
+    assert str(flags(*many[: MOST_OF_A_KIND + 1], new="")[-1]).endswith("; so for 1 more file")

@@ -77,7 +77,10 @@ def change_to_json(change: Change) -> Fields:
     return {
         "diff": change.diff.decode(errors="surrogateescape"),
         "diff_stats": {"files": stats.files, "added": stats.added, "removed": stats.removed},
-        "flags": [{"kind": flag.kind.name.lower(), "path": flag.path, "detail": flag.detail} for flag in change.flags],
+        "flags": [
+            {"kind": flag.kind.name.lower(), "path": flag.path, "detail": flag.detail, "more": flag.more}
+            for flag in change.flags
+        ],
     }
 
 

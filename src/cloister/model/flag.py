@@ -22,6 +22,10 @@ class FlagKind(StrEnum):
     LARGE = "is large"
 
 
+MOST_OF_A_KIND = 20
+"""Flags of one change; how many more files there are, the last of them says."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flag:
     """One reason to look at one file."""
@@ -31,6 +35,10 @@ class Flag:
     """Bytes that are no UTF-8 are lone surrogates, as Python reads them (PEP 383)."""
     detail: str = ""
     """Where, and what exactly, in a few words; never what the file holds."""
+    more: int = 0
+    """How many other files there are this reason to look at, which no flag names."""
 
     def __str__(self) -> str:
-        return f"{self.path} {self.kind}{f' ({self.detail})' if self.detail else ''}"
+        detail = f" ({self.detail})" if self.detail else ""
+        more = f"; so for {self.more} more file{'s' * (self.more > 1)}" if self.more else ""
+        return f"{self.path} {self.kind}{detail}{more}"
