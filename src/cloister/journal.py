@@ -20,11 +20,15 @@ from cloister.model.event import (
     EgressFinished,
     EgressRefused,
     Event,
+    ModelCallFailed,
     Output,
     PhaseFinished,
     PhaseStarted,
+    Usage,
 )
-from cloister.model.network import EgressEnd, EgressRecord, NetworkMode
+from cloister.model.model_door import ModelCall
+from cloister.model.model_usage import TokenUsage
+from cloister.model.network import EgressEnd, EgressRecord, EgressTold, NetworkMode
 from cloister.model.phase import Phase
 from cloister.model.sandbox import Chunk, Exit, Stream
 from cloister.model.secret import DeliveredSecrets
@@ -68,9 +72,22 @@ class Journal:
         """Append events, all or none. Never fails: the phases, teardown above all, do not depend on the log."""
         self._record(self._phase, *events)
 
-    def record_egress(self, told: EgressRecord | EgressEnd) -> None:
+    def record_egress(self, told: EgressTold) -> None:
         """Append what the egress process tells, as of the phase whose policy it is about."""
-        self._record(told.phase, _event_of_egress(self._masked(told) if isinstance(told, EgressRecord) else told))
+        match told:
+            case ModelCall():
+                self.record_call(told)
+            case EgressRecord():
+                self._record(told.phase, _event_of_decision(self._masked(told)))
+            case EgressEnd():
+                self._record(told.phase, _event_of_end(told))
+
+    def record_call(self, call: ModelCall, cost: float | None = None) -> None:
+        """Append what a call of a model used, with its cost in US dollars where it is known, and why it failed."""
+        if call.usage is not None:
+            self._record(call.phase, _event_of_usage(call, call.usage, cost))
+        if call.fault:
+            self._record(call.phase, _event_of_fault(call, self.mask_text(call.fault)))
 
     def masked_asker(self, asker: Asker) -> Asker:
         """Mask its command line, while it is whole: a value that was cut to be shown is not known any more."""
@@ -212,11 +229,39 @@ async def open_journal(attempt: Attempt, queue: AttemptQueue, vault: Vault) -> A
             journal.close()
 
 
-def _event_of_egress(told: EgressRecord | EgressEnd) -> Event:
-    if isinstance(told, EgressEnd):
-        return EgressFinished(
-            flow=told.flow, sent_bytes=told.sent_bytes, received_bytes=told.received_bytes, seconds=told.seconds
-        )
+def _event_of_end(told: EgressEnd) -> Event:
+    return EgressFinished(
+        flow=told.flow, sent_bytes=told.sent_bytes, received_bytes=told.received_bytes, seconds=told.seconds
+    )
+
+
+def _event_of_usage(call: ModelCall, usage: TokenUsage, cost: float | None) -> Event:
+    return Usage(
+        source="proxy",
+        input_tokens=usage.input_tokens,
+        cached_input_tokens=usage.cached_tokens,
+        cache_written_tokens=usage.cache_written_tokens,
+        output_tokens=usage.output_tokens,
+        cost=cost,
+        model=call.model or None,
+        provider=call.provider,
+        estimated=call.estimated,
+        flow=call.flow,
+    )
+
+
+def _event_of_fault(call: ModelCall, reason: str) -> Event:
+    return ModelCallFailed(
+        provider=call.provider,
+        status=call.status,
+        reason=reason,
+        retry_after=call.retry_after,
+        key_refused=call.key_refused,
+        flow=call.flow,
+    )
+
+
+def _event_of_decision(told: EgressRecord) -> Event:
     decision = told.decision
     if decision.allowed:
         return EgressAllowed(

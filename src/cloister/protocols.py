@@ -22,7 +22,7 @@ from cloister.model.event import Event, RecordedEvent, RecordMissed
 from cloister.model.image import Image
 from cloister.model.instructions import Restored
 from cloister.model.model_access import ModelApi
-from cloister.model.network import EgressEnd, EgressRecord, NetworkPolicy
+from cloister.model.network import EgressTold, NetworkPolicy
 from cloister.model.phase import Phase
 from cloister.model.project import ProjectFiles
 from cloister.model.record import Signature, SignedRecord
@@ -339,7 +339,7 @@ class Egress(Protocol):
         name: SandboxName,
         listeners: Listeners,
         policy: NetworkPolicy,
-        report: Callable[[EgressRecord | EgressEnd], None],
+        report: Callable[[EgressTold], None],
         grants: Sequence[Grant] = (),
         find_asker: FindAsker | None = None,
     ) -> None:

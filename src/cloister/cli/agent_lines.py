@@ -1,6 +1,6 @@
 """Tells what an agent did as lines for people."""
 
-from cloister.model.event import AgentEvent, AgentEventKind, Usage
+from cloister.model.event import AgentEvent, AgentEventKind, ModelCallFailed, Usage
 
 _LAST_LINES = 10
 """Of what a command printed."""
@@ -39,7 +39,15 @@ def usage_line(event: Usage) -> Line:
     cached = f" ({event.cached_input_tokens} cached)" if event.cached_input_tokens else ""
     cost = f", ${event.cost:.4f}" if event.cost is not None else ""
     by = ", says the agent" if event.source == "agent" else ""
-    return (f"  tokens: {event.input_tokens} in{cached}, {event.output_tokens} out{cost}{by}", "dim")
+    guess = ", by estimate" if event.estimated else ""
+    return (f"  tokens: {event.input_tokens} in{cached}, {event.output_tokens} out{cost}{by}{guess}", "dim")
+
+
+def failed_call_line(event: ModelCallFailed) -> Line:
+    """Say why a provider did not answer."""
+    status = f" answered with status {event.status}" if event.status >= 400 else ""
+    wait = f", and asks to wait: {event.retry_after}" if event.retry_after else ""
+    return (f"  model: {event.provider}{status}: {_one_line(event.reason)}{wait}", "yellow")
 
 
 def _command_line(event: AgentEvent) -> list[Line]:

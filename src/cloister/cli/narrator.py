@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from rich.text import Text
 
-from cloister.cli.agent_lines import agent_lines, usage_line
+from cloister.cli.agent_lines import agent_lines, failed_call_line, usage_line
 from cloister.cli.terminal import LineBuffer, neutralize
 from cloister.model.check import CheckResult
 from cloister.model.event import (
@@ -19,6 +19,7 @@ from cloister.model.event import (
     EgressRefused,
     Event,
     InstructionsRestored,
+    ModelCallFailed,
     Output,
     PhaseFinished,
     PhaseStarted,
@@ -195,6 +196,8 @@ def _sentences(event: Event) -> list[tuple[str, str]]:
             return agent_lines(event)
         case Usage():
             return [usage_line(event)]
+        case ModelCallFailed():
+            return [failed_call_line(event)]
         case CheckFinished():
             return [(f"  {line}", style) for line, style in check_lines(event)]
         case RecordMissed():

@@ -112,6 +112,14 @@ def classify(
     return "this machine's own" if address in own and not is_opened else None
 
 
+def classify_own(address: Address) -> str | None:
+    """Return why an address is never dialled although the operator himself wrote it down as a model's; None when it is.
+
+    Loopback and private ranges are what such a setting is for; nothing opens the rest of the list.
+    """
+    return None if address.is_loopback else classify(address, (ip_network(address),))
+
+
 @lru_cache(maxsize=4096)
 def _find_closed_range(address: Address) -> tuple[str, bool] | None:
     """Return why the range that holds the address is closed, and whether it is a private one; None for a public one.

@@ -1,5 +1,6 @@
 """One request and its response with an upstream: secrets put in, leaks refused, and what comes back masked."""
 
+from collections.abc import Callable
 from http import HTTPStatus
 
 import h11
@@ -19,20 +20,32 @@ from cloister.model.network import Decision
 _BODILESS = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 
 
-async def carry(gate: Gate, flow: Flow, route: Route, client: Stream, near: h11.Connection, request: Request) -> bool:
+async def carry(
+    gate: Gate,
+    flow: Flow,
+    route: Route,
+    client: Stream,
+    near: h11.Connection,
+    request: Request,
+    *,
+    around: Callable[[Passing], Passing] = lambda passing: passing,
+    silence_seconds: float | None = None,
+) -> bool:
     """Carry a request along its route, as `Exchange.carry` does.
 
-    Over verified TLS, values that are for it go along: those of the door that the flow came through, else those
-    that belong to no door. AnswerError for what is refused, and for an upstream that fails.
+    To an upstream that is trusted, values that are for it go along: those of the door that the flow came through, else
+    those that belong to no door. `around` may look at what passes, as the sandbox has it; `silence_seconds` are allowed
+    in place of what the settings say. AnswerError for what is refused, and for an upstream that fails.
     """
-    sent, passing = await _broker(gate, flow, request, secure=route.secure)
+    sent, passing = await _broker(gate, flow, request, secure=route.trusted)
+    passing = around(passing)
     upstream = await route.connect(flow)
     exchange = Exchange(
         client,
         near,
         sent,
         upstream,
-        silence_seconds=gate.settings.response_seconds,
+        silence_seconds=silence_seconds or gate.settings.response_seconds,
         passing=passing if upstream.proxy is None else Forwarded(passing, upstream.proxy),
         default_port=route.default_port,
     )

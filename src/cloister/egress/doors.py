@@ -13,8 +13,9 @@ import h11
 from cloister.egress.brokering import carry
 from cloister.egress.front import answer_failures, read_first_head, read_next_head
 from cloister.egress.gate import Gate
-from cloister.egress.gateway import judge_door
+from cloister.egress.gateway import HTTP_PORT, HTTPS_PORT, judge_door
 from cloister.egress.inject import fits, plain_path
+from cloister.egress.model_calls import asked_of_provider, carry_call
 from cloister.egress.request import Authority, Request, new_server, parse_authority, parse_request
 from cloister.egress.route import Route
 from cloister.egress.stream import Stream
@@ -22,23 +23,28 @@ from cloister.model.broker import is_below
 from cloister.model.network import Decision
 from cloister.model.secret import Grant
 
-_UPSTREAM = re.compile(r"https://[^/?#@]+(/[^?#]*)?")
+_UPSTREAM = re.compile(r"https?://[^/?#@]+(/[^?#]*)?")
 
 
-def parse_upstream(address: str) -> tuple[Authority, str]:
-    """Return the authority and the path's prefix of `https://host[:port][/prefix]`. ValueError with the reason."""
-    if not _UPSTREAM.fullmatch(address):
-        raise ValueError(f"{address!r} is not https://host[:port][/prefix]")
+def parse_upstream(address: str, *, plain: bool = False) -> tuple[Authority, str]:
+    """Return the authority and the path's prefix of `https://host[:port][/prefix]`. ValueError with the reason.
+
+    With `plain`, of `http://...` in its place.
+    """
+    scheme = "http" if plain else "https"
     parts = urlsplit(address)
+    if not _UPSTREAM.fullmatch(address) or parts.scheme != scheme:
+        raise ValueError(f"{address!r} is not {scheme}://host[:port][/prefix]")
     prefix = parts.path.rstrip("/")
     if prefix and plain_path(prefix) != prefix:
         raise ValueError(f"{address!r} has a path that servers could read in different ways")
-    return parse_authority(parts.netloc, default_port=443), prefix
+    return parse_authority(parts.netloc, default_port=HTTP_PORT if plain else HTTPS_PORT), prefix
 
 
 async def serve_door(port: int, gate: Gate, client: Stream) -> None:
     """Serve one connection to a door to its end. Raises nothing but cancellation; the caller closes `client`."""
-    with closing(Route(gate, secure=True, kept_alive=True)) as route:
+    plain = _is_plain(gate.broker.behind(port))
+    with closing(Route(gate, secure=not plain, kept_alive=True, trusted=plain)) as route:
         await answer_failures(gate, client, _serve_requests(port, gate, client, route))
 
 
@@ -60,23 +66,37 @@ async def _serve_exchange(
     if grant is None:
         with gate.flow(request.authority, request.method, door=port, target=request.target) as flow:
             await gate.refuse(flow, judge_door(None, port, request.authority.host, gate.policy))
-    request = _to_upstream(request, grant)
+    if _is_plain(grant) is route.secure:
+        return False  # another grant is behind the door by now: for the next connection
+    below, request = request, _to_upstream(request, grant)
     with gate.flow(request.authority, request.method, door=port, target=request.target) as flow:
         if not _is_for(grant, request):
             await gate.refuse(flow, Decision(allowed=False, rule=_rule(grant)))
-        return await carry(gate, flow, route, client, near, request)
+        if grant.model is None:
+            return await carry(gate, flow, route, client, near, request)
+        path = plain_path(below.target) or ""
+        if not grant.model.is_for(request.method, path):
+            await gate.refuse(flow, Decision(allowed=False, rule=_rule_of_model(grant)))
+        request = asked_of_provider(request, grant.model)
+        if not grant.model.is_call(request.method, path):
+            return await carry(gate, flow, route, client, near, request)
+        return await carry_call(gate, flow, route, client, near, request, grant)
+
+
+def _is_plain(grant: Grant | None) -> bool:
+    return grant is not None and grant.model is not None and grant.model.plain
 
 
 def _to_upstream(request: Request, grant: Grant) -> Request:
     assert grant.upstream is not None, "a door leads somewhere"
-    authority, prefix = parse_upstream(grant.upstream)
+    authority, prefix = parse_upstream(grant.upstream, plain=_is_plain(grant))
     return replace(request, authority=authority, target=prefix + request.target)
 
 
 def _is_for(grant: Grant, request: Request) -> bool:
     """Whether the request stays within what the grant is for; a path must not climb out of the upstream's."""
     assert grant.upstream is not None, "a door leads somewhere"
-    _, prefix = parse_upstream(grant.upstream)
+    _, prefix = parse_upstream(grant.upstream, plain=_is_plain(grant))
     path = plain_path(request.target)
     below = not prefix or (path is not None and is_below(path, (prefix,)))
     return request.method != "TRACE" and below and fits(grant, request)
@@ -85,3 +105,8 @@ def _is_for(grant: Grant, request: Request) -> bool:
 def _rule(grant: Grant) -> str:
     methods = " and ".join(grant.methods) if grant.methods else "requests"
     return f"the door of {grant.name} is for {methods} to {grant.upstream}, below {' and '.join(grant.paths)}"
+
+
+def _rule_of_model(grant: Grant) -> str:
+    assert grant.model is not None, "asked for one"
+    return f"the door to {grant.name} is for calls of models in the protocol {grant.model.api}, and for lists of them"

@@ -42,6 +42,9 @@ class Passing:
         """What was held back of it."""
         return b""
 
+    def client_left(self) -> None:
+        """The client takes no more of the response."""
+
 
 PASSING = Passing()
 
@@ -223,7 +226,11 @@ class Exchange:
         """Send what waits, and empty it."""
         if waiting:
             self.answered = True
-            await self._client.send(bytes(waiting))
+            try:
+                await self._client.send(bytes(waiting))
+            except OSError:
+                self._passing.client_left()
+                raise
             waiting.clear()
 
     async def _receive(self, upload: "asyncio.Task[None] | None") -> bytes:

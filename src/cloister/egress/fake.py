@@ -4,7 +4,7 @@ import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from cloister.errors import EgressError
-from cloister.model.network import EgressEnd, EgressRecord, NetworkPolicy, parse_domain
+from cloister.model.network import EgressRecord, EgressTold, NetworkPolicy, parse_domain
 from cloister.model.phase import Phase
 from cloister.model.sandbox import SandboxName
 from cloister.model.secret import Grant
@@ -33,7 +33,7 @@ class FakeEgress:
         name: SandboxName,
         listeners: Listeners,
         policy: NetworkPolicy,
-        report: Callable[[EgressRecord | EgressEnd], None],
+        report: Callable[[EgressTold], None],
         grants: Sequence[Grant] = (),
         find_asker: FindAsker | None = None,
     ) -> None:

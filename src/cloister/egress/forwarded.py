@@ -49,6 +49,10 @@ class Forwarded(Passing):
         rest = b"" if self._masker is None else self._inner.download(self._masker.flush())
         return rest + self._inner.end_of_download()
 
+    def client_left(self) -> None:
+        """Pass it on."""
+        self._inner.client_left()
+
     def sentence(self, text: str) -> str:
         """Return it masked: the parser quotes what it could not read."""
         return self._inner.sentence(_mask(text.encode(), self._proxy).decode())

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from ipaddress import ip_address, ip_network
 from typing import NoReturn, Protocol
 
-from cloister.egress.addresses import Address, Network, classify
+from cloister.egress.addresses import Address, Network, classify, classify_own, is_address
 from cloister.egress.answer import AnswerError
 from cloister.egress.dial import RecentAddresses, look_up
 from cloister.egress.flow import Flow, shown_path
@@ -17,12 +17,14 @@ from cloister.egress.hop import Hop, closed_to_proxy, look_up_if_known, take
 from cloister.egress.inject import Broker
 from cloister.egress.intercept import Interception
 from cloister.egress.interfaces import own_addresses
+from cloister.egress.keys import KeyLatch
 from cloister.egress.messages import EgressSettings
 from cloister.egress.pace import Pace
 from cloister.egress.pipes import PipeShare
 from cloister.egress.request import Authority
 from cloister.egress.stream import Stream
 from cloister.model.asker import Asker
+from cloister.model.model_door import ModelCall
 from cloister.model.network import Decision, EgressEnd, EgressRecord, NetworkPolicy
 from cloister.model.secret import Grant
 from cloister.model.upstreams import UpstreamProxy
@@ -42,6 +44,10 @@ class Worker(Protocol):
 
         At most one a connection waits: what the connection asks for next is reported behind it.
         """
+        ...
+
+    def tell_call(self, call: ModelCall) -> None:
+        """Report what a call of a model used, or why it failed, without waiting; as `tell_end`, one a connection."""
         ...
 
     async def find_asker(self) -> Asker | None:
@@ -75,6 +81,7 @@ class Gate:
         self._last_number = 0
         self._lookups = asyncio.Semaphore(settings.lookups)
         self._recent = RecentAddresses()
+        self.keys = KeyLatch()
         self._pace = Pace(burst=settings.decisions_at_once, per_second=settings.decisions_per_second)
 
     @contextmanager
@@ -185,6 +192,10 @@ class Gate:
         )
         self._worker.tell_end(end)
 
+    def tell_call(self, call: ModelCall) -> None:
+        """Report a call of a model that is over."""
+        self._worker.tell_call(call)
+
     async def _tell_at_pace(self, record: EgressRecord) -> None:
         if wait_seconds := self._pace.take(asyncio.get_running_loop().time()):
             await asyncio.sleep(wait_seconds)
@@ -207,6 +218,11 @@ class Gate:
     async def _find(self, flow: Flow) -> Hop:
         """Return what to dial: an address that the operator gives, a proxy in between, or the host's addresses."""
         upstreams, authority = self.settings.upstreams, flow.authority
+        if self._is_own_model(flow):
+            address = ip_address(authority.host)
+            if (reason := classify_own(address)) is not None:
+                await self.refuse(flow, refuse_address(authority.host, address, reason))
+            return Hop(authority, [address])
         given = upstreams.addresses.get(authority.host)
         if given is not None:
             address = ip_address(given.address)
@@ -219,6 +235,17 @@ class Gate:
         if (reason := closed_to_proxy(proxy, authority.host, addresses)) is not None:
             await self.refuse(flow, refuse_behind_proxy(authority.host, reason))
         return Hop(authority, addresses, proxy)
+
+    def proxy_for(self, flow: Flow) -> UpstreamProxy | None:
+        """Return the operator's proxy that leads to where a flow goes; None where there is none in between."""
+        if self._is_own_model(flow):
+            return None
+        return self.settings.upstreams.proxy_for(flow.authority.host, flow.authority.port)
+
+    def _is_own_model(self, flow: Flow) -> bool:
+        """Whether it leads to a model at an address that the operator wrote down, and that no name could change."""
+        grant = self.broker.behind(flow.door) if flow.door is not None else None
+        return grant is not None and grant.model is not None and is_address(flow.authority.host)
 
     async def _find_addresses(self, flow: Flow, proxy: UpstreamProxy | None) -> list[Address]:
         """Return the host's addresses; none when nobody but a proxy may know them."""

@@ -1,5 +1,6 @@
 """Who may reach what: the policy's answer to one request, in words its reader can act on."""
 
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 from cloister.egress.addresses import Address, classify, is_address
@@ -57,6 +58,8 @@ def judge_door(
     """
     if grant is None or host_matches(host, grant.hosts) is None:
         return _refuse(f"nothing is behind port {door} in this phase", "")
+    if grant.model is not None and is_address(host):
+        ceiling = replace(ceiling, allow=None)  # it holds names; an address is the operator's own setting
     bound = _judge_denials(policy, host) or _judge_by_operators_lists(host, ceiling)
     return bound or Decision(allowed=True, rule=f"door {door}: {grant.name}")
 

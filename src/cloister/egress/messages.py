@@ -10,6 +10,7 @@ from msgspec import Struct
 from cloister.egress.authority import Authority
 from cloister.model.asker import Asker, Connection
 from cloister.model.ceiling import UNBOUNDED, Ceiling
+from cloister.model.model_door import ModelCall
 from cloister.model.network import EgressEnd, EgressRecord, NetworkPolicy
 from cloister.model.secret import Grant
 from cloister.model.upstreams import Upstreams
@@ -48,6 +49,8 @@ class EgressSettings:
     """For an upstream to be found and to answer the connection."""
     response_seconds: float = 300.0
     """An upstream may be silent within one plain HTTP exchange."""
+    model_seconds: float = 1800.0
+    """And a model, which thinks before it answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,13 +147,19 @@ class Ended(Struct, frozen=True, tag="ended"):
     end: EgressEnd
 
 
+class Called(Struct, frozen=True, tag="called"):
+    """A call of a model that is over, for the sandbox's log."""
+
+    call: ModelCall
+
+
 class Who(Struct, frozen=True, tag="who"):
     """A question that waits for its `Answer`."""
 
     question: Question
 
 
-Said = Ready | Done | Recorded | Ended | Who
+Said = Ready | Done | Recorded | Ended | Called | Who
 """By the egress process."""
 Ordered = Begin | Open | Close | Answer
 """By the worker."""

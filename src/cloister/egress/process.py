@@ -18,6 +18,7 @@ from cloister.egress.control import ControlChannel, control_pair
 from cloister.egress.messages import (
     Answer,
     Begin,
+    Called,
     Close,
     Done,
     EgressSettings,
@@ -303,6 +304,9 @@ class EgressProcess:
             case Ended(end=end):
                 if (teller := self._teller(end.sandbox)) is not None:
                     teller.tell(end)
+            case Called(call=call):
+                if (teller := self._teller(call.sandbox)) is not None:
+                    teller.tell(call)
             case Who(question=question):
                 assert self._tasks is not None, "entered"
                 # Not here: a child that has much to say listens to nothing.

@@ -12,14 +12,24 @@ class Route:
     """The way to the upstreams of one connection's requests."""
 
     def __init__(
-        self, gate: Gate, *, inside: Authority | None = None, secure: bool = False, kept_alive: bool = False
+        self,
+        gate: Gate,
+        *,
+        inside: Authority | None = None,
+        secure: bool = False,
+        kept_alive: bool = False,
+        trusted: bool = False,
     ) -> None:
         """`inside` is where a tunnel leads; `secure` when requests go on over TLS.
+
+        `trusted` when the operator has them go without, to an address of his.
 
         With `kept_alive`, a connection to the same authority takes one request after the other.
         """
         self.inside = inside
         self.secure = secure
+        self.trusted = secure or trusted
+        """Whether secrets may go this way."""
         self._kept_alive = kept_alive
         self._gate = gate
         self._kept: Upstream | None = None
@@ -39,7 +49,7 @@ class Route:
         if self.secure:
             self._kept = Upstream(await reach_securely(self._gate, flow), kept_alive=self._kept_alive)
         else:
-            proxy = self._gate.settings.upstreams.proxy_for(flow.authority.host, flow.authority.port)
+            proxy = self._gate.proxy_for(flow)
             reached = await self._gate.reach(flow, forwarded=True)
             self._kept = Upstream(reached, kept_alive=self._kept_alive, proxy=proxy)
         self._authority = flow.authority

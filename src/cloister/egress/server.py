@@ -17,6 +17,7 @@ from cloister.egress.intercept import Interception
 from cloister.egress.messages import (
     Answer,
     Begin,
+    Called,
     Close,
     Done,
     EgressSettings,
@@ -34,6 +35,7 @@ from cloister.egress.stand_ins import StandIns
 from cloister.egress.stream import Stream
 from cloister.egress.transparent import serve_caught
 from cloister.model.asker import Asker
+from cloister.model.model_door import ModelCall
 from cloister.model.network import EgressEnd, EgressRecord
 from cloister.protocols import Listeners
 
@@ -97,6 +99,10 @@ class _Server:
     def tell_end(self, end: EgressEnd) -> None:
         """Report an end, without waiting."""
         self._control.send_soon(Ended(end))
+
+    def tell_call(self, call: ModelCall) -> None:
+        """Report a call of a model, without waiting."""
+        self._control.send_soon(Called(call))
 
     async def find_asker(self) -> Asker | None:
         """Return who asks for what the current task serves; None when that is not known within a moment."""

@@ -9,13 +9,13 @@ from anyio.abc import TaskGroup
 
 from cloister.egress.messages import Question
 from cloister.model.asker import Asker, printable
-from cloister.model.network import EgressEnd, EgressRecord
+from cloister.model.network import EgressRecord, EgressTold
 from cloister.protocols import FindAsker
 
 _SEARCH_SECONDS = 0.5
 _MOST_REMEMBERED = 512
 
-Report = Callable[[EgressRecord | EgressEnd], None]
+Report = Callable[[EgressTold], None]
 
 
 @dataclass(slots=True, eq=False)
@@ -34,13 +34,13 @@ class Teller:
         self._report: Report | None = None
         self._find: FindAsker | None = None
         self._searches: dict[Question, Search] = {}
-        self._waiting: deque[tuple[EgressRecord | EgressEnd, Search | None]] = deque()
+        self._waiting: deque[tuple[EgressTold, Search | None]] = deque()
 
     def renew(self, report: Report, find: FindAsker | None) -> None:
         """From now on, tell this one, and look with that one."""
         self._report, self._find = report, find
 
-    def tell(self, told: EgressRecord | EgressEnd, question: Question | None = None) -> None:
+    def tell(self, told: EgressTold, question: Question | None = None) -> None:
         """Pass on, once it is known who asked the question; at once when nobody looks for that."""
         self._waiting.append((told, self.search(question) if question is not None else None))
         self._pass_on()

@@ -265,6 +265,14 @@ class Usage(Event):
     cost: float | None = None
     """In US dollars, where it is known."""
     model: str | None = None
+    provider: str | None = None
+    """Who answered, as the settings call it; null for what the agent says."""
+    cache_written_tokens: int = 0
+    """Of the input, those that the provider says it put into its cache."""
+    estimated: bool = False
+    """Whether the provider did not say it, so that it was estimated from what passed."""
+    flow: int = 0
+    """Of what the proxy counted: number of the request in its attempt; `egress_allowed` has it too."""
     command: str | None = None
     """Id of the command whose output told it; null for what the proxy counted."""
     offset: int = 0
@@ -274,6 +282,24 @@ class Usage(Event):
     def read_to(self) -> tuple[str, int] | None:
         """See `Event`."""
         return None if self.command is None else (self.command, self.offset)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCallFailed(Event):
+    """A provider did not answer a call of its model, or not to the end. The agent was told just so."""
+
+    provider: str
+    """As the settings call it."""
+    status: int
+    """Of the answer; 0 when there was none."""
+    reason: str
+    """In the provider's words where it had some."""
+    retry_after: str = ""
+    """What the provider said of when to try again: seconds, or a date."""
+    key_refused: bool = False
+    """Whether the provider did not take its key: it is not asked again in this attempt."""
+    flow: int = 0
+    """Number of the request in its attempt; `egress_allowed` has it too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from cloister.model.model_door import ModelCall
 from cloister.model.phase import Phase
 
 WEB_PORTS = (80, 443)
@@ -96,6 +97,10 @@ class EgressEnd:
     """From the sandbox."""
     received_bytes: int
     seconds: float
+
+
+EgressTold = EgressRecord | EgressEnd | ModelCall
+"""What the egress process tells of a sandbox."""
 
 
 def parse_host(text: str) -> str:

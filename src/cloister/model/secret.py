@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from cloister.model.model_door import ModelDoor
+
 VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 """A name that a POSIX shell can export (IEEE Std 1003.1, 3.216 Name)."""
 
@@ -129,6 +131,8 @@ class Grant:
     """A loopback port inside the sandbox where plain HTTP requests stand for requests to `upstream`."""
     upstream: str | None = None
     """`https://host[:port][/prefix]` behind the door."""
+    model: ModelDoor | None = None
+    """For the door of a model: what else its requests need, and are bound to. `name` is the provider's then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from cloister.model.check import LONGEST_REPORT, CheckResult, relied_on
 from cloister.model.container import Foundation, container_variables, work_tree
 from cloister.model.environment import Check
 from cloister.model.event import CheckFinished
-from cloister.model.network import EgressEnd, EgressRecord
+from cloister.model.network import EgressRecord, EgressTold
 from cloister.model.phase import Phase
 from cloister.model.sandbox import Change, Checkout, Command, EndCause, Exit
 from cloister.model.task import Task
@@ -36,10 +36,10 @@ class CleanRoom:
     asked: set[str] = field(default_factory=set)
     """Hosts that somebody in there asked for, and did not get; emptied by each check."""
 
-    def hearing(self, report: Callable[[EgressRecord | EgressEnd], None]) -> Callable[[EgressRecord | EgressEnd], None]:
+    def hearing(self, report: Callable[[EgressTold], None]) -> Callable[[EgressTold], None]:
         """Return a `report` for the room's network that also hears who is asked for."""
 
-        def hear(told: EgressRecord | EgressEnd) -> None:
+        def hear(told: EgressTold) -> None:
             if isinstance(told, EgressRecord):
                 self.asked.add(told.host)
             report(told)

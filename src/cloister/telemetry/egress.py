@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterable, Sequence
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
-from cloister.model.network import EgressEnd, EgressRecord, NetworkMode, NetworkPolicy
+from cloister.model.network import EgressEnd, EgressRecord, EgressTold, NetworkMode, NetworkPolicy
 from cloister.model.phase import Phase
 from cloister.model.sandbox import SandboxName
 from cloister.model.secret import Grant
 from cloister.protocols import Egress, FindAsker, Listeners
 
-Report = Callable[[EgressRecord | EgressEnd], None]
+Report = Callable[[EgressTold], None]
 
 DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
 """Seconds. Those that OpenTelemetry advises for requests, and longer ones: a tunnel may stay open for hours."""
@@ -45,7 +45,7 @@ class EgressCounters:
             description="Requests and tunnels that were let out and are not over.",
         )
 
-    def count(self, name: SandboxName, told: EgressRecord | EgressEnd, modes: dict[Phase, NetworkMode]) -> None:
+    def count(self, name: SandboxName, told: EgressTold, modes: dict[Phase, NetworkMode]) -> None:
         """Count one report. `modes` are those of the phases that the sandbox has been in."""
         where = {"phase": str(told.phase), "mode": str(modes.get(told.phase, NetworkMode.OFF))}
         if isinstance(told, EgressRecord):
@@ -53,6 +53,8 @@ class EgressCounters:
             self._decisions.add(1, {"verdict": verdict, **where})
             if told.decision.allowed and told.flow:
                 self._open.setdefault(name, set()).add(told.flow)
+            return
+        if not isinstance(told, EgressEnd):
             return
         self._bytes.add(told.sent_bytes, {"direction": "sent", **where})
         self._bytes.add(told.received_bytes, {"direction": "received", **where})
@@ -88,7 +90,7 @@ class CountedEgress:
         modes = self._modes.setdefault(name, {})
         modes[policy.phase] = policy.mode
 
-        def count_and_report(told: EgressRecord | EgressEnd) -> None:
+        def count_and_report(told: EgressTold) -> None:
             self._counters.count(name, told, modes)
             report(told)
 

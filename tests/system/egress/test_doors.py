@@ -1,24 +1,22 @@
 """Doors: what comes in by plain HTTP goes to one upstream over verified TLS, with the secret that the sandbox lacks."""
 
 import gzip
-import os
 import socket
 import threading
 from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 import anyio
 import pytest
 
 from cloister.egress.process import EgressProcess
-from cloister.model.network import EgressEnd, EgressRecord, NetworkMode, NetworkPolicy
-from cloister.model.phase import Phase
+from cloister.model.network import EgressRecord
 from cloister.model.secret import Grant, SecretValue
-from cloister.protocols import Listeners
 
-from .door import FIRST, read_to_end
+from .door import read_to_end
+from .doored import Doored, until
 from .origin import Authority, Origin, make_authority
 from .world import World
 
@@ -74,18 +72,8 @@ def api(namespace: World, authority: Authority) -> Iterator[Origin]:
 
 
 @dataclass
-class Sandbox:
-    """A sandbox's door and proxy, and what was decided."""
-
-    egress: EgressProcess
-    proxy: socket.socket
-    door: socket.socket
-    records: list[EgressRecord | EgressEnd] = field(default_factory=list)
-
-    @property
-    def port(self) -> int:
-        port: int = self.door.getsockname()[1]
-        return port
+class Sandbox(Doored):
+    """With what its door is for."""
 
     def grant(self) -> Grant:
         return Grant(
@@ -98,23 +86,6 @@ class Sandbox:
             door=self.port,
             upstream="https://example.com:8443/openai",
         )
-
-    async def open(self, *grants: Grant, mode: NetworkMode = NetworkMode.OFF) -> None:
-        policy = NetworkPolicy(mode=mode, phase=Phase.AGENT, environment="web", ports=(80, 443, 8443))
-        listeners = Listeners(proxy=(os.dup(self.proxy.fileno()),), doors={self.port: (os.dup(self.door.fileno()),)})
-        await self.egress.open(FIRST, listeners, policy, self.records.append, grants)
-
-    async def ask(self, path: str, *, method: str = "GET", headers: str = "", body: str = "", host: str = "") -> str:
-        async with await anyio.connect_tcp("127.0.0.1", self.port) as stream:
-            length = f"Content-Length: {len(body)}\r\n" if body else ""
-            named = host or f"127.0.0.1:{self.port}"
-            head = f"{method} {path} HTTP/1.0\r\nHost: {named}\r\n{headers}{length}\r\n"  # so that nothing is chunked
-            await stream.send((head + body).encode())
-            return (await read_to_end(stream)).decode()
-
-    def refusals(self) -> list[str]:
-        decisions = [record.decision for record in self.records if isinstance(record, EgressRecord)]
-        return [decision.rule for decision in decisions if not decision.allowed]
 
 
 @pytest.fixture
@@ -147,7 +118,7 @@ async def test_a_grant_that_ends_or_changes_cuts_what_it_let_out(
     await sandbox.open(sandbox.grant())
     async with await anyio.connect_tcp("127.0.0.1", sandbox.port) as stream:
         await stream.send(f"GET /v1/events HTTP/1.1\r\nHost: localhost:{sandbox.port}\r\n\r\n".encode())
-        assert b"one" in await _until(stream, b"one")
+        assert b"one" in await until(stream, b"one")
         await sandbox.open(*([] if value is None else [replace(sandbox.grant(), value=SecretValue(value))]))
         with pytest.raises(ConnectionResetError):
             await read_to_end(stream)
@@ -158,10 +129,10 @@ async def test_a_grant_that_stays_cuts_nothing(sandbox: Sandbox, api: Origin) ->
     await sandbox.open(sandbox.grant())
     async with await anyio.connect_tcp("127.0.0.1", sandbox.port) as stream:
         await stream.send(f"GET /v1/events HTTP/1.1\r\nHost: localhost:{sandbox.port}\r\n\r\n".encode())
-        await _until(stream, b"one")
+        await until(stream, b"one")
         await sandbox.open(sandbox.grant())
         GO_ON.set()
-        await _until(stream, b"two")
+        await until(stream, b"two")
 
 
 @pytest.mark.parametrize(
@@ -325,9 +296,9 @@ async def test_events_arrive_one_by_one(sandbox: Sandbox) -> None:
     await sandbox.open(sandbox.grant())
     async with await anyio.connect_tcp("127.0.0.1", sandbox.port) as stream:
         await stream.send(f"GET /v1/events HTTP/1.1\r\nHost: localhost:{sandbox.port}\r\n\r\n".encode())
-        assert b"two" not in await _until(stream, b"data: one")
+        assert b"two" not in await until(stream, b"data: one")
         GO_ON.set()
-        await _until(stream, b"data: two")
+        await until(stream, b"data: two")
 
 
 async def test_a_redirect_is_not_followed(sandbox: Sandbox, origins: dict[str, Origin]) -> None:
@@ -342,13 +313,5 @@ async def test_a_connection_is_kept_alive(sandbox: Sandbox, api: Origin) -> None
     async with await anyio.connect_tcp("127.0.0.1", sandbox.port) as stream:
         for _ in range(2):
             await stream.send(f"GET /v1/x HTTP/1.1\r\nHost: localhost:{sandbox.port}\r\n\r\n".encode())
-            await _until(stream, b"ok")
+            await until(stream, b"ok")
     assert len(api.received) == 2
-
-
-async def _until(stream: anyio.abc.SocketStream, mark: bytes) -> bytes:
-    data = b""
-    with anyio.fail_after(20):
-        while mark not in data:
-            data += await stream.receive()
-    return data
