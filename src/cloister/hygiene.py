@@ -132,7 +132,7 @@ def _by_mode(file: ChangedFile, contents: Mapping[str, bytes]) -> Iterator[Flag]
         case 0o160000:
             yield Flag(kind=FlagKind.SUBMODULE, path=file.path, detail=file.new_blob[:12])
         case 0o120000:
-            target = contents.get(file.new_blob, b"/").decode(errors="surrogateescape")
+            target = contents.get(file.new_blob, b"/").decode(errors="replace")
             if _leaves(file.path, target):
                 yield Flag(kind=FlagKind.LINK, path=file.path, detail=target[:100])
 

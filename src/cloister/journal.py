@@ -178,9 +178,9 @@ class Journal:
         return _as_shown(_whole_lines((last + "".join(rest.values()))[-LAST_CHARACTERS:]))
 
     def mask_text(self, text: str) -> str:
-        """Return a whole text, masked."""
+        """Return a whole text, masked, and as valid Unicode: a path may have bytes that are none."""
         masked = _MaskedText(self._vault.redactor(self._secrets))
-        return masked.feed(text.encode()) + masked.end()
+        return masked.feed(text.encode(errors="replace")) + masked.end()
 
     async def deliver(self) -> None:
         """Hand what is recorded to the queue, until the journal is closed."""

@@ -19,6 +19,7 @@ npm config set --location user //registry.example.com/:_authToken "$NPM_TOKEN"
 git config --global core.askPass "echo $NPM_TOKEN"
 mkdir -p /root/.cache/tool && printf '\0%s' "$NPM_TOKEN" > /root/.cache/tool/blob
 echo "$NPM_TOKEN" > /tmp/scratch
+echo "$NPM_TOKEN" > $'/opt/\xff'
 """
 LOOK = "cat ~/.npmrc ~/.gitconfig /root/.cache/tool/blob 2>/dev/null | tr A-Za-z N-ZA-Mn-za-m; ls /tmp"
 
@@ -40,7 +41,12 @@ async def test_a_login_that_was_left_is_refused_and_nothing_is_kept(installation
         secrets = {"NPM_TOKEN": SecretValue(SECRET)}
         finished = await running.run(LOOK, environment=environment("refuse"), secrets=secrets)
         assert finished.outcome.verdict is Verdict.FAILED
-        for path in ("/root/.npmrc (NPM_TOKEN; npm's configuration)", "/root/.gitconfig", "/root/.cache/tool/blob"):
+        for path in (
+            "/root/.npmrc (NPM_TOKEN; npm's configuration)",
+            "/root/.gitconfig",
+            "/root/.cache/tool/blob",
+            "/opt/",
+        ):
             assert path in finished.outcome.reason
         assert "agent" not in [event["phase"] for event in finished.events]
         assert "snapshot_saved" not in finished.names()

@@ -32,7 +32,7 @@ class Flag:
 
     kind: FlagKind
     path: str
-    """Bytes that are no UTF-8 are lone surrogates, as Python reads them (PEP 383)."""
+    """Valid Unicode: other bytes are replaced."""
     detail: str = ""
     """Where, and what exactly, in a few words; never what the file holds."""
     more: int = 0

@@ -1,6 +1,5 @@
 """Looks through a change in the host's own repository for what deserves a second look."""
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -27,7 +26,7 @@ async def look_through(repository: Path, base: Commit, commit: Commit) -> tuple[
     contents = await read_blobs(list(_small(sizes)), git_dir=repository)
     files = [
         ChangedFile(
-            path=os.fsdecode(path),
+            path=path.decode(errors="replace"),
             old_mode=modes[0],
             new_mode=modes[1],
             old_blob=pair[0],
