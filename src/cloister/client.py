@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from cloister.environments import EnvironmentReport
 from cloister.importing import ImportedEnvironment
 from cloister.intake import Intake
-from cloister.model.event import RecordedEvent
+from cloister.model.event import AttemptFinished, RecordedEvent
 from cloister.model.request import EnvironmentChoice, EnvironmentText, RepositoryFile, Request
 from cloister.model.sandbox import Change
 from cloister.model.secret import BrokerRule, KeptSecret
 from cloister.model.snapshot import CheckedDisk, SnapshotKey, SnapshotRecord
 from cloister.model.stored_environment import StoredEnvironment
-from cloister.model.task import Task, TaskId, TaskState, TaskStatus
+from cloister.model.task import AttemptId, FollowUp, Task, TaskId, TaskState, TaskStatus
 from cloister.preview import CacheAnswer, Preview
 
 
@@ -57,6 +57,13 @@ class Client:
         """
         return self.intake.events(task, after=after, follow=follow, output=output)
 
+    async def wait_for_attempt(self, task: TaskId, attempt: AttemptId) -> TaskStatus:
+        """Return where the task is once that attempt is over."""
+        async for recorded in self.events(task, follow=True, output=False):
+            if recorded.attempt == attempt and isinstance(recorded.event, AttemptFinished):
+                break
+        return await self.task(task)
+
     async def wait(self, task: TaskId) -> TaskStatus:
         """Return where the task is once it is over."""
         status = await self.task(task)
@@ -66,17 +73,23 @@ class Client:
             status = await self.task(task)
         return status
 
-    async def cancel(self, task: str) -> TaskId:
-        """Ask for the end of a task; returns its full id, and does not wait."""
-        return await self.intake.cancel(task)
+    async def follow_up(
+        self, task: str, prompt: str, *, attempt: int | None = None, attempts: int = 1
+    ) -> tuple[TaskId, FollowUp]:
+        """Accept one more turn of a task, which goes on from an attempt of the last, by default the best."""
+        return await self.intake.follow_up(task, prompt, attempt=attempt, attempts=attempts)
 
-    async def change(self, task: str, *, attempt: int | None = None) -> Change:
-        """What an attempt changed, by default the best one's."""
-        return await self.intake.change(task, attempt=attempt)
+    async def cancel(self, task: str, *, attempt: int | None = None) -> TaskId:
+        """Ask for the end of a task, or of one attempt of it; returns its full id, and does not wait."""
+        return await self.intake.cancel(task, attempt=attempt)
 
-    async def record(self, task: str, *, attempt: int | None = None) -> bytes:
-        """The signed record of an attempt, by default the best one's: an envelope (DSSE)."""
-        return await self.intake.record(task, attempt=attempt)
+    async def change(self, task: str, *, attempt: int | None = None, turn: int | None = None) -> Change:
+        """What an attempt changed, by default the best one's of the last turn."""
+        return await self.intake.change(task, attempt=attempt, turn=turn)
+
+    async def record(self, task: str, *, attempt: int | None = None, turn: int | None = None) -> bytes:
+        """The signed record of an attempt, by default the best one's of the last turn: an envelope (DSSE)."""
+        return await self.intake.record(task, attempt=attempt, turn=turn)
 
     async def record_key(self) -> str:
         """The public key, as PEM, that verifies the installation's records."""

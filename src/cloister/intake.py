@@ -12,7 +12,8 @@ from cloister.environments import Environments
 from cloister.errors import ConflictError, NotFoundError, UsageError
 from cloister.importing import CANDIDATES, ImportedEnvironment, convert, find_sources
 from cloister.model.ceiling import UNBOUNDED, Ceiling, excess_of
-from cloister.model.check import ChecksState, state_of
+from cloister.model.choice import choose
+from cloister.model.conversation import find_base
 from cloister.model.environment import Environment
 from cloister.model.event import RecordedEvent
 from cloister.model.reference import is_reference, not_pulled
@@ -23,13 +24,14 @@ from cloister.model.snapshot import CheckedDisk, SnapshotKey, SnapshotRecord, ma
 from cloister.model.task import (
     SHELL,
     AttemptStatus,
+    FollowUp,
     Repository,
     Revision,
     Task,
     TaskId,
     TaskState,
     TaskStatus,
-    Verdict,
+    Turn,
 )
 from cloister.preview import CacheAnswer, OwnDisk, Preview, find_last_miss
 from cloister.protocols import (
@@ -45,9 +47,11 @@ from cloister.readiness import Needs, find_fit, find_needs, find_own_recipe
 from cloister.removal import remove_snapshots
 from cloister.repository_address import parse_repository
 from cloister.request_checks import (
+    check_attempts,
     check_environment_name,
     check_hosts,
     check_limits,
+    check_prompt,
     check_ref,
     check_request,
     check_secret_name,
@@ -56,7 +60,6 @@ from cloister.secret_rules import check_uses
 
 COMMAND_AGENT = "command"
 
-_CHECKS_BEST_FIRST = (ChecksState.PASSED, ChecksState.NOT_RUN, ChecksState.FAILED)
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 _EPOCH = datetime(2025, 1, 1, tzinfo=UTC)
 
@@ -218,19 +221,49 @@ class Intake:
         """What happened in a task, from after that `seq`; with `follow` until it is over."""
         return self.store.events(task, after=after, follow=follow, output=output)
 
-    async def cancel(self, task: str) -> TaskId:
-        """Ask for the end of a task. Harmless twice, and when it is over. NotFoundError."""
+    async def follow_up(
+        self, task: str, prompt: str, *, attempt: int | None = None, attempts: int = 1
+    ) -> tuple[TaskId, FollowUp]:
+        """Accept one more turn of a task; it is on disk when this returns.
+
+        It goes on from that attempt of the last turn, by default from the best that left something. UsageError;
+        NotFoundError for an unknown task or attempt; ConflictError while the last turn is not over, or when nothing
+        is there to go on from.
+        """
+        check_prompt(prompt)
+        check_attempts(attempts)
         status = await self.store.get(task)
-        await self.store.cancel(status.task.id)
-        return status.task.id
+        base, last = find_base(status, attempt), status.last_turn
+        turn = FollowUp(
+            number=last.number + 1,
+            prompt=prompt,
+            continues=base.attempt,
+            attempts=attempts,
+            accepted_at=self.now(),
+        )
+        is_former = all(base.attempt != each.attempt for each in last.attempts)
+        notes = [f"turn {last.number} left nothing, so this goes on from what it went on from"] if is_former else []
+        with CancelScope(shield=True):  # whoever is cancelled meanwhile still learns that there is a turn
+            await self.queue.follow_up(status.task.id, turn, notes)
+        return status.task.id, turn
 
-    async def change(self, task: str, *, attempt: int | None = None) -> Change:
-        """Return what an attempt changed, by default the best one's.
+    async def cancel(self, task: str, *, attempt: int | None = None) -> TaskId:
+        """Ask for the end of a task, or of one attempt of its last turn. Harmless twice, and when it is over.
 
-        NotFoundError for an unknown task or attempt; ConflictError when there is no change to be had (yet).
+        NotFoundError.
         """
         status = await self.store.get(task)
-        chosen = best_attempt(status) if attempt is None else attempt_of(status, attempt)
+        meant = None if attempt is None else attempt_of(status, attempt).attempt
+        await self.store.cancel(status.task.id, meant)
+        return status.task.id
+
+    async def change(self, task: str, *, attempt: int | None = None, turn: int | None = None) -> Change:
+        """Return what an attempt changed, by default the best one's of the last turn; always against the task's base.
+
+        NotFoundError for an unknown task, turn or attempt; ConflictError when there is no change to be had (yet).
+        """
+        status = await self.store.get(task)
+        chosen = attempt_of(status, attempt, turn)
         if chosen.outcome is not None and chosen.outcome.change is not None:
             return chosen.outcome.change
         if chosen.state is TaskState.FINISHED:
@@ -240,13 +273,13 @@ class Intake:
             hint=f"wait for it: cloister task wait {status.task.id}",
         )
 
-    async def record(self, task: str, *, attempt: int | None = None) -> bytes:
-        """Return the signed record of an attempt, by default the best one's: an envelope (DSSE).
+    async def record(self, task: str, *, attempt: int | None = None, turn: int | None = None) -> bytes:
+        """Return the signed record of an attempt, by default the best one's of the last turn: an envelope (DSSE).
 
-        NotFoundError for an unknown task or attempt, or one without a record; ConflictError while it is not over.
+        NotFoundError for an unknown task, turn or attempt, or without a record; ConflictError while it is not over.
         """
         status = await self.store.get(task)
-        chosen = best_attempt(status) if attempt is None else attempt_of(status, attempt)
+        chosen = attempt_of(status, attempt, turn)
         record = await self.store.find_record(chosen.attempt)
         if record is not None:
             return record
@@ -410,25 +443,6 @@ class Intake:
         )
 
 
-def best_attempt(status: TaskStatus) -> AttemptStatus:
-    """Return the attempt to show first: by verdict, then by its checks, then the one with the smallest change."""
-
-    def rank(attempt: AttemptStatus) -> tuple[bool, int, bool, int, int]:
-        outcome = attempt.outcome
-        if outcome is None:
-            return (True, _CHECKS_BEST_FIRST.index(ChecksState.NOT_RUN), True, 0, attempt.number)
-        stats = outcome.change.stats if outcome.change is not None else None
-        return (
-            outcome.verdict is not Verdict.SUCCEEDED,
-            _CHECKS_BEST_FIRST.index(state_of(outcome.checks)),
-            stats is None,
-            stats.added + stats.removed if stats is not None else 0,
-            attempt.number,
-        )
-
-    return min(status.attempts, key=rank)
-
-
 def new_task_id(at: datetime) -> TaskId:
     """Make an id: 8 characters of time in milliseconds (good to 2059), so that ids sort, and 4 of chance.
 
@@ -438,9 +452,23 @@ def new_task_id(at: datetime) -> TaskId:
     return TaskId("".join(_CROCKFORD[(number >> shift) & 31] for shift in range(55, -1, -5)))
 
 
-def attempt_of(status: TaskStatus, number: int) -> AttemptStatus:
-    """Return the attempt of that number. NotFoundError."""
-    for attempt in status.attempts:
+def attempt_of(status: TaskStatus, number: int | None, turn: int | None = None) -> AttemptStatus:
+    """Return the attempt of that number, or the best, of that turn, or of the last. NotFoundError."""
+    meant = turn_of(status, turn)
+    if number is None:
+        return choose(meant.attempts).attempt
+    for attempt in meant.attempts:
         if attempt.number == number:
             return attempt
-    raise NotFoundError(f"task {status.task.id} has {len(status.attempts)} attempts; there is no number {number}")
+    of_turn = f"turn {meant.number} of task {status.task.id}" if len(status.turns) > 1 else f"task {status.task.id}"
+    raise NotFoundError(f"{of_turn} has {len(meant.attempts)} attempts; there is no number {number}")
+
+
+def turn_of(status: TaskStatus, number: int | None) -> Turn:
+    """Return the turn of that number, or the last. NotFoundError."""
+    if number is None:
+        return status.last_turn
+    for turn in status.turns:
+        if turn.number == number:
+            return turn
+    raise NotFoundError(f"task {status.task.id} has {len(status.turns)} turns; there is no number {number}")

@@ -28,6 +28,7 @@ from cloister.model.asker import Asker, Connection
 from cloister.model.broker import grants_of
 from cloister.model.ceiling import UNBOUNDED, Ceiling
 from cloister.model.check import ChecksState, report_of, state_of
+from cloister.model.conversation import conversation_to_text
 from cloister.model.event import AttemptStarted, PolicyApplied, SnapshotDigested
 from cloister.model.network import NetworkMode, NetworkPolicy
 from cloister.model.phase import Phase
@@ -150,12 +151,12 @@ async def _work_in_rounds(
     Behind a former worker this goes on in the round that it had come to: the agent may run there now.
     """
     task = attempt.task
-    turn, began = AgentTurn(task=task, prompt=task.prompt), datetime.now(UTC)
+    turn, began = _turn_of(attempt), datetime.now(UTC)
     for round_ in itertools.count(agent.round_of(provisioned.sandbox)):
         placeholders = {grant.name: grant.placeholder for grant in grants}
         with journal.phase(Phase.AGENT, network=task.environment.network.agent, brokered=sorted(placeholders)):
             await _open_agents_network(attempt, provisioned, grants, tools, journal)
-            if turn.prompt == task.prompt:
+            if turn.prompt == attempt.prompt:
                 began = datetime.now(UTC)
             ran = await agent.run(
                 turn,
@@ -172,9 +173,14 @@ async def _work_in_rounds(
             if outcome.verdict is Verdict.SUCCEEDED and task.environment.checks and task.agent != CHECK:
                 outcome = await _verify(attempt, outcome, provisioned, round_, tools, journal, ends_at=ends_at)
         if state_of(outcome.checks) is not ChecksState.FAILED or round_ >= task.environment.limits.rounds:
-            return replace(outcome, accepted_to_agent_seconds=(began - task.accepted_at).total_seconds())
-        turn = replace(turn, prompt=f"{task.prompt}\n\n{report_of(outcome.checks)}")
+            return replace(outcome, accepted_to_agent_seconds=(began - attempt.accepted_at).total_seconds())
+        turn = replace(turn, prompt=f"{attempt.prompt}\n\n{report_of(outcome.checks)}")
     raise AssertionError("rounds have an end")
+
+
+def _turn_of(attempt: Attempt) -> AgentTurn:
+    former = attempt.continues.conversation if attempt.continues else ()
+    return AgentTurn(task=attempt.task, prompt=attempt.prompt, conversation=conversation_to_text(former))
 
 
 async def _take_output(
@@ -264,6 +270,7 @@ async def _set_up(
             catalog=tools.catalog,
             building=building,
             narrow=lambda: _open_network(of_agent, attempt, provisioned, grants, tools, journal),
+            patch=attempt.starting_diff,
             now=datetime.now(UTC),
             seconds_left=_seconds_until(ends_at),
         )

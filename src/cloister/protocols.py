@@ -41,7 +41,7 @@ from cloister.model.sandbox import (
 from cloister.model.secret import BrokerRule, DeliveredSecrets, Grant, KeptSecret, SecretValue
 from cloister.model.snapshot import CheckedDisk, SnapshotKey, SnapshotRecord
 from cloister.model.stored_environment import StoredEnvironment
-from cloister.model.task import Attempt, AttemptId, Outcome, Repository, Revision, Task, TaskId, TaskStatus
+from cloister.model.task import Attempt, AttemptId, FollowUp, Outcome, Repository, Revision, Task, TaskId, TaskStatus
 
 
 class Process(Protocol):
@@ -514,6 +514,14 @@ class AttemptQueue(Protocol):
         """Accept the task and its attempts, with the event `task_accepted`. Synced to disk when this returns."""
         ...
 
+    async def follow_up(self, task: TaskId, turn: FollowUp, notes: Sequence[str] = ()) -> None:
+        """Accept one more turn and its attempts, with the event `turn_accepted`. Synced to disk when this returns.
+
+        The task is then where this turn is. ConflictError unless its last turn is over and has the number before this
+        one's, so that of several callers one succeeds; NotFoundError when there is no such task.
+        """
+        ...
+
     async def claim(self, task: TaskId | None = None) -> Attempt | None:
         """Take the oldest attempt that waits, or whose worker died (then with `retry` counted up); None when none.
 
@@ -578,7 +586,7 @@ class TaskStore(Protocol):
     def events(
         self, task: TaskId, *, after: int = 0, follow: bool = False, output: bool = True
     ) -> AsyncIterator[RecordedEvent]:
-        """Yield the task's log from after that `seq`; with `follow` until `task_finished`, also across processes.
+        """Yield the task's log from after that `seq`; with `follow` until the task is over, also across processes.
 
         Without `output`, what programs printed is left out.
         """
@@ -588,8 +596,11 @@ class TaskStore(Protocol):
         """The signed record of an attempt, as it was given to `finish`; None when it has none."""
         ...
 
-    async def cancel(self, task: TaskId) -> None:
-        """Ask for the end of every attempt that is not over; those that no worker took end at once. Harmless twice."""
+    async def cancel(self, task: TaskId, attempt: AttemptId | None = None) -> None:
+        """Ask for the end of every attempt that is not over, or of that one; those that no worker took end at once.
+
+        Harmless twice.
+        """
         ...
 
     async def live_sandboxes(self) -> Sequence[SandboxName]:

@@ -34,9 +34,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 def check_request(request: Request) -> None:
     """Check all that needs no look at anything else. Raises UsageError."""
-    _check_prompt(request.prompt)
-    if not 1 <= request.attempts <= MOST_ATTEMPTS:
-        raise UsageError(f"a task has 1 to {MOST_ATTEMPTS} attempts, not {request.attempts}")
+    check_prompt(request.prompt)
+    check_attempts(request.attempts)
     check_ref(request.ref)
     if request.command is not None and (not request.command.strip() or "\x00" in request.command):
         raise UsageError("the command line is empty, or holds a NUL")
@@ -62,7 +61,14 @@ def check_ref(ref: str | None) -> None:
         raise UsageError(f"{ref!r} is not a branch, tag or commit")
 
 
-def _check_prompt(prompt: str) -> None:
+def check_attempts(attempts: int) -> None:
+    """Raise UsageError unless that many attempts can be made of one prompt."""
+    if not 1 <= attempts <= MOST_ATTEMPTS:
+        raise UsageError(f"a task has 1 to {MOST_ATTEMPTS} attempts, not {attempts}")
+
+
+def check_prompt(prompt: str) -> None:
+    """Raise UsageError when nobody can be asked that."""
     try:
         size = len(prompt.encode())
     except UnicodeEncodeError as error:

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,7 +11,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from cloister.errors import ConflictError, LeaseLostError
+from cloister.errors import ConflictError, LeaseLostError, NotFoundError
 from cloister.model.event import (
     AttemptFinished,
     Output,
@@ -20,10 +21,12 @@ from cloister.model.event import (
     RecordMissed,
     TaskAccepted,
     TaskFinished,
+    TurnAccepted,
 )
 from cloister.model.phase import Phase
 from cloister.model.record import SignedRecord
-from cloister.model.task import Attempt, Outcome, TaskId, TaskState, Verdict
+from cloister.model.sandbox import Change, Commit, DiffStats
+from cloister.model.task import Attempt, AttemptId, Exchange, FollowUp, Outcome, TaskId, TaskState, Verdict
 from cloister.protocols import AttemptQueue, TaskStore
 from cloister.queues.embedded import EmbeddedQueue
 from cloister.queues.fake import FakeQueue
@@ -415,3 +418,133 @@ async def test_a_waiting_worker_finds_what_a_dead_one_left(queue, new_worker, ne
         while (attempt := await queue.claim()) is None:
             await queue.wait_for_work()
     assert attempt.retry == 1
+
+
+def _turn(number: int = 2, **changes: Any) -> FollowUp:
+    turn = FollowUp(
+        number=number, prompt="and a test", continues=AttemptId("t1-1-1"), accepted_at=datetime(2026, 3, 2, tzinfo=UTC)
+    )
+    return dataclasses.replace(turn, **changes)
+
+
+def _changed(message: str, diff: bytes) -> Outcome:
+    commit, stats = Commit("a" * 40), DiffStats(files=1, added=1, removed=0)
+    change = Change(base=commit, commit=commit, repository=Path("/m"), diff=diff, stats=stats)
+    return Outcome(verdict=Verdict.SUCCEEDED, message=message, change=change)
+
+
+async def test_no_turn_is_accepted_before_the_last_is_over_or_out_of_its_place(queue, store, new_task) -> None:
+    with pytest.raises(NotFoundError):
+        await queue.follow_up(TaskId("t1"), _turn())
+    await queue.submit(new_task())
+    with pytest.raises(ConflictError, match="followed up"):
+        await queue.follow_up(TaskId("t1"), _turn())
+    await queue.finish(await _claim(queue), SUCCESS)
+    for number in (1, 3):
+        with pytest.raises(ConflictError):
+            await queue.follow_up(TaskId("t1"), _turn(number))
+    status = await store.get("t1")
+    assert (status.state, len(status.turns)) == (TaskState.FINISHED, 1)
+    assert [type(event.event) for event in await _log(store)] == [TaskAccepted, AttemptFinished, TaskFinished]
+    assert await queue.claim() is None
+
+
+async def test_of_two_who_follow_up_at_once_one_does(queue, new_task) -> None:
+    await queue.submit(new_task())
+    await queue.finish(await _claim(queue), SUCCESS)
+    refused = []
+
+    async def follow_up() -> None:
+        try:
+            await queue.follow_up(TaskId("t1"), _turn())
+        except ConflictError as error:
+            refused.append(error)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(follow_up)
+        group.start_soon(follow_up)
+    assert len(refused) == 1
+    await _claim(queue)
+    assert await queue.claim() is None
+
+
+async def test_a_task_is_where_its_last_turn_is(queue, store, new_task) -> None:
+    await queue.submit(new_task())
+    await queue.finish(await _claim(queue), _changed("done", b"diff 1"))
+    await queue.follow_up(TaskId("t1"), _turn(attempts=2), ["a note"])
+    status = await store.get("t1")
+    assert (status.state, status.verdict, status.finished_at) == (TaskState.QUEUED, None, None)
+    assert [attempt.attempt for attempt in status.attempts] == ["t1-2-1", "t1-2-2"]
+    assert [(turn.number, turn.prompt, turn.continues) for turn in status.turns] == [
+        (1, "fix the test", None),
+        (2, "and a test", "t1-1-1"),
+    ]
+    assert status.turns[0].attempts[0].outcome == _changed("done", b"diff 1")
+    for _ in range(2):
+        await queue.finish(await _claim(queue), Outcome(verdict=Verdict.FAILED))
+    status = await store.get("t1")
+    assert (status.state, status.verdict) == (TaskState.FINISHED, Verdict.FAILED), "not that of the former turn"
+    log = await _log(store)
+    [accepted] = [recorded for recorded in log if isinstance(recorded.event, TurnAccepted)]
+    assert accepted.event == TurnAccepted(turn=2, continues=AttemptId("t1-1-1"), attempts=2, notes=("a note",))
+    assert status.turns[1].seq == accepted.seq
+    ends = [recorded.event for recorded in log if isinstance(recorded.event, TaskFinished)]
+    assert ends == [TaskFinished(verdict=Verdict.SUCCEEDED), TaskFinished(verdict=Verdict.FAILED, turn=2)]
+    assert [[turn.number for turn in it.turns] for it in await store.list()] == [[1, 2]]
+
+
+async def test_an_attempt_is_given_what_its_turn_goes_on_from(queue, new_worker, new_task) -> None:
+    await queue.submit(new_task(attempts=2))
+    first, second = await _claim(queue), await _claim(queue)
+    assert (first.continues, first.prompt, first.starting_diff) == (None, "fix the test", b"")
+    await queue.finish(first, _changed("one", b"diff one"))
+    await queue.finish(second, _changed("two", b"diff two"))
+    await queue.follow_up(TaskId("t1"), _turn(continues=second.id))
+    third = await _claim(queue)
+    assert (third.turn, third.prompt, third.starting_diff) == (2, "and a test", b"diff two")
+    assert third.accepted_at == datetime(2026, 3, 2, tzinfo=UTC)
+    await queue.finish(third, _changed("three", b"diff three"))
+    await queue.follow_up(TaskId("t1"), _turn(3, prompt="more", continues=third.id))
+    async with new_worker() as (doomed, _):
+        fourth = await _claim(doomed)
+    taken_over = await _claim(queue)
+    assert taken_over == dataclasses.replace(fourth, retry=1), "and so is whoever takes it over"
+    assert taken_over.continues is not None
+    assert (taken_over.continues.attempt, taken_over.starting_diff) == (third.id, b"diff three")
+    assert taken_over.continues.conversation == (
+        Exchange(prompt="fix the test", message="two"),
+        Exchange(prompt="and a test", message="three"),
+    )
+
+
+async def test_a_log_is_followed_to_the_end_of_its_last_turn(queue, store, new_task) -> None:
+    await queue.submit(new_task())
+    await queue.finish(await _claim(queue), SUCCESS)
+    await queue.follow_up(TaskId("t1"), _turn())
+    seen: list[type] = []
+
+    async def follow() -> None:
+        async for recorded in store.events(TaskId("t1"), follow=True):
+            seen.append(type(recorded.event))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(follow)
+        await queue.finish(await _claim(queue), SUCCESS)
+    assert seen == [TaskAccepted, AttemptFinished, TaskFinished, TurnAccepted, AttemptFinished, TaskFinished]
+
+
+async def test_one_attempt_is_cancelled_and_the_others_go_on(queue, store, new_task) -> None:
+    await queue.submit(new_task(attempts=3))
+    running = await _claim(queue)
+    await store.cancel(TaskId("t1"), running.id)
+    await store.cancel(TaskId("t1"), AttemptId("t1-1-3"))
+    assert not await queue.renew(running)
+    other = await _claim(queue)
+    assert other.number == 2
+    assert await queue.renew(other)
+    assert await queue.claim() is None, "the third never starts"
+    await queue.finish(running, SUCCESS)
+    await queue.finish(other, SUCCESS)
+    status = await store.get("t1")
+    ends = [attempt.outcome.verdict for attempt in status.attempts if attempt.outcome]
+    assert (status.verdict, ends) == (Verdict.SUCCEEDED, [Verdict.CANCELLED, Verdict.SUCCEEDED, Verdict.CANCELLED])

@@ -11,7 +11,8 @@ from cloister.environment_file import REPOSITORY_FILE
 from cloister.environments import Environments
 from cloister.errors import CloisterError, ConflictError, EnvironmentFileError, NotFoundError, UsageError
 from cloister.forges.fake import FakeForge, FakeRepository
-from cloister.intake import Intake, best_attempt, new_task_id
+from cloister.intake import Intake, new_task_id
+from cloister.model.choice import best_attempt
 from cloister.model.environment import Limits
 from cloister.model.event import TaskAccepted
 from cloister.model.network import NetworkMode

@@ -16,7 +16,8 @@ class CommandAgent:
         """Not a login shell, so that what variables say of PATH stays said. It reads what was asked, word by word."""
         if turn.task.command is None:
             raise UsageError("the agent `command` needs a command line")
-        return AgentCommand(argv=("/bin/bash", "-c", turn.task.command), prompt=turn.prompt)
+        prompt = "\n\n".join(filter(None, (turn.conversation, turn.prompt)))
+        return AgentCommand(argv=("/bin/bash", "-c", turn.task.command), prompt=prompt)
 
     def parser(self) -> None:
         """What a command prints is output."""

@@ -16,16 +16,21 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 AttemptOption = Annotated[int | None, typer.Option(min=1, help="Number of the attempt; by default the best one.")]
+TurnOption = Annotated[int | None, typer.Option(min=1, help="Number of the turn; by default the last one.")]
 
 
 def diff(
-    context: typer.Context, task: TaskArgument, attempt: AttemptOption = None, as_json: JsonOption = False
+    context: typer.Context,
+    task: TaskArgument,
+    attempt: AttemptOption = None,
+    turn: TurnOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Print the change that a task made, as git writes it.
+    """Print the change that a task made, with all its turns, as git writes it.
 
     Example:  cloister diff 0g2x > change.patch
     """
-    change = ask(context, lambda client: client.change(task, attempt=attempt))
+    change = ask(context, lambda client: client.change(task, attempt=attempt, turn=turn))
     console = output_console()
     if as_json:
         from cloister.cli.json_lines import change_to_json, to_json
@@ -47,6 +52,7 @@ def apply(
     context: typer.Context,
     task: TaskArgument,
     attempt: AttemptOption = None,
+    turn: TurnOption = None,
     three_way: Annotated[
         bool, typer.Option("--3way", help="Merge where it does not fit; may leave conflict markers.")
     ] = False,
@@ -62,7 +68,7 @@ def apply(
     work_tree = find_work_tree(Path.cwd())
     if work_tree is None:
         raise UsageError(f"{Path.cwd()} is in no work tree", hint="change into the one that shall be changed")
-    change = ask(context, lambda client: client.change(task, attempt=attempt))
+    change = ask(context, lambda client: client.change(task, attempt=attempt, turn=turn))
     said = apply_diff(work_tree, change.diff, three_way=three_way) if change.diff else ""
     console = output_console()
     if said:

@@ -69,19 +69,22 @@ async def unless_interrupted(work: Callable[[], Awaitable[T]], interruption: Int
     return result
 
 
-async def follow(client: Client, task: TaskId, view: View, interruption: Interruption) -> TaskStatus:
-    """Show the task until it is over, cancelling it when interrupted or when nobody reads any more."""
+async def follow(client: Client, task: TaskId, view: View, interruption: Interruption, *, after: int = 0) -> TaskStatus:
+    """Show the task, from after that `seq`, until it is over.
+
+    It is cancelled when we are interrupted, or when nobody reads any more.
+    """
     async with anyio.create_task_group() as group:
         group.start_soon(cancel_task_when_interrupted, client, task, view, interruption)
         group.start_soon(tick, view)
-        await _show_all(client, task, view)
+        await _show_all(client, task, view, after)
         group.cancel_scope.cancel()
     return await client.task(task)
 
 
-async def _show_all(client: Client, task: TaskId, view: View) -> None:
+async def _show_all(client: Client, task: TaskId, view: View, after: int) -> None:
     read = True
-    async for recorded in client.events(task, follow=True):
+    async for recorded in client.events(task, after=after, follow=True):
         if not read:
             continue
         try:

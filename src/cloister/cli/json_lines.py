@@ -1,18 +1,19 @@
 """Tasks and events as JSON: what `--json` prints."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from cloister.environments import EnvironmentReport
 from cloister.importing import ImportedEnvironment
+from cloister.model.choice import choose
 from cloister.model.event import RecordedEvent, TaskFinished, event_to_fields
 from cloister.model.image import Image
 from cloister.model.sandbox import Change
 from cloister.model.snapshot import SnapshotRecord
 from cloister.model.stored_environment import StoredEnvironment
-from cloister.model.task import AttemptStatus, Outcome, TaskStatus
+from cloister.model.task import AttemptStatus, Outcome, TaskStatus, Turn
 from cloister.preview import CacheAnswer, Preview
 
 Fields = dict[str, object]
@@ -39,7 +40,8 @@ def event_to_json(recorded: RecordedEvent) -> Fields:
 def finished_to_json(recorded: RecordedEvent, status: TaskStatus) -> Fields:
     """Return `task_finished` with what each attempt left."""
     assert isinstance(recorded.event, TaskFinished)
-    return {**event_to_json(recorded), "attempts": [attempt_to_json(attempt) for attempt in status.attempts]}
+    attempts = [attempt_to_json(attempt) for attempt in status.attempts]
+    return {**event_to_json(recorded), "attempts": attempts, "choice": choice_to_json(status.attempts)}
 
 
 def task_to_json(status: TaskStatus, *, diffs: bool = False) -> Fields:
@@ -60,7 +62,28 @@ def task_to_json(status: TaskStatus, *, diffs: bool = False) -> Fields:
         "accepted_at": task.accepted_at.isoformat(),
         "finished_at": status.finished_at.isoformat() if status.finished_at else None,
         "attempts": [attempt_to_json(attempt, diff=diffs) for attempt in status.attempts],
+        "choice": choice_to_json(status.attempts),
+        "turn": status.last_turn.number,
+        "turns": [turn_to_json(turn) for turn in status.turns],
     }
+
+
+def turn_to_json(turn: Turn) -> Fields:
+    """Return a turn, with its attempts but without their diffs."""
+    return {
+        "turn": turn.number,
+        "prompt": turn.prompt,
+        "accepted_at": turn.accepted_at.isoformat(),
+        "continues": turn.continues,
+        "attempts": [attempt_to_json(attempt, diff=False) for attempt in turn.attempts],
+        "choice": choice_to_json(turn.attempts),
+    }
+
+
+def choice_to_json(attempts: Sequence[AttemptStatus]) -> Fields:
+    """Return which attempt is the best one, and why; no reason where there was nothing to choose from."""
+    choice = choose(attempts)
+    return {"attempt": choice.attempt.number, "reason": choice.reason or None}
 
 
 def attempt_to_json(status: AttemptStatus, *, diff: bool = True) -> Fields:

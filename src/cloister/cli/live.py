@@ -13,7 +13,7 @@ from rich.text import Text
 from cloister.cli.json_lines import event_to_json, finished_to_json, to_json
 from cloister.cli.narrator import Narrator, check_lines, phase_to_text, stats_to_text, style_of
 from cloister.cli.terminal import neutralize, print_line, print_lines
-from cloister.intake import best_attempt
+from cloister.model.choice import choose
 from cloister.model.event import EgressRefused, PhaseFinished, PhaseStarted, RecordedEvent, TaskFinished
 from cloister.model.sandbox import Change
 from cloister.model.task import AttemptId, AttemptStatus, Outcome, TaskStatus
@@ -150,6 +150,9 @@ class JsonView:
 
     def show(self, recorded: RecordedEvent) -> None:
         """Print it as an object."""
+        if self._finished is not None:  # somebody followed up on it
+            self._write(to_json(event_to_json(self._finished)))
+            self._finished = None
         if isinstance(recorded.event, TaskFinished):
             self._finished = recorded
         else:
@@ -184,11 +187,14 @@ def verdict_lines(status: TaskStatus) -> list[Text]:
     """Say how a task ended, and what to do next."""
     if status.verdict is None:
         return [Text(f"task {status.task.id} is {status.state}")]
-    seconds = (status.finished_at - status.task.accepted_at).total_seconds() if status.finished_at else 0.0
-    best = best_attempt(status).outcome
+    seconds = (status.finished_at - status.last_turn.accepted_at).total_seconds() if status.finished_at else 0.0
+    choice = choose(status.attempts)
+    best, turn = choice.attempt.outcome, status.last_turn.number
     reason = _reason(best) if len(status.attempts) == 1 else ""
-    ended = f"task {status.task.id} {status.verdict} in {seconds:.1f} s{reason}"
-    lines = [Text(ended, style=style_of(status.verdict))]
+    of_task = f"task {status.task.id}" + (f", turn {turn}," if turn > 1 else "")
+    lines = [Text(f"{of_task} {status.verdict} in {seconds:.1f} s{reason}", style=style_of(status.verdict))]
+    if choice.reason:
+        lines.append(Text(f"  attempt {choice.attempt.number} is the best: {choice.reason}"))
     if best is not None and best.hint:
         lines.append(Text(f"  {neutralize(best.hint)}"))
     if best is not None and best.change is not None and best.change.diff:

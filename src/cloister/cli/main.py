@@ -10,6 +10,7 @@ from cloister.cli.demo import demo
 from cloister.cli.diff import apply, diff
 from cloister.cli.doctor import doctor
 from cloister.cli.exit import CloisterGroup
+from cloister.cli.follow_up import follow_up
 from cloister.cli.run import run
 from cloister.cli.session import GlobalOptions
 
@@ -50,6 +51,7 @@ def options(
 
 
 app.command()(run)
+task.app.command("follow-up")(follow_up)
 app.add_typer(task.app, name="task")
 app.command()(diff)
 app.command()(apply)

@@ -40,6 +40,7 @@ from cloister.model.event import (
     SnapshotMissed,
     SnapshotSaved,
     TaskAccepted,
+    TurnAccepted,
     Usage,
 )
 from cloister.model.setup_plan import place_to_text
@@ -138,6 +139,9 @@ def _sentences(event: Event) -> list[tuple[str, str]]:
             at = f"at {event.ref} ({event.commit[:_KEY_SHOWN]}), environment {event.environment}"
             version = f", version {event.environment_version}" if event.environment_version else ""
             return [(at + version, ""), *((f"note: {note}", "yellow") for note in event.notes)]
+        case TurnAccepted():
+            from_ = f"turn {event.turn}, which goes on from attempt {event.continues.partition('-')[2]}"
+            return [(from_, ""), *((f"note: {note}", "yellow") for note in event.notes)]
         case AttemptStarted():
             return [(f"taken over after a failure, retry {event.retry}", "yellow")] if event.retry else []
         case CatchingMissed():

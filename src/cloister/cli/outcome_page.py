@@ -11,8 +11,8 @@ from rich.text import Text
 from cloister.cli.live import verdict_lines
 from cloister.cli.narrator import stats_to_text, style_of
 from cloister.cli.terminal import neutralize, print_lines
-from cloister.intake import best_attempt
 from cloister.model.check import CheckResult, ChecksState, state_of
+from cloister.model.choice import choose
 from cloister.model.diff import changed_paths
 from cloister.model.environment_source import source_to_text
 from cloister.model.event import (
@@ -29,7 +29,7 @@ from cloister.model.event import (
     SnapshotMissed,
 )
 from cloister.model.phase import Phase
-from cloister.model.task import AttemptStatus, Outcome, TaskStatus
+from cloister.model.task import AttemptStatus, Outcome, TaskState, TaskStatus, Turn
 
 _LABEL = 11
 _WIDE = 160
@@ -60,9 +60,14 @@ class Page:
     def heading(self) -> list[Text]:
         """Return what stands above: how the task ended."""
         ended = verdict_lines(self.status)[0]
-        attempts = len(self.status.attempts)
-        which = [Text(f"attempt {self.attempt.number} of {attempts}:", style="bold")] if attempts > 1 else []
-        return [ended, *which]
+        turn = self._turn
+        of_turn = f", turn {turn.number} of {len(self.status.turns)}" if len(self.status.turns) > 1 else ""
+        if len(turn.attempts) == 1 and not of_turn:
+            return [ended]
+        choice = choose(turn.attempts)
+        why = f" (the best: {choice.reason})" if choice.reason and choice.attempt is self.attempt else ""
+        which = f"attempt {self.attempt.number} of {len(turn.attempts)}{of_turn}{why}:"
+        return [ended, Text(which, style="bold")]
 
     def lines(self) -> Iterator[Line]:
         """Yield the page below its heading."""
@@ -79,7 +84,7 @@ class Page:
 
     def _asked(self) -> Iterator[Line]:
         task = self.status.task
-        yield from self._text("asked", task.prompt)
+        yield from self._text("asked", self._turn.prompt)
         source = source_to_text(task.environment_source) if task.environment_source else ""
         named = f", environment {task.environment.name}" if task.environment.name != task.repository.address else ""
         version = f" ({source})" if source else ""
@@ -103,7 +108,7 @@ class Page:
 
     def _said(self) -> Iterator[Line]:
         outcome = self._outcome
-        is_above = len(self.status.attempts) == 1 and "\n" not in outcome.reason
+        is_above = self._is_last and len(self.status.attempts) == 1 and "\n" not in outcome.reason
         if outcome.reason not in ("", outcome.verdict) and not is_above:
             yield from self._text("ended", outcome.reason, style_of(outcome.verdict))
         yield from self._text("says", outcome.message.strip() or "nothing")
@@ -176,16 +181,21 @@ class Page:
         seconds = ", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in self._outcome.seconds.items())
         yield "took", seconds, ""
         missed = self._of(RecordMissed)
-        number = f" --attempt {self.attempt.number}" if len(self.status.attempts) > 1 else ""
+        number = f" --attempt {self.attempt.number}" if len(self._turn.attempts) > 1 else ""
+        number = f"{self._option_of_turn}{number}"
         record = f"signed: cloister record show {self.status.task.id}{number}"
         yield "record", f"none: {missed[0].reason}" if missed else record, ""
 
     def _others(self) -> Iterator[Line]:
-        for other in self.status.attempts:
+        show, of_turn = f"cloister task show {self.status.task.id}", self._option_of_turn
+        for other in self._turn.attempts:
             if other.attempt != self.attempt.attempt:
                 ended = _ended(other.outcome) if other.outcome else str(other.state)
-                command = f"cloister task show {self.status.task.id} --attempt {other.number}"
-                yield "attempt", f"{other.number} {ended}: {command}", ""
+                yield "attempt", f"{other.number} {ended}: {show}{of_turn} --attempt {other.number}", ""
+        for turn in self.status.turns:
+            if turn.number != self._turn.number:
+                yield from self._text("turn", f"{turn.number} {turn.prompt}")
+                yield "", f"{show} --turn {turn.number}", "dim"
 
     def _next(self) -> Iterator[Line]:
         steps = list(self._steps())
@@ -196,7 +206,8 @@ class Page:
     def _steps(self) -> Iterator[tuple[str, str]]:
         """What to type, and what for."""
         task, outcome = self.status.task.id, self.attempt.outcome
-        number = "" if self.attempt == best_attempt(self.status) else f" --attempt {self.attempt.number}"
+        is_best = self.attempt is choose(self._turn.attempts).attempt
+        number = self._option_of_turn + ("" if is_best else f" --attempt {self.attempt.number}")
         if outcome is None:
             yield f"cloister task logs {task} --follow", "shows what it does"
             return
@@ -207,8 +218,29 @@ class Page:
             yield f"cloister apply {task}{number}", "puts it into your work tree"
         else:
             yield f"cloister task logs {task}", "shows what happened"
+        if (
+            self._turn is self.status.last_turn
+            and self.status.state is TaskState.FINISHED
+            and outcome.change is not None
+        ):
+            of = "" if is_best else f" --attempt {self.attempt.number}"
+            yield f'cloister task follow-up {task}{of} "..."', "goes on from here"
         if self._of(EgressRefused):
             yield f"cloister egress propose {task}", "what would let the refused requests pass"
+
+    @property
+    def _turn(self) -> Turn:
+        """The one that the attempt answers."""
+        turns = (turn for turn in self.status.turns if self.attempt in turn.attempts)
+        return next(turns, self.status.last_turn)
+
+    @property
+    def _is_last(self) -> bool:
+        return self._turn.number == self.status.last_turn.number
+
+    @property
+    def _option_of_turn(self) -> str:
+        return "" if self._is_last else f" --turn {self._turn.number}"
 
     @property
     def _outcome(self) -> Outcome:

@@ -26,6 +26,7 @@ def show(
     attempt: Annotated[
         int | None, typer.Option(metavar="N", help="Number of the attempt; by default the best one.")
     ] = None,
+    turn: Annotated[int | None, typer.Option(metavar="N", help="Number of the turn; by default the last one.")] = None,
     envelope: Annotated[bool, typer.Option("--envelope", help="Print the signed envelope itself, for others.")] = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the signed envelope to a file.")
@@ -45,7 +46,7 @@ def show(
         raise UsageError("--json, --envelope and --output are different things to do; take one of them")
 
     async def answer(client: "Client") -> tuple[bytes, str]:
-        return await client.record(task, attempt=attempt), await client.record_key()
+        return await client.record(task, attempt=attempt, turn=turn), await client.record_key()
 
     data, key = ask(context, answer)
     if envelope:

@@ -5,7 +5,7 @@ import sys
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Protocol
+from typing import TYPE_CHECKING, Annotated, NoReturn, Protocol
 
 import typer
 
@@ -20,8 +20,11 @@ from cloister.model.request import Request
 from cloister.model.secret import SecretValue
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from cloister.cli.live import View
-    from cloister.model.task import TaskStatus
+    from cloister.client import Client
+    from cloister.model.task import TaskId, TaskStatus
 
 
 class MakeView(Protocol):
@@ -84,7 +87,7 @@ def run(
     """
     request = Request(
         repository=repository_address(repo),
-        prompt=sys.stdin.buffer.read().decode(errors="surrogateescape") if prompt == "-" else prompt,
+        prompt=read_prompt(prompt),
         ref=ref,
         environment=read_choice(env),
         agent=agent,
@@ -98,18 +101,28 @@ def run(
         use_cache=not no_cache,
     )
     if detach:
-        _detach(context, request, as_json=as_json)
+        task = ask(context, lambda client: client.submit(request))
+        detach_task(context, task.id, as_json=as_json)
     else:
-        status = run_and_follow(context, request, as_json=as_json)
-        assert status.verdict is not None
-        code = code_of_verdict(status.verdict)
-        raise typer.Exit(FAILED_CHECKS if code == 0 and require_checks and not _checks_passed(status) else code)
+        end_as(run_and_follow(context, request, as_json=as_json), require_checks=require_checks)
+
+
+def read_prompt(prompt: str) -> str:
+    """Return what was given, or for `-` what stands on standard input."""
+    return sys.stdin.buffer.read().decode(errors="surrogateescape") if prompt == "-" else prompt
+
+
+def end_as(status: "TaskStatus", *, require_checks: bool) -> NoReturn:
+    """End the command as the task did."""
+    assert status.verdict is not None
+    code = code_of_verdict(status.verdict)
+    raise typer.Exit(FAILED_CHECKS if code == 0 and require_checks and not _checks_passed(status) else code)
 
 
 def _checks_passed(status: "TaskStatus") -> bool:
     """Whether the attempt to show first has checks, and they passed."""
-    from cloister.intake import best_attempt
     from cloister.model.check import ChecksState, state_of
+    from cloister.model.choice import best_attempt
 
     outcome = best_attempt(status).outcome
     return outcome is not None and state_of(outcome.checks) is ChecksState.PASSED
@@ -119,6 +132,21 @@ def run_and_follow(
     context: typer.Context, request: Request, *, as_json: bool = False, make_view: "MakeView | None" = None
 ) -> "TaskStatus":
     """Run a task inside this command, show it to its end, and return where it ended."""
+
+    async def submit(client: "Client") -> "TaskId":
+        return (await client.submit(request)).id
+
+    return carry_out(context, submit, as_json=as_json, make_view=make_view)
+
+
+def carry_out(
+    context: typer.Context,
+    submit: "Callable[[Client], Awaitable[TaskId]]",
+    *,
+    as_json: bool = False,
+    make_view: "MakeView | None" = None,
+) -> "TaskStatus":
+    """Submit a task, or a turn of one, run it inside this command, show it to its end, and return where it ended."""
     import anyio
 
     from cloister.cli.follow import follow, interruptions, unless_interrupted
@@ -128,16 +156,18 @@ def run_and_follow(
     async def work() -> "tuple[View, TaskStatus] | None":
         async with open_application(context) as application, interruptions() as interruption:
             client = Client(application.intake)
-            task = await unless_interrupted(partial(client.submit, request), interruption)
+            task = await unless_interrupted(partial(submit, client), interruption)
             if task is None:
                 return None
             if not as_json:  # only now: a request that is refused has built nothing
                 await unless_interrupted(partial(ensure_image, application), interruption)
-            with (make_view or new_view)(await client.task(task.id), as_json=as_json) as view:
-                view.say(f"task {task.id}")
+            begun = await client.task(task)
+            turn = begun.last_turn
+            with (make_view or new_view)(begun, as_json=as_json) as view:
+                view.say(f"task {task}" + (f", turn {turn.number}" if turn.number > 1 else ""))
                 async with anyio.create_task_group() as worker:
-                    worker.start_soon(partial(application.work, task=task.id))
-                    status = await follow(client, task.id, view, interruption)
+                    worker.start_soon(partial(application.work, task=task))
+                    status = await follow(client, task, view, interruption, after=turn.seq - 1)
                     worker.cancel_scope.cancel()
             return view, status
 
@@ -150,12 +180,12 @@ def run_and_follow(
     return status
 
 
-def _detach(context: typer.Context, request: Request, *, as_json: bool) -> None:
+def detach_task(context: typer.Context, task: "TaskId", *, as_json: bool) -> None:
+    """Leave an accepted task to a process of its own, and print its id."""
     from cloister.cli.json_lines import to_json
 
-    task = ask(context, lambda client: client.submit(request))
-    start_background_worker(context, task.id)
-    typer.echo(to_json({"task": task.id}) if as_json else task.id)
+    start_background_worker(context, task)
+    typer.echo(to_json({"task": task}) if as_json else task)
 
 
 def new_view(status: "TaskStatus", *, as_json: bool, raw: bool = False) -> "View":

@@ -59,6 +59,7 @@ def show(
     attempt: Annotated[
         int | None, typer.Option(metavar="N", help="Number of the attempt; by default the best one.")
     ] = None,
+    turn: Annotated[int | None, typer.Option(metavar="N", help="Number of the turn; by default the last one.")] = None,
     details: Annotated[bool, typer.Option("--details", help="Everything, instead of what fits on a page.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -68,14 +69,14 @@ def show(
     """
     from cloister.cli.json_lines import task_to_json, to_json
     from cloister.cli.outcome_page import Page, print_page
-    from cloister.intake import attempt_of, best_attempt
+    from cloister.intake import attempt_of
 
     async def answer(client: "Client") -> "tuple[TaskStatus, list[RecordedEvent]]":
         status = await client.task(task)
         return status, [recorded async for recorded in client.events(status.task.id, output=False)]
 
     status, events = ask(context, answer)
-    chosen = best_attempt(status) if attempt is None else attempt_of(status, attempt)
+    chosen = attempt_of(status, attempt, turn)
     if as_json:
         typer.echo(to_json(task_to_json(status, diffs=True)))
         return
@@ -135,18 +136,34 @@ def wait(context: typer.Context, task: TaskArgument, as_json: JsonOption = False
 
 
 @app.command()
-def cancel(context: typer.Context, task: TaskArgument) -> None:
-    """Cancel a task, and wait until it is cleaned up.
+def cancel(
+    context: typer.Context,
+    task: TaskArgument,
+    attempt: Annotated[
+        int | None, typer.Option(metavar="N", help="Number of one attempt of the last turn: the others go on.")
+    ] = None,
+) -> None:
+    """Cancel a task, or one attempt of it, and wait until it is cleaned up.
 
     Example:  cloister task cancel 0g2x
+    Example:  cloister task cancel 0g2x --attempt 2
     """
     import anyio
 
+    from cloister.intake import attempt_of
+
     async def work() -> "TaskStatus":
         async with open_client(context) as client:
-            full = await client.cancel(task)
+            full = await client.cancel(task, attempt=attempt)
             start_background_worker(context, full)  # so that the sandbox goes too when its worker is dead
-            return await client.wait(full)
+            if attempt is None:
+                return await client.wait(full)
+            meant = attempt_of(await client.task(full), attempt)
+            return await client.wait_for_attempt(full, meant.attempt)
 
     status = anyio.run(work)
+    if attempt is not None:
+        left = attempt_of(status, attempt)
+        ended = left.outcome.verdict if left.outcome else left.state
+        print_line(output_console(), f"attempt {attempt} of task {status.task.id} {ended}")
     print_line(output_console(), f"task {status.task.id} {status.verdict or status.state}")

@@ -66,6 +66,19 @@ class TaskAccepted(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TurnAccepted(Event):
+    """One more prompt is on disk, in a task whose former turn is over."""
+
+    turn: int
+    """Its number; the task's first prompt is turn 1."""
+    continues: str
+    """The attempt that it goes on from."""
+    attempts: int
+    notes: tuple[str, ...] = ()
+    """What the user should know."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptStarted(Event):
     """A worker took the attempt."""
 
@@ -486,9 +499,11 @@ class AttemptFinished(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskFinished(Event):
-    """The task is over; `--json` adds what each attempt left."""
+    """The task is over, until somebody follows up; `--json` adds what each attempt left."""
 
     verdict: Verdict
+    turn: int = 1
+    """The number of the turn that ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,6 +54,8 @@ class SnapshotRecord:
     """The one that its disk stands on."""
     digest: str | None = None
     """SHA-256 of its disk, with those below it, as its node says; None until it is computed. No catalog has it."""
+    attempt: str | None = None
+    """Whose final disk it is, kept for follow-ups to it alone; None for what setup made."""
 
     @property
     def used_at(self) -> datetime:
@@ -117,6 +119,11 @@ def own_recipe_of(shared: SnapshotRecipe, *, ref: str, script: str, dependencies
     """
     own = {"ref": ref, "script at the ref": script, "lock files at the ref": dependencies}
     return SnapshotRecipe(parts={**shared.parts, **{name: _digest(json.dumps(value)) for name, value in own.items()}})
+
+
+def final_disk_of(attempt: str) -> SnapshotKey:
+    """Return the key under which the final disk of an attempt is kept: no recipe has it."""
+    return SnapshotKey(_digest(f"final disk of {attempt}"))
 
 
 def may_hold_secrets(record: SnapshotRecord) -> bool:

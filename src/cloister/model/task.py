@@ -132,6 +132,41 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FollowUp:
+    """A turn after the first: one more prompt in a task whose former turn is over."""
+
+    number: int
+    """Of the turn: 2 for the first follow-up. Of two who ask for the same number, one gets it."""
+    prompt: str
+    continues: AttemptId
+    """The attempt of an earlier turn whose disk, change and conversation it goes on from."""
+    attempts: int = 1
+    accepted_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """A former prompt, and what the attempt that is gone on from answered."""
+
+    prompt: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Continuation:
+    """What an attempt of a later turn goes on from."""
+
+    attempt: AttemptId
+    prompt: str
+    """What is asked now."""
+    accepted_at: datetime
+    diff: bytes = field(default=b"", repr=False)
+    """The change of that attempt, against the task's base."""
+    conversation: tuple[Exchange, ...] = ()
+    """From the task's first prompt to that attempt's answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
     """One independent answer to a turn; the unit that a worker claims."""
 
@@ -142,6 +177,23 @@ class Attempt:
     """1 to the number of attempts of the turn."""
     retry: int = 0
     """How often it was taken over after a failure of ours; fences every write."""
+    continues: Continuation | None = None
+    """None in a task's first turn."""
+
+    @property
+    def prompt(self) -> str:
+        """What its turn asks."""
+        return self.continues.prompt if self.continues else self.task.prompt
+
+    @property
+    def starting_diff(self) -> bytes:
+        """What is applied before its agent starts where no disk has it already; an agent may have written it."""
+        return self.continues.diff if self.continues else self.task.patch
+
+    @property
+    def accepted_at(self) -> datetime:
+        """When its turn was accepted."""
+        return self.continues.accepted_at if self.continues else self.task.accepted_at
 
     @property
     def sandbox(self) -> SandboxName:
@@ -196,8 +248,22 @@ class AttemptStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """One prompt in a task, and where the attempts to answer it are."""
+
+    number: int
+    prompt: str
+    accepted_at: datetime
+    continues: AttemptId | None
+    """The attempt of an earlier turn that it goes on from; None for the first."""
+    seq: int
+    """Place in the task's log of the event that it begins with."""
+    attempts: tuple[AttemptStatus, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskStatus:
-    """Where a task is."""
+    """Where a task is: where its last turn is."""
 
     task: Task
     state: TaskState
@@ -205,3 +271,28 @@ class TaskStatus:
     """Once finished: the best of its attempts' verdicts."""
     finished_at: datetime | None
     attempts: tuple[AttemptStatus, ...]
+    """Of the last turn."""
+    turns: tuple[Turn, ...] = ()
+    """All, oldest first."""
+
+    @property
+    def last_turn(self) -> Turn:
+        """The one that state, verdict and attempts are of."""
+        return self.turns[-1] if self.turns else first_turn(self.task, self.attempts)
+
+
+def first_turn(task: Task, attempts: Iterable[AttemptStatus]) -> Turn:
+    """Return the turn that a task begins with."""
+    return Turn(
+        number=1,
+        prompt=task.prompt,
+        accepted_at=task.accepted_at,
+        continues=None,
+        seq=1,
+        attempts=tuple(attempts),
+    )
+
+
+def attempt_id(task: TaskId, turn: int, number: int) -> AttemptId:
+    """Return what an attempt is called; its sandbox, and all that is left of it, has that name too."""
+    return AttemptId(f"{task}-{turn}-{number}")

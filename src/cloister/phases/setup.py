@@ -85,6 +85,7 @@ async def run(
     catalog: SnapshotCatalog,
     building: ExitStack,
     narrow: Callable[[], Awaitable[None]],
+    patch: bytes,
     now: datetime,
     seconds_left: float,
 ) -> bool:
@@ -93,8 +94,8 @@ async def run(
     Returns whether a snapshot was kept.
     A cold disk is set up at the default branch and kept; a warm one is maintained at the task's commit (the
     rule of Codex cloud's container cache). Where the task's commit declares other dependencies than the default
-    branch, either is brought up to them, and kept for that ref alone. No script, and so no secret, meets the task's
-    patch. No secret meets a commit that an agent wrote: before that, `narrow` takes the network of setup away.
+    branch, either is brought up to them, and kept for that ref alone. No script, and so no secret, meets the
+    `patch`. No secret meets a commit that an agent wrote: before that, `narrow` takes the network of setup away.
     `building` is closed as soon as the disk is kept: other attempts wait for that. TaskFailedError when a script fails.
     """
     default, asked = default_checkout(task), asked_checkout(task)
@@ -134,8 +135,8 @@ async def run(
         record = _own_record_of(task, plan, plan.own, now, shared=recipe, found=await catalog.find(recipe.key))
         kept |= await _keep_disk(sandbox, journal, record, catalog)
         building.close()
-    if plan.own is None or task.patch:
-        await sandbox.checkout(replace(asked, patch=task.patch))  # only now: an agent may have written it
+    if plan.own is None or patch:
+        await sandbox.checkout(replace(asked, patch=patch))  # only now: an agent may have written it
     return kept
 
 

@@ -11,7 +11,7 @@ import anyio
 from cloister.model.event import Event, PendingEvent, RecordedEvent, RecordMissed
 from cloister.model.phase import Phase
 from cloister.model.record import SignedRecord
-from cloister.model.task import Attempt, Outcome, Task, TaskId
+from cloister.model.task import Attempt, FollowUp, Outcome, Task, TaskId
 from cloister.protocols import AttemptQueue
 from cloister.queues.ledger import Ledger
 from cloister.queues.recorder import EventRecorder
@@ -52,6 +52,11 @@ class EmbeddedQueue:
     async def submit(self, task: Task, notes: Sequence[str] = ()) -> None:
         """Accept the task; synced."""
         await self._ledger.accept(task, notes)
+        self._submitted.set()
+
+    async def follow_up(self, task: TaskId, turn: FollowUp, notes: Sequence[str] = ()) -> None:
+        """Accept another turn; synced."""
+        await self._ledger.accept_follow_up(task, turn, notes)
         self._submitted.set()
 
     async def claim(self, task: TaskId | None = None) -> Attempt | None:

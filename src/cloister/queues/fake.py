@@ -9,6 +9,7 @@ import anyio
 import anyio.lowlevel
 
 from cloister.errors import CloisterError, ConflictError, LeaseLostError, NotFoundError, UsageError
+from cloister.model.conversation import check_turn, continuation_of
 from cloister.model.event import (
     AttemptFinished,
     Event,
@@ -17,6 +18,7 @@ from cloister.model.event import (
     RecordMissed,
     TaskAccepted,
     TaskFinished,
+    TurnAccepted,
 )
 from cloister.model.phase import Phase
 from cloister.model.record import SignedRecord
@@ -26,13 +28,17 @@ from cloister.model.task import (
     Attempt,
     AttemptId,
     AttemptStatus,
+    FollowUp,
     Outcome,
     Task,
     TaskId,
     TaskState,
     TaskStatus,
+    Turn,
     Verdict,
+    attempt_id,
     best_verdict,
+    first_turn,
 )
 from cloister.protocols import AttemptQueue, SnapshotCatalog, TaskStore
 
@@ -58,6 +64,8 @@ class FakeQueue:
         self._tasks: dict[TaskId, Task] = {}
         self._entries: dict[AttemptId, _Entry] = {}
         self._log: dict[TaskId, list[RecordedEvent]] = {}
+        self._later: dict[TaskId, list[tuple[FollowUp, int]]] = {}
+        """Turns after the first, each with the seq of its acceptance."""
         self._changed = anyio.Event()
 
     async def submit(self, task: Task, notes: Sequence[str] = ()) -> None:
@@ -67,8 +75,9 @@ class FakeQueue:
             raise ConflictError(f"there is a task {task.id} already")
         self._tasks[task.id] = task
         self._log[task.id] = []
+        self._later[task.id] = []
         for number in range(1, task.attempts + 1):
-            attempt = Attempt(id=AttemptId(f"{task.id}-1-{number}"), task=task, number=number)
+            attempt = Attempt(id=attempt_id(task.id, 1, number), task=task, number=number)
             self._entries[attempt.id] = _Entry(attempt=attempt)
         self._append(
             task.id,
@@ -80,6 +89,25 @@ class FakeQueue:
                 notes=tuple(notes),
             ),
         )
+
+    async def follow_up(self, task: TaskId, turn: FollowUp, notes: Sequence[str] = ()) -> None:
+        """See `protocols.AttemptQueue`."""
+        await self._tell(task, "follow up")
+        status = self._status(task) if task in self._tasks else None
+        check_turn(task, turn, state=status.state if status else None, last=status.last_turn.number if status else None)
+        self._append(
+            task,
+            TurnAccepted(turn=turn.number, continues=turn.continues, attempts=turn.attempts, notes=tuple(notes)),
+        )
+        self._later[task].append((turn, len(self._log[task])))
+        for number in range(1, turn.attempts + 1):
+            attempt = Attempt(
+                id=attempt_id(task, turn.number, number), task=self._tasks[task], turn=turn.number, number=number
+            )
+            self._entries[attempt.id] = _Entry(attempt=attempt)
+        turns = self._turns(task)
+        for entry in self._of_last_turn(task):
+            entry.attempt = replace(entry.attempt, continues=continuation_of(turns, turns[-1]))
 
     async def claim(self, task: TaskId | None = None) -> Attempt | None:
         """See `protocols.AttemptQueue`; no worker dies here but by `abandon`."""
@@ -145,10 +173,7 @@ class FakeQueue:
     def abandon(self, attempt: Attempt) -> None:
         """Let the worker of that attempt be dead: the next claim takes the attempt over."""
         entry = self._get_leased(attempt)
-        taken_over = Attempt(
-            id=attempt.id, task=attempt.task, turn=attempt.turn, number=attempt.number, retry=attempt.retry + 1
-        )
-        entry.attempt, entry.abandoned = taken_over, True
+        entry.attempt, entry.abandoned = replace(entry.attempt, retry=attempt.retry + 1), True
         self._wake()
 
     async def get(self, task: str) -> TaskStatus:
@@ -178,10 +203,12 @@ class FakeQueue:
         """See `protocols.TaskStore`."""
         return self._entries[attempt].record if attempt in self._entries else None
 
-    async def cancel(self, task: TaskId) -> None:
+    async def cancel(self, task: TaskId, attempt: AttemptId | None = None) -> None:
         """See `protocols.TaskStore`."""
         await self._tell(task, "cancel")
         for entry in self._of(self._resolve(task)):
+            if attempt not in (None, entry.attempt.id):
+                continue
             if entry.state is TaskState.QUEUED:
                 self._end(entry, Outcome(verdict=Verdict.CANCELLED, reason="cancelled before a worker took it"))
             entry.cancelled = entry.state is TaskState.RUNNING
@@ -203,9 +230,10 @@ class FakeQueue:
         self._append(
             task, AttemptFinished(verdict=outcome.verdict, reason=outcome.reason, hint=outcome.hint), entry.attempt.id
         )
-        outcomes = [other.outcome for other in self._of(task)]
+        outcomes = [other.outcome for other in self._of_last_turn(task)]
         if None not in outcomes:
-            self._append(task, TaskFinished(verdict=best_verdict(o.verdict for o in outcomes if o)))
+            verdict = best_verdict(o.verdict for o in outcomes if o)
+            self._append(task, TaskFinished(verdict=verdict, turn=entry.attempt.turn))
 
     def _append_all(self, attempt: Attempt, events: Sequence[Event], phase: Phase | None) -> None:
         for event in events:
@@ -224,6 +252,27 @@ class FakeQueue:
     def _of(self, task: TaskId) -> Sequence[_Entry]:
         return [entry for entry in self._entries.values() if entry.attempt.task.id == task]
 
+    def _of_last_turn(self, task: TaskId) -> Sequence[_Entry]:
+        return [entry for entry in self._of(task) if entry.attempt.turn == len(self._later[task]) + 1]
+
+    def _turns(self, task: TaskId) -> tuple[Turn, ...]:
+        by_turn: dict[int, list[AttemptStatus]] = {}
+        for e in self._of(task):
+            status = AttemptStatus(attempt=e.attempt.id, number=e.attempt.number, state=e.state, outcome=e.outcome)
+            by_turn.setdefault(e.attempt.turn, []).append(status)
+        later = (
+            Turn(
+                number=turn.number,
+                prompt=turn.prompt,
+                accepted_at=turn.accepted_at,
+                continues=turn.continues,
+                seq=seq,
+                attempts=tuple(by_turn[turn.number]),
+            )
+            for turn, seq in self._later[task]
+        )
+        return (first_turn(self._tasks[task], by_turn[1]), *later)
+
     def _resolve(self, prefix: str) -> TaskId:
         found = [task for task in self._tasks if prefix and task.startswith(prefix)]
         if prefix in found:
@@ -235,7 +284,7 @@ class FakeQueue:
         return found[0]
 
     def _status(self, task: TaskId) -> TaskStatus:
-        entries = self._of(task)
+        entries, turns = self._of_last_turn(task), self._turns(task)
         outcomes = [entry.outcome for entry in entries if entry.outcome]
         over = len(outcomes) == len(entries)
         waiting = all(entry.state is TaskState.QUEUED for entry in entries)
@@ -244,10 +293,8 @@ class FakeQueue:
             state=TaskState.FINISHED if over else TaskState.QUEUED if waiting else TaskState.RUNNING,
             verdict=best_verdict(outcome.verdict for outcome in outcomes) if over else None,
             finished_at=self._log[task][-1].at if over else None,
-            attempts=tuple(
-                AttemptStatus(attempt=e.attempt.id, number=e.attempt.number, state=e.state, outcome=e.outcome)
-                for e in entries
-            ),
+            attempts=turns[-1].attempts,
+            turns=turns,
         )
 
     async def _tell(self, about: str, call: str) -> None:

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from cloister.model.event import PendingEvent, RecordedEvent, RecordMissed
 from cloister.model.record import SignedRecord
-from cloister.model.task import Attempt, AttemptId, Lease, Outcome, Task, TaskId
+from cloister.model.task import Attempt, AttemptId, FollowUp, Lease, Outcome, Task, TaskId
 
 
 class Ledger(Protocol):
@@ -17,6 +17,10 @@ class Ledger(Protocol):
 
     async def accept(self, task: Task, notes: Sequence[str]) -> None:
         """Keep a new task with its attempts and `task_accepted`, synced. ConflictError when the id is taken."""
+        ...
+
+    async def accept_follow_up(self, task: TaskId, turn: FollowUp, notes: Sequence[str]) -> None:
+        """Keep one more turn of a task with its attempts and `turn_accepted`, synced. See `AttemptQueue.follow_up`."""
         ...
 
     async def claim(

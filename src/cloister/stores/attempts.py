@@ -22,6 +22,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cloister.errors import ConflictError, LeaseLostError
+from cloister.model.conversation import check_turn, continuation_of
 from cloister.model.event import (
     AttemptFinished,
     PendingEvent,
@@ -29,24 +30,29 @@ from cloister.model.event import (
     RecordMissed,
     TaskAccepted,
     TaskFinished,
+    TurnAccepted,
 )
 from cloister.model.record import SignedRecord
 from cloister.model.task import (
     Attempt,
     AttemptId,
+    Continuation,
+    FollowUp,
     Lease,
     Outcome,
     Task,
     TaskId,
     TaskState,
     Verdict,
+    attempt_id,
     best_verdict,
 )
 from cloister.stores.database import Database
 from cloister.stores.documents import document_to_task, outcome_to_document, pack, task_to_document, unpack
 from cloister.stores.events import Entry, append_events, read_output_offset, read_told
 from cloister.stores.records import add_record
-from cloister.stores.schema import ATTEMPTS, TASKS
+from cloister.stores.schema import ATTEMPTS, TASKS, TURNS
+from cloister.stores.turns import add_turn, read_turns
 
 _WAITING = ""
 """Stands for a waiting attempt among the workers of running ones; no worker has this name."""
@@ -78,8 +84,23 @@ class SqlLedger:
                 await connection.execute(insert(TASKS), row)
             except IntegrityError as error:
                 raise ConflictError(f"there is a task {task.id} already") from error
-            await connection.execute(insert(ATTEMPTS), [_waiting(task.id, n) for n in range(1, task.attempts + 1)])
+            await connection.execute(insert(ATTEMPTS), [_waiting(task.id, 1, n) for n in range(1, task.attempts + 1)])
             await append_events(connection, task.id, [_acceptance(task, notes)])
+
+    async def accept_follow_up(self, task: TaskId, turn: FollowUp, notes: Sequence[str]) -> None:
+        """Keep one more turn of a task with its attempts, synced. ConflictError when it is not this one's turn."""
+        number = select(func.max(ATTEMPTS.c.turn)).where(ATTEMPTS.c.task == task).scalar_subquery()
+        query = select(TASKS.c.state, number.label("last")).where(TASKS.c.id == task)
+        async with self._database.write(synced=True) as connection:
+            found = (await connection.execute(query)).first()
+            check_turn(task, turn, state=found and TaskState(found.state), last=found and found.last)
+            waiting = [_waiting(task, turn.number, n) for n in range(1, turn.attempts + 1)]
+            await connection.execute(insert(ATTEMPTS), waiting)
+            again = {"state": TaskState.QUEUED, "verdict": None, "finished_at": None}
+            await connection.execute(update(TASKS).where(TASKS.c.id == task).values(again))
+            event = TurnAccepted(turn=turn.number, continues=turn.continues, attempts=turn.attempts, notes=tuple(notes))
+            await append_events(connection, task, [Entry(at=turn.accepted_at, attempt=None, phase=None, event=event)])
+            await add_turn(connection, task, turn)
 
     async def claim(
         self, worker: str, is_dead: Callable[[str], bool], task: TaskId | None = None, *, abandoned: bool = False
@@ -165,15 +186,16 @@ async def end_attempt(
 
 
 async def end_task_with_last_attempt(connection: AsyncConnection, task: TaskId) -> None:
-    """End the task when all its attempts are over, with the best of their verdicts."""
-    rows = await connection.execute(select(ATTEMPTS.c.state, ATTEMPTS.c.verdict).where(ATTEMPTS.c.task == task))
-    attempts = rows.all()
+    """End the task when all attempts of its last turn are over, with the best of their verdicts."""
+    last = select(func.max(ATTEMPTS.c.turn)).where(ATTEMPTS.c.task == task).scalar_subquery()
+    query = select(ATTEMPTS.c.state, ATTEMPTS.c.verdict, ATTEMPTS.c.turn)
+    attempts = (await connection.execute(query.where(ATTEMPTS.c.task == task, ATTEMPTS.c.turn == last))).all()
     if any(row.state != TaskState.FINISHED for row in attempts):
         return
     now, verdict = _now(), best_verdict(Verdict(row.verdict) for row in attempts)
     ended = {"state": TaskState.FINISHED, "verdict": verdict, "finished_at": now}
     await connection.execute(update(TASKS).where(TASKS.c.id == task).values(ended))
-    entry = Entry(at=now, attempt=None, phase=None, event=TaskFinished(verdict=verdict))
+    entry = Entry(at=now, attempt=None, phase=None, event=TaskFinished(verdict=verdict, turn=attempts[0].turn))
     await append_events(connection, task, [entry])
 
 
@@ -182,11 +204,11 @@ def lost(lease: Lease) -> LeaseLostError:
     return LeaseLostError(f"attempt {lease.attempt} is over, or was taken over after retry {lease.retry}")
 
 
-def _waiting(task: TaskId, number: int) -> dict[str, object]:
+def _waiting(task: TaskId, turn: int, number: int) -> dict[str, object]:
     return {
-        "id": f"{task}-1-{number}",
+        "id": attempt_id(task, turn, number),
         "task": task,
-        "turn": 1,
+        "turn": turn,
         "number": number,
         "retry": 0,
         "state": TaskState.QUEUED,
@@ -231,14 +253,22 @@ async def _take(connection: AsyncConnection, position: ScalarSelect[int], worker
     if row is None:
         return None
     start = update(TASKS).where(TASKS.c.id == row.task).values(state=TaskState.RUNNING)
-    task = (await connection.execute(start.returning(*TASKS.c))).one()
+    found = (await connection.execute(start.returning(*TASKS.c))).one()
+    task = document_to_task(found.document, patch=await unpack(found.patch), sealed_secrets=found.sealed_secrets)
     return Attempt(
         id=AttemptId(row.id),
-        task=document_to_task(task.document, patch=await unpack(task.patch), sealed_secrets=task.sealed_secrets),
+        task=task,
         turn=row.turn,
         number=row.number,
         retry=row.retry,
+        continues=await _continuation(connection, task, row.turn) if row.turn > 1 else None,
     )
+
+
+async def _continuation(connection: AsyncConnection, task: Task, number: int) -> Continuation:
+    from_ = select(TURNS.c.continues).where(TURNS.c.task == task.id, TURNS.c.number == number)
+    turns = await read_turns(connection, task, diff_of=await connection.scalar(from_))
+    return continuation_of(turns, turns[number - 1])
 
 
 async def _leased(connection: AsyncConnection, lease: Lease) -> Row[Any] | None:

@@ -75,6 +75,17 @@ ATTEMPTS = Table(
     Index("attempts_by_state", "state", "position"),
 )
 
+TURNS = Table(
+    "turns",  # after the first, which is the task itself
+    METADATA,
+    Column("task", Text, ForeignKey("tasks.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("prompt", Text, nullable=False),
+    Column("continues", Text, nullable=False),  # the attempt that it goes on from
+    Column("accepted_at", UtcDateTime, nullable=False),
+    Column("seq", Integer, nullable=False),  # of the event that it begins with
+)
+
 EVENTS = Table(
     "events",
     METADATA,
@@ -121,6 +132,7 @@ SNAPSHOTS = Table(
     Column("size_bytes", BigInteger),  # absent until it is counted
     Column("ref", Text),  # of one that is for this ref alone
     Column("below", Text),  # key of the one that it stands on
+    Column("attempt", Text),  # whose final disk it is, for follow-ups; absent for what setup made
     Index("snapshots_by_use", "environment", "repository", "created_at"),
 )
 

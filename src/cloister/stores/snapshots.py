@@ -26,6 +26,7 @@ class SqlSnapshotCatalog:
             SNAPSHOTS.c.environment == environment,
             SNAPSHOTS.c.repository == repository,
             SNAPSHOTS.c.ref.is_(None) if ref is None else SNAPSHOTS.c.ref == ref,
+            SNAPSHOTS.c.attempt.is_(None),
         )
         async with self._database.read() as connection:
             query = select(SNAPSHOTS).where(*pair).order_by(*_NEWEST_FIRST).limit(1)
@@ -81,6 +82,7 @@ def _record_to_row(record: SnapshotRecord) -> dict[str, object]:
         "size_bytes": record.size_bytes,
         "ref": record.ref,
         "below": record.below,
+        "attempt": record.attempt,
     }
 
 
@@ -99,6 +101,7 @@ def _row_to_record(row: Row[Any]) -> SnapshotRecord:
         size_bytes=row.size_bytes,
         ref=row.ref,
         below=None if row.below is None else SnapshotKey(row.below),
+        attempt=row.attempt,
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from sqlalchemy import Row, Select, and_, select, update
+from sqlalchemy import Row, and_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cloister.errors import NotFoundError, UsageError
@@ -21,10 +21,11 @@ from cloister.model.task import (
 from cloister.protocols import TaskStore
 from cloister.stores.attempts import end_attempt, end_task_with_last_attempt
 from cloister.stores.database import Database
-from cloister.stores.documents import document_to_outcome, document_to_task, unpack
+from cloister.stores.documents import document_to_task, unpack
 from cloister.stores.events import read_events
 from cloister.stores.records import read_record
 from cloister.stores.schema import ATTEMPTS, TASKS
+from cloister.stores.turns import LIGHT_ATTEMPT, attempt_status, attempts_of, read_turn_rows, to_turns
 
 EVENTS_AT_ONCE = 500
 """How many events of a log are in memory at a time."""
@@ -32,7 +33,6 @@ EVENTS_AT_ONCE = 500
 _LAST_CHARACTER = "\U0010ffff"
 _OVER = TaskState.FINISHED
 _LIGHT_TASK = [column for column in TASKS.c if column.name not in {"patch", "sealed_secrets"}]
-_LIGHT_ATTEMPT = [column for column in ATTEMPTS.c if column.name != "diff"]
 
 
 class SqlTaskStore:
@@ -46,21 +46,27 @@ class SqlTaskStore:
         async with self._database.read() as connection:
             found = await _resolve(connection, task)
             row = (await connection.execute(select(TASKS).where(TASKS.c.id == found))).one()
-            attempts = (await connection.execute(_attempts_of([found], ATTEMPTS.c))).all()
+            attempts = (await connection.execute(attempts_of([found], ATTEMPTS.c))).all()
+            turns = await read_turn_rows(connection, [found])
         patch = await unpack(row.patch)
-        statuses = [_attempt_status(attempt, diff=await unpack(attempt.diff)) for attempt in attempts]
-        return _task_status(row, statuses, patch=patch, sealed_secrets=row.sealed_secrets)
+        statuses = [(it.turn, attempt_status(it, diff=await unpack(it.diff))) for it in attempts]
+        return _task_status(row, statuses, turns, patch=patch, sealed_secrets=row.sealed_secrets)
 
     async def list(self, *, limit: int = 50) -> Sequence[TaskStatus]:
         """The newest tasks, newest first, without patches and diffs."""
         async with self._database.read() as connection:
             query = select(*_LIGHT_TASK).order_by(TASKS.c.position.desc()).limit(limit)
             rows = (await connection.execute(query)).all()
-            attempts = (await connection.execute(_attempts_of([row.id for row in rows], _LIGHT_ATTEMPT))).all()
-        by_task: dict[str, list[AttemptStatus]] = {row.id: [] for row in rows}
+            ids = [row.id for row in rows]
+            attempts = (await connection.execute(attempts_of(ids, LIGHT_ATTEMPT))).all()
+            turns = await read_turn_rows(connection, ids)
+        by_task: dict[str, list[tuple[int, AttemptStatus]]] = {row.id: [] for row in rows}
         for attempt in attempts:
-            by_task[attempt.task].append(_attempt_status(attempt, diff=b""))
-        return [_task_status(row, by_task[row.id], patch=b"", sealed_secrets=None) for row in rows]
+            by_task[attempt.task].append((attempt.turn, attempt_status(attempt, diff=b"")))
+        later: dict[str, list[Row[Any]]] = {row.id: [] for row in rows}
+        for turn in turns:
+            later[turn.task].append(turn)
+        return [_task_status(row, by_task[row.id], later[row.id], patch=b"", sealed_secrets=None) for row in rows]
 
     async def events(
         self, task: TaskId, *, after: int = 0, follow: bool = False, output: bool = True
@@ -86,16 +92,17 @@ class SqlTaskStore:
         async with self._database.read() as connection:
             return await read_record(connection, attempt)
 
-    async def cancel(self, task: TaskId) -> None:
-        """Ask for the end of every attempt that is not over; those that wait end here."""
+    async def cancel(self, task: TaskId, attempt: AttemptId | None = None) -> None:
+        """Ask for the end of every attempt that is not over, or of that one; those that wait end here."""
         async with self._database.write(synced=True) as connection:
             task = await _resolve(connection, task)
-            running = and_(ATTEMPTS.c.task == task, ATTEMPTS.c.state == TaskState.RUNNING)
+            meant = and_(ATTEMPTS.c.task == task, *([ATTEMPTS.c.id == attempt] if attempt else []))
+            running = and_(meant, ATTEMPTS.c.state == TaskState.RUNNING)
             await connection.execute(update(ATTEMPTS).where(running).values(cancel_requested=True))
-            waiting = and_(ATTEMPTS.c.task == task, ATTEMPTS.c.state == TaskState.QUEUED)
+            waiting = and_(meant, ATTEMPTS.c.state == TaskState.QUEUED)
             ids = (await connection.scalars(select(ATTEMPTS.c.id).where(waiting).order_by(ATTEMPTS.c.number))).all()
-            for attempt in ids:
-                await _end_unstarted(connection, task, AttemptId(attempt))
+            for id in ids:
+                await _end_unstarted(connection, task, AttemptId(id))
             if ids:
                 await end_task_with_last_attempt(connection, task)
 
@@ -123,28 +130,23 @@ async def _resolve(connection: AsyncConnection, prefix: str) -> TaskId:
     return TaskId(ids[0])
 
 
-def _attempts_of(tasks: Sequence[str], columns: Any) -> Select[Any]:
-    return select(*columns).where(ATTEMPTS.c.task.in_(tasks)).order_by(ATTEMPTS.c.position)
-
-
-def _attempt_status(row: Row[Any], *, diff: bytes) -> AttemptStatus:
-    return AttemptStatus(
-        attempt=AttemptId(row.id),
-        number=row.number,
-        state=TaskState(row.state),
-        outcome=None if row.outcome is None else document_to_outcome(row.outcome, diff=diff),
-    )
-
-
 def _task_status(
-    row: Row[Any], attempts: Sequence[AttemptStatus], *, patch: bytes, sealed_secrets: bytes | None
+    row: Row[Any],
+    attempts: Sequence[tuple[int, AttemptStatus]],
+    later: Sequence[Row[Any]],
+    *,
+    patch: bytes,
+    sealed_secrets: bytes | None,
 ) -> TaskStatus:
+    task = document_to_task(row.document, patch=patch, sealed_secrets=sealed_secrets)
+    turns = to_turns(task, attempts, later)
     return TaskStatus(
-        task=document_to_task(row.document, patch=patch, sealed_secrets=sealed_secrets),
+        task=task,
         state=TaskState(row.state),
         verdict=None if row.verdict is None else Verdict(row.verdict),
         finished_at=row.finished_at,
-        attempts=tuple(attempts),
+        attempts=turns[-1].attempts,
+        turns=turns,
     )
 
 

@@ -164,7 +164,7 @@ def test_each_attempt_has_a_page_and_names_the_others(new_task) -> None:
     failed = Outcome(verdict=Verdict.FAILED, reason="it broke\nbadly", change=CHANGE, hint="try again")
     both = status(new_task(attempts=2), SUCCESS, failed)
     first = printed(both, COURSE)
-    assert first.splitlines()[1] == "attempt 1 of 2:"
+    assert first.splitlines()[1] == "attempt 1 of 2 (the best: the only one that succeeded):"
     assert "  attempt    2 failed (it broke): cloister task show t1 --attempt 2\n" in first
     second = printed(both, [], number=2)
     assert "  ended      it broke badly\n" in second
