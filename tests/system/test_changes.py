@@ -31,7 +31,7 @@ KINDS = {
     "file to symlink": "rm a.txt; ln -s run.sh a.txt",
     "file to directory": "rm a.txt; mkdir a.txt; echo x >a.txt/b",
     "binary": "head -c 3000 /dev/urandom >image.bin; printf 'a\\0b' >nul",
-    "odd names": "echo x >'a b'; echo y >$'tab\\tname'; echo z >$'\\xff\\xfe'; chmod +x $'\\xff\\xfe'; echo q >'\"quoted\"'",
+    "odd names": "echo x >'a b'; echo y >$'tab\\tname'; echo >$'\\xff'; chmod +x $'\\xff'; echo q >'\"quoted\"'",
     "without newline": "printf x >a.txt",
     "empty": "touch empty; mkdir nothing",
     "everything": "echo two >a.txt; rm gone.txt; chmod +x run.sh; mv old new; head -c 99 /dev/urandom >b; ln -s b c",

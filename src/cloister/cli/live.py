@@ -12,7 +12,7 @@ from rich.text import Text
 
 from cloister.cli.json_lines import event_to_json, finished_to_json, to_json
 from cloister.cli.narrator import Narrator, check_lines, phase_to_text, stats_to_text, style_of
-from cloister.cli.terminal import neutralize, print_line, print_lines
+from cloister.cli.terminal import neutralize, neutralize_line, print_line, print_lines
 from cloister.model.choice import choose
 from cloister.model.event import EgressRefused, PhaseFinished, PhaseStarted, RecordedEvent, TaskFinished
 from cloister.model.sandbox import Change
@@ -212,7 +212,9 @@ def _attempt_lines(attempt: AttemptStatus, *, several: bool) -> list[Text]:
         stats = outcome.change.stats
         lines.append(Text(stats_to_text(stats.files, stats.added, stats.removed)))
         lines += flag_lines(outcome.change)
-    lines += [Text(neutralize(line), style=style) for result in outcome.checks for line, style in check_lines(result)]
+    lines += [
+        Text(neutralize_line(line), style=style) for result in outcome.checks for line, style in check_lines(result)
+    ]
     if several:
         ended = f"attempt {attempt.number}: {outcome.verdict}{_reason(outcome)}"
         lines.insert(0, Text(ended, style=style_of(outcome.verdict)))
@@ -222,7 +224,7 @@ def _attempt_lines(attempt: AttemptStatus, *, several: bool) -> list[Text]:
 def flag_lines(change: Change) -> list[Text]:
     """Say what of a change deserves a second look."""
     shown = change.flags[:MOST_FLAGS_SHOWN]
-    lines = [Text(f"  look at: {neutralize(str(flag))}", style="yellow") for flag in shown]
+    lines = [Text(f"  look at: {neutralize_line(str(flag))}", style="yellow") for flag in shown]
     more = len(change.flags) - len(shown)
     return [*lines, *([Text(f"  and at {more} more: --json lists them", style="yellow")] if more else [])]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from rich.text import Text
 
 from cloister.cli.agent_lines import agent_lines, failed_call_line, usage_line
-from cloister.cli.terminal import LineBuffer, neutralize
+from cloister.cli.terminal import LineBuffer, neutralize, neutralize_line
 from cloister.model.check import CheckResult
 from cloister.model.event import (
     AgentEvent,
@@ -107,7 +107,7 @@ class Narrator:
                 self._allowed[recorded.attempt] += 1
                 return []
             case _:
-                return [Text(neutralize(text), style=style) for text, style in _sentences(event)]
+                return [Text(neutralize_line(text), style=style) for text, style in _sentences(event)]
 
     def _rest_of_output(self, attempt: AttemptId | None) -> list[Text]:
         ended = [key for key in self._output if key[0] == attempt]
@@ -208,9 +208,9 @@ def _sentences(event: Event) -> list[tuple[str, str]]:
             return [(f"no record: {event.reason}", "yellow")]
         case AttemptFinished():
             # Marked as output is: a script's last words must not pass for ours.
-            words = event.reason.replace("\n", "\n  | ")
-            reason = f": {words}" if event.reason not in ("", event.verdict) else ""
-            return [(f"{event.verdict}{reason}", style_of(event.verdict))]
+            reason, *words = event.reason.split("\n")
+            said = f"{event.verdict}: {reason}" if event.reason not in ("", event.verdict) else event.verdict
+            return [(said, style_of(event.verdict)), *((f"  | {line}", style_of(event.verdict)) for line in words)]
         case _:
             return []
 

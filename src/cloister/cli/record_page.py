@@ -6,7 +6,7 @@ from typing import Any
 from rich.text import Text
 
 from cloister.cli.narrator import stats_to_text, style_of
-from cloister.cli.terminal import neutralize
+from cloister.cli.terminal import neutralize_line
 from cloister.model.task import Verdict
 
 _SHOWN = 12
@@ -17,7 +17,7 @@ def record_lines(statement: Mapping[str, object], key_id: str) -> list[Text]:
     """Return the lines. `key_id` is that of the key that verified it."""
     said: Mapping[str, Any] = statement["predicate"]  # type: ignore[assignment]
     lines = [
-        Text(f"{name:<13}{neutralize(text)}", style=style)
+        Text(f"{name:<13}{neutralize_line(text)}", style=style)
         for name, text, style in (*_of_task(said), *_of_phases(said), *_of_result(said))
     ]
     return [*lines, Text(f"{'signed':<13}by {key_id[:16]} at {said['at']}: valid", style="green")]

@@ -35,6 +35,11 @@ def neutralize(text: str) -> str:
     return _ESCAPE_SEQUENCE.sub("", text).translate(_HARMFUL)
 
 
+def neutralize_line(text: str) -> str:
+    """Do so, and leave one line: a file may be called like lines of ours."""
+    return neutralize(text).replace("\n", "\N{REPLACEMENT CHARACTER}")
+
+
 class LineBuffer:
     """Cuts a stream of text into lines; of a line that was overwritten by carriage returns the last state counts."""
 
