@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from cloister.environments import EnvironmentReport
 from cloister.importing import ImportedEnvironment
 from cloister.intake import Intake
+from cloister.model.cancellation import AT_ONCE, Cancellation
 from cloister.model.event import AttemptFinished, RecordedEvent
 from cloister.model.request import EnvironmentChoice, EnvironmentText, RepositoryFile, Request
 from cloister.model.sandbox import Change
@@ -79,9 +80,9 @@ class Client:
         """Accept one more turn of a task, which goes on from an attempt of the last, by default the best."""
         return await self.intake.follow_up(task, prompt, attempt=attempt, attempts=attempts)
 
-    async def cancel(self, task: str, *, attempt: int | None = None) -> TaskId:
+    async def cancel(self, task: str, *, attempt: int | None = None, cancellation: Cancellation = AT_ONCE) -> TaskId:
         """Ask for the end of a task, or of one attempt of it; returns its full id, and does not wait."""
-        return await self.intake.cancel(task, attempt=attempt)
+        return await self.intake.cancel(task, attempt=attempt, cancellation=cancellation)
 
     async def change(self, task: str, *, attempt: int | None = None, turn: int | None = None) -> Change:
         """What an attempt changed, by default the best one's of the last turn."""

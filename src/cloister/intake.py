@@ -11,6 +11,7 @@ from cloister.environment_file import REPOSITORY_FILE, environment_from_options,
 from cloister.environments import Environments
 from cloister.errors import ConflictError, NotFoundError, UsageError
 from cloister.importing import CANDIDATES, ImportedEnvironment, convert, find_sources
+from cloister.model.cancellation import AT_ONCE, Cancellation
 from cloister.model.ceiling import UNBOUNDED, Ceiling, excess_of
 from cloister.model.choice import choose
 from cloister.model.conversation import find_base
@@ -48,6 +49,7 @@ from cloister.removal import remove_snapshots
 from cloister.repository_address import parse_repository
 from cloister.request_checks import (
     check_attempts,
+    check_cancellation,
     check_environment_name,
     check_hosts,
     check_limits,
@@ -247,14 +249,15 @@ class Intake:
             await self.queue.follow_up(status.task.id, turn, notes)
         return status.task.id, turn
 
-    async def cancel(self, task: str, *, attempt: int | None = None) -> TaskId:
+    async def cancel(self, task: str, *, attempt: int | None = None, cancellation: Cancellation = AT_ONCE) -> TaskId:
         """Ask for the end of a task, or of one attempt of its last turn. Harmless twice, and when it is over.
 
-        NotFoundError.
+        NotFoundError; UsageError for the grace.
         """
+        check_cancellation(cancellation)
         status = await self.store.get(task)
         meant = None if attempt is None else attempt_of(status, attempt).attempt
-        await self.store.cancel(status.task.id, meant)
+        await self.store.cancel(status.task.id, meant, cancellation)
         return status.task.id
 
     async def change(self, task: str, *, attempt: int | None = None, turn: int | None = None) -> Change:

@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 import anyio
 import structlog
 
+from cloister.ending import Ending
 from cloister.errors import CloisterError, TaskFailedError, UsageError
 from cloister.journal import Journal, open_journal
 from cloister.model.agent import AgentTurn
@@ -34,7 +35,7 @@ from cloister.model.network import NetworkMode, NetworkPolicy
 from cloister.model.phase import Phase
 from cloister.model.sandbox import SandboxName, clean_room_of
 from cloister.model.secret import DeliveredSecrets, Grant
-from cloister.model.task import CHECK, Attempt, Outcome, Shell, Verdict
+from cloister.model.task import CANCELLED, CHECK, Attempt, Outcome, Shell, Verdict
 from cloister.phases import agent, output, provision, setup, shell, teardown, verify
 from cloister.phases.provision import Provisioned
 from cloister.protocols import (
@@ -72,16 +73,17 @@ class Tools:
     """What environments get of the network at most, as `egress` was told."""
 
 
-async def run_attempt(attempt: Attempt, tools: Tools) -> Outcome:
+async def run_attempt(attempt: Attempt, tools: Tools, ending: Ending) -> Outcome:
     """Run the five phases and say how it ended. Whatever fails in between, teardown comes last.
 
     May be called again for an attempt whose worker died or was stopped: it finds the sandbox and goes on behind
-    what already runs there. Therefore a cancellation leaves everything as it is: `end_attempt` tears it down.
+    what already runs there. Therefore a cancellation leaves everything as it is: `end_attempt` tears it down. One whose
+    `ending` is asked for ends by itself.
     """
     async with open_journal(attempt, tools.queue, tools.vault) as journal:
         journal.record(AttemptStarted(retry=attempt.retry))
         try:
-            outcome = await _provision_to_output(attempt, tools, journal)
+            outcome = await _provision_to_output(attempt, tools, journal, ending)
         except (TaskFailedError, UsageError) as error:
             hint = journal.mask_text(error.hint or "")
             outcome = Outcome(verdict=Verdict.FAILED, reason=journal.mask_text(str(error)), hint=hint)
@@ -102,7 +104,7 @@ async def end_attempt(attempt: Attempt, tools: Tools, verdict: Verdict, reason: 
         return Outcome(verdict=verdict, reason=reason, seconds=dict(journal.seconds))
 
 
-async def _provision_to_output(attempt: Attempt, tools: Tools, journal: Journal) -> Outcome:
+async def _provision_to_output(attempt: Attempt, tools: Tools, journal: Journal, ending: Ending) -> Outcome:
     task, environment = attempt.task, attempt.task.environment
     ends_at = anyio.current_time() + environment.limits.time_seconds
     secrets = await tools.vault.open_for(task)
@@ -134,7 +136,8 @@ async def _provision_to_output(attempt: Attempt, tools: Tools, journal: Journal)
 
     if task.shell is not None:
         return await _shell_for_agent(attempt, task.shell, provisioned, grants, tools, journal, ends_at=ends_at)
-    return await _work_in_rounds(attempt, provisioned, grants, tools, journal, ends_at=ends_at)
+    with ending.heeded():
+        return await _work_in_rounds(attempt, provisioned, grants, tools, journal, ending, ends_at=ends_at)
 
 
 async def _work_in_rounds(
@@ -143,6 +146,7 @@ async def _work_in_rounds(
     grants: Sequence[Grant],
     tools: Tools,
     journal: Journal,
+    ending: Ending,
     *,
     ends_at: float,
 ) -> Outcome:
@@ -163,15 +167,21 @@ async def _work_in_rounds(
                 tools.agents[task.agent],
                 provisioned.sandbox,
                 journal,
+                ending,
                 round=round_,
                 foundation=provisioned.needs.foundation,
                 placeholders=placeholders,
                 seconds_left=_seconds_until(ends_at),
             )
         with journal.phase(Phase.OUTPUT):
+            if ending.asked is not None and not ending.asked.collect:
+                return Outcome(verdict=Verdict.CANCELLED, reason=CANCELLED, exit_status=ran.ended.status)
             outcome = await _take_output(attempt, ran, provisioned, tools, journal)
             if outcome.verdict is Verdict.SUCCEEDED and task.environment.checks and task.agent != CHECK:
-                outcome = await _verify(attempt, outcome, provisioned, round_, tools, journal, ends_at=ends_at)
+                with ending.cuts_short():
+                    outcome = await _verify(attempt, outcome, provisioned, round_, tools, journal, ends_at=ends_at)
+        if ending.asked is not None:
+            return outcome.as_cancelled()
         if state_of(outcome.checks) is not ChecksState.FAILED or round_ >= task.environment.limits.rounds:
             return replace(outcome, accepted_to_agent_seconds=(began - attempt.accepted_at).total_seconds())
         turn = replace(turn, prompt=f"{attempt.prompt}\n\n{report_of(outcome.checks)}")

@@ -17,6 +17,7 @@ import anyio
 from cloister.model.agent import AgentCommand, AgentTurn
 from cloister.model.agent_report import AgentReport
 from cloister.model.asker import Asker, Connection
+from cloister.model.cancellation import AT_ONCE, Cancellation
 from cloister.model.environment import Environment
 from cloister.model.event import Event, RecordedEvent, RecordMissed
 from cloister.model.image import Image
@@ -541,6 +542,10 @@ class AttemptQueue(Protocol):
         """Keep the lease. False when the attempt shall be cancelled."""
         ...
 
+    async def cancellation(self, attempt: Attempt) -> Cancellation:
+        """Return how the attempt shall be cancelled, as it was asked for last."""
+        ...
+
     async def record(self, attempt: Attempt, phase: Phase | None, *events: Event) -> None:
         """Append to the task's log, in order. May return before it is on disk; `finish` makes sure of it.
 
@@ -596,10 +601,12 @@ class TaskStore(Protocol):
         """The signed record of an attempt, as it was given to `finish`; None when it has none."""
         ...
 
-    async def cancel(self, task: TaskId, attempt: AttemptId | None = None) -> None:
+    async def cancel(
+        self, task: TaskId, attempt: AttemptId | None = None, cancellation: Cancellation = AT_ONCE
+    ) -> None:
         """Ask for the end of every attempt that is not over, or of that one; those that no worker took end at once.
 
-        Harmless twice.
+        Harmless twice. How is said by whoever asks last.
         """
         ...
 

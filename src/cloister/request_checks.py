@@ -8,6 +8,7 @@ from dataclasses import fields
 from cloister import environment_schema
 from cloister.allowlist import check_not_too_broad
 from cloister.errors import UsageError
+from cloister.model.cancellation import LONGEST_GRACE_SECONDS, Cancellation
 from cloister.model.environment import GIB, HOUR, MINUTE, Limits
 from cloister.model.phase import Phase
 from cloister.model.quantity import size_to_text
@@ -84,6 +85,13 @@ def _check_patch(patch: bytes) -> None:
         raise UsageError(f"the patch has {len(patch)} bytes; at most {LARGEST_PATCH_BYTES // 1024**2} MiB are accepted")
     if not _DIFF.search(patch):
         raise UsageError("the patch is not a diff; make one with: git diff --binary")
+
+
+def check_cancellation(cancellation: Cancellation) -> None:
+    """Raise UsageError for a grace that is none."""
+    if not 0 <= cancellation.grace_seconds <= LONGEST_GRACE_SECONDS:
+        most = f"{LONGEST_GRACE_SECONDS / MINUTE:g} minutes"
+        raise UsageError(f"a grace of {cancellation.grace_seconds:g} seconds: it is at most {most}")
 
 
 def check_limits(limits: Limits) -> None:

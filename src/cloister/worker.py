@@ -5,6 +5,7 @@ import structlog
 from anyio.abc import TaskGroup
 from tenacity import AsyncRetrying, retry_if_exception, wait_exponential
 
+from cloister.ending import Ending
 from cloister.errors import CloisterError, LeaseLostError
 from cloister.lifecycle import Tools, end_attempt, run_attempt
 from cloister.model.task import Attempt, Outcome, TaskId, Verdict
@@ -80,11 +81,11 @@ async def _run_leased(attempt: Attempt, tools: Tools) -> Outcome | None:
         return await end_attempt(attempt, tools, Verdict.ERRORED, f"its worker died {attempt.retry} times")
     outcome: Outcome | None = None
     broken = False
-    cancelled = anyio.Event()
+    cancelled, ending = anyio.Event(), Ending()
     try:
         async with anyio.create_task_group() as group:
-            group.start_soon(_keep_lease, attempt, tools, cancelled, group)
-            outcome = await run_attempt(attempt, tools)
+            group.start_soon(_keep_lease, attempt, tools, ending, cancelled, group)
+            outcome = await run_attempt(attempt, tools, ending)
             group.cancel_scope.cancel()
     except* LeaseLostError:
         _log.warning("lease lost", attempt=attempt.id, retry=attempt.retry)
@@ -98,10 +99,10 @@ async def _run_leased(attempt: Attempt, tools: Tools) -> Outcome | None:
     return outcome
 
 
-async def _keep_lease(attempt: Attempt, tools: Tools, cancelled: anyio.Event, group: TaskGroup) -> None:
-    """Cancel the group when the attempt shall be cancelled."""
+async def _keep_lease(attempt: Attempt, tools: Tools, ending: Ending, cancelled: anyio.Event, group: TaskGroup) -> None:
+    """Cancel the group when the attempt shall be cancelled, and cannot end by itself as it shall."""
     await anyio.sleep(RENEW_SECONDS)
-    while await tools.queue.renew(attempt):  # noqa: ASYNC110  another process may have asked for it
+    while await tools.queue.renew(attempt) or ending.ask(await tools.queue.cancellation(attempt)):  # noqa: ASYNC110
         await anyio.sleep(RENEW_SECONDS)
     cancelled.set()
     group.cancel_scope.cancel()

@@ -12,6 +12,7 @@ import anyio.lowlevel
 import pytest
 
 from cloister.errors import ConflictError, LeaseLostError, NotFoundError
+from cloister.model.cancellation import AT_ONCE, Cancellation
 from cloister.model.event import (
     AttemptFinished,
     Output,
@@ -300,6 +301,19 @@ async def test_a_cancelled_attempt_is_told_to_its_worker(queue, store, new_task)
     assert not await queue.renew(attempt)
     await queue.finish(attempt, Outcome(verdict=Verdict.CANCELLED, reason="cancelled"))
     assert (await store.get("t1")).state is TaskState.FINISHED
+
+
+async def test_how_an_attempt_is_cancelled_is_said_by_who_asks_last(queue, store, new_task) -> None:
+    await queue.submit(new_task())
+    attempt = await _claim(queue)
+    assert await queue.cancellation(attempt) == AT_ONCE
+    for asked in (Cancellation(grace_seconds=2.5, collect=True), Cancellation(grace_seconds=1), AT_ONCE):
+        await store.cancel(TaskId("t1"), cancellation=asked)
+        assert not await queue.renew(attempt)
+        assert await queue.cancellation(attempt) == asked
+    await queue.finish(attempt, Outcome(verdict=Verdict.CANCELLED))
+    with pytest.raises(LeaseLostError):
+        await queue.cancellation(attempt)
 
 
 async def test_a_cancellation_before_the_end_is_the_verdict(queue, store, new_task) -> None:

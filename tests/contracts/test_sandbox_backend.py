@@ -5,6 +5,7 @@ Begun from the self-checks that inspect_ai ships for its sandbox providers.
 
 import json
 import os
+import shlex
 
 import anyio
 import pytest
@@ -247,6 +248,18 @@ async def test_a_program_may_use_its_grace(rig: Rig) -> None:
     assert (await process.wait()).cause is EndCause.STOPPED
     if rig.fake is None:
         assert b"".join([chunk.data async for chunk in process.output()]) == b"up\nbye\n"
+
+
+async def test_what_a_program_started_has_its_grace_too(oci_rig: Rig) -> None:
+    child = "trap 'sleep 0.2; echo child ends; exit 0' TERM; echo up; while :; do sleep 0.01; done"
+    sandbox = await oci_rig.create()
+    process = await oci_rig.start(sandbox, Script(text=f"bash -c {shlex.quote(child)}; echo and then the shell"))
+    async for _ in process.output():
+        break
+    await process.stop(20.0)
+    assert (await process.wait()).cause is EndCause.STOPPED
+    said = b"".join([chunk.data async for chunk in process.output()])
+    assert b"child ends\n" in said, "a shell that is told at once takes everything with it"
 
 
 async def test_a_program_that_will_not_end_is_killed_after_its_grace(rig: Rig) -> None:

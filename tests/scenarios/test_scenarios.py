@@ -25,6 +25,7 @@ from cloister.errors import CloisterError
 from cloister.forges.fake import FakeForge, FakeRepository
 from cloister.lifecycle import Tools
 from cloister.model.broker import placeholder_of, text_to_rule
+from cloister.model.cancellation import Cancellation
 from cloister.model.check import CheckResult
 from cloister.model.environment import Environment
 from cloister.model.event import (
@@ -34,6 +35,7 @@ from cloister.model.event import (
     DiffCollected,
     EgressAllowed,
     EgressRefused,
+    EndRequested,
     Event,
     Output,
     PhaseFinished,
@@ -223,6 +225,12 @@ async def _play(world: World) -> None:
                 pass
             case "cancel":
                 await world.queue.cancel(TASK)
+                await _let_go_on(world.stage)
+            case "cancel and collect":
+                await world.queue.cancel(TASK, cancellation=Cancellation(grace_seconds=5, collect=True))
+                await _let_go_on(world.stage)
+            case "cancel gently":
+                await world.queue.cancel(TASK, cancellation=Cancellation(grace_seconds=5))
                 await _let_go_on(world.stage)
             case "the neighbour keeps its disk":
                 await _keep_snapshot(world, (await world.queue.get(TASK)).task, {"expired": False})
@@ -495,6 +503,8 @@ def _render(events: Sequence[RecordedEvent]) -> Iterator[str]:
 
 def _details(event: Event) -> Sequence[str]:
     match event:
+        case EndRequested(grace_seconds=grace, collect=collect):
+            return [f"grace {grace:g} s", *(["collect"] if collect else [])]
         case CheckFinished(name=name, ok=ok, reason=reason, flaky=flaky, notes=notes):
             how = "passed" if ok else f"failed ({reason})"
             return [name, how, *(["flaky"] if flaky else []), *map(repr, notes)]

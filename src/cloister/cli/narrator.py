@@ -17,6 +17,7 @@ from cloister.model.event import (
     DiffCollected,
     EgressAllowed,
     EgressRefused,
+    EndRequested,
     Event,
     InstructionsRestored,
     ModelCallFailed,
@@ -194,6 +195,9 @@ def _sentences(event: Event) -> list[tuple[str, str]]:
             ]
         case ResidueFound():
             return [(f"  secret on disk, {event.action}: {detail}", "red") for detail in event.details]
+        case EndRequested():
+            kept = "and its change is collected" if event.collect else "and nothing of it is kept"
+            return [(f"  the agent was asked to end; it is killed after {event.grace_seconds:g} s, {kept}", "yellow")]
         case DiffCollected():
             return [(f"  change: {stats_to_text(event.files, event.added, event.removed)}", "")]
         case AgentEvent():

@@ -8,7 +8,9 @@ from cloister.cli.exit import CANCELLED, code_of_verdict
 from cloister.cli.run import new_view
 from cloister.cli.session import ask, open_client, start_background_worker
 from cloister.cli.terminal import output_console, print_line, print_lines, print_table
+from cloister.errors import UsageError
 from cloister.model.phase import Phase
+from cloister.model.quantity import parse_duration
 
 if TYPE_CHECKING:
     from cloister.client import Client
@@ -21,6 +23,8 @@ TaskArgument = Annotated[str, typer.Argument(metavar="T", help="The task's id, o
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 _PROMPT_SHOWN = 60
+_GRACE_SECONDS = 10.0
+"""Of an agent whose change is wanted."""
 
 
 @app.command("list")
@@ -142,19 +146,33 @@ def cancel(
     attempt: Annotated[
         int | None, typer.Option(metavar="N", help="Number of one attempt of the last turn: the others go on.")
     ] = None,
+    grace: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DURATION", help="From SIGTERM to the kill of a running agent; none, or 10s with --collect."
+        ),
+    ] = None,
+    collect: Annotated[
+        bool, typer.Option("--collect", help="Take out what a running agent has changed, all the same.")
+    ] = False,
 ) -> None:
     """Cancel a task, or one attempt of it, and wait until it is cleaned up.
 
     Example:  cloister task cancel 0g2x
     Example:  cloister task cancel 0g2x --attempt 2
+    Example:  cloister task cancel 0g2x --collect
     """
     import anyio
 
+    from cloister.cli.live import summary
     from cloister.intake import attempt_of
+    from cloister.model.cancellation import Cancellation
+
+    asked = Cancellation(grace_seconds=_grace(grace, collect=collect), collect=collect)
 
     async def work() -> "TaskStatus":
         async with open_client(context) as client:
-            full = await client.cancel(task, attempt=attempt)
+            full = await client.cancel(task, attempt=attempt, cancellation=asked)
             start_background_worker(context, full)  # so that the sandbox goes too when its worker is dead
             if attempt is None:
                 return await client.wait(full)
@@ -162,8 +180,22 @@ def cancel(
             return await client.wait_for_attempt(full, meant.attempt)
 
     status = anyio.run(work)
+    if collect:
+        print_lines(output_console(), summary(status))
+        return
     if attempt is not None:
         left = attempt_of(status, attempt)
         ended = left.outcome.verdict if left.outcome else left.state
         print_line(output_console(), f"attempt {attempt} of task {status.task.id} {ended}")
     print_line(output_console(), f"task {status.task.id} {status.verdict or status.state}")
+
+
+def _grace(text: str | None, *, collect: bool) -> float:
+    if text is None:
+        return _GRACE_SECONDS if collect else 0.0
+    if text in ("0", "0s"):
+        return 0.0
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise UsageError(f"--grace {text}: {error}") from error

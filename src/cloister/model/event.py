@@ -453,6 +453,16 @@ class InstructionsRestored(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EndRequested(Event):
+    """The agent was asked to end before its time, because the task was cancelled."""
+
+    grace_seconds: float
+    """Until it is killed."""
+    collect: bool
+    """Whether its change is taken out all the same."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DiffCollected(Event):
     """The change was taken out of the sandbox."""
 

@@ -19,6 +19,8 @@ CHECK = "check"
 """The agent of a task that only asks whether a repository can be made ready."""
 SHELL = "shell"
 """Stands for an agent where a user works in a shell."""
+CANCELLED = "cancelled"
+"""The reason of an attempt whose end was asked for."""
 LARGEST_PROMPT_BYTES = 1024 * 1024
 OWN_BRANCHES = "cloister/"
 """Begins the names of the branches that Cloister pushes; see `Task.branch`."""
@@ -233,7 +235,7 @@ class Outcome:
         return (
             self
             if self.verdict is Verdict.CANCELLED
-            else replace(self, verdict=Verdict.CANCELLED, reason="cancelled", hint="")
+            else replace(self, verdict=Verdict.CANCELLED, reason=CANCELLED, hint="")
         )
 
 

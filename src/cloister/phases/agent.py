@@ -3,15 +3,18 @@
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from cloister.agent_reader import AgentReader
+from cloister.ending import Ending, run_beside
 from cloister.journal import Journal
 from cloister.model.agent import AgentTurn
 from cloister.model.container import PROMPT_FILE, Foundation, container_variables, work_tree
+from cloister.model.event import EndRequested
 from cloister.model.phase import Phase
 from cloister.model.sandbox import Command, EndCause, Exit
 from cloister.model.universal import in_login_shell
-from cloister.protocols import Agent, Sandbox
+from cloister.protocols import Agent, Process, Sandbox
 from cloister.services.follow import follow_with_services
 from cloister.services.launch import with_services
 
@@ -41,6 +44,7 @@ async def run(
     agent: Agent,
     sandbox: Sandbox,
     journal: Journal,
+    ending: Ending,
     *,
     round: int,
     foundation: Foundation,
@@ -70,7 +74,8 @@ async def run(
     )
     process = await sandbox.start(with_services(command, services))
     reader = await _reader(agent, name, journal)
-    ended, _ = await follow_with_services(
+    follow = partial(
+        follow_with_services,
         process,
         name,
         services,
@@ -81,6 +86,7 @@ async def run(
         label=f"{name}:" if round else "",
         reader=reader,
     )
+    ended, _ = await run_beside(follow, partial(_stop_when_asked, process, journal, ending))
     if reader is None:
         return Ran(ended=ended, message="")
     return Ran(ended=ended, message=reader.last_message, session=reader.session)
@@ -92,6 +98,12 @@ async def _reader(agent: Agent, name: str, journal: Journal) -> AgentReader | No
         return None
     before = await journal.commands_before(name)
     return AgentReader(parser, name, mask=journal.mask_text, commands_before=before)
+
+
+async def _stop_when_asked(process: Process, journal: Journal, ending: Ending) -> None:
+    asked = await ending.wait()
+    journal.record(EndRequested(grace_seconds=asked.grace_seconds, collect=asked.collect))
+    await process.stop(asked.grace_seconds)
 
 
 def round_of(sandbox: Sandbox) -> int:

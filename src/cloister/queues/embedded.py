@@ -8,6 +8,7 @@ from typing import Self
 
 import anyio
 
+from cloister.model.cancellation import Cancellation
 from cloister.model.event import Event, PendingEvent, RecordedEvent, RecordMissed
 from cloister.model.phase import Phase
 from cloister.model.record import SignedRecord
@@ -83,6 +84,10 @@ class EmbeddedQueue:
         """Whether to go on. The lease itself is the lock: it needs no renewal while this process lives."""
         self._recorder.check(attempt.lease)
         return await self._ledger.holds(attempt.lease)
+
+    async def cancellation(self, attempt: Attempt) -> Cancellation:
+        """As it is in the database."""
+        return await self._ledger.cancellation(attempt.lease)
 
     async def record(self, attempt: Attempt, phase: Phase | None, *events: Event) -> None:
         """Append, soon."""

@@ -9,6 +9,7 @@ import anyio
 import anyio.lowlevel
 
 from cloister.errors import CloisterError, ConflictError, LeaseLostError, NotFoundError, UsageError
+from cloister.model.cancellation import AT_ONCE, Cancellation
 from cloister.model.conversation import check_turn, continuation_of
 from cloister.model.event import (
     AttemptFinished,
@@ -52,6 +53,7 @@ class _Entry:
     state: TaskState = TaskState.QUEUED
     abandoned: bool = False
     cancelled: bool = False
+    cancellation: Cancellation = AT_ONCE
     outcome: Outcome | None = None
     record: bytes | None = None
 
@@ -132,6 +134,10 @@ class FakeQueue:
         await self._tell(attempt.id, "renew")
         return not self._get_leased(attempt).cancelled
 
+    async def cancellation(self, attempt: Attempt) -> Cancellation:
+        """See `protocols.AttemptQueue`."""
+        return self._get_leased(attempt).cancellation
+
     async def record(self, attempt: Attempt, phase: Phase | None, *events: Event) -> None:
         """See `protocols.AttemptQueue`."""
         self._get_leased(attempt)
@@ -203,7 +209,9 @@ class FakeQueue:
         """See `protocols.TaskStore`."""
         return self._entries[attempt].record if attempt in self._entries else None
 
-    async def cancel(self, task: TaskId, attempt: AttemptId | None = None) -> None:
+    async def cancel(
+        self, task: TaskId, attempt: AttemptId | None = None, cancellation: Cancellation = AT_ONCE
+    ) -> None:
         """See `protocols.TaskStore`."""
         await self._tell(task, "cancel")
         for entry in self._of(self._resolve(task)):
@@ -212,6 +220,7 @@ class FakeQueue:
             if entry.state is TaskState.QUEUED:
                 self._end(entry, Outcome(verdict=Verdict.CANCELLED, reason="cancelled before a worker took it"))
             entry.cancelled = entry.state is TaskState.RUNNING
+            entry.cancellation = cancellation
 
     async def live_sandboxes(self) -> Sequence[SandboxName]:
         """See `protocols.TaskStore`."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
+from cloister.model.cancellation import Cancellation
 from cloister.model.event import PendingEvent, RecordedEvent, RecordMissed
 from cloister.model.record import SignedRecord
 from cloister.model.task import Attempt, AttemptId, FollowUp, Lease, Outcome, Task, TaskId
@@ -34,6 +35,10 @@ class Ledger(Protocol):
 
     async def holds(self, lease: Lease) -> bool:
         """False when the attempt shall be cancelled. LeaseLostError when the lease is void."""
+        ...
+
+    async def cancellation(self, lease: Lease) -> Cancellation:
+        """How the attempt shall be cancelled. LeaseLostError when the lease is void."""
         ...
 
     async def append(self, events: Sequence[PendingEvent]) -> Collection[Lease]:

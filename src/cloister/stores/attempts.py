@@ -22,6 +22,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cloister.errors import ConflictError, LeaseLostError
+from cloister.model.cancellation import Cancellation
 from cloister.model.conversation import check_turn, continuation_of
 from cloister.model.event import (
     AttemptFinished,
@@ -124,6 +125,14 @@ class SqlLedger:
         if row is None:
             raise lost(lease)
         return not row.cancel_requested
+
+    async def cancellation(self, lease: Lease) -> Cancellation:
+        """How the attempt shall be cancelled. LeaseLostError when the lease is void."""
+        async with self._database.read() as connection:
+            row = await _leased(connection, lease)
+        if row is None:
+            raise lost(lease)
+        return Cancellation(grace_seconds=row.cancel_grace_seconds or 0.0, collect=bool(row.cancel_collect))
 
     async def append(self, events: Sequence[PendingEvent]) -> Collection[Lease]:
         """Append to the logs, all at once. Events under a void lease are left out; returns those leases."""
@@ -273,7 +282,8 @@ async def _continuation(connection: AsyncConnection, task: Task, number: int) ->
 
 async def _leased(connection: AsyncConnection, lease: Lease) -> Row[Any] | None:
     held = and_(ATTEMPTS.c.id == lease.attempt, ATTEMPTS.c.retry == lease.retry, ATTEMPTS.c.state == TaskState.RUNNING)
-    return (await connection.execute(select(ATTEMPTS.c.cancel_requested).where(held))).first()
+    columns = [ATTEMPTS.c.cancel_requested, ATTEMPTS.c.cancel_grace_seconds, ATTEMPTS.c.cancel_collect]
+    return (await connection.execute(select(*columns).where(held))).first()
 
 
 def _now() -> datetime:

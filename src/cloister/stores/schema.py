@@ -9,6 +9,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     Dialect,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -68,6 +69,8 @@ ATTEMPTS = Table(
     Column("state", Text, nullable=False),
     Column("worker", Text),  # of the newest claim
     Column("cancel_requested", Boolean, nullable=False),
+    Column("cancel_grace_seconds", Float),
+    Column("cancel_collect", Boolean),
     Column("verdict", Text),
     Column("outcome", Text),  # as JSON, without the diff
     Column("diff", LargeBinary),  # compressed; absent when there is no change

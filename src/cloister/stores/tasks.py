@@ -7,6 +7,7 @@ from sqlalchemy import Row, and_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cloister.errors import NotFoundError, UsageError
+from cloister.model.cancellation import AT_ONCE, Cancellation
 from cloister.model.event import RecordedEvent
 from cloister.model.sandbox import SandboxName
 from cloister.model.task import (
@@ -92,13 +93,20 @@ class SqlTaskStore:
         async with self._database.read() as connection:
             return await read_record(connection, attempt)
 
-    async def cancel(self, task: TaskId, attempt: AttemptId | None = None) -> None:
+    async def cancel(
+        self, task: TaskId, attempt: AttemptId | None = None, cancellation: Cancellation = AT_ONCE
+    ) -> None:
         """Ask for the end of every attempt that is not over, or of that one; those that wait end here."""
+        asked = {
+            "cancel_requested": True,
+            "cancel_grace_seconds": cancellation.grace_seconds,
+            "cancel_collect": cancellation.collect,
+        }
         async with self._database.write(synced=True) as connection:
             task = await _resolve(connection, task)
             meant = and_(ATTEMPTS.c.task == task, *([ATTEMPTS.c.id == attempt] if attempt else []))
             running = and_(meant, ATTEMPTS.c.state == TaskState.RUNNING)
-            await connection.execute(update(ATTEMPTS).where(running).values(cancel_requested=True))
+            await connection.execute(update(ATTEMPTS).where(running).values(asked))
             waiting = and_(meant, ATTEMPTS.c.state == TaskState.QUEUED)
             ids = (await connection.scalars(select(ATTEMPTS.c.id).where(waiting).order_by(ATTEMPTS.c.number))).all()
             for id in ids:

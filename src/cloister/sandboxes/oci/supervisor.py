@@ -42,6 +42,8 @@ ABSENCE_SECONDS = 60.0
 FAREWELL_SECONDS = 2.0
 """From SIGHUP to SIGKILL, when the user of a terminal has gone."""
 CONSOLE_SECONDS = 10.0
+_LOOK_SECONDS = 0.05
+"""How soon it is seen that everything has ended that was asked to."""
 _MOST_NAMED = 50
 """Processes that are named when their time is up, and how many bytes of their command lines are read."""
 _LONGEST_NAME_BYTES = 4096
@@ -117,6 +119,7 @@ class Supervisor:
         self.room: int = order["output_bytes"]
         self.deadline: float = time.monotonic() + order["timeout_seconds"]
         self.kill_at: float | None = None
+        self.ask_at: float | None = None
         self.cause = "exited"
         self.init: int | None = None
         self.running: list[str] = []
@@ -149,6 +152,8 @@ class Supervisor:
 
     def _turn(self) -> None:
         due = min(self.deadline, self.kill_at or self.deadline)
+        if self.ask_at is not None:
+            due = min(due, time.monotonic() + _LOOK_SECONDS)
         for key, _ in self.events.select(min(max(0.0, due - time.monotonic()), LONGEST_SLEEP_SECONDS)):
             match key.data:
                 case "init":
@@ -160,6 +165,9 @@ class Supervisor:
                 case number:
                     self._copy(key.fd, number)
         now = time.monotonic()
+        if self.ask_at is not None and (now >= self.ask_at or not self._others()):
+            self.ask_at = None
+            self._signal(signal.SIGTERM)
         if now >= self.deadline and self.cause == "exited":
             self._kill("timed out")
         if self.kill_at is not None and now >= self.kill_at:
@@ -248,7 +256,7 @@ class Supervisor:
             self.awaits_user, self.kill_at = False, time.monotonic() + grace
             if grace > 0:
                 self.cause = "stopped"
-                self._signal(signal.SIGTERM)
+                self._ask_to_end(grace)
         elif words[0] == b"terminal":
             self._hand_over(client) if self.order["terminal"] else self._drop(client)
 
@@ -297,6 +305,22 @@ class Supervisor:
     def _signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.init or 0, number)
+
+    def _ask_to_end(self, grace: float) -> None:
+        """Tell every process but the program itself, and the program when they have gone or half the time has.
+
+        With the program's end everything else is killed, and a shell ends at once, whatever it waits for.
+        """
+        for pid in self._others():
+            _ask(pid, self.order["members"])
+        self.ask_at = time.monotonic() + grace / 2
+
+    def _others(self) -> list[int]:
+        """What lives beside the program, which is the oldest child of the container's process 1."""
+        born = {pid: found for pid in _pids(self.order["members"]) if (found := _parent_and_birth(pid)) is not None}
+        children = [pid for pid, (parent, _) in born.items() if parent == self.init]
+        program = min(children, key=lambda pid: born[pid][1], default=None)
+        return [pid for pid in born if pid not in (self.init, program)]
 
     def _killed_for_memory(self) -> bool:
         for path in self.order["counters"]:
@@ -358,13 +382,36 @@ def _receive_terminal(console: socket.socket) -> int:
 def _command_lines(members: str, *, but: int | None) -> list[str]:
     """What runs in a container, lowest process number first."""
     lines = []
-    with contextlib.suppress(OSError), open(members) as file:
-        pids = sorted(int(line) for line in file)
-        for pid in [pid for pid in pids if pid != but][:_MOST_NAMED]:
-            with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as command:
-                line = command.read(_LONGEST_NAME_BYTES).rstrip(b"\0").replace(b"\0", b" ")
-                lines.append(line.decode(errors="replace"))
+    for pid in [pid for pid in _pids(members) if pid != but][:_MOST_NAMED]:
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as command:
+            line = command.read(_LONGEST_NAME_BYTES).rstrip(b"\0").replace(b"\0", b" ")
+            lines.append(line.decode(errors="replace"))
     return [line for line in lines if line]
+
+
+def _ask(pid: int, members: str) -> None:
+    """Send SIGTERM, unless the number is another process's by now: what we hold is looked for once more."""
+    with contextlib.suppress(OSError):
+        held = os.pidfd_open(pid)
+        try:
+            if pid in _pids(members):
+                signal.pidfd_send_signal(held, signal.SIGTERM)
+        finally:
+            os.close(held)
+
+
+def _parent_and_birth(pid: int) -> tuple[int, int] | None:
+    """Return what proc(5) calls ppid and starttime; None when it has ended."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", "rb") as file:
+        state, parent, *rest = file.read().rpartition(b")")[2].split()
+        return None if state in (b"Z", b"X") else (int(parent), int(rest[17]))
+    return None
+
+
+def _pids(members: str) -> list[int]:
+    with contextlib.suppress(OSError), open(members) as file:
+        return sorted(int(line) for line in file)
+    return []
 
 
 def _sealed_copy(path: str) -> int:
