@@ -1,11 +1,30 @@
-"""What the commands talk to: Cloister's front door, wherever it is."""
+"""What the commands talk to, and other programs may: Cloister's API, wherever it is."""
 
+import json
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self, TypeVar
 
+import anyio
+import httpx
+from httpx_sse import aconnect_sse
+from pydantic import TypeAdapter
+from starlette.types import ASGIApp
+
+from cloister.api.app import PREFIX
+from cloister.api.environments import Deleted
+from cloister.api.event_line import line_to_event
+from cloister.api.in_process import InProcessTransport
+from cloister.api.problem import MEDIA_TYPE, problem_to_error
+from cloister.api.requests import choice_to_fields, content_to_fields, request_to_fields
+from cloister.api.task_shape import TaskShape, shape_to_status
+from cloister.api.tasks import AcceptedTurn
 from cloister.environments import EnvironmentReport
+from cloister.errors import CloisterError, UnreachableError
 from cloister.importing import ImportedEnvironment
-from cloister.intake import Intake
+from cloister.intake import attempt_of
 from cloister.model.cancellation import AT_ONCE, Cancellation
 from cloister.model.event import AttemptFinished, RecordedEvent
 from cloister.model.request import EnvironmentChoice, EnvironmentText, RepositoryFile, Request
@@ -13,50 +32,108 @@ from cloister.model.sandbox import Change
 from cloister.model.secret import BrokerRule, KeptSecret
 from cloister.model.snapshot import CheckedDisk, SnapshotKey, SnapshotRecord
 from cloister.model.stored_environment import StoredEnvironment
-from cloister.model.task import AttemptId, FollowUp, Task, TaskId, TaskState, TaskStatus
+from cloister.model.task import AttemptId, AttemptStatus, FollowUp, Task, TaskId, TaskStatus, Turn
 from cloister.preview import CacheAnswer, Preview
+
+T = TypeVar("T")
+
+_ANSWER_SECONDS = 300.0
+"""A repository may have to be fetched first."""
+_SILENCE_SECONDS = 60.0
+"""Of an event stream, whose server says every 15 that it is there."""
+_PAUSE_SECONDS = 1.0
+"""Before an event stream that broke is asked for again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Reaches the intake in the same process. Takes and returns plain data; raises CloisterError."""
+    """Speaks the API. Takes and returns plain data; raises CloisterError, as the service itself would.
 
-    intake: Intake
+    UnreachableError when nobody answers.
+    """
+
+    _http: httpx.AsyncClient
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(cls, server: str, *, token: str | None = None) -> AsyncIterator[Self]:
+        """Talk to the server at that address, such as `https://cloister.example`."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        async with httpx.AsyncClient(base_url=server, headers=headers, timeout=_ANSWER_SECONDS) as http:
+            yield cls(http)
+
+    @classmethod
+    @asynccontextmanager
+    async def over_socket(cls, path: Path) -> AsyncIterator[Self]:
+        """Talk to the server of a state directory, as its owner, over the socket in it."""
+        transport = httpx.AsyncHTTPTransport(uds=str(path))
+        async with httpx.AsyncClient(base_url="http://cloister", transport=transport, timeout=_ANSWER_SECONDS) as http:
+            yield cls(http)
+
+    @classmethod
+    @asynccontextmanager
+    async def in_process(cls, app: ASGIApp) -> AsyncIterator[Self]:
+        """Talk to an application in this process."""
+        async with httpx.AsyncClient(base_url="http://cloister", transport=InProcessTransport(app)) as http:
+            yield cls(http)
 
     async def submit(self, request: Request) -> Task:
         """Accept a task; it is on disk when this returns."""
-        return await self.intake.submit(request)
+        return _status(await self._call("POST", "/tasks", request_to_fields(request))).task
 
     async def preview(self, repository: str, ref: str | None, environment: EnvironmentChoice | None) -> Preview:
         """Say what a task on that repository would do to be ready, without accepting one."""
-        return await self.intake.preview(repository, ref, environment)
+        fields = {"repository": repository, "ref": ref, "environment": choice_to_fields(environment)}
+        return _read(Preview, await self._call("POST", "/previews", fields))
 
     async def import_environment(
         self, repository: str, ref: str | None, path: str | None = None
     ) -> ImportedEnvironment:
         """Make an environment file of what the repository says to other services."""
-        return await self.intake.import_environment(repository, ref, path)
+        fields = {"repository": repository, "ref": ref, "path": path}
+        return _read(ImportedEnvironment, await self._call("POST", "/imports", fields))
 
     async def why(self, repository: str, ref: str | None, environment: EnvironmentChoice | None) -> CacheAnswer:
         """Say whether a task on that repository would find a kept disk, and why not."""
-        return await self.intake.why(repository, ref, environment)
+        fields = {"repository": repository, "ref": ref, "environment": choice_to_fields(environment)}
+        return _read(CacheAnswer, await self._call("POST", "/previews/cache", fields))
 
-    async def task(self, task: str) -> TaskStatus:
-        """Where a task is, by its id or a unique beginning of it."""
-        return await self.intake.task(task)
+    async def task(self, task: str, *, diffs: bool = False) -> TaskStatus:
+        """Where a task is, by its id or a unique beginning of it; with `diffs`, they are in its changes."""
+        status = _status(await self._call("GET", f"/tasks/{_part(task)}"))
+        if not diffs:
+            return status
+        turns = tuple([await self._with_diffs(status, turn) for turn in status.turns])
+        return replace(status, attempts=turns[-1].attempts, turns=turns)
 
     async def tasks(self, *, limit: int = 50) -> Sequence[TaskStatus]:
         """The newest tasks, newest first."""
-        return await self.intake.tasks(limit=limit)
+        return [_status(one) for one in await self._call("GET", "/tasks", query={"limit": limit})]
 
-    def events(
+    async def events(
         self, task: TaskId, *, after: int = 0, follow: bool = False, output: bool = True
     ) -> AsyncIterator[RecordedEvent]:
         """What happened in a task, from after that `seq`; with `follow` until it is over.
 
-        Without `output`, what programs printed is left out.
+        Without `output`, what programs printed is left out. A stream that breaks is taken up where it broke.
         """
-        return self.intake.events(task, after=after, follow=follow, output=output)
+        while True:
+            query = {"after": after, "follow": follow, "output": output}
+            try:
+                async for name, line in self._stream(f"/tasks/{_part(task)}/events", query):
+                    if name == "end":
+                        return
+                    after = line["seq"]
+                    yield line_to_event(line)
+            except httpx.TransportError:
+                pass
+            await anyio.sleep(_PAUSE_SECONDS)
+
+    async def wait(self, task: TaskId, *, diffs: bool = False) -> TaskStatus:
+        """Return where the task is once it is over."""
+        async for _ in self.events(task, follow=True, output=False):
+            pass
+        return await self.task(task, diffs=diffs)
 
     async def wait_for_attempt(self, task: TaskId, attempt: AttemptId) -> TaskStatus:
         """Return where the task is once that attempt is over."""
@@ -65,91 +142,165 @@ class Client:
                 break
         return await self.task(task)
 
-    async def wait(self, task: TaskId) -> TaskStatus:
-        """Return where the task is once it is over."""
-        status = await self.task(task)
-        if status.state is not TaskState.FINISHED:
-            async for _ in self.events(task, follow=True):
-                pass
-            status = await self.task(task)
-        return status
-
     async def follow_up(
         self, task: str, prompt: str, *, attempt: int | None = None, attempts: int = 1
     ) -> tuple[TaskId, FollowUp]:
         """Accept one more turn of a task, which goes on from an attempt of the last, by default the best."""
-        return await self.intake.follow_up(task, prompt, attempt=attempt, attempts=attempts)
+        fields = {"prompt": prompt, "attempt": attempt, "attempts": attempts}
+        accepted = _read(AcceptedTurn, await self._call("POST", f"/tasks/{_part(task)}/turns", fields))
+        return TaskId(accepted.task), accepted.turn
 
     async def cancel(self, task: str, *, attempt: int | None = None, cancellation: Cancellation = AT_ONCE) -> TaskId:
         """Ask for the end of a task, or of one attempt of it; returns its full id, and does not wait."""
-        return await self.intake.cancel(task, attempt=attempt, cancellation=cancellation)
+        query = {"grace_seconds": cancellation.grace_seconds, "collect": cancellation.collect}
+        chosen = {} if attempt is None else {"attempt": attempt}
+        return _status(await self._call("POST", f"/tasks/{_part(task)}/cancel", query=query | chosen)).task.id
 
     async def change(self, task: str, *, attempt: int | None = None, turn: int | None = None) -> Change:
         """What an attempt changed, by default the best one's of the last turn."""
-        return await self.intake.change(task, attempt=attempt, turn=turn)
+        status = await self.task(task)
+        chosen = attempt_of(status, attempt, turn)
+        diff = await self._diff(status, chosen, turn or status.last_turn.number)
+        assert chosen.outcome is not None and chosen.outcome.change is not None, "its diff was there"
+        return replace(chosen.outcome.change, diff=diff)
 
     async def record(self, task: str, *, attempt: int | None = None, turn: int | None = None) -> bytes:
         """The signed record of an attempt, by default the best one's of the last turn: an envelope (DSSE)."""
-        return await self.intake.record(task, attempt=attempt, turn=turn)
+        query = {name: number for name, number in (("attempt", attempt), ("turn", turn)) if number is not None}
+        return await self._get(f"/tasks/{_part(task)}/record", query)
 
     async def record_key(self) -> str:
         """The public key, as PEM, that verifies the installation's records."""
-        return await self.intake.record_key()
+        pem: str = (await self._call("GET", "/secrets/record-key"))["pem"]
+        return pem
 
     async def create_environment(self, name: str, content: EnvironmentText | RepositoryFile) -> EnvironmentReport:
         """Store a text under a name that is not in use."""
-        return await self.intake.environments.create(name, content)
+        fields = {"name": name, **content_to_fields(content)}
+        return _read(EnvironmentReport, await self._call("POST", "/environments", fields))
 
     async def edit_environment(
         self, name: str, content: EnvironmentText | RepositoryFile, *, base: int | None = None
     ) -> EnvironmentReport:
         """Store the next version, made from version `base`, by default the newest."""
-        return await self.intake.environments.edit(name, content, base=base)
+        fields = {"base": base, **content_to_fields(content)}
+        return _read(EnvironmentReport, await self._call("PUT", f"/environments/{_part(name)}", fields))
 
     async def environment(self, name: str, version: int | None = None) -> EnvironmentReport:
         """A stored environment, by default in its newest version."""
-        return await self.intake.environments.describe(name, version)
+        query = {} if version is None else {"version": version}
+        return _read(EnvironmentReport, await self._call("GET", f"/environments/{_part(name)}", query=query))
 
     async def environments(self) -> Sequence[StoredEnvironment]:
         """The stored environments in their newest versions, by name."""
-        return await self.intake.environments.list()
+        return _read(list[StoredEnvironment], await self._call("GET", "/environments"))
 
     async def environment_versions(self, name: str) -> Sequence[StoredEnvironment]:
         """All versions of a stored environment, newest first, also of a deleted one."""
-        return await self.intake.environments.versions(name)
+        return _read(list[StoredEnvironment], await self._call("GET", f"/environments/{_part(name)}/versions"))
 
     async def delete_environment(self, name: str, *, with_secrets: bool = False) -> tuple[Sequence[str], int]:
         """Take a stored environment out of use; return the secrets and the number of snapshots that were forgotten."""
-        return await self.intake.delete_environment(name, with_secrets=with_secrets)
+        query = {"with_secrets": with_secrets}
+        deleted = _read(Deleted, await self._call("DELETE", f"/environments/{_part(name)}", query=query))
+        return deleted.secrets, deleted.snapshots
 
     async def set_secret(self, environment: str, name: str, value: str, rule: BrokerRule | None = None) -> None:
         """Keep a secret's value; with a rule, for the proxy alone."""
-        await self.intake.set_secret(environment, name, value, rule)
+        told = None if rule is None else TypeAdapter(BrokerRule).dump_python(rule)
+        fields = {"environment": environment, "name": name, "value": value, "rule": told}
+        await self._call("PUT", "/secrets", fields)
 
     async def secrets(self, environment: str) -> Sequence[KeptSecret]:
         """What an environment's vault keeps, by name, without the values."""
-        return await self.intake.secrets(environment)
+        return _read(list[KeptSecret], await self._call("GET", "/secrets", query={"environment": environment}))
 
     async def remove_secret(self, environment: str, name: str) -> None:
         """Forget a secret."""
-        await self.intake.remove_secret(environment, name)
+        await self._call("DELETE", "/secrets", query={"environment": environment, "name": name})
 
     async def rotate_key(self) -> int:
         """Replace the master key; returns how many sealed values were wrapped anew."""
-        return await self.intake.rotate_key()
+        count: int = (await self._call("POST", "/secrets/rotate-key"))["values"]
+        return count
 
     async def snapshots(self) -> Sequence[SnapshotRecord]:
         """All kept snapshots, newest first."""
-        return await self.intake.snapshots()
+        return _read(list[SnapshotRecord], await self._call("GET", "/snapshots"))
 
     async def check_snapshot(self, key: str) -> Sequence[CheckedDisk]:
         """Read a snapshot's disk again, and those below it, topmost first."""
-        return await self.intake.check_snapshot(key)
+        return _read(list[CheckedDisk], await self._call("GET", f"/snapshots/{_part(key)}/check"))
 
     async def reset_cache(self, environment: str) -> int:
         """Forget every snapshot of an environment, and return how many."""
-        return await self.intake.reset_cache(environment)
+        count: int = (await self._call("DELETE", "/snapshots", query={"environment": environment}))["snapshots"]
+        return count
 
     async def remove_snapshot(self, key: str) -> SnapshotKey:
         """Forget a snapshot, by its key or a unique beginning; returns the full key."""
-        return await self.intake.remove_snapshot(key)
+        return SnapshotKey((await self._call("DELETE", f"/snapshots/{_part(key)}"))["key"])
+
+    async def _with_diffs(self, status: TaskStatus, turn: Turn) -> Turn:
+        return replace(turn, attempts=tuple([await self._with_diff(status, one, turn.number) for one in turn.attempts]))
+
+    async def _with_diff(self, status: TaskStatus, attempt: AttemptStatus, turn: int) -> AttemptStatus:
+        outcome = attempt.outcome
+        if outcome is None or outcome.change is None:
+            return attempt
+        change = replace(outcome.change, diff=await self._diff(status, attempt, turn))
+        return replace(attempt, outcome=replace(outcome, change=change))
+
+    async def _diff(self, status: TaskStatus, attempt: AttemptStatus, turn: int) -> bytes:
+        query = {"attempt": attempt.number, "turn": turn}
+        return await self._get(f"/tasks/{_part(status.task.id)}/diff", query)
+
+    async def _call(
+        self, method: str, path: str, fields: dict[str, Any] | None = None, *, query: dict[str, Any] | None = None
+    ) -> Any:
+        # ASCII: lone surrogates go through, so that the server says what is wrong with them
+        content = None if fields is None else json.dumps(fields)
+        headers = {} if fields is None else {"Content-Type": "application/json"}
+        response = await self._send(method, path, content=content, headers=headers, params=query)
+        return response.json() if response.content else None
+
+    async def _get(self, path: str, query: dict[str, Any]) -> bytes:
+        return (await self._send("GET", path, params=query)).content
+
+    async def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+        try:
+            response = await self._http.request(method, PREFIX + path, **options)
+        except httpx.TransportError as error:
+            raise UnreachableError(f"no answer from {self._http.base_url}: {error or type(error).__name__}") from error
+        _check(response)
+        return response
+
+    async def _stream(self, path: str, query: dict[str, Any]) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+        timeout = httpx.Timeout(_ANSWER_SECONDS, read=_SILENCE_SECONDS)
+        async with aconnect_sse(self._http, "GET", PREFIX + path, params=query, timeout=timeout) as source:
+            if source.response.is_error:
+                await source.response.aread()
+            _check(source.response)
+            async for sent in source.aiter_sse():
+                yield sent.event, sent.json()
+
+
+def _check(response: httpx.Response) -> None:
+    if response.is_success:
+        return
+    if response.headers.get("Content-Type", "").startswith(MEDIA_TYPE):
+        raise problem_to_error(response.json())
+    raise CloisterError(f"{response.url} answered {response.status_code}, in words that are not Cloister's")
+
+
+def _part(name: str) -> str:
+    """Return a name as one part of a path."""
+    return httpx.URL("http://x").copy_with(path="/" + name).raw_path.decode()[1:].replace("/", "%2F") or "-"
+
+
+def _read(kind: type[T], fields: Any) -> T:
+    return TypeAdapter(kind).validate_python(fields)
+
+
+def _status(fields: Any) -> TaskStatus:
+    return shape_to_status(TaskShape.model_validate(fields))

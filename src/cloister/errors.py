@@ -15,6 +15,7 @@
     ├── EgressError                exit 3, status 502   the egress process did not do as asked
     ├── StoreError                 exit 3, status 500   the database refused or is damaged
     ├── VaultError                 exit 3, status 500   a secret could not be sealed or opened
+    ├── UnreachableError           exit 3, status 502   no server answered
     └── LeaseLostError             exit 3, status 409   another worker has taken this attempt over
 
 A message says what was wrong, where, and what to do, and never holds a secret's value. Errors of
@@ -114,6 +115,12 @@ class StoreError(CloisterError):
 
 class VaultError(CloisterError):
     """A secret could not be sealed or opened."""
+
+
+class UnreachableError(CloisterError):
+    """No server answered, so that nobody knows whether the request was carried out."""
+
+    http_status = 502
 
 
 class LeaseLostError(CloisterError):

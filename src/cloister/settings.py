@@ -248,6 +248,11 @@ class Settings(BaseSettings):
         return self.master_key or self.state / "master.key"
 
     @property
+    def socket(self) -> Path:
+        """Where a server of this state directory listens for its owner."""
+        return self.state / "cloister.sock"
+
+    @property
     def record_key_path(self) -> Path:
         """Where the key of records is."""
         return self.record_key or self.state / "record.key"

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cloister.cli.json_lines import event_to_json, to_json
+from cloister.api.event_line import event_to_line
+from cloister.cli.json_lines import to_json
 from cloister.model.request import EnvironmentText, Request
 from cloister.model.task import Outcome, TaskStatus
 from cloister.protocols import Egress
@@ -179,7 +180,7 @@ class Running:
         """What became of it."""
         status = await self.application.intake.task(task)
         events = [
-            json.loads(to_json(event_to_json(event))) async for event in self.application.intake.events(status.task.id)
+            json.loads(to_json(event_to_line(event))) async for event in self.application.intake.events(status.task.id)
         ]
         return Finished(status, events)
 

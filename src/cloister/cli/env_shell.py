@@ -12,7 +12,7 @@ import typer
 from cloister.cli.exit import CANCELLED, code_of_verdict
 from cloister.cli.narrator import refusal_lines
 from cloister.cli.run import new_view
-from cloister.cli.session import open_application
+from cloister.cli.session import open_embedded
 from cloister.cli.terminal import error_console, neutralize, output_console, print_line
 from cloister.errors import UsageError
 from cloister.model.event import EgressRefused, RecordedEvent, ShellClosed, ShellOpened
@@ -49,11 +49,9 @@ def run_shell(context: typer.Context, request: "Request") -> None:
 
     from cloister.cli.follow import interruptions, unless_interrupted
     from cloister.cli.image import ensure_image
-    from cloister.client import Client
 
     async def work() -> "tuple[_Session, TaskStatus] | None":
-        async with open_application(context) as application, interruptions() as interruption:
-            client = Client(application.intake)
+        async with open_embedded(context) as (client, application), interruptions() as interruption:
             task = await unless_interrupted(partial(client.submit, request), interruption)
             if task is None:
                 return None

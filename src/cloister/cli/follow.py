@@ -79,7 +79,7 @@ async def follow(client: Client, task: TaskId, view: View, interruption: Interru
         group.start_soon(tick, view)
         await _show_all(client, task, view, after)
         group.cancel_scope.cancel()
-    return await client.task(task)
+    return await client.task(task, diffs=True)
 
 
 async def _show_all(client: Client, task: TaskId, view: View, after: int) -> None:

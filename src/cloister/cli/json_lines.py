@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from cloister.api.event_line import event_to_line
 from cloister.environments import EnvironmentReport
 from cloister.importing import ImportedEnvironment
 from cloister.model.choice import choose
-from cloister.model.event import RecordedEvent, TaskFinished, event_to_fields
+from cloister.model.event import RecordedEvent, TaskFinished
 from cloister.model.image import Image
 from cloister.model.sandbox import Change
 from cloister.model.snapshot import SnapshotRecord
@@ -24,24 +25,11 @@ def to_json(value: object) -> str:
     return json.dumps(value, ensure_ascii=True, separators=(", ", ": "))
 
 
-def event_to_json(recorded: RecordedEvent) -> Fields:
-    """Return an event as one object."""
-    return {
-        "event": recorded.event.wire_name,
-        "seq": recorded.seq,
-        "at": recorded.at.isoformat(),
-        "task": recorded.task,
-        "attempt": recorded.attempt,
-        "phase": recorded.phase,
-        **event_to_fields(recorded.event),
-    }
-
-
 def finished_to_json(recorded: RecordedEvent, status: TaskStatus) -> Fields:
     """Return `task_finished` with what each attempt left."""
     assert isinstance(recorded.event, TaskFinished)
     attempts = [attempt_to_json(attempt) for attempt in status.attempts]
-    return {**event_to_json(recorded), "attempts": attempts, "choice": choice_to_json(status.attempts)}
+    return {**event_to_line(recorded), "attempts": attempts, "choice": choice_to_json(status.attempts)}
 
 
 def task_to_json(status: TaskStatus, *, diffs: bool = False) -> Fields:

@@ -10,7 +10,8 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
-from cloister.cli.json_lines import event_to_json, finished_to_json, to_json
+from cloister.api.event_line import event_to_line
+from cloister.cli.json_lines import finished_to_json, to_json
 from cloister.cli.narrator import Narrator, check_lines, phase_to_text, stats_to_text, style_of
 from cloister.cli.terminal import neutralize, neutralize_line, print_line, print_lines
 from cloister.model.choice import choose
@@ -151,12 +152,12 @@ class JsonView:
     def show(self, recorded: RecordedEvent) -> None:
         """Print it as an object."""
         if self._finished is not None:  # somebody followed up on it
-            self._write(to_json(event_to_json(self._finished)))
+            self._write(to_json(event_to_line(self._finished)))
             self._finished = None
         if isinstance(recorded.event, TaskFinished):
             self._finished = recorded
         else:
-            self._write(to_json(event_to_json(recorded)))
+            self._write(to_json(event_to_line(recorded)))
 
     def say(self, sentence: str) -> None:
         """Programs follow the events."""

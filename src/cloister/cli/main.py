@@ -12,6 +12,7 @@ from cloister.cli.doctor import doctor
 from cloister.cli.exit import CloisterGroup
 from cloister.cli.follow_up import follow_up
 from cloister.cli.run import run
+from cloister.cli.serve import serve
 from cloister.cli.session import GlobalOptions
 
 app = typer.Typer(
@@ -39,6 +40,10 @@ def options(
         Path | None,
         typer.Option(metavar="FILE", help="Settings file, in place of /etc/cloister and ~/.config/cloister."),
     ] = None,
+    server: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Server to talk to, with the token in CLOISTER_TOKEN; else CLOISTER_SERVER."),
+    ] = None,
     _version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Print the version.")
     ] = False,
@@ -47,7 +52,7 @@ def options(
 
     Example:  cloister run --command "make fix" "fix the failing test"
     """
-    context.obj = GlobalOptions(config=config)
+    context.obj = GlobalOptions(config=config, server=server)
 
 
 app.command()(run)
@@ -63,6 +68,7 @@ app.add_typer(image.app, name="image")
 app.add_typer(snapshot.app, name="snapshot")
 app.add_typer(egress.app, name="egress")
 app.add_typer(record.app, name="record")
+app.command()(serve)
 app.command()(node.worker)
 app.command()(node.clean)
 app.command()(doctor)

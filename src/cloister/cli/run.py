@@ -11,7 +11,7 @@ import typer
 
 from cloister.cli.environment_argument import read_choice, read_input
 from cloister.cli.exit import CANCELLED, FAILED_CHECKS, code_of_verdict
-from cloister.cli.session import ask, open_application, start_background_worker
+from cloister.cli.session import ask, open_service, start_background_worker
 from cloister.cli.terminal import error_console, output_console, print_line
 from cloister.cli.work_tree import repository_address
 from cloister.errors import UsageError
@@ -131,7 +131,7 @@ def _checks_passed(status: "TaskStatus") -> bool:
 def run_and_follow(
     context: typer.Context, request: Request, *, as_json: bool = False, make_view: "MakeView | None" = None
 ) -> "TaskStatus":
-    """Run a task inside this command, show it to its end, and return where it ended."""
+    """Give a task to a server, or run it inside this command, show it to its end, and return where it ended."""
 
     async def submit(client: "Client") -> "TaskId":
         return (await client.submit(request)).id
@@ -146,27 +146,27 @@ def carry_out(
     as_json: bool = False,
     make_view: "MakeView | None" = None,
 ) -> "TaskStatus":
-    """Submit a task, or a turn of one, run it inside this command, show it to its end, and return where it ended."""
+    """Submit a task, or a turn of one, to a server or to run in here, show it to its end, and return where it ended."""
     import anyio
 
     from cloister.cli.follow import follow, interruptions, unless_interrupted
     from cloister.cli.image import ensure_image
-    from cloister.client import Client
 
     async def work() -> "tuple[View, TaskStatus] | None":
-        async with open_application(context) as application, interruptions() as interruption:
-            client = Client(application.intake)
+        async with open_service(context) as service, interruptions() as interruption:
+            client, application = service.client, service.application
             task = await unless_interrupted(partial(submit, client), interruption)
             if task is None:
                 return None
-            if not as_json:  # only now: a request that is refused has built nothing
+            if application is not None and not as_json:  # only now: a request that is refused has built nothing
                 await unless_interrupted(partial(ensure_image, application), interruption)
             begun = await client.task(task)
             turn = begun.last_turn
             with (make_view or new_view)(begun, as_json=as_json) as view:
                 view.say(f"task {task}" + (f", turn {turn.number}" if turn.number > 1 else ""))
                 async with anyio.create_task_group() as worker:
-                    worker.start_soon(partial(application.work, task=task))
+                    if application is not None:
+                        worker.start_soon(partial(application.work, task=task))
                     status = await follow(client, task, view, interruption, after=turn.seq - 1)
                     worker.cancel_scope.cancel()
             return view, status

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -27,6 +28,22 @@ class GlobalOptions:
     """Options of `cloister` itself, before the command's name."""
 
     config: Path | None = None
+    server: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server that was named."""
+
+    address: str
+    token: str | None
+
+
+def server_of(context: typer.Context) -> Server | None:
+    """Return the server that this command shall talk to; None for the state directory's, or none at all."""
+    options = context.find_object(GlobalOptions)
+    address = (options.server if options else None) or os.environ.get("CLOISTER_SERVER")
+    return Server(address=address.rstrip("/"), token=os.environ.get("CLOISTER_TOKEN")) if address else None
 
 
 def config_of(context: typer.Context) -> Path | None:
@@ -71,13 +88,62 @@ async def open_application(context: typer.Context) -> "AsyncIterator[Application
             yield application
 
 
+@dataclass(frozen=True, slots=True)
+class Service:
+    """Cloister as a command finds it."""
+
+    client: "Client"
+    application: "Application | None"
+    """The one inside this command; None where a server has its own, and does the work."""
+
+
 @asynccontextmanager
-async def open_client(context: typer.Context) -> "AsyncIterator[Client]":
-    """Start the application inside this command and talk to it."""
+async def open_service(context: typer.Context) -> "AsyncIterator[Service]":
+    """Talk to the server that was named, else to that of the state directory, else start the application in here."""
     from cloister.client import Client
 
-    async with open_application(context) as application:
-        yield Client(application.intake)
+    if server := server_of(context):
+        async with Client.connect(server.address, token=server.token) as client:
+            yield Service(client=client, application=None)
+        return
+    path = open_state(context).socket
+    if is_served(path):
+        async with Client.over_socket(path) as client:
+            yield Service(client=client, application=None)
+        return
+    async with open_embedded(context) as (client, application):
+        yield Service(client=client, application=application)
+
+
+@asynccontextmanager
+async def open_embedded(context: typer.Context) -> "AsyncIterator[tuple[Client, Application]]":
+    """Start the application inside this command, whatever servers there are, and talk to it."""
+    from cloister.api.app import make_app
+    from cloister.api.caller import authenticate_owner
+    from cloister.client import Client
+
+    async with (
+        open_application(context) as application,
+        Client.in_process(make_app(application.intake, authenticate_owner)) as client,
+    ):
+        yield client, application
+
+
+def is_served(path: Path) -> bool:
+    """Whether a server listens there. One that was killed leaves its socket behind."""
+    with socket.socket(socket.AF_UNIX) as trial:
+        try:
+            trial.connect(str(path))
+        except OSError:
+            return False
+        return True
+
+
+@asynccontextmanager
+async def open_client(context: typer.Context) -> "AsyncIterator[Client]":
+    """The client alone, for commands that only ask."""
+    async with open_service(context) as service:
+        yield service.client
 
 
 def ask(context: typer.Context, question: "Callable[[Client], Awaitable[T]]") -> T:
@@ -91,11 +157,13 @@ def ask(context: typer.Context, question: "Callable[[Client], Awaitable[T]]") ->
     return anyio.run(answer)
 
 
-def start_background_worker(context: typer.Context, task: "TaskId") -> Path:
-    """Start a process that carries out that task, unless somebody does, and then ends; return its log.
+def start_background_worker(context: typer.Context, task: "TaskId") -> None:
+    """Start a process that carries out that task, unless somebody does, and then ends. A server needs none.
 
     It has a session of its own, so that the end of this terminal is not its end.
     """
+    if server_of(context) or is_served(settings_of(context).socket):
+        return
     settings = open_state(context)
     log = settings.log_directory / "worker.log"
     config = config_of(context)
@@ -113,4 +181,3 @@ def start_background_worker(context: typer.Context, task: "TaskId") -> Path:
         ],
         setsid=True,
     )
-    return log

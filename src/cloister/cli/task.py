@@ -76,7 +76,7 @@ def show(
     from cloister.intake import attempt_of
 
     async def answer(client: "Client") -> "tuple[TaskStatus, list[RecordedEvent]]":
-        status = await client.task(task)
+        status = await client.task(task, diffs=True)
         return status, [recorded async for recorded in client.events(status.task.id, output=False)]
 
     status, events = ask(context, answer)
@@ -111,7 +111,7 @@ def logs(
                 if phase is None or recorded.phase is phase:
                     view.show(recorded)
         if as_json and phase is None:
-            view.finish(await client.task(task))
+            view.finish(await client.task(task, diffs=True))
 
     ask(context, print_events)
 
@@ -129,7 +129,7 @@ def wait(context: typer.Context, task: TaskArgument, as_json: JsonOption = False
         status = await client.task(task)
         if status.verdict is None:
             start_background_worker(context, status.task.id)  # it may be that the one before it died
-        return await client.wait(status.task.id)
+        return await client.wait(status.task.id, diffs=True)
 
     status = ask(context, answer)
     if as_json:

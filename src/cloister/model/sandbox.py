@@ -157,9 +157,9 @@ class Change:
     base: Commit
     commit: Commit
     """The change as a commit above `base`, in `repository`; equals `base` when nothing changed."""
-    repository: Path
-    """The host's bare repository that holds `commit`."""
-    diff: bytes
+    repository: Path = Path()
+    """The host's bare repository that holds `commit`; of no meaning on another host."""
+    diff: bytes = b""
     """`git diff --binary` of the two; empty when nothing changed."""
     stats: DiffStats
     flags: tuple[Flag, ...] = ()

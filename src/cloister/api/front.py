@@ -1,0 +1,23 @@
+"""What routes find behind the application, and what of it is for the machine's owner alone."""
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from cloister.api.caller import Caller
+from cloister.errors import DeniedError
+from cloister.intake import Intake
+
+
+def _intake_of(request: Request) -> Intake:
+    intake: Intake = request.app.state.intake
+    return intake
+
+
+FrontDoor = Annotated[Intake, Depends(_intake_of)]
+
+
+def check_repository(address: str, caller: Caller) -> None:
+    """Raise DeniedError for a path of this machine that somebody else names."""
+    if not caller.on_this_machine and address.startswith(("/", "file:")):
+        raise DeniedError("a path of the server is no repository for a token", hint="give the address of one")

@@ -1,0 +1,54 @@
+"""What clients send, as JSON values; the counterpart of the bodies that routes read."""
+
+from base64 import b64encode
+from typing import Any
+
+from cloister.environment_file import read_environment
+from cloister.errors import EnvironmentFileError
+from cloister.model.request import EnvironmentChoice, EnvironmentName, EnvironmentText, RepositoryFile, Request
+
+Fields = dict[str, Any]
+
+
+def request_to_fields(request: Request) -> Fields:
+    """Return what a TaskBody is read from, secrets included."""
+    shell = request.shell
+    return {
+        "repository": request.repository,
+        "prompt": request.prompt,
+        "ref": request.ref,
+        "environment": choice_to_fields(request.environment),
+        "agent": request.agent,
+        "command": request.command,
+        "attempts": request.attempts,
+        "patch": None if request.patch is None else b64encode(request.patch).decode(),
+        "variables": dict(request.variables),
+        "secrets": {name: value.reveal() for name, value in request.secrets.items()},
+        "internet": request.internet,
+        "allow": list(request.allow),
+        "use_cache": request.use_cache,
+        "shell": None if shell is None else {"phase": shell.phase, "terminal": shell.terminal},
+    }
+
+
+def choice_to_fields(choice: EnvironmentChoice | None) -> Fields | None:
+    """Return what an EnvironmentBody is read from. EnvironmentFileError for a file that is not text."""
+    match choice:
+        case None:
+            return None
+        case EnvironmentName():
+            return {"name": choice.name, "version": choice.version}
+        case EnvironmentText():
+            return content_to_fields(choice)
+
+
+def content_to_fields(content: EnvironmentText | RepositoryFile) -> Fields:
+    """Return what a ContentBody is read from. EnvironmentFileError for a file that is not text."""
+    if isinstance(content, RepositoryFile):
+        return {"repository": content.repository, "ref": content.ref}
+    try:
+        text = content.raw.decode()
+    except UnicodeDecodeError:
+        read_environment(content.raw, source=content.source, default_name="")  # says where
+        raise EnvironmentFileError(f"{content.source}: not UTF-8") from None
+    return {"source": content.source.encode(errors="replace").decode(), "text": text}

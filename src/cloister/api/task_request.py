@@ -1,0 +1,77 @@
+"""Requests for tasks on the wire, and back."""
+
+from pydantic import Base64Bytes, Field, SecretStr
+
+from cloister.api.body import Body
+from cloister.model.network import NetworkMode
+from cloister.model.request import EnvironmentChoice, EnvironmentName, EnvironmentText, Request
+from cloister.model.secret import SecretValue
+from cloister.model.task import Shell
+
+
+class EnvironmentBody(Body):
+    """A stored environment by name, or the text of an environment file."""
+
+    name: str | None = None
+    """Of a stored environment."""
+    version: int | None = None
+    """Of a stored environment; null is the newest."""
+    text: str | None = None
+    """An environment file."""
+    source: str = "the request"
+    """What messages call that file."""
+
+    def choice(self) -> EnvironmentChoice | None:
+        """Return what it chooses."""
+        if self.text is not None:
+            return EnvironmentText(source=self.source, raw=self.text.encode())
+        return EnvironmentName(name=self.name, version=self.version) if self.name is not None else None
+
+
+class TaskBody(Body):
+    """What is asked."""
+
+    repository: str = Field(examples=["https://git.example/team/project.git"])
+    prompt: str = Field(examples=["fix the failing test"])
+    ref: str | None = None
+    """Branch, tag, full or short commit; null is the default branch."""
+    environment: EnvironmentBody | None = None
+    """Null takes the repository's own file, or else the defaults."""
+    agent: str | None = None
+    """Null takes the environment's agent, or `command` when there is a command."""
+    command: str | None = None
+    """A command line that does the work, in place of an agent."""
+    attempts: int = 1
+    patch: Base64Bytes | None = None
+    """A starting diff, in base64."""
+    variables: dict[str, str] = Field(default_factory=dict)
+    """Over those of the environment."""
+    secrets: dict[str, SecretStr] = Field(default_factory=dict)
+    """For this task alone; over those of the vault."""
+    internet: NetworkMode | None = None
+    """The agent's network; null is as the environment says."""
+    allow: tuple[str, ...] = ()
+    """Domains or presets that the agent may reach too."""
+    use_cache: bool = True
+    shell: Shell | None = None
+    """A shell for the user, in place of an agent; on the same machine alone."""
+
+
+def body_to_request(body: TaskBody) -> Request:
+    """Return the request that nobody has checked yet."""
+    return Request(
+        repository=body.repository,
+        prompt=body.prompt,
+        ref=body.ref,
+        environment=body.environment.choice() if body.environment else None,
+        agent=body.agent,
+        command=body.command,
+        attempts=body.attempts,
+        patch=body.patch,
+        variables=body.variables,
+        secrets={name: SecretValue(value.get_secret_value()) for name, value in body.secrets.items()},
+        internet=body.internet,
+        allow=body.allow,
+        use_cache=body.use_cache,
+        shell=body.shell,
+    )

@@ -1,0 +1,138 @@
+"""Tasks on the wire, and back: what is in a status, without what belongs to the host and without large bytes."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+
+from cloister.model.check import CheckResult
+from cloister.model.environment import Environment
+from cloister.model.environment_source import EnvironmentSource
+from cloister.model.flag import Flag
+from cloister.model.phase import Phase
+from cloister.model.sandbox import DiffStats
+from cloister.model.task import Repository, Revision, Shell, Task, TaskState, TaskStatus, Verdict
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(from_attributes=True, frozen=True, use_attribute_docstrings=True)
+
+
+class ChangeShape(_Shape):
+    """What an attempt changed. Its diff is at `/tasks/{id}/diff`."""
+
+    base: str
+    """Commit that the diff is against."""
+    commit: str
+    stats: DiffStats
+    flags: tuple[Flag, ...]
+    """What deserves a second look, the weightiest first."""
+    paths: tuple[str, ...]
+
+
+class OutcomeShape(_Shape):
+    """How an attempt ended, and what it left."""
+
+    verdict: Verdict
+    reason: str
+    """For every verdict but success: one sentence."""
+    hint: str
+    exit_status: int | None
+    """Of the agent, when it ran."""
+    message: str
+    """The agent's answer."""
+    change: ChangeShape | None
+    """Null when no change could be collected."""
+    checks: tuple[CheckResult, ...]
+    seconds: Mapping[Phase, float]
+    """Time spent per phase."""
+    accepted_to_agent_seconds: float | None
+
+
+class AttemptShape(_Shape):
+    """Where an attempt is."""
+
+    attempt: str
+    """Its id."""
+    number: int
+    """From 1."""
+    state: TaskState
+    outcome: OutcomeShape | None
+    """Once it is over."""
+
+
+class TurnShape(_Shape):
+    """One prompt in a task, and where the attempts to answer it are."""
+
+    number: int
+    prompt: str
+    accepted_at: datetime
+    continues: str | None
+    """The attempt of an earlier turn that it goes on from; null for the first."""
+    seq: int
+    """Place in the task's log of the event that it begins with."""
+    attempts: tuple[AttemptShape, ...]
+
+
+class TaskShape(_Shape):
+    """Where a task is."""
+
+    id: str
+    repository: Repository
+    revision: Revision
+    environment: Environment
+    environment_source: EnvironmentSource | None
+    prompt: str
+    agent: str
+    command: str | None
+    """The command line of the agent `command`."""
+    shell: Shell | None
+    use_cache: bool
+    accepted_at: datetime
+    state: TaskState
+    verdict: Verdict | None
+    """Once finished: the best of its attempts' verdicts."""
+    finished_at: datetime | None
+    attempts: tuple[AttemptShape, ...]
+    """Of the last turn."""
+    turns: tuple[TurnShape, ...]
+    """All, oldest first."""
+
+
+_STATUS = TypeAdapter(TaskStatus)
+
+
+def status_to_shape(status: TaskStatus) -> TaskShape:
+    """Return what callers see of a task."""
+    task = status.task
+    return TaskShape(
+        id=task.id,
+        repository=task.repository,
+        revision=task.revision,
+        environment=task.environment,
+        environment_source=task.environment_source,
+        prompt=task.prompt,
+        agent=task.agent,
+        command=task.command,
+        shell=task.shell,
+        use_cache=task.use_cache,
+        accepted_at=task.accepted_at,
+        state=status.state,
+        verdict=status.verdict,
+        finished_at=status.finished_at,
+        attempts=tuple(AttemptShape.model_validate(attempt) for attempt in status.attempts),
+        turns=tuple(TurnShape.model_validate(turn) for turn in status.turns),
+    )
+
+
+def shape_to_status(shape: TaskShape) -> TaskStatus:
+    """Return the status that `status_to_shape` was given, as far as it was told."""
+    of_status = {"state", "verdict", "finished_at", "attempts", "turns"}
+    told = shape.model_dump()
+    status = {name: told.pop(name) for name in of_status}
+    return _STATUS.validate_python({"task": {**told, "attempts": len(shape.attempts)}, **status})
+
+
+def shape_to_task(shape: TaskShape) -> Task:
+    """Return the task alone."""
+    return shape_to_status(shape).task

@@ -1,0 +1,140 @@
+"""Tasks: give one, see where it is, what happened in it and what came of it, and end it."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Response, status
+from pydantic import BaseModel
+from sse_starlette import EventSourceResponse, ServerSentEvent
+
+from cloister.api.body import Body
+from cloister.api.caller import Member, Viewer
+from cloister.api.event_line import event_to_line
+from cloister.api.front import FrontDoor, check_repository
+from cloister.api.task_request import TaskBody, body_to_request
+from cloister.api.task_shape import TaskShape, status_to_shape
+from cloister.errors import DeniedError
+from cloister.intake import Intake
+from cloister.model.cancellation import Cancellation
+from cloister.model.task import FollowUp, TaskId
+
+MOST_LISTED = 1000
+KEEP_ALIVE_SECONDS = 15
+"""How often an event stream says that it is still there."""
+SLOWEST_READER_SECONDS = 30.0
+"""How long one event may take to be read before the stream is cut; its reader can come back with Last-Event-ID."""
+
+router = APIRouter(prefix="/tasks", tags=["tasks"])
+
+TurnNumber = Annotated[int | None, Query(alias="turn", ge=1, description="By default the last one.")]
+AttemptNumber = Annotated[int | None, Query(alias="attempt", ge=1, description="By default the best one.")]
+
+
+class TurnBody(Body):
+    """What is asked next."""
+
+    prompt: str
+    attempt: int | None = None
+    """The attempt of the last turn to go on from; null is the best that left something."""
+    attempts: int = 1
+
+
+class AcceptedTurn(BaseModel):
+    """A turn that is on disk."""
+
+    task: str
+    turn: FollowUp
+
+
+@router.post("", status_code=status.HTTP_201_CREATED)
+async def create(body: TaskBody, intake: FrontDoor, caller: Member) -> TaskShape:
+    """Accept a task; it is on disk when this answers."""
+    check_repository(body.repository, caller)
+    if body.shell is not None and not caller.on_this_machine:
+        raise DeniedError("a shell is opened on the server's own machine")
+    task = await intake.submit(body_to_request(body))
+    return status_to_shape(await intake.task(task.id))
+
+
+@router.get("")
+async def find(
+    intake: FrontDoor, _: Viewer, limit: Annotated[int, Query(ge=1, le=MOST_LISTED)] = 50
+) -> list[TaskShape]:
+    """Return the newest tasks, newest first."""
+    return [status_to_shape(task) for task in await intake.tasks(limit=limit)]
+
+
+@router.get("/{task}")
+async def get(task: str, intake: FrontDoor, _: Viewer) -> TaskShape:
+    """Say where a task is; by its id or a unique beginning of it."""
+    return status_to_shape(await intake.task(task))
+
+
+@router.get("/{task}/events", response_class=EventSourceResponse)
+async def events(
+    task: str,
+    intake: FrontDoor,
+    _: Viewer,
+    after: Annotated[int, Query(ge=0, description="Only what has a higher `seq`.")] = 0,
+    last_event_id: Annotated[int | None, Header(ge=0)] = None,
+    follow: Annotated[bool, Query(description="Go on until the task is over.")] = True,
+    output: Annotated[bool, Query(description="With what programs printed.")] = True,
+) -> EventSourceResponse:
+    """Tell what happened in a task, as server-sent events; the id of each is its `seq`.
+
+    When the task is over, and all is told, the stream ends with an event `end`.
+    """
+    found = (await intake.task(task)).task.id
+    start = after if last_event_id is None else last_event_id
+    told = _server_sent(intake, found, after=start, follow=follow, output=output)
+    return EventSourceResponse(told, ping=KEEP_ALIVE_SECONDS, send_timeout=SLOWEST_READER_SECONDS)
+
+
+async def _server_sent(
+    intake: Intake, task: TaskId, *, after: int, follow: bool, output: bool
+) -> AsyncIterator[ServerSentEvent]:
+    async for recorded in intake.events(task, after=after, follow=follow, output=output):
+        yield ServerSentEvent(
+            json.dumps(event_to_line(recorded)), event=recorded.event.wire_name, id=str(recorded.seq), sep="\n"
+        )
+    yield ServerSentEvent("{}", event="end", sep="\n")
+
+
+@router.get("/{task}/diff", response_class=Response, responses={200: {"content": {"text/x-diff": {}}}})
+async def diff(
+    task: str, intake: FrontDoor, _: Viewer, attempt: AttemptNumber = None, turn: TurnNumber = None
+) -> Response:
+    """Return what an attempt changed, as git writes it."""
+    change = await intake.change(task, attempt=attempt, turn=turn)
+    return Response(change.diff, media_type="text/x-diff")
+
+
+@router.get("/{task}/record", response_class=Response, responses={200: {"content": {"application/json": {}}}})
+async def record(
+    task: str, intake: FrontDoor, _: Viewer, attempt: AttemptNumber = None, turn: TurnNumber = None
+) -> Response:
+    """Return the signed record of an attempt: an envelope (DSSE)."""
+    return Response(await intake.record(task, attempt=attempt, turn=turn), media_type="application/json")
+
+
+@router.post("/{task}/cancel", status_code=status.HTTP_202_ACCEPTED)
+async def cancel(
+    task: str,
+    intake: FrontDoor,
+    _: Member,
+    attempt: Annotated[int | None, Query(ge=1, description="This one alone.")] = None,
+    grace_seconds: Annotated[float, Query(description="From SIGTERM to the kill of a running agent.")] = 0.0,
+    collect: Annotated[bool, Query(description="Take out what a running agent has changed.")] = False,
+) -> TaskShape:
+    """Ask for the end of a task, or of one attempt of its last turn. Harmless twice, and when it is over."""
+    cancellation = Cancellation(grace_seconds=grace_seconds, collect=collect)
+    found = await intake.cancel(task, attempt=attempt, cancellation=cancellation)
+    return status_to_shape(await intake.task(found))
+
+
+@router.post("/{task}/turns", status_code=status.HTTP_201_CREATED)
+async def follow_up(task: str, body: TurnBody, intake: FrontDoor, _: Member) -> AcceptedTurn:
+    """Accept one more turn of a task, which goes on from an attempt of the last. 409 while that is not over."""
+    found, turn = await intake.follow_up(task, body.prompt, attempt=body.attempt, attempts=body.attempts)
+    return AcceptedTurn(task=found, turn=turn)
