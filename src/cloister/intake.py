@@ -1,7 +1,7 @@
 """The front door: every request is checked here before anything is made of it."""
 
 import secrets
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -17,6 +17,7 @@ from cloister.model.choice import choose
 from cloister.model.conversation import find_base
 from cloister.model.environment import Environment
 from cloister.model.event import RecordedEvent
+from cloister.model.pack import not_installed
 from cloister.model.reference import is_reference, not_pulled
 from cloister.model.request import EnvironmentChoice, Request
 from cloister.model.sandbox import WORKSPACE, Change
@@ -36,6 +37,8 @@ from cloister.model.task import (
 )
 from cloister.preview import CacheAnswer, OwnDisk, Preview, find_last_miss
 from cloister.protocols import (
+    Agent,
+    AgentPacks,
     AttemptQueue,
     Forge,
     ImageStore,
@@ -78,8 +81,9 @@ class Intake:
     images: ImageStore
     catalog: SnapshotCatalog
     backend: SandboxBackend
-    agents: Collection[str]
-    """Names of the agents that this installation can run."""
+    agents: Mapping[str, Agent]
+    """By name."""
+    packs: AgentPacks
     now: Callable[[], datetime]
     """Aware, UTC."""
     ceiling: Ceiling = UNBOUNDED
@@ -101,7 +105,7 @@ class Intake:
             internet=request.internet,
             allow=request.allow,
         )
-        agent = self._agent(request, environment)
+        agent = await self._agent(request, environment)
         check_limits(environment.limits)
         await self._check_image(environment.image)
         await self._needs(repository, revision, environment)
@@ -390,7 +394,7 @@ class Intake:
         image = await self.images.describe(digest) if digest else None
         return await find_needs(self.forge, repository, revision, environment, image)
 
-    def _agent(self, request: Request, environment: Environment) -> str:
+    async def _agent(self, request: Request, environment: Environment) -> str:
         if request.shell is not None:
             return SHELL
         if request.command is not None:
@@ -402,9 +406,11 @@ class Intake:
             raise UsageError("the agent `command` needs a command line", hint='for example: --command "make fix"')
         if agent not in self.agents:
             raise NotFoundError(
-                f"agent {agent!r} is not installed here; known: {', '.join(sorted(self.agents))}",
+                f"there is no agent {agent!r}; known: {', '.join(sorted(self.agents))}",
                 hint='run a command line as the agent: --command "make fix"',
             )
+        if (recipe := self.agents[agent].pack) is not None and await self.packs.find(recipe.name) is None:
+            raise not_installed(agent)
         return agent
 
     async def _check_image(self, image: str) -> None:

@@ -32,6 +32,7 @@ from cloister.model.check import ChecksState, report_of, state_of
 from cloister.model.conversation import conversation_to_text
 from cloister.model.event import AttemptStarted, PolicyApplied, SnapshotDigested
 from cloister.model.network import NetworkMode, NetworkPolicy
+from cloister.model.pack import Pack, not_installed
 from cloister.model.phase import Phase
 from cloister.model.sandbox import SandboxName, clean_room_of
 from cloister.model.secret import DeliveredSecrets, Grant
@@ -40,6 +41,7 @@ from cloister.phases import agent, output, provision, setup, shell, teardown, ve
 from cloister.phases.provision import Provisioned
 from cloister.protocols import (
     Agent,
+    AgentPacks,
     AttemptQueue,
     Egress,
     Forge,
@@ -67,6 +69,7 @@ class Tools:
     backend: SandboxBackend
     egress: Egress
     agents: Mapping[str, Agent]
+    packs: AgentPacks
     on_kept: Callable[[], None] = lambda: None
     """Told whenever a snapshot was kept."""
     ceiling: Ceiling = UNBOUNDED
@@ -155,6 +158,7 @@ async def _work_in_rounds(
     Behind a former worker this goes on in the round that it had come to: the agent may run there now.
     """
     task = attempt.task
+    adapter = tools.agents[task.agent]
     turn, began = _turn_of(attempt), datetime.now(UTC)
     for round_ in itertools.count(agent.round_of(provisioned.sandbox)):
         placeholders = {grant.name: grant.placeholder for grant in grants}
@@ -164,13 +168,14 @@ async def _work_in_rounds(
                 began = datetime.now(UTC)
             ran = await agent.run(
                 turn,
-                tools.agents[task.agent],
+                adapter,
                 provisioned.sandbox,
                 journal,
                 ending,
                 round=round_,
                 foundation=provisioned.needs.foundation,
                 placeholders=placeholders,
+                pack=await _find_pack(adapter, tools.packs),
                 seconds_left=_seconds_until(ends_at),
             )
         with journal.phase(Phase.OUTPUT):
@@ -191,6 +196,15 @@ async def _work_in_rounds(
 def _turn_of(attempt: Attempt) -> AgentTurn:
     former = attempt.continues.conversation if attempt.continues else ()
     return AgentTurn(task=attempt.task, prompt=attempt.prompt, conversation=conversation_to_text(former))
+
+
+async def _find_pack(agent: Agent, packs: AgentPacks) -> Pack | None:
+    if agent.pack is None:
+        return None
+    pack = await packs.find(agent.pack.name)
+    if pack is None:  # removed since the task was accepted
+        raise not_installed(agent.name)
+    return pack
 
 
 async def _take_output(

@@ -20,10 +20,11 @@ from cloister.model.asker import Asker, Connection
 from cloister.model.cancellation import AT_ONCE, Cancellation
 from cloister.model.environment import Environment
 from cloister.model.event import Event, RecordedEvent, RecordMissed
-from cloister.model.image import Image
+from cloister.model.image import BuildProgress, Image
 from cloister.model.instructions import Restored
 from cloister.model.model_access import ModelApi
 from cloister.model.network import EgressTold, NetworkPolicy
+from cloister.model.pack import Pack, PackRecipe
 from cloister.model.phase import Phase
 from cloister.model.project import ProjectFiles
 from cloister.model.record import Signature, SignedRecord
@@ -376,9 +377,20 @@ class AgentParser(Protocol):
 class Agent(Protocol):
     """A program that does the work."""
 
-    name: str
-    api: ModelApi | None
-    """The protocol in which it talks to a model, for which a turn has an access then; None for one that needs none."""
+    @property
+    def name(self) -> str:
+        """What users and environments call it."""
+        ...
+
+    @property
+    def api(self) -> ModelApi | None:
+        """The protocol in which it talks to a model: a turn has an access then. None for one that needs none."""
+        ...
+
+    @property
+    def pack(self) -> PackRecipe | None:
+        """What has to be installed on the node for it; None for one that takes what the image has."""
+        ...
 
     def command(self, turn: AgentTurn) -> AgentCommand:
         """Return the program to run in the sandbox, at the work tree. UsageError when the task lacks what it needs.
@@ -389,6 +401,26 @@ class Agent(Protocol):
 
     def parser(self) -> AgentParser | None:
         """A new parser for one run's standard output; None when that is plain output and nothing else."""
+        ...
+
+
+class AgentPacks(Protocol):
+    """What was installed for agents on this node."""
+
+    async def install(self, recipe: PackRecipe, report: Callable[[BuildProgress], None]) -> Pack:
+        """Fetch and make the recipe's pack, and let it be the one of its agent. No code of its packages is run.
+
+        Sandboxes that see a former pack of that agent go on seeing it. HostError when the host lacks a program,
+        SandboxError with the last lines of a client that failed, DiskFullError.
+        """
+        ...
+
+    async def find(self, name: str) -> Pack | None:
+        """Return the installed pack of an agent."""
+        ...
+
+    async def remove(self, name: str) -> None:
+        """Forget an agent's pack. NotFoundError when there is none; ConflictError while a sandbox sees it."""
         ...
 
 

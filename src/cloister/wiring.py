@@ -3,7 +3,7 @@
 import gc
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +13,7 @@ from ipaddress import ip_address, ip_network
 import anyio
 
 from cloister.agents.check import CheckAgent
+from cloister.agents.codex import CodexAgent
 from cloister.agents.command import CommandAgent
 from cloister.certificates import read_certificates
 from cloister.doctor import examine
@@ -32,7 +33,7 @@ from cloister.model.reference import parse_reference
 from cloister.model.task import Outcome, TaskId, Verdict
 from cloister.model.upstreams import Upstreams
 from cloister.notary import Notary
-from cloister.protocols import AttemptQueue, Egress, SandboxBackend
+from cloister.protocols import Agent, AgentPacks, AttemptQueue, Egress, SandboxBackend
 from cloister.queues.embedded import EmbeddedQueue
 from cloister.reaper import SnapshotReaper, destroy_strays, expire_snapshots, forget_unknown_snapshots
 from cloister.repository_address import parse_repository
@@ -41,6 +42,7 @@ from cloister.sandboxes.oci.export import Export, SnapshotExporter
 from cloister.sandboxes.oci.export_layout import Compression
 from cloister.sandboxes.oci.image import OciImageStore
 from cloister.sandboxes.oci.network import find_catching_error
+from cloister.sandboxes.oci.packs import OciAgentPacks
 from cloister.settings import Settings
 from cloister.stores.attempts import SqlLedger
 from cloister.stores.database import Database
@@ -63,6 +65,9 @@ class Application:
 
     intake: Intake
     images: OciImageStore
+    agents: Mapping[str, Agent]
+    """By name."""
+    packs: AgentPacks
     tools: Tools
     backend: SandboxBackend
     exporter: SnapshotExporter
@@ -148,7 +153,8 @@ async def _open_parts(settings: Settings, stack: AsyncExitStack, count: Callable
         SqlSecretStore(database), KeyFile(settings.master_key_path), SigningKeyFile(settings.record_key_path)
     )
     catalog = SqlSnapshotCatalog(database)
-    agents = {agent.name: agent for agent in (CheckAgent(), CommandAgent())}
+    agents = {agent.name: agent for agent in _agents()}
+    packs = OciAgentPacks(settings.state)
     environments = Environments(store=SqlEnvironmentStore(database), forge=forge, vault=vault, now=_now)
     intake = Intake(
         store=SqlTaskStore(database),
@@ -159,7 +165,8 @@ async def _open_parts(settings: Settings, stack: AsyncExitStack, count: Callable
         images=images,
         catalog=catalog,
         backend=backend,
-        agents=frozenset(agents),
+        agents=agents,
+        packs=packs,
         ceiling=settings.ceiling,
         now=_now,
     )
@@ -173,18 +180,25 @@ async def _open_parts(settings: Settings, stack: AsyncExitStack, count: Callable
         backend=backend,
         egress=egress,
         agents=agents,
+        packs=packs,
         on_kept=reaper.wake,
         ceiling=settings.ceiling,
     )
     return Application(
         intake=intake,
         images=images,
+        agents=agents,
+        packs=packs,
         tools=tools,
         backend=backend,
         exporter=backend.exporter,
         reaper=reaper,
         settings=settings,
     )
+
+
+def _agents() -> Sequence[Agent]:
+    return (CheckAgent(), CodexAgent(), CommandAgent())
 
 
 def _room_for_snapshots(settings: Settings) -> int:

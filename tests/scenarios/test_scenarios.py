@@ -67,6 +67,7 @@ from cloister.model.task import Attempt, AttemptStatus, Outcome, Repository, Rev
 from cloister.queues.fake import FakeQueue, FakeSnapshotCatalog
 from cloister.sandboxes.fake import Append, FakeBackend, FakeNode, Hold, Print, Program
 from cloister.sandboxes.fake_images import FakeImageStore
+from cloister.sandboxes.fake_packs import FakeAgentPacks
 from cloister.vault.fake import FakeVault
 
 HERE = Path(__file__).parent
@@ -149,6 +150,7 @@ class World:
             backend=FakeBackend(self.node, on_call=self.stage),
             egress=egress,
             agents={"command": CommandAgent()},
+            packs=FakeAgentPacks(),
         )
         return tools, egress
 

@@ -58,7 +58,7 @@ CASES = {
     "no variable": Case("NAME=VALUE", ["run", "--var", "AB", *REGULAR[1:]]),
     "empty prompt": Case("the prompt is empty", [*REGULAR[:-1], " \n "]),
     "long prompt": Case("1 MiB", [*REGULAR[:-1], "-"], stdin="x" * (LARGEST_PROMPT_BYTES + 1)),
-    "no such agent": Case("agent 'nope' is not installed", ["run", "--agent", "nope", "do it"]),
+    "no such agent": Case("there is no agent 'nope'", ["run", "--agent", "nope", "do it"]),
     "not a diff": Case("not a diff", ["run", "--patch", "a.txt", *REGULAR[1:]]),
     "secret without a value": Case("TOKEN", environment="[secrets]\nTOKEN = {}\n"),
     "secret that is not set": Case("TOKEN", ["run", "--secret-from-env", "TOKEN", *REGULAR[1:]]),

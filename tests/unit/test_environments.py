@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from cloister.agents.command import CommandAgent
 from cloister.environment_file import REPOSITORY_FILE
 from cloister.environments import Environments
 from cloister.errors import CloisterError, ConflictError, EnvironmentFileError, NotFoundError, UsageError
@@ -20,6 +21,7 @@ from cloister.model.stored_environment import check_stored_name, is_file_name
 from cloister.queues.fake import FakeQueue, FakeSnapshotCatalog
 from cloister.sandboxes.fake import FakeBackend, FakeNode
 from cloister.sandboxes.fake_images import FakeImageStore
+from cloister.sandboxes.fake_packs import FakeAgentPacks
 from cloister.stores.fake import FakeEnvironmentStore
 from cloister.vault.fake import FakeVault
 
@@ -48,7 +50,8 @@ def intake(files: dict[tuple[Commit, str], bytes]) -> Intake:
         images=FakeImageStore(node, ["base", "slim"]),
         catalog=FakeSnapshotCatalog(),
         backend=FakeBackend(node),
-        agents={"command"},
+        agents={"command": CommandAgent()},
+        packs=FakeAgentPacks(),
         now=lambda: NOW,
     )
 

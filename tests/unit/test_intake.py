@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from cloister.agents.command import CommandAgent
+from cloister.agents.fake import FakeAgent
 from cloister.environment_file import REPOSITORY_FILE
 from cloister.environments import Environments
 from cloister.errors import CloisterError, ConflictError, EnvironmentFileError, NotFoundError, UsageError
@@ -16,6 +18,7 @@ from cloister.model.choice import best_attempt
 from cloister.model.environment import Limits
 from cloister.model.event import TaskAccepted
 from cloister.model.network import NetworkMode
+from cloister.model.pack import PackRecipe
 from cloister.model.phase import Phase
 from cloister.model.request import EnvironmentText, Request
 from cloister.model.sandbox import Change, Commit, DiffStats, SandboxName, SandboxSpec
@@ -25,6 +28,7 @@ from cloister.model.task import AttemptId, AttemptStatus, Outcome, Shell, TaskSt
 from cloister.queues.fake import FakeQueue, FakeSnapshotCatalog
 from cloister.sandboxes.fake import FakeBackend, FakeNode
 from cloister.sandboxes.fake_images import FakeImageStore
+from cloister.sandboxes.fake_packs import FakeAgentPacks
 from cloister.stores.fake import FakeEnvironmentStore
 from cloister.vault.fake import FakeVault
 
@@ -59,11 +63,14 @@ def intake(files: Mapping[tuple[Commit, str], bytes], node: FakeNode) -> Intake:
         images=FakeImageStore(node, ["base", "slim"]),
         catalog=FakeSnapshotCatalog(),
         backend=FakeBackend(node),
-        agents={"command", "robot"},
+        agents={agent.name: agent for agent in AGENTS},
+        packs=FakeAgentPacks([ROBOT]),
         now=lambda: NOW,
     )
 
 
+ROBOT, CODEX = (PackRecipe(name=name, version="1", program="run", needs="") for name in ("robot", "codex"))
+AGENTS = (CommandAgent(), FakeAgent(name="robot", pack=ROBOT), FakeAgent(name="codex", pack=CODEX))
 SHELL_IN_SETUP = Shell(phase=Phase.SETUP, terminal="xterm-256color")
 
 
@@ -109,7 +116,7 @@ def environment_text(text: str) -> EnvironmentText:
         ({"command": "a\x00b"}, UsageError, "NUL"),
         ({"agent": "robot"}, UsageError, "agent 'robot' takes no command line"),
         ({"agent": "command", "command": None}, UsageError, "needs a command line"),
-        ({"agent": "claude", "command": None}, NotFoundError, "'claude' is not installed here; known: command, robot"),
+        ({"agent": "nope", "command": None}, NotFoundError, "no agent 'nope'; known: codex, command, robot"),
         ({"command": None}, NotFoundError, "agent 'codex' is not installed here"),
         ({"shell": SHELL_IN_SETUP}, UsageError, "without an agent, a command or a patch"),
         ({"shell": SHELL_IN_SETUP, "command": None, "attempts": 2}, UsageError, "a shell is one attempt"),
@@ -136,8 +143,16 @@ async def test_a_repository_cannot_give_itself_the_whole_machine(intake: Intake,
 
 async def test_without_an_agent_the_way_out_is_named(intake: Intake) -> None:
     with pytest.raises(NotFoundError) as caught:
-        await intake.submit(new_request(command=None))
+        await intake.submit(new_request(agent="nope", command=None))
     assert "--command" in (caught.value.hint or "")
+
+
+async def test_the_default_agent_is_installed_first(intake: Intake) -> None:
+    with pytest.raises(NotFoundError) as caught:
+        await intake.submit(new_request(command=None))
+    assert caught.value.hint == "install it once: cloister agent install codex"
+    await intake.packs.install(CODEX, lambda _: None)
+    assert (await intake.submit(new_request(command=None))).agent == "codex"
 
 
 async def test_a_missing_secret_names_the_command_that_gives_it(intake: Intake) -> None:

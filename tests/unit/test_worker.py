@@ -17,6 +17,7 @@ from cloister.model.task import AttemptId, Repository, Revision, Task, TaskId, V
 from cloister.queues.fake import FakeQueue, FakeSnapshotCatalog
 from cloister.sandboxes.fake import FakeBackend, FakeNode, Hold, OnCall, Program
 from cloister.sandboxes.fake_images import FakeImageStore
+from cloister.sandboxes.fake_packs import FakeAgentPacks
 from cloister.vault.fake import FakeVault
 from cloister.worker import run_worker
 
@@ -47,6 +48,7 @@ def made_tools(node: FakeNode, queue: FakeQueue, on_call: OnCall | None = None) 
         backend=FakeBackend(node, on_call=on_call),
         egress=FakeEgress(),
         agents={"command": CommandAgent()},
+        packs=FakeAgentPacks(),
     )
 
 

@@ -2,6 +2,7 @@
 
 from cloister.model.agent import AgentCommand, AgentTurn
 from cloister.model.model_access import ModelApi
+from cloister.model.pack import PackRecipe
 from cloister.model.task import CHECK
 from cloister.protocols import Agent
 
@@ -54,6 +55,7 @@ class CheckAgent:
 
     name = CHECK
     api: ModelApi | None = None
+    pack: PackRecipe | None = None
 
     def command(self, turn: AgentTurn) -> AgentCommand:
         """Run it with the image's bash; the prompt is not read."""

@@ -3,6 +3,7 @@
 from cloister.errors import UsageError
 from cloister.model.agent import AgentCommand, AgentTurn
 from cloister.model.model_access import ModelApi
+from cloister.model.pack import PackRecipe
 from cloister.protocols import Agent
 
 
@@ -11,6 +12,7 @@ class CommandAgent:
 
     name = "command"
     api: ModelApi | None = None
+    pack: PackRecipe | None = None
 
     def command(self, turn: AgentTurn) -> AgentCommand:
         """Not a login shell, so that what variables say of PATH stays said. It reads what was asked, word by word."""

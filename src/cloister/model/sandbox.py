@@ -86,6 +86,8 @@ class Command:
     stdin: bytes = b""
     files: Mapping[str, bytes] = field(default_factory=dict)
     """Read-only files to see in /cloister/in: name to content."""
+    packs: Path | None = None
+    """A folder of this node to see, read-only, where agents' packs are; see `model.pack`."""
     timeout_seconds: float
     """Wall clock, enforced by the container's supervisor even when we are gone."""
     output_bytes: int

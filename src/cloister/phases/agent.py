@@ -11,6 +11,7 @@ from cloister.journal import Journal
 from cloister.model.agent import AgentTurn
 from cloister.model.container import PROMPT_FILE, Foundation, container_variables, work_tree
 from cloister.model.event import EndRequested
+from cloister.model.pack import Pack
 from cloister.model.phase import Phase
 from cloister.model.sandbox import Command, EndCause, Exit
 from cloister.model.universal import in_login_shell
@@ -49,6 +50,7 @@ async def run(
     round: int,
     foundation: Foundation,
     placeholders: Mapping[str, str],
+    pack: Pack | None = None,
     seconds_left: float,
 ) -> Ran:
     """Run the agent to its end, its services beside it, or go on following it when a former worker started it.
@@ -69,6 +71,7 @@ async def run(
         cwd=work_tree(task),
         stdin=text,
         files={**asked.files, PROMPT_FILE.rpartition("/")[2]: text},
+        packs=pack.place if pack is not None else None,
         timeout_seconds=seconds_left,
         output_bytes=log_bytes,
     )

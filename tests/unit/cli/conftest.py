@@ -27,6 +27,7 @@ from cloister.queues.embedded import EmbeddedQueue
 from cloister.reaper import SnapshotReaper
 from cloister.sandboxes.fake import FakeBackend, FakeNode, Print, Program
 from cloister.sandboxes.fake_images import FakeImageStore
+from cloister.sandboxes.fake_packs import FakeAgentPacks
 from cloister.sandboxes.oci.export import Export
 from cloister.settings import Settings
 from cloister.stores.attempts import SqlLedger
@@ -139,7 +140,8 @@ def _application(
         images=images,
         catalog=catalog,
         backend=backend,
-        agents={"command"},
+        agents={"command": CommandAgent()},
+        packs=FakeAgentPacks(),
         now=lambda: datetime.now(UTC),
     )
     tools = Tools(
@@ -151,11 +153,14 @@ def _application(
         backend=backend,
         egress=FakeEgress(made.decisions),
         agents={"command": CommandAgent()},
+        packs=FakeAgentPacks(),
     )
     reaper = SnapshotReaper(catalog, backend, most_bytes=2**40, now=lambda: datetime.now(UTC))
     return wiring.Application(
         intake=intake,
         images=images,
+        agents=tools.agents,
+        packs=tools.packs,
         tools=tools,
         backend=backend,
         exporter=Exporter(made.pushed),

@@ -23,8 +23,8 @@ def events_of(output: str) -> list[dict[str, Any]]:
     ("arguments", "message"),
     [
         (("run", "--command", "x", ""), "the prompt is empty"),
-        (("run", "fix"), "agent 'codex' is not installed here"),
-        (("run", "--agent", "claude", "fix"), "agent 'claude' is not installed here; known: command"),
+        (("run", "fix"), "there is no agent 'codex'; known: command"),
+        (("run", "--agent", "claude", "fix"), "there is no agent 'claude'; known: command"),
         (("run", "--command", "x", "--ref", "none", "fix"), "none"),
         (("run", "--command", "x", "--repo", "/nowhere", "fix"), "/nowhere"),
         (("run", "--command", "x", "--env", "none.toml", "fix"), "cannot read the environment file none.toml"),

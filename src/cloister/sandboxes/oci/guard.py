@@ -16,6 +16,7 @@ from pathlib import Path
 
 from cloister.errors import HostError, TaskFailedError
 from cloister.model.container import CA_BUNDLE
+from cloister.model.pack import PACKS
 from cloister.sandboxes.oci import trust
 
 MIRROR = "/cloister/mirror.git"
@@ -38,6 +39,9 @@ DIRECTORIES = {
     "/etc/ssl": 0o755,
     "/etc/ssl/certs": 0o755,
     "/workspace": 0o755,
+    "/opt": 0o755,
+    "/opt/cloister": 0o755,
+    PACKS: 0o755,
     "/cloister": 0o755,
     MIRROR: 0o755,
     INPUT: 0o755,

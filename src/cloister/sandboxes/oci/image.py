@@ -1,23 +1,17 @@
 """The images on this node: content-addressed root file systems, built or pulled once and atomically."""
 
-import errno
-import fcntl
 import hashlib
 import json
-import os
-import shutil
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
-import anyio
 from anyio import to_thread
 
-from cloister.errors import ConflictError, DiskFullError, NotFoundError, SandboxError
+from cloister.errors import ConflictError, NotFoundError
 from cloister.model.image import BuildProgress, Image, Toolchain
 from cloister.model.reference import ImageReference, is_reference, not_pulled, parse_reference
 from cloister.model.sandbox import ImageDigest
@@ -37,13 +31,13 @@ from cloister.sandboxes.oci.image_recipe import (
 )
 from cloister.sandboxes.oci.image_registry import FetchedImage
 from cloister.sandboxes.oci.image_tree import clean_tree, installed_packages, seal_tree
+from cloister.sandboxes.oci.workbench import locked, remove_tree, sync, sync_file_system, workbench
 
 UID_BASE = 1_000_000_000
 """Host uid of container root: far above the ranges that user databases and /etc/subuid hand out."""
 
 _DIGEST_LENGTH = 64
 _SHORTEST_DIGEST = 4
-_LOCK_POLL_SECONDS = 0.1
 
 
 class OciImageStore:
@@ -72,7 +66,7 @@ class OciImageStore:
         if is_reference(name):
             raise not_pulled(name)
         recipe = load_recipe(name, *self._recipes)
-        async with self._locked(name):
+        async with locked(self._folder, name):
             return self._find(name) or await self._build(recipe, progress)
 
     async def find(self, name: str) -> ImageDigest | None:
@@ -86,7 +80,7 @@ class OciImageStore:
     async def build(self, name: str, progress: ReportProgress | None = None) -> Image:
         """Build `name` anew, from today's packages; what was built before stays usable by its digest."""
         recipe = load_recipe(name, *self._recipes)
-        async with self._locked(name):
+        async with locked(self._folder, name):
             return self.get(await self._build(recipe, progress))
 
     async def pull(self, text: str, progress: ReportProgress | None = None) -> Image:
@@ -95,7 +89,7 @@ class OciImageStore:
         UsageError when it is no reference; the errors of `Puller.pull`, and then nothing has changed.
         """
         reference = parse_reference(text)
-        async with self._locked(_file_name(text)):
+        async with locked(self._folder, _file_name(text)):
             return self.get(await self._pull(reference, text, progress))
 
     def rootfs(self, digest: ImageDigest) -> Path:
@@ -144,7 +138,7 @@ class OciImageStore:
         grave = self._folder / "removing" / digest
         grave.parent.mkdir(exist_ok=True)
         (self._folder / digest).rename(grave)
-        await to_thread.run_sync(_remove_tree, grave)
+        await to_thread.run_sync(remove_tree, grave)
 
     def _find(self, name: str) -> ImageDigest | None:
         if not is_recipe_name(name) and not is_reference(name):
@@ -173,14 +167,14 @@ class OciImageStore:
     async def _build(self, recipe: ImageRecipe, progress: ReportProgress | None) -> ImageDigest:
         """Build with the recipe's lock held."""
         report = progress or _ignore
-        async with self._workbench(recipe.name) as bench:
+        async with workbench(self._folder, recipe.name, _the_image(recipe.name)) as bench:
             root = await build_recipe(recipe, bench, report)
             manifest = await read_manifest(recipe, root)
             registries = await registries_in(root)
             report(BuildProgress("sealing", 0.92))
             image = await to_thread.run_sync(self._seal, recipe, root, registries, manifest)
             report(BuildProgress("writing to disk", 0.96))
-            await _sync_file_system(bench)
+            await sync_file_system(bench)
             self._publish(bench, image)
         report(BuildProgress("done", 1.0))
         return image.digest
@@ -188,12 +182,12 @@ class OciImageStore:
     async def _pull(self, reference: ImageReference, text: str, progress: ReportProgress | None) -> ImageDigest:
         """Pull with the reference's lock held."""
         report = progress or _ignore
-        async with self._workbench(_file_name(text)) as bench:
+        async with workbench(self._folder, _file_name(text), _the_image(text)) as bench:
             fetched = await self._puller.pull(reference, bench, report)
             report(BuildProgress("sealing", 0.92))
             image = await to_thread.run_sync(self._seal_pulled, text, fetched, bench / "rootfs")
             report(BuildProgress("writing to disk", 0.96))
-            await _sync_file_system(bench)
+            await sync_file_system(bench)
             self._publish(bench, image)
         report(BuildProgress("done", 1.0))
         return image.digest
@@ -217,23 +211,6 @@ class OciImageStore:
         )
         _write_image(root.parent / "image.json", image)
         return image
-
-    @asynccontextmanager
-    async def _workbench(self, name: str) -> AsyncIterator[Path]:
-        """A folder in the same file system to build in; nothing of it is left, and nothing of builds that died."""
-        bench = self._folder / "building" / name
-        try:
-            await to_thread.run_sync(_remove_tree, bench)
-            await to_thread.run_sync(_remove_tree, self._folder / "removing")
-            bench.mkdir(parents=True)
-            yield bench
-        except OSError as error:
-            if error.errno == errno.ENOSPC:
-                raise DiskFullError(f"no space left in {self._folder} to build the image {name!r}") from error
-            raise SandboxError(f"cannot build the image {name!r}: {error}") from error
-        finally:
-            with anyio.CancelScope(shield=True):
-                await to_thread.run_sync(_remove_tree, bench)
 
     def _seal(self, recipe: ImageRecipe, root: Path, registries: tuple[str, ...], manifest: Manifest) -> Image:
         """Make the built tree an image's, and describe it beside the tree and inside."""
@@ -267,24 +244,10 @@ class OciImageStore:
         name = _file_name(image.name)
         link = names / f".{name}.new"
         link.write_text(image.digest + "\n")
-        _sync(link)
+        sync(link)
         link.rename(names / name)
-        _sync(names)
-        _sync(self._folder)
-
-    @asynccontextmanager
-    async def _locked(self, name: str) -> AsyncIterator[None]:
-        """Hold the recipe's lock: against tasks of this process and against other processes."""
-        locks = self._folder / "locks"
-        locks.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(locks / name, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        try:
-            # A blocking flock would need a thread that cancellation cannot reach.
-            while not _try_lock(descriptor):  # noqa: ASYNC110  other processes cannot set our events
-                await anyio.sleep(_LOCK_POLL_SECONDS)
-            yield
-        finally:
-            os.close(descriptor)
+        sync(names)
+        sync(self._folder)
 
 
 def _conforms(store: OciImageStore) -> ImageStore:
@@ -306,20 +269,16 @@ def _digest_with(tree: str, variables: Mapping[str, str]) -> ImageDigest:
     return ImageDigest(hashlib.sha256(together.encode()).hexdigest() if variables else tree)
 
 
+def _the_image(name: str) -> str:
+    return f"the image {name!r}"
+
+
 def _ignore(_: BuildProgress) -> None:
     """Report to nobody."""
 
 
 def _is_digest(name: str) -> bool:
     return len(name) == _DIGEST_LENGTH
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _read_image(path: Path) -> Image:
@@ -358,26 +317,3 @@ def _write_image(path: Path, image: Image) -> None:
         "package_managers": dict(image.package_managers),
     }
     path.write_text(json.dumps(fields, indent=1) + "\n")
-
-
-def _remove_tree(path: Path) -> None:
-    """Remove it, also while another process of ours does the same."""
-    shutil.rmtree(path, onerror=_unless_gone)
-
-
-def _unless_gone(_: object, __: str, failure: tuple[type[BaseException], BaseException, TracebackType]) -> None:
-    if not isinstance(failure[1], FileNotFoundError):
-        raise failure[1]
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-async def _sync_file_system(path: Path) -> None:
-    """Write everything out once (syncfs(2)): forty thousand single fsyncs would take minutes."""
-    await anyio.run_process(["sync", "--file-system", str(path)])

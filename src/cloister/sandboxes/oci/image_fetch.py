@@ -2,8 +2,10 @@
 
 import platform
 import re
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from cloister.sandboxes.oci.recipe_package import Registry, RegistryPackage
 
 _GLIBC = re.compile(r"2\.(\d+)")
 _PYTHON = re.compile(r"(?:\d+:)?(3\.\d+)")
+_QUIET = ("--no-cache-dir", "--disable-pip-version-check", "--no-input", "--progress-bar=off")
 _OLDEST_GLIBC = 5
 _LEGACY_PLATFORMS = {5: "manylinux1", 12: "manylinux2010", 17: "manylinux2014"}
 
@@ -48,12 +51,21 @@ class PackageFetcher:
     async def fetch_wheels(self, package: RegistryPackage, into: Path) -> None:
         """Fetch the Python package and all that it needs. SandboxError with pip's last lines."""
         await to_thread.run_sync(into.mkdir)
-        found = _PYTHON.match(self._packages["python3"])
-        assert found is not None, "Debian's python3 is named by its version"
-        version = found[1]
-        abi = f"cp{version.replace('.', '')}"
-        target = ("--python-version", version, "--implementation", "cp", "--abi", abi, "--abi", "abi3", "--abi", "none")
-        await self._download(package, into, *target, *self._platforms())
+        await self._download(package, into, *self._python(), *self._platforms())
+
+    async def install_wheels(self, package: RegistryPackage, into: Path) -> None:
+        """Unpack the Python package and all that it needs in the folder `into`, without programs and byte code.
+
+        SandboxError with pip's last lines.
+        """
+        quiet = (*_QUIET, "--no-compile", "--root-user-action=ignore", "--quiet")
+        options = ("--only-binary=:all:", f"--target={into}", *self._python(), *self._platforms())
+        ended = await self._run([*_pip(), "install", *quiet, *options, package.requirement])
+        if ended.status != 0:
+            raise ended.failure(f"fetching the Python package {package.requirement}", starts=("ERROR:",))
+        await to_thread.run_sync(
+            partial(shutil.rmtree, into / "bin", ignore_errors=True)
+        )  # they name the host's Python
 
     async def install_npm(self, packages: Sequence[RegistryPackage], prefix: Path) -> None:
         """Install the packages and all that they need globally below `prefix`. No script of theirs is run."""
@@ -64,8 +76,7 @@ class PackageFetcher:
         (prefix / "lib/node_modules/.package-lock.json").unlink(missing_ok=True)
 
     async def _download(self, package: RegistryPackage, into: Path, *options: str) -> None:
-        quiet = ("--no-cache-dir", "--disable-pip-version-check", "--no-input", "--progress-bar=off")
-        command = [*_pip(), "download", *quiet, "--only-binary=:all:", f"--dest={into}", *options, package.requirement]
+        command = [*_pip(), "download", *_QUIET, "--only-binary=:all:", f"--dest={into}", *options, package.requirement]
         ended = await self._run(command)
         if ended.status != 0:
             raise ended.failure(f"fetching the Python package {package.requirement}", starts=("ERROR:",))
@@ -85,6 +96,14 @@ class PackageFetcher:
         temporary.mkdir(exist_ok=True)
         variables = operators_variables() | {"TMPDIR": str(temporary)}
         return await run_command(command, variables=variables, folder=place)
+
+    def _python(self) -> Sequence[str]:
+        """Return pip's options for the tree's own Python."""
+        found = _PYTHON.match(self._packages["python3"])
+        assert found is not None, "Debian's python3 is named by its version"
+        abi = f"cp{found[1].replace('.', '')}"
+        abis = (option for name in (abi, "abi3", "none") for option in ("--abi", name))
+        return ("--python-version", found[1], "--implementation", "cp", *abis)
 
     def _platforms(self) -> Sequence[str]:
         """Return pip's options for the platforms that the tree's C library can serve (PEP 600), the newest first."""

@@ -14,6 +14,7 @@ from anyio import CapacityLimiter, to_thread
 from cloister.errors import RepositoryError, SandboxError, TaskFailedError
 from cloister.model.asker import Asker, Connection
 from cloister.model.instructions import Restored
+from cloister.model.pack import PACKS
 from cloister.model.residue import Residue
 from cloister.model.sandbox import WORKSPACE, Change, Checkout, Command, Commit, SandboxName, SandboxSpec
 from cloister.model.secret import SecretValue
@@ -162,6 +163,7 @@ class OciSandbox:
                 Bind(source=self._disk.new_tmp(command.id, owner=UID_BASE), target="/tmp", writable=True),
                 Bind(source=self._spec.mirror, target=guard.MIRROR),
                 Bind(source=directory / "files", target=guard.INPUT),
+                *((Bind(source=command.packs, target=PACKS, executable=True),) if command.packs else ()),
             ),
             limits=self._spec.limits,
             terminal=command.terminal,
