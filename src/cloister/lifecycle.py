@@ -37,7 +37,7 @@ from cloister.model.phase import Phase
 from cloister.model.sandbox import SandboxName, clean_room_of
 from cloister.model.secret import DeliveredSecrets, Grant
 from cloister.model.task import CANCELLED, CHECK, Attempt, Outcome, Shell, Verdict
-from cloister.phases import agent, output, provision, setup, shell, teardown, verify
+from cloister.phases import agent, gate, output, provision, setup, shell, teardown, verify
 from cloister.phases.provision import Provisioned
 from cloister.protocols import (
     Agent,
@@ -112,6 +112,7 @@ async def _provision_to_output(attempt: Attempt, tools: Tools, journal: Journal,
     ends_at = anyio.current_time() + environment.limits.time_seconds
     secrets = await tools.vault.open_for(task)
     journal.mask(secrets)
+    gate.refuse_shown_secrets(environment, secrets)
     grants = grants_of(secrets, attempt.id)
 
     with ExitStack() as building:

@@ -226,9 +226,11 @@ def test_what_was_found_and_undone_is_there_and_what_did_not_hold(new_task) -> N
         (Phase.SETUP, ResidueFound(paths=("/root/.npmrc",), details=("/root/.npmrc: NPM_TOKEN",), action="scrubbed")),
     )
     predicate = said(new_task(), events)["predicate"]
-    assert predicate["instructions_restored"] == [{"paths": ["/workspace/x/AGENTS.md"], "diff": digest("+be evil")}]
+    assert predicate["instructions_restored"] == [
+        {"paths": ["/workspace/x/AGENTS.md"], "more": 0, "diff": digest("+be evil")}
+    ]
     assert predicate["residue"] == [
-        {"paths": ["/root/.npmrc"], "details": ["/root/.npmrc: NPM_TOKEN"], "action": "scrubbed"}
+        {"paths": ["/root/.npmrc"], "details": ["/root/.npmrc: NPM_TOKEN"], "action": "scrubbed", "more": 0}
     ]
     assert predicate["environment"]["versions"] == ["python 3.11, asked by .python-version"]
     assert predicate["not_enforced"][0] == "limits.disk"

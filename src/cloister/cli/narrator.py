@@ -189,12 +189,13 @@ def _sentences(event: Event) -> list[tuple[str, str]]:
             undone = event.diff.splitlines()
             more = len(undone) - _MOST_LINES
             return [
-                *((f"  instructions restored: {path}", "yellow") for path in event.paths),
+                *((f"  instructions restored: {path}", "yellow") for path in (*event.paths, *more_to_text(event.more))),
                 *((f"    {line}", "dim") for line in undone[:_MOST_LINES]),
                 *([(f"    ... and {more} lines more: --json shows them", "dim")] if more > 0 else []),
             ]
         case ResidueFound():
-            return [(f"  secret on disk, {event.action}: {detail}", "red") for detail in event.details]
+            details = (*event.details, *more_to_text(event.more))
+            return [(f"  secret on disk, {event.action}: {detail}", "red") for detail in details]
         case EndRequested():
             kept = "and its change is collected" if event.collect else "and nothing of it is kept"
             return [(f"  the agent was asked to end; it is killed after {event.grace_seconds:g} s, {kept}", "yellow")]
@@ -217,6 +218,11 @@ def _sentences(event: Event) -> list[tuple[str, str]]:
             return [(said, style_of(event.verdict)), *((f"  | {line}", style_of(event.verdict)) for line in words)]
         case _:
             return []
+
+
+def more_to_text(count: int) -> tuple[str, ...]:
+    """Return what stands behind a list that was cut; nothing when it was not."""
+    return (f"and {count} more",) if count else ()
 
 
 def refusal_lines(event: EgressRefused) -> list[str]:

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cloister.cli.live import verdict_lines
-from cloister.cli.narrator import stats_to_text, style_of
+from cloister.cli.narrator import more_to_text, stats_to_text, style_of
 from cloister.cli.terminal import neutralize, print_lines
 from cloister.model.check import CheckResult, ChecksState, state_of
 from cloister.model.choice import choose
@@ -155,7 +155,7 @@ class Page:
 
     def _restored(self) -> Iterator[Line]:
         for event in self._of(InstructionsRestored):
-            yield from self._list("undone", "what setup did to ", list(event.paths), "yellow")
+            yield from self._list("undone", "what setup did to ", [*event.paths, *more_to_text(event.more)], "yellow")
             if self.details:
                 yield from (("", f"| {line}", "") for line in event.diff.splitlines())
 
@@ -170,7 +170,7 @@ class Page:
             left = "; none was found on the disk" if present and searched and not found else ""
             yield "secrets", f"{'; '.join(words)}{left}", ""
         for event in found:
-            details = list(event.details)
+            details = [*event.details, *more_to_text(event.more)]
             yield from self._list("found", "on the disk after setup: ", details, "red")
             yield "", _ACTIONS.get(event.action, event.action), "red"
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.text import Text
 
-from cloister.cli.narrator import stats_to_text, style_of
+from cloister.cli.narrator import more_to_text, stats_to_text, style_of
 from cloister.cli.terminal import neutralize_line
 from cloister.model.task import Verdict
 
@@ -58,9 +58,13 @@ def _of_phases(said: Mapping[str, Any]) -> Iterator[Line]:
     if len(refused) > _MOST_DECISIONS_SHOWN:
         yield "", f"and {len(refused) - _MOST_DECISIONS_SHOWN} more: --json has them", ""
     for found in said["residue"]:
-        yield "residue", f"{found['action']}: {'; '.join(found['details'])}", "yellow"
+        yield (
+            "residue",
+            f"{found['action']}: {'; '.join([*found['details'], *more_to_text(found.get('more', 0))])}",
+            "yellow",
+        )
     for restored in said["instructions_restored"]:
-        yield "restored", ", ".join(restored["paths"]), "yellow"
+        yield "restored", ", ".join([*restored["paths"], *more_to_text(restored.get("more", 0))]), "yellow"
 
 
 def _of_result(said: Mapping[str, Any]) -> Iterator[Line]:

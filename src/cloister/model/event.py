@@ -441,6 +441,8 @@ class ResidueFound(Event):
     """Each path with the names of the secrets in it, and who probably wrote it."""
     action: str
     """refused, scrubbed or allowed."""
+    more: int = 0
+    """How many further files there are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -450,6 +452,8 @@ class InstructionsRestored(Event):
     paths: tuple[str, ...]
     diff: str
     """What was undone; cut when it is long."""
+    more: int = 0
+    """How many further ones there are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

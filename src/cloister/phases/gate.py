@@ -11,7 +11,25 @@ from cloister.model.secret import DeliveredSecrets
 from cloister.protocols import Sandbox
 
 _MOST_SHOWN = 20
+_MOST_TOLD = 100
+"""Paths of one event; how many more there are, it says."""
+_PROBABLY_A_WORD = 50
+"""Files: a value that so many hold is in them by chance."""
 _LONGEST_DIFF = 20_000
+
+
+def refuse_shown_secrets(environment: Environment, secrets: DeliveredSecrets) -> None:
+    """Raise TaskFailedError when the agent would read a secret in a variable, and it is not said to be allowed."""
+    if environment.setup.residue == "allow":
+        return
+    brokered = {secret.name: secret.value for secret in secrets.brokered}
+    for name, value in {**secrets.values, **brokered}.items():
+        for variable, text in environment.variables.items():
+            if value.reveal().strip() in text:
+                raise TaskFailedError(
+                    f"the value of the secret {name} is also in the variable {variable}, which the agent sees",
+                    hint=f"take it out of {variable}, or give {name} another value",
+                )
 
 
 async def restore_instructions(sandbox: Sandbox, journal: Journal) -> None:
@@ -21,8 +39,9 @@ async def restore_instructions(sandbox: Sandbox, journal: Journal) -> None:
         diff = "".join(change.diff for change in restored)
         journal.record(
             InstructionsRestored(
-                paths=tuple(journal.mask_text(change.path) for change in restored),
+                paths=tuple(journal.mask_text(change.path) for change in restored[:_MOST_TOLD]),
                 diff=journal.mask_text(diff)[:_LONGEST_DIFF],
+                more=max(len(restored) - _MOST_TOLD, 0),
             )
         )
 
@@ -51,9 +70,10 @@ async def search_residue(
 def _tell(found: Sequence[Residue], journal: Journal, *, action: str) -> None:
     journal.record(
         ResidueFound(
-            paths=tuple(journal.mask_text(residue.path) for residue in found),
-            details=tuple(journal.mask_text(str(residue)) for residue in found),
+            paths=tuple(journal.mask_text(residue.path) for residue in found[:_MOST_TOLD]),
+            details=tuple(journal.mask_text(str(residue)) for residue in found[:_MOST_TOLD]),
             action=action,
+            more=max(len(found) - _MOST_TOLD, 0),
         )
     )
 
@@ -68,6 +88,8 @@ def _refusal(left: Sequence[Residue], journal: Journal, *, scrubbed: bool) -> st
 
 def _hint(left: Sequence[Residue], how: str) -> str:
     remove = "remove it at the end of the script"
+    if len(left) >= _PROBABLY_A_WORD:
+        remove = "if its value is a common word, choose one that nobody else would write; else remove it in the script"
     if any("address with credentials" in residue.tool for residue in left):
         remove = "give the tool its credentials by a variable or a helper, and not in an address"
     scrub = ', or let it be taken out with residue = "scrub" in [setup]' if how == "refuse" else ""
