@@ -1,7 +1,7 @@
 """What the model answers, whatever the protocol: the turn of a script, put into calls of the agent's own tools."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -169,18 +169,23 @@ def _key(tool: Tool, names: Sequence[str]) -> str | None:
 
 def _filled(tool: Tool, given: Mapping[str, Any]) -> Mapping[str, Any]:
     """Add what the tool asks for besides."""
-    required = tool.schema.get("required", [])
-    return {**{key: _filler(tool.properties.get(key, {})) for key in required if key not in given}, **given}
+    return {**filler(tool.schema, without=given), **given}
+
+
+def filler(schema: Mapping[str, Any], *, without: Container[str] = ()) -> dict[str, Any]:
+    """Return an object with what a schema requires, as plain as can be."""
+    properties, required = schema.get("properties", {}), schema.get("required", [])
+    return {key: _filler(properties.get(key, {})) for key in required if key not in without}
 
 
 def _filler(schema: Mapping[str, Any]) -> object:
     if schema.get("enum"):
         return schema["enum"][0]
-    match schema.get("type"):
+    match str(schema.get("type")).lower():
         case "boolean":
             return False
         case "number" | "integer":
-            return 120_000
+            return 50
         case "array":
             return []
         case "object":

@@ -39,7 +39,8 @@ class Result:
     """What a tool call gave."""
 
     text: str
-    failed: bool = False
+    failed: bool | None = None
+    """None where the protocol does not say it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,14 +73,12 @@ class Asked:
 
     @property
     def status(self) -> int | None:
-        """With which the last command ended; None when there was none."""
-        text = self.last_result
-        if text is None:
-            return None
+        """With which the last command ended; None when there was none, or the model is not told."""
         for pattern in _STATUSES:
-            if found := pattern.findall(text):
+            if found := pattern.findall(self.last_result or ""):
                 return int(found[-1])
-        return int(any(result.failed for result in self.results))
+        told = [result.failed for result in self.results if result.failed is not None]
+        return int(any(told)) if told else None
 
     @property
     def directory(self) -> str | None:

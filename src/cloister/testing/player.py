@@ -98,7 +98,9 @@ def _problems(expected: Expected, asked: Asked, headers: Mapping[str, str]) -> I
     for text in expected.result:
         if text not in (result or ""):
             yield f"the last result has no {text!r}: {_shown(result or 'there is none')}"
-    if expected.status is not None and expected.status != asked.status:
+    if expected.status is not None and result is None:
+        yield f"no command has ended yet, with {expected.status} or otherwise"
+    elif expected.status is not None and asked.status not in (None, expected.status):
         yield f"the last command ended with {asked.status}, not with {expected.status}: {_shown(result or '')}"
     for text in expected.anywhere:
         if text not in asked.text:

@@ -34,7 +34,7 @@ class Expected(_Table):
     result: _Texts = ()
     """In what the last tool call gave."""
     status: int | None = None
-    """With which the command of the last call ended, as far as the agent tells the model."""
+    """With which the command of the last call ended; some agents do not tell the model, then any will do."""
     anywhere: _Texts = ()
     """In any text of the request."""
     nowhere: _Texts = ()

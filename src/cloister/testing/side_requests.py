@@ -1,9 +1,10 @@
 """What real agents ask besides answers of the model, and get without a turn. Each was found by running them."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
-from cloister.testing.answer import Answer
+from cloister.testing.answer import Answer, filler
 from cloister.testing.asked import Asked
 from cloister.testing.script import TokenCounts
 
@@ -31,4 +32,7 @@ def side_answer(asked: Asked) -> Answer | None:
     for beginning, text in _OWN.items():
         if asked.system.startswith(beginning):
             return Answer(id="aside", text=text, thinking="", calls=(), usage=TokenCounts())
+    schema = asked.body.get("generationConfig", {}).get("responseJsonSchema")
+    if schema:  # gemini: which model a prompt needs, who speaks next
+        return Answer(id="aside", text=json.dumps(filler(schema)), thinking="", calls=(), usage=TokenCounts())
     return None
