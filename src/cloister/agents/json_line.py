@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 Fields = Mapping[str, object]
 
 _SHELLS = ("bash", "sh", "zsh", "/bin/bash", "/bin/sh", "/bin/zsh", "/usr/bin/bash")
+_MOST_DOLLARS = 1e9
 _SHELL_OPTIONS = ("-c", "-lc")
 
 
@@ -36,6 +37,14 @@ def number_in(fields: object, *keys: str) -> int:
 def find_status(fields: object, *keys: str) -> int | None:
     """Return the first of these fields that is a whole number; None when none is."""
     return _whole(fields, *keys)
+
+
+def find_cost(fields: object, key: str) -> float | None:
+    """Return a field that is an amount of dollars; None when it is none, or nothing."""
+    match fields:
+        case {**found} if isinstance(value := found.get(key), int | float) and not isinstance(value, bool):
+            return float(value) if 0 < value < _MOST_DOLLARS else None
+    return None
 
 
 def objects_in(value: object) -> Sequence[Fields]:
