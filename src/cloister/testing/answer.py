@@ -13,6 +13,8 @@ _EDITORS = ("Edit", "edit", "replace", "str_replace_editor")
 _WRITERS = ("Write", "write", "write_file")
 _READERS = ("Read", "read")
 """Of agents that refuse to edit what the model has not read."""
+_ENDING = "COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"
+"""What mini-swe-agent has its model print, as a command, when the work is done."""
 _PATCH = "apply_patch"
 _COMMAND_KEYS = ("cmd", "command")
 _PATH_KEYS = ("file_path", "filePath", "path")
@@ -50,6 +52,8 @@ class Answer:
 def answer_of(turn: Turn, asked: Asked, *, id: str) -> Answer:
     """Return what the turn says, by the tools that the request offers. Raises CannotAnswerError."""
     text, calls = turn.say, [*_calls(turn, asked)]
+    if _ENDING in asked.text and not calls:
+        calls = [_shell_call(f"echo {_ENDING}", asked)] if asked.tools else []
     if not asked.tools and (turn.run is not None or turn.edit or turn.write):
         text, calls = "\n\n".join(part for part in (turn.say, _as_text(turn, asked)) if part), []
     numbered = [Call(id=f"{id}_{n}", tool=tool, arguments=arguments) for n, (tool, arguments) in enumerate(calls)]

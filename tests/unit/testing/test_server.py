@@ -149,7 +149,7 @@ async def test_gemini() -> None:
     [
         ('prompt = "break it"', "the prompt has no 'break it'"),
         ('result = "x"', "the last result has no 'x': 'there is none'"),
-        ("status = 0", "the last command ended with None, not with 0"),
+        ("status = 0", "no command has ended yet"),
         ('anywhere = "z"', "the request has no 'z'"),
         ('nowhere = "please"', "the request has 'please'"),
         ('nowhere = "abc"', "the request has 'abc'"),
