@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 
+from cloister.agents.codex_output import CodexOutput
 from cloister.errors import UsageError
 from cloister.model.agent import AgentCommand, AgentTurn
 from cloister.model.model_access import ModelAccess, ModelApi
@@ -69,9 +70,9 @@ class CodexAgent:
             variables={_KEY: access.placeholder},
         )
 
-    def parser(self) -> AgentParser | None:
+    def parser(self) -> AgentParser:
         """See `protocols.Agent`."""
-        return None
+        return CodexOutput()
 
 
 def _set(name: str, value: str | bool) -> str:
