@@ -160,7 +160,8 @@ class Sandbox(Protocol):
         """Undo what was written since the last checkout to files that tell agents what to do, and say what that was.
 
         They are then as commit and image have them: see `model.instructions`, and the work tree's `.git/config` and
-        hooks. No container may run. TaskFailedError when more was written than can be looked at.
+        hooks. A shell's start-up file that leads agents elsewhere is told of (`leads`), and left.
+        No container may run. TaskFailedError when more was written than can be looked at.
         """
         ...
 

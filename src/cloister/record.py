@@ -76,7 +76,7 @@ def make_statement(
         "secrets": _of_secrets(told),
         "residue": [event_to_fields(event) for event in events if isinstance(event, ResidueFound)],
         "instructions_restored": [
-            {"paths": event.paths, "more": event.more, "diff": _digest(event.diff)}
+            {"paths": event.paths, "more": event.more, "diff": _digest(event.diff), "left": event.left}
             for event in events
             if isinstance(event, InstructionsRestored)
         ],

@@ -1,6 +1,7 @@
 """What setup, or a package that it installs, does to files that tell agents what to do is undone and told."""
 
 import json
+import os
 from functools import partial
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from cloister.errors import TaskFailedError
 from cloister.model.task import Verdict
 from cloister.sandboxes.oci import instructions
-from cloister.sandboxes.oci.instructions import find_instructions
+from cloister.sandboxes.oci.instructions import find_instructions, find_leading
 from cloister.sandboxes.oci.trash import Trash
 
 from ..system.installation import Installation
@@ -169,3 +170,22 @@ def test_they_do_not_hide_among_too_many_files(tmp_path: Path, monkeypatch: pyte
     else:
         with pytest.raises(TaskFailedError, match="more than 3 paths were written"):
             find_instructions(tmp_path, "project")
+
+
+def test_a_start_up_file_that_leads_agents_elsewhere_is_told_and_others_are_not(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.write_text("export CODEX_HOME=/opt/evil\n")
+    upper = tmp_path / "upper"
+    for folder in ("root/.config/fish", "etc/profile.d"):
+        (upper / folder).mkdir(parents=True)
+    (upper / "root/.bashrc").write_text("export CODEX_HOME=/x\nCLAUDE_CONFIG_DIR=/y; export CODEX_HOME\n")
+    (upper / "root/.profile").write_text("export PATH=/opt/bin:$PATH MY_CODEX_HOMES=1\n")
+    (upper / "etc/profile.d/z.sh").write_text("export ANTHROPIC_BASE_URL=https://evil.example\n")
+    (upper / "root/.config/fish/config.fish").write_text("set -x XDG_CONFIG_HOME /x\n")
+    (upper / "root/.zshrc").symlink_to(outside)
+    os.mkfifo(upper / "etc/profile.d/pipe")
+    assert [(found.path, found.leads) for found in find_leading(upper)] == [
+        ("/root/.bashrc", ("CLAUDE_CONFIG_DIR", "CODEX_HOME")),
+        ("/etc/profile.d/z.sh", ("ANTHROPIC_BASE_URL",)),
+        ("/root/.config/fish/config.fish", ("XDG_CONFIG_HOME",)),
+    ]

@@ -227,7 +227,7 @@ def test_what_was_found_and_undone_is_there_and_what_did_not_hold(new_task) -> N
     )
     predicate = said(new_task(), events)["predicate"]
     assert predicate["instructions_restored"] == [
-        {"paths": ["/workspace/x/AGENTS.md"], "more": 0, "diff": digest("+be evil")}
+        {"paths": ["/workspace/x/AGENTS.md"], "more": 0, "diff": digest("+be evil"), "left": []}
     ]
     assert predicate["residue"] == [
         {"paths": ["/root/.npmrc"], "details": ["/root/.npmrc: NPM_TOKEN"], "action": "scrubbed", "more": 0}

@@ -192,6 +192,7 @@ def _sentences(event: Event) -> list[tuple[str, str]]:
                 *((f"  instructions restored: {path}", "yellow") for path in (*event.paths, *more_to_text(event.more))),
                 *((f"    {line}", "dim") for line in undone[:_MOST_LINES]),
                 *([(f"    ... and {more} lines more: --json shows them", "dim")] if more > 0 else []),
+                *((f"  not undone: {path}, which leads agents elsewhere", "yellow") for path in event.left),
             ]
         case ResidueFound():
             details = (*event.details, *more_to_text(event.more))

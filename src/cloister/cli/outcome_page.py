@@ -155,7 +155,14 @@ class Page:
 
     def _restored(self) -> Iterator[Line]:
         for event in self._of(InstructionsRestored):
-            yield from self._list("undone", "what setup did to ", [*event.paths, *more_to_text(event.more)], "yellow")
+            if event.paths:
+                yield from self._list(
+                    "undone", "what setup did to ", [*event.paths, *more_to_text(event.more)], "yellow"
+                )
+            if event.left:
+                yield from self._list(
+                    "left", "", [f"{it}, which leads agents elsewhere" for it in event.left], "yellow"
+                )
             if self.details:
                 yield from (("", f"| {line}", "") for line in event.diff.splitlines())
 

@@ -64,7 +64,10 @@ def _of_phases(said: Mapping[str, Any]) -> Iterator[Line]:
             "yellow",
         )
     for restored in said["instructions_restored"]:
-        yield "restored", ", ".join([*restored["paths"], *more_to_text(restored.get("more", 0))]), "yellow"
+        if restored["paths"]:
+            yield "restored", ", ".join([*restored["paths"], *more_to_text(restored.get("more", 0))]), "yellow"
+        for left in restored.get("left", ()):
+            yield "not restored", f"{left}, which leads agents elsewhere", "yellow"
 
 
 def _of_result(said: Mapping[str, Any]) -> Iterator[Line]:

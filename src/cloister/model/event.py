@@ -454,6 +454,8 @@ class InstructionsRestored(Event):
     """What was undone; cut when it is long."""
     more: int = 0
     """How many further ones there are."""
+    left: tuple[str, ...] = ()
+    """What was not undone: start-up files of shells, with the variables in them that lead agents elsewhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

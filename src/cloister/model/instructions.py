@@ -31,6 +31,23 @@ PLACES = (
 """Outside of the work tree: what agents read in HOME, in the folders above the work tree, and for the whole machine."""
 
 
+STARTUP_FILES = (
+    *(f"root/.{name}" for name in ("bashrc", "bash_profile", "bash_login", "profile", "zshenv", "zprofile", "zshrc")),
+    *("etc/profile", "etc/bash.bashrc", "etc/environment", "etc/zsh/zshenv"),
+    *("etc/profile.d", "root/.config/environment.d", "root/.config/fish", "etc/fish"),
+)
+"""Files, and folders of files, that shells read first. A setup may well add to them."""
+_LEADS = re.compile(
+    r"\b(CODEX_(?:HOME|SQLITE_HOME)|CLAUDE_CONFIG_DIR|GEMINI_(?:CLI_HOME|CONFIG_DIR)|OPENCODE_CONFIG(?:_DIR|_CONTENT)?"
+    r"|COPILOT_HOME|GOOSE_CONFIG_DIR|AIDER_CONFIG|XDG_CONFIG_HOME|(?:OPENAI|ANTHROPIC)_(?:BASE_URL|API_BASE))\b"
+)
+
+
+def leads_in(text: str) -> tuple[str, ...]:
+    """Return the variables, named in a start-up file, that lead agents to other instructions or another model."""
+    return tuple(sorted(set(_LEADS.findall(text))))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restored:
     """One such file or folder that a script of setup had changed, and that is as it was."""
@@ -39,6 +56,8 @@ class Restored:
     """As the sandbox sees it."""
     diff: str = ""
     """What was undone, as a unified diff from what is there to what was; empty where it is no text."""
+    leads: tuple[str, ...] = ()
+    """Of a shell's start-up file, which is not undone: the variables in it that lead agents elsewhere."""
 
 
 def is_instruction(path: str) -> bool:

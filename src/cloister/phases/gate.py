@@ -34,14 +34,19 @@ def refuse_shown_secrets(environment: Environment, secrets: DeliveredSecrets) ->
 
 async def restore_instructions(sandbox: Sandbox, journal: Journal) -> None:
     """Undo what was done to files that tell agents what to do, and say so. No container may run."""
-    restored = await sandbox.restore_instructions()
-    if restored:
+    found = await sandbox.restore_instructions()
+    restored, leading = ([change for change in found if bool(change.leads) is leads] for leads in (False, True))
+    if found:
         diff = "".join(change.diff for change in restored)
         journal.record(
             InstructionsRestored(
                 paths=tuple(journal.mask_text(change.path) for change in restored[:_MOST_TOLD]),
                 diff=journal.mask_text(diff)[:_LONGEST_DIFF],
                 more=max(len(restored) - _MOST_TOLD, 0),
+                left=tuple(
+                    journal.mask_text(f"{change.path} names {', '.join(change.leads)}")
+                    for change in leading[:_MOST_TOLD]
+                ),
             )
         )
 

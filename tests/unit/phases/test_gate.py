@@ -56,6 +56,18 @@ async def test_of_many_paths_few_are_told_and_the_others_counted(count: int) -> 
     assert ("common word" in (refused.value.hint or "")) == (count > 50)
 
 
+async def test_what_is_left_is_told_apart_from_what_was_undone() -> None:
+    class Left(Found):
+        async def restore_instructions(self) -> Sequence[Restored]:
+            return [Restored(path="/root/.bashrc", leads=("CODEX_HOME",)), *await super().restore_instructions()]
+
+    found = Left(["/root/AGENTS.md"])
+    await restore_instructions(cast(Sandbox, found), cast(Journal, found))
+    (told,) = found.events
+    assert isinstance(told, InstructionsRestored)
+    assert (told.paths, told.left) == (("/root/AGENTS.md",), ("/root/.bashrc names CODEX_HOME",))
+
+
 @pytest.mark.parametrize("kind", ["setup", "brokered"])
 def test_a_secret_that_a_variable_shows_is_refused(kind: str) -> None:
     value = SecretValue("tk-4711-0815\n")

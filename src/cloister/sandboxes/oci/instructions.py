@@ -8,12 +8,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloister.model.instructions import PLACES, Restored, is_instruction
+from cloister.model.instructions import PLACES, STARTUP_FILES, Restored, is_instruction, leads_in
 from cloister.model.sandbox import WORKSPACE
 from cloister.sandboxes.oci.beneath import read_beneath
 from cloister.sandboxes.oci.worktree.written import WorkTreeGoneError, WrittenKind, list_written
 
 LARGEST_READ_BYTES = 64 * 1024
+_MOST_STARTUP_FILES = 100
 _OF_GIT = (".git/config", ".git/config.worktree", ".git/hooks")
 """A checkout makes these anew anyway; here it is found out that somebody had changed them."""
 
@@ -42,6 +43,27 @@ def find_instructions(upper: Path, directory: str) -> Sequence[WrittenInstructio
         for number, path in enumerate(paths)
         if not any(path.startswith(f"{outer}/") for outer in paths[:number])
     ]
+
+
+def find_leading(upper: Path) -> Sequence[Restored]:
+    """Return the start-up files in the layer that lead agents elsewhere; of a folder at most the first hundred."""
+    found = []
+    for path in _startup_files(upper):
+        content = read_beneath(upper, path, limit_bytes=LARGEST_READ_BYTES)
+        if content is not None and (leads := leads_in(content.decode(errors="replace"))):
+            found.append(Restored(path=f"/{path}", leads=leads))
+    return found
+
+
+def _startup_files(upper: Path) -> Iterator[str]:
+    for place in STARTUP_FILES:
+        if _first_written(upper, place) != place:
+            continue
+        if stat.S_ISDIR(os.lstat(upper / place).st_mode):
+            names = sorted(entry.name for entry in (upper / place).iterdir())
+            yield from (f"{place}/{name}" for name in names[:_MOST_STARTUP_FILES])
+        else:
+            yield place
 
 
 def _in_places(upper: Path) -> Iterator[str]:

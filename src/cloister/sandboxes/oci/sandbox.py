@@ -25,7 +25,7 @@ from cloister.sandboxes.oci.beneath import read_beneath, tail_beneath
 from cloister.sandboxes.oci.bundle import UID_BASE, Bind, Bundle
 from cloister.sandboxes.oci.disk import Disk, DiskState, layers_of
 from cloister.sandboxes.oci.flatten import begin_to_flatten
-from cloister.sandboxes.oci.instructions import LARGEST_READ_BYTES, find_instructions
+from cloister.sandboxes.oci.instructions import LARGEST_READ_BYTES, find_instructions, find_leading
 from cloister.sandboxes.oci.left_behind import list_left_behind
 from cloister.sandboxes.oci.node import Node
 from cloister.sandboxes.oci.overlay import mount_overlay
@@ -252,14 +252,19 @@ class OciSandbox:
     async def restore_instructions(self) -> Sequence[Restored]:
         """Take out of the layer what hides the layers below; see `protocols.Sandbox`."""
         undone = await to_thread.run_sync(find_instructions, self._disk.upper, self._spec.directory)
+        leading = await to_thread.run_sync(find_leading, self._disk.upper)
         if not undone:
-            return ()
+            return leading
         self.unmount()
         for change in undone:
             self._node.trash.throw_beneath(self._disk.upper, change.path)
         self.mount()
         return [
-            change.restored(read_beneath(self.root, change.path, limit_bytes=LARGEST_READ_BYTES)) for change in undone
+            *(
+                change.restored(read_beneath(self.root, change.path, limit_bytes=LARGEST_READ_BYTES))
+                for change in undone
+            ),
+            *leading,
         ]
 
     def _seal_what_was_written(self) -> None:
