@@ -49,6 +49,17 @@ def check_garbled(parser: Callable[[], AgentParser], lines: Sequence[str], seed:
     one.close()
 
 
+def check_spoilt_text(parser: Callable[[], AgentParser], lines: Sequence[str], seed: int) -> None:
+    """The same for an output that is made for people: it never fails, and what stands alone is told at the end."""
+    chance = random.Random(seed)
+    one = parser()
+    for line in chance.sample(lines, len(lines)):
+        one.feed(_spoil(line, chance))
+    one.close()
+    assert one.close() == []
+    assert read_all(parser(), ["one of a kind"]) == [Plain(text="one of a kind")]
+
+
 _FIELD_TYPES = (str, int, float, tuple, type(None))
 
 
