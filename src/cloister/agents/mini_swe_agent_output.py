@@ -59,8 +59,9 @@ class MiniSweAgentOutput:
     def close(self) -> Sequence[AgentReport]:
         """The last section has no other end. What has no step was no work, and is told as it is."""
         told = [Plain(text=text) for text in self._lines] if self._section is _Section.PROMPT else self._end()
-        self._section, self._lines = _Section.BETWEEN, []
-        return [*told, *(report for line in self._waiting for report in self._commands.start(self._next(), line))]
+        begun = [report for line in self._waiting for report in self._commands.start(self._next(), line)]
+        self._section, self._lines, self._waiting = _Section.BETWEEN, [], []
+        return [*told, *begun]
 
     def _head(self, line: str) -> _Section | None:
         """Which section begins with this line."""
