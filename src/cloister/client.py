@@ -21,6 +21,7 @@ from cloister.api.problem import MEDIA_TYPE, problem_to_error
 from cloister.api.requests import choice_to_fields, content_to_fields, request_to_fields
 from cloister.api.task_shape import TaskShape, shape_to_status
 from cloister.api.tasks import AcceptedTurn
+from cloister.api.tokens import NewToken
 from cloister.environments import EnvironmentReport
 from cloister.errors import CloisterError, UnreachableError
 from cloister.importing import ImportedEnvironment
@@ -33,6 +34,7 @@ from cloister.model.secret import BrokerRule, KeptSecret
 from cloister.model.snapshot import CheckedDisk, SnapshotKey, SnapshotRecord
 from cloister.model.stored_environment import StoredEnvironment
 from cloister.model.task import AttemptId, AttemptStatus, FollowUp, Task, TaskId, TaskStatus, Turn
+from cloister.model.token import Role, Token
 from cloister.preview import CacheAnswer, Preview
 
 T = TypeVar("T")
@@ -240,6 +242,22 @@ class Client:
     async def remove_snapshot(self, key: str) -> SnapshotKey:
         """Forget a snapshot, by its key or a unique beginning; returns the full key."""
         return SnapshotKey((await self._call("DELETE", f"/snapshots/{_part(key)}"))["key"])
+
+    async def create_token(
+        self, name: str, role: Role = Role.MEMBER, *, lifetime_seconds: float | None = None
+    ) -> tuple[Token, str]:
+        """Make a token, and return it with the text that its holder sends, which cannot be had again."""
+        fields = {"name": name, "role": role, "lifetime_seconds": lifetime_seconds}
+        made = _read(NewToken, await self._call("POST", "/tokens", fields))
+        return made.about, made.token
+
+    async def tokens(self) -> Sequence[Token]:
+        """All tokens, newest first, also those that nobody is let in with any more."""
+        return _read(list[Token], await self._call("GET", "/tokens"))
+
+    async def revoke_token(self, token: str) -> Token:
+        """Let nobody in with a token any more."""
+        return _read(Token, await self._call("DELETE", f"/tokens/{_part(token)}"))
 
     async def _with_diffs(self, status: TaskStatus, turn: Turn) -> Turn:
         return replace(turn, attempts=tuple([await self._with_diff(status, one, turn.number) for one in turn.attempts]))

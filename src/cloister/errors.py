@@ -6,6 +6,8 @@
     │   ├── EnvironmentFileError   exit 2, status 422   the environment file is wrong; names line and key
     │   └── ConflictError          exit 2, status 409   it does not fit the present state
     ├── DeniedError                exit 5, status 403   the caller may not
+    │   ├── UnauthenticatedError   exit 5, status 401   nobody knows who the caller is
+    │   └── TooManyFailuresError   exit 5, status 429   it was tried with wrong tokens too often
     ├── TaskFailedError         exit 1, status 422   the task's own doing: the attempt FAILED
     ├── SignatureError             exit 1, status 422   a record is not what its key signed
     ├── SandboxError               exit 3, status 500   the node could not make, run or read a sandbox
@@ -67,6 +69,18 @@ class DeniedError(CloisterError):
 
     exit_code = 5
     http_status = 403
+
+
+class UnauthenticatedError(DeniedError):
+    """Nobody knows who the caller is."""
+
+    http_status = 401
+
+
+class TooManyFailuresError(DeniedError):
+    """Wrong tokens came from there too often of late."""
+
+    http_status = 429
 
 
 class TaskFailedError(CloisterError):

@@ -44,6 +44,7 @@ from cloister.model.secret import BrokerRule, DeliveredSecrets, Grant, KeptSecre
 from cloister.model.snapshot import CheckedDisk, SnapshotKey, SnapshotRecord
 from cloister.model.stored_environment import StoredEnvironment
 from cloister.model.task import Attempt, AttemptId, FollowUp, Outcome, Repository, Revision, Task, TaskId, TaskStatus
+from cloister.model.token import Token, TokenId
 
 
 class Process(Protocol):
@@ -708,4 +709,28 @@ class EnvironmentStore(Protocol):
 
     async def delete(self, name: str, *, deleted_at: datetime) -> bool:
         """Take the name out of use; synced to disk when this returns. False when it is not in use."""
+        ...
+
+
+class TokenStore(Protocol):
+    """Tokens by the digest of what their holders send."""
+
+    async def add(self, token: Token, digest: str) -> None:
+        """Keep a new token; synced to disk when this returns."""
+        ...
+
+    async def find(self, digest: str) -> Token | None:
+        """The token of that digest, valid or not."""
+        ...
+
+    async def list(self) -> Sequence[Token]:
+        """All, newest first."""
+        ...
+
+    async def revoke(self, token: TokenId, at: datetime) -> Token | None:
+        """Revoke, synced, unless it was revoked before, and return it; None when there is none of that id."""
+        ...
+
+    async def mark_used(self, token: TokenId, at: datetime) -> None:
+        """Remember when it was last used. Absent is not an error."""
         ...

@@ -131,7 +131,7 @@ def _to_ports(value: object) -> tuple[int, ...] | None:
     return tuple(map(int, ports))
 
 
-def _to_listen(value: object, info: ValidationInfo) -> tuple[str, int] | None:
+def _to_endpoint(value: object) -> tuple[str, int] | None:
     """Return address and port of `127.0.0.1:9464` or `[::1]:9464`."""
     if value is None:
         return None
@@ -143,9 +143,35 @@ def _to_listen(value: object, info: ValidationInfo) -> tuple[str, int] | None:
     if (address.version == 6) != host.startswith("["):
         raise ValueError("must be an address and a port; an IPv6 address stands in brackets")
     (number,) = _to_ports([port]) or ()
-    if not address.is_loopback and not info.data.get("metrics_remote"):
-        raise ValueError(f"{address} can be reached from elsewhere; if that is wanted, set metrics_remote = true")
     return str(address), number
+
+
+def _is_near(endpoint: tuple[str, int] | None) -> bool:
+    """Whether only this machine reaches it, if any does."""
+    return endpoint is None or ipaddress.ip_address(endpoint[0]).is_loopback
+
+
+def _to_metrics_listen(value: object, info: ValidationInfo) -> tuple[str, int] | None:
+    endpoint = _to_endpoint(value)
+    if endpoint is not None and not _is_near(endpoint) and not info.data.get("metrics_remote"):
+        raise ValueError(f"{endpoint[0]} can be reached from elsewhere; if that is wanted, set metrics_remote = true")
+    return endpoint
+
+
+def _to_listen(value: object, info: ValidationInfo) -> tuple[str, int] | None:
+    endpoint = _to_endpoint(value)
+    if endpoint is not None and not _is_near(endpoint):
+        _check_transport(info.data, endpoint)
+    return endpoint
+
+
+def _check_transport(known: Mapping[str, Any], endpoint: tuple[str, int]) -> None:
+    """Raise ValueError when tokens would pass a network in the open."""
+    if not (known.get("tls_certificate") or known.get("trusted_proxies") or known.get("plain_http")):
+        raise ValueError(
+            f"{endpoint[0]} can be reached from elsewhere, and tokens would pass in the open; set tls_certificate and "
+            "tls_key, or trusted_proxies, or, if nobody else is on that network, plain_http = true"
+        )
 
 
 Directory = Annotated[Path, AfterValidator(_absolute)]
@@ -218,10 +244,24 @@ class Settings(BaseSettings):
     """When set, the ports that any environment may reach."""
     metrics_remote: bool = Field(default=False, examples=["true"])
     """Whether `metrics_listen` may be an address that other machines reach. Whoever reaches it reads the numbers."""
-    metrics_listen: Annotated[tuple[str, int] | None, NoDecode, PlainValidator(_to_listen)] = Field(
+    metrics_listen: Annotated[tuple[str, int] | None, NoDecode, PlainValidator(_to_metrics_listen)] = Field(
         default=None, examples=['"127.0.0.1:9464"']
     )
     """Address and port at which `cloister worker` serves metrics to Prometheus; absent: nowhere."""
+    tls_certificate: Directory | None = Field(default=None, examples=['"/etc/cloister/server.pem"'])
+    """File of the server's certificate, and those between it and its authority, as PEM."""
+    tls_key: Directory | None = Field(default=None, examples=['"/etc/cloister/server.key"'])
+    """File of that certificate's private key, as PEM."""
+    trusted_proxies: Annotated[tuple[IPNetwork, ...], NoDecode, PlainValidator(_to_networks)] = Field(
+        default=(), examples=['["127.0.0.1/32"]']
+    )
+    """Where a proxy of your own stands in front of the server: its X-Forwarded-For and -Proto are believed."""
+    plain_http: bool = Field(default=False, examples=["true"])
+    """Whether `listen` may be an address that other machines reach, without TLS and without a trusted proxy."""
+    listen: Annotated[tuple[str, int] | None, NoDecode, PlainValidator(_to_listen)] = Field(
+        default=None, examples=['"127.0.0.1:8450"']
+    )
+    """Address and port at which `cloister serve` is there for callers with tokens; absent: only its socket is."""
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="warning", examples=['"info"'])
     """Least severe entry of the log that is kept."""
 
@@ -291,6 +331,17 @@ def load_settings(config: Path | None = None) -> Settings:
     if settings.upstream_proxy is not None and settings.upstream_proxy.credentials is not None:
         _check_privacy(documents)
     return settings
+
+
+def with_listen(settings: Settings, text: str) -> Settings:
+    """Return the settings with another `listen`. UsageError when it cannot be one, or is not safe."""
+    try:
+        endpoint = _to_endpoint(text)
+        if endpoint is not None and not _is_near(endpoint):
+            _check_transport(dict(settings), endpoint)
+    except ValueError as error:
+        raise UsageError(f"--listen {text}: {error}") from error
+    return settings.model_copy(update={"listen": endpoint})
 
 
 def _check_privacy(documents: Sequence[TomlDocument]) -> None:

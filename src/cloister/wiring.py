@@ -50,6 +50,8 @@ from cloister.stores.environments import SqlEnvironmentStore
 from cloister.stores.secrets import SqlSecretStore
 from cloister.stores.snapshots import SqlSnapshotCatalog
 from cloister.stores.tasks import SqlTaskStore
+from cloister.stores.tokens import SqlTokenStore
+from cloister.tokens import Tokens
 from cloister.vault.keys import KeyFile
 from cloister.vault.signing import SigningKeyFile
 from cloister.vault.vault import SealedVault
@@ -64,6 +66,7 @@ class Application:
     """An open installation on this machine."""
 
     intake: Intake
+    tokens: Tokens
     images: OciImageStore
     agents: Mapping[str, Agent]
     """By name."""
@@ -186,6 +189,7 @@ async def _open_parts(settings: Settings, stack: AsyncExitStack, count: Callable
     )
     return Application(
         intake=intake,
+        tokens=Tokens(store=SqlTokenStore(database), now=_now),
         images=images,
         agents=agents,
         packs=packs,

@@ -5,15 +5,20 @@ from importlib.metadata import version
 from fastapi import APIRouter, FastAPI
 
 from cloister.api import environments, previews, secrets, snapshots, tasks
+from cloister.api import tokens as token_routes
 from cloister.api.caller import Authenticate
+from cloister.api.gate import Gate
 from cloister.api.problem import Problem, answer_with_problems
 from cloister.intake import Intake
+from cloister.tokens import Tokens
 
 PREFIX = "/api/v1"
-ROUTERS = tuple(part.router for part in (tasks, environments, previews, secrets, snapshots))
+MOST_BODY_BYTES = 64 * 1024 * 1024
+"""A patch of the largest size in base64, and the rest of a request."""
+ROUTERS = tuple(part.router for part in (tasks, environments, previews, secrets, snapshots, token_routes))
 
 
-def make_app(intake: Intake, authenticate: Authenticate) -> FastAPI:
+def make_app(intake: Intake, tokens: Tokens, authenticate: Authenticate) -> FastAPI:
     """Return the application for whoever `authenticate` knows. It has no state of its own."""
     app = FastAPI(
         title="Cloister",
@@ -21,12 +26,19 @@ def make_app(intake: Intake, authenticate: Authenticate) -> FastAPI:
         openapi_url=f"{PREFIX}/openapi.json",
         docs_url=None,
         redoc_url=None,
+        max_body_size=MOST_BODY_BYTES,
     )
     app.state.intake = intake
-    app.state.authenticate = authenticate
+    app.state.tokens = tokens
+    app.add_middleware(Gate, authenticate=authenticate)
     api = APIRouter(prefix=PREFIX, responses={"default": {"model": Problem, "description": "An error."}})
     for router in ROUTERS:
         api.include_router(router)
     app.include_router(api)
+    app.add_api_route("/healthz", _say_well, include_in_schema=False)
     answer_with_problems(app)
     return app
+
+
+async def _say_well() -> dict[str, str]:
+    return {"status": "ok"}

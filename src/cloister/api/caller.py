@@ -2,23 +2,13 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Annotated
 
 from fastapi import Depends, Request
+from starlette.requests import HTTPConnection
 
 from cloister.errors import DeniedError
-
-
-class Role(IntEnum):
-    """What somebody may do; each may do what those before it may."""
-
-    VIEWER = 1
-    """See tasks and environments."""
-    MEMBER = 2
-    """Give tasks, and cancel them."""
-    ADMIN = 3
-    """Keep environments, secrets, snapshots and keys."""
+from cloister.model.token import Role
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,11 +24,11 @@ class Caller:
 OWNER = Caller(name="owner", role=Role.ADMIN, on_this_machine=True)
 """Of the state directory: whoever reaches its socket, or runs the application itself."""
 
-Authenticate = Callable[[Request], Awaitable[Caller]]
-"""Finds out who calls. DeniedError when it cannot."""
+Authenticate = Callable[[HTTPConnection], Awaitable[Caller]]
+"""Finds out who calls. CloisterError when it cannot."""
 
 
-async def authenticate_owner(_: Request) -> Caller:
+async def authenticate_owner(_: HTTPConnection) -> Caller:
     """Only the owner can reach what this is the authentication of."""
     return OWNER
 
@@ -47,10 +37,9 @@ def requires(role: Role) -> Callable[[Request], Awaitable[Caller]]:
     """Return the dependency that lets in who has that role, and returns them. DeniedError."""
 
     async def check(request: Request) -> Caller:
-        authenticate: Authenticate = request.app.state.authenticate
-        caller = await authenticate(request)
-        if caller.role < role:
-            raise DeniedError(f"{caller.name} is a {caller.role.name.lower()}; this takes a {role.name.lower()}")
+        caller: Caller = request.state.caller
+        if not caller.role.includes(role):
+            raise DeniedError(f"{caller.name} is a {caller.role}; this takes a role of {role}")
         return caller
 
     check.__dict__["role"] = role

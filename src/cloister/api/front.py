@@ -7,6 +7,7 @@ from fastapi import Depends, Request
 from cloister.api.caller import Caller
 from cloister.errors import DeniedError
 from cloister.intake import Intake
+from cloister.tokens import Tokens
 
 
 def _intake_of(request: Request) -> Intake:
@@ -14,7 +15,13 @@ def _intake_of(request: Request) -> Intake:
     return intake
 
 
+def _tokens_of(request: Request) -> Tokens:
+    tokens: Tokens = request.app.state.tokens
+    return tokens
+
+
 FrontDoor = Annotated[Intake, Depends(_intake_of)]
+KnownTokens = Annotated[Tokens, Depends(_tokens_of)]
 
 
 def check_repository(address: str, caller: Caller) -> None:

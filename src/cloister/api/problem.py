@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
 from cloister import errors
-from cloister.errors import CloisterError, UsageError
+from cloister.errors import CloisterError, UnauthenticatedError, UsageError
 
 MEDIA_TYPE = "application/problem+json"
 _URN = "urn:cloister:error:"
@@ -63,16 +63,22 @@ def problem_to_error(problem: dict[str, Any]) -> CloisterError:
     )
 
 
+def problem_response(error: CloisterError) -> JSONResponse:
+    """Return the answer to a request that ended so."""
+    headers = {"WWW-Authenticate": "Bearer"} if isinstance(error, UnauthenticatedError) else {}
+    return _response(error_to_problem(error), headers)
+
+
 def answer_with_problems(app: FastAPI) -> None:
     """Let the application answer every error with a problem document."""
 
     @app.exception_handler(CloisterError)
     async def _ours(_: Request, error: CloisterError) -> JSONResponse:
-        return _response(error_to_problem(error))
+        return problem_response(error)
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        return _response(error_to_problem(UsageError("; ".join(_told(one) for one in error.errors()[:5]))))
+        return problem_response(UsageError("; ".join(_told(one) for one in error.errors()[:5])))
 
     @app.exception_handler(HTTPException)
     async def _of_the_protocol(_: Request, error: HTTPException) -> JSONResponse:

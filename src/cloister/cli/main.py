@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cloister.cli import agent, egress, env, env_file, image, node, record, secret, snapshot, task
+from cloister.cli import agent, egress, env, env_file, image, node, record, secret, snapshot, task, token
 from cloister.cli.demo import demo
 from cloister.cli.diff import apply, diff
 from cloister.cli.doctor import doctor
@@ -69,6 +69,7 @@ app.add_typer(image.app, name="image")
 app.add_typer(snapshot.app, name="snapshot")
 app.add_typer(egress.app, name="egress")
 app.add_typer(record.app, name="record")
+app.add_typer(token.app, name="token")
 app.command()(serve)
 app.command()(node.worker)
 app.command()(node.clean)

@@ -1,45 +1,39 @@
 """`cloister serve`: the server of this machine."""
 
-import fcntl
-import os
-import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cloister.cli.session import open_state
-from cloister.errors import ConflictError, HostError
+from cloister.errors import UsageError
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
-
-_LONGEST_PATH = 107
-"""Of a unix socket (unix(7))."""
-_LAST_WORDS_SECONDS = 5
-"""How long open event streams may go on once the server shall end."""
+    from cloister.settings import Settings
+    from cloister.tokens import Tokens
 
 
 def serve(
     context: typer.Context,
+    listen: Annotated[
+        str | None,
+        typer.Option(metavar="ADDR", help="Address and port for callers with tokens, such as 127.0.0.1:8450."),
+    ] = None,
     slots: Annotated[int | None, typer.Option(min=1, help="Attempts at once; by default as the settings say.")] = None,
 ) -> None:
     """Run the server: its API, and a worker. What it leaves unfinished goes on in its containers, for the next one.
 
-    Example:  cloister serve --slots 8
+    Its owner needs no token: commands of the same state directory reach it over the socket in it.
+
+    Example:  cloister serve --listen 127.0.0.1:8450
     """
     import anyio
 
     from cloister import log, wiring
-    from cloister.api.app import make_app
-    from cloister.api.caller import authenticate_owner
+    from cloister.api.listening import answer, owned_socket, public_socket
     from cloister.cli.follow import interruptions
 
-    settings = open_state(context)
-    if slots is not None:
-        settings = settings.model_copy(update={"slots": slots})
+    settings = _settings(context, listen, slots)
 
     async def work() -> None:
         async with (
@@ -48,49 +42,44 @@ def serve(
             anyio.create_task_group() as group,
         ):
             group.start_soon(application.work)
-            group.start_soon(_answer, make_app(application.intake, authenticate_owner), listening)
+            group.start_soon(partial(answer, application.intake, application.tokens, settings, near, far))
             typer.echo(f"listening at {settings.socket}")
+            if far is not None:
+                typer.echo(f"listening at {'https' if settings.tls_certificate else 'http'}://{_shown(settings)}")
+                await _make_first_token(application.tokens)
             await interruption.next()
             group.cancel_scope.cancel()
 
-    with log.logging_to_stderr(settings.log_level), _owned(settings.socket) as listening:
+    with (
+        log.logging_to_stderr(settings.log_level),
+        owned_socket(settings.socket) as near,
+        public_socket(settings.listen) as far,
+    ):
         anyio.run(work)
 
 
-async def _answer(app: "FastAPI", listening: socket.socket) -> None:
-    import uvicorn
+def _settings(context: typer.Context, listen: str | None, slots: int | None) -> "Settings":
+    from cloister.settings import with_listen
 
-    class Server(uvicorn.Server):
-        """Leaves signals to the command."""
-
-        @contextmanager
-        def capture_signals(self) -> Iterator[None]:
-            yield
-
-    config = uvicorn.Config(
-        app, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=_LAST_WORDS_SECONDS
-    )
-    await Server(config).serve(sockets=[listening])
+    settings = open_state(context)
+    if slots is not None:
+        settings = settings.model_copy(update={"slots": slots})
+    settings = with_listen(settings, listen) if listen is not None else settings
+    if (settings.tls_certificate is None) != (settings.tls_key is None):
+        raise UsageError("tls_certificate and tls_key are set together, or not at all")
+    return settings
 
 
-@contextmanager
-def _owned(path: Path) -> Iterator[socket.socket]:
-    """Listen at the socket of a state directory, as the only one. ConflictError when somebody does already."""
-    if len(os.fsencode(path)) > _LONGEST_PATH:
-        raise HostError(f"{path} is too long a path for a socket", hint="name a shorter directory with CLOISTER_STATE")
-    with path.with_suffix(".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConflictError(f"a server is running on {path.parent} already") from None
-        path.unlink(missing_ok=True)
-        with socket.socket(socket.AF_UNIX) as listening:
-            previous = os.umask(0o177)
-            try:
-                listening.bind(str(path))
-            finally:
-                os.umask(previous)
-            try:
-                yield listening
-            finally:
-                path.unlink(missing_ok=True)
+def _shown(settings: "Settings") -> str:
+    assert settings.listen is not None
+    host, port = settings.listen
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+async def _make_first_token(tokens: "Tokens") -> None:
+    """Let the administrator in who has none yet. It is shown this once."""
+    from cloister.model.token import Role
+
+    if not await tokens.list():
+        _, text = await tokens.create("first administrator", Role.ADMIN)
+        typer.echo(f"token of the first administrator, shown this once: {text}")

@@ -159,3 +159,16 @@ SECRETS = Table(
     Column("sealed", LargeBinary, nullable=False),
     Column("rule", Text),  # of a brokered secret, as JSON
 )
+
+TOKENS = Table(
+    "tokens",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("digest", Text, nullable=False, unique=True),  # of the text that its holder sends
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime),
+    Column("revoked_at", UtcDateTime),
+    Column("last_used_at", UtcDateTime),
+)

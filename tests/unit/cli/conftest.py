@@ -36,6 +36,8 @@ from cloister.stores.environments import SqlEnvironmentStore
 from cloister.stores.secrets import SqlSecretStore
 from cloister.stores.snapshots import SqlSnapshotCatalog
 from cloister.stores.tasks import SqlTaskStore
+from cloister.stores.tokens import SqlTokenStore
+from cloister.tokens import Tokens
 from cloister.vault.keys import KeyFile
 from cloister.vault.signing import SigningKeyFile
 from cloister.vault.vault import SealedVault
@@ -158,6 +160,7 @@ def _application(
     reaper = SnapshotReaper(catalog, backend, most_bytes=2**40, now=lambda: datetime.now(UTC))
     return wiring.Application(
         intake=intake,
+        tokens=Tokens(store=SqlTokenStore(database), now=lambda: datetime.now(UTC)),
         images=images,
         agents=tools.agents,
         packs=tools.packs,

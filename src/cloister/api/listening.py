@@ -1,0 +1,123 @@
+"""Where the server listens: at a socket for its owner, and at an address for callers with tokens."""
+
+import errno
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import anyio
+import anyio.lowlevel
+import uvicorn
+from fastapi import FastAPI
+
+from cloister.api.app import make_app
+from cloister.api.caller import authenticate_owner
+from cloister.api.token_guard import TokenGuard
+from cloister.errors import ConflictError, HostError, UsageError
+from cloister.intake import Intake
+from cloister.settings import Settings
+from cloister.tokens import Tokens
+
+LAST_WORDS_SECONDS = 5
+"""How long open event streams may go on once the server shall end."""
+
+_LONGEST_PATH = 107
+"""Of a unix socket (unix(7))."""
+_BACKLOG = 1024
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to the command."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def answer(
+    intake: Intake, tokens: Tokens, settings: Settings, near: socket.socket, far: socket.socket | None
+) -> None:
+    """Answer at both until cancelled: who called is decided by which of the two was reached."""
+    async with anyio.create_task_group() as group:
+        group.start_soon(_answer_at, near, _configured(make_app(intake, tokens, authenticate_owner)))
+        if far is not None:
+            group.start_soon(_answer_at, far, _public(make_app(intake, tokens, TokenGuard(tokens)), settings))
+
+
+async def _answer_at(listening: socket.socket, config: uvicorn.Config) -> None:
+    """Answer until cancelled; what is being answered then may still come to its end."""
+    server = _Server(config)
+    async with anyio.create_task_group() as group:
+        group.start_soon(_end_when_cancelled, server)
+        with anyio.CancelScope(shield=True):
+            await server.serve([listening])
+
+
+async def _end_when_cancelled(server: uvicorn.Server) -> None:
+    try:
+        await anyio.sleep_forever()
+    finally:
+        server.should_exit = True
+
+
+def _public(app: FastAPI, settings: Settings) -> uvicorn.Config:
+    config = _configured(app)
+    config.proxy_headers = bool(settings.trusted_proxies)
+    config.forwarded_allow_ips = [str(network) for network in settings.trusted_proxies]
+    config.ssl_certfile, config.ssl_keyfile = settings.tls_certificate, settings.tls_key
+    return config
+
+
+def _configured(app: FastAPI) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=LAST_WORDS_SECONDS,
+    )
+
+
+@contextmanager
+def owned_socket(path: Path) -> Iterator[socket.socket]:
+    """Listen at the socket of a state directory, as the only one. ConflictError when somebody does already."""
+    if len(os.fsencode(path)) > _LONGEST_PATH:
+        raise HostError(f"{path} is too long a path for a socket", hint="name a shorter directory with CLOISTER_STATE")
+    with path.with_suffix(".sock.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConflictError(f"a server is running on {path.parent} already") from None
+        path.unlink(missing_ok=True)
+        with socket.socket(socket.AF_UNIX) as listening:
+            previous = os.umask(0o177)
+            try:
+                listening.bind(str(path))
+            finally:
+                os.umask(previous)
+            listening.listen(_BACKLOG)
+            try:
+                yield listening
+            finally:
+                path.unlink(missing_ok=True)
+
+
+@contextmanager
+def public_socket(endpoint: tuple[str, int] | None) -> Iterator[socket.socket | None]:
+    """Listen at an address and port. UsageError when that cannot be had."""
+    if endpoint is None:
+        yield None
+        return
+    family = socket.AF_INET6 if ":" in endpoint[0] else socket.AF_INET
+    try:
+        listening = socket.create_server(endpoint, family=family, backlog=_BACKLOG)
+    except OSError as error:
+        hint = "stop what listens there, or choose another port" if error.errno == errno.EADDRINUSE else None
+        raise UsageError(f"cannot listen at {endpoint[0]}, port {endpoint[1]}: {error.strerror}", hint=hint) from error
+    with listening:
+        yield listening
