@@ -9,7 +9,7 @@ from anyio import CancelScope
 
 from cloister.environment_file import REPOSITORY_FILE, environment_from_options, unsupported
 from cloister.environments import Environments
-from cloister.errors import ConflictError, NotFoundError, UsageError
+from cloister.errors import CloisterError, ConflictError, NotFoundError, UsageError
 from cloister.importing import CANDIDATES, ImportedEnvironment, convert, find_sources
 from cloister.model.cancellation import AT_ONCE, Cancellation
 from cloister.model.ceiling import UNBOUNDED, Ceiling, excess_of
@@ -40,6 +40,7 @@ from cloister.protocols import (
     Agent,
     AgentPacks,
     AttemptQueue,
+    FileStore,
     Forge,
     ImageStore,
     SandboxBackend,
@@ -60,6 +61,7 @@ from cloister.request_checks import (
     check_ref,
     check_request,
     check_secret_name,
+    given_files,
 )
 from cloister.secret_rules import check_uses
 
@@ -84,6 +86,7 @@ class Intake:
     agents: Mapping[str, Agent]
     """By name."""
     packs: AgentPacks
+    files: FileStore
     now: Callable[[], datetime]
     """Aware, UTC."""
     ceiling: Ceiling = UNBOUNDED
@@ -124,6 +127,8 @@ class Intake:
             command=request.command,
             shell=request.shell,
             patch=request.patch or b"",
+            ask=request.ask,
+            files=given_files(request.files),
             use_cache=request.use_cache,
             sealed_secrets=await self.vault.seal_for_task(values) if values else None,
             attempts=request.attempts,
@@ -140,8 +145,19 @@ class Intake:
             ),
         ]
         with CancelScope(shield=True):  # whoever is cancelled meanwhile still learns that there is a task
-            await self.queue.submit(task, notes)
+            await self._submit(task, request, notes)
         return task
+
+    async def _submit(self, task: Task, request: Request, notes: Sequence[str]) -> None:
+        """Keep what came with the prompt first: what has a task is there, and what has none goes again."""
+        if task.files:
+            data = {file.name: upload.data for file, upload in zip(task.files, request.files, strict=True)}
+            await self.files.keep(task.given_owner, data)
+        try:
+            await self.queue.submit(task, notes)
+        except CloisterError:
+            await self.files.remove(task.given_owner)
+            raise
 
     async def preview(self, repository: str, ref: str | None, environment: EnvironmentChoice | None) -> Preview:
         """Say what a task on that repository would do to be ready, without accepting one. Errors as for `submit`."""

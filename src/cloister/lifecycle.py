@@ -17,12 +17,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import anyio
 import structlog
 
 from cloister.ending import Ending
-from cloister.errors import CloisterError, TaskFailedError, UsageError
+from cloister.errors import CloisterError, SandboxError, TaskFailedError, UsageError
 from cloister.journal import Journal, open_journal
 from cloister.model.agent import AgentTurn
 from cloister.model.asker import Asker, Connection
@@ -36,7 +37,7 @@ from cloister.model.pack import Pack, not_installed
 from cloister.model.phase import Phase
 from cloister.model.sandbox import SandboxName, clean_room_of
 from cloister.model.secret import DeliveredSecrets, Grant
-from cloister.model.task import CANCELLED, CHECK, Attempt, Outcome, Shell, Verdict
+from cloister.model.task import CANCELLED, CHECK, Attempt, Outcome, Shell, Task, Verdict
 from cloister.phases import agent, gate, output, provision, setup, shell, teardown, verify
 from cloister.phases.provision import Provisioned
 from cloister.protocols import (
@@ -44,6 +45,7 @@ from cloister.protocols import (
     AgentPacks,
     AttemptQueue,
     Egress,
+    FileStore,
     Forge,
     ImageStore,
     SandboxBackend,
@@ -70,6 +72,7 @@ class Tools:
     egress: Egress
     agents: Mapping[str, Agent]
     packs: AgentPacks
+    files: FileStore
     on_kept: Callable[[], None] = lambda: None
     """Told whenever a snapshot was kept."""
     ceiling: Ceiling = UNBOUNDED
@@ -177,13 +180,14 @@ async def _work_in_rounds(
                 foundation=provisioned.needs.foundation,
                 placeholders=placeholders,
                 pack=await _find_pack(adapter, tools.packs),
+                given=_given_with(task, tools),
                 seconds_left=_seconds_until(ends_at),
             )
         with journal.phase(Phase.OUTPUT):
             if ending.asked is not None and not ending.asked.collect:
                 return Outcome(verdict=Verdict.CANCELLED, reason=CANCELLED, exit_status=ran.ended.status)
             outcome = await _take_output(attempt, ran, provisioned, tools, journal)
-            if outcome.verdict is Verdict.SUCCEEDED and task.environment.checks and task.agent != CHECK:
+            if outcome.verdict is Verdict.SUCCEEDED and _has_checks(task):
                 with ending.cuts_short():
                     outcome = await _verify(attempt, outcome, provisioned, round_, tools, journal, ends_at=ends_at)
         if ending.asked is not None:
@@ -196,7 +200,27 @@ async def _work_in_rounds(
 
 def _turn_of(attempt: Attempt) -> AgentTurn:
     former = attempt.continues.conversation if attempt.continues else ()
-    return AgentTurn(task=attempt.task, prompt=attempt.prompt, conversation=conversation_to_text(former))
+    task = attempt.task
+    return AgentTurn(
+        task=task,
+        prompt=attempt.prompt,
+        ask=task.ask,
+        files=tuple(file.path for file in task.files),
+        images=tuple(file.path for file in task.files if file.image),
+        conversation=conversation_to_text(former),
+    )
+
+
+def _has_checks(task: Task) -> bool:
+    return bool(task.environment.checks) and task.agent != CHECK and not task.ask
+
+
+def _given_with(task: Task, tools: Tools) -> Path | None:
+    """Return where what came with the prompt lies."""
+    folder = tools.files.folder(task.given_owner) if task.files else None
+    if task.files and folder is None:
+        raise SandboxError(f"the files that came with task {task.id} are not on this node")
+    return folder
 
 
 async def _find_pack(agent: Agent, packs: AgentPacks) -> Pack | None:

@@ -649,6 +649,33 @@ class TaskStore(Protocol):
         ...
 
 
+class FileStore(Protocol):
+    """Files that are kept on this node for a task or an attempt of it, by an owner's name and their own.
+
+    Names are letters, digits and `. _ -`, and begin with one of the first two.
+    """
+
+    async def keep(self, owner: str, files: Mapping[str, bytes]) -> None:
+        """Keep these, all or none, in place of what the owner had. StoreError; DiskFullError."""
+        ...
+
+    async def read(self, owner: str, name: str) -> bytes:
+        """Return a file. NotFoundError when it is not here."""
+        ...
+
+    def folder(self, owner: str) -> Path | None:
+        """Return where an owner's files lie, readable to everybody who gets there; None when it has none here."""
+        ...
+
+    async def owners(self) -> Sequence[str]:
+        """Everybody who has files here, sorted."""
+        ...
+
+    async def remove(self, owner: str) -> None:
+        """Forget an owner's files. Absent is not an error."""
+        ...
+
+
 class SnapshotCatalog(Protocol):
     """What is known of kept snapshots. The disks themselves are the backend's."""
 

@@ -135,6 +135,8 @@ def _of_task(task: Task) -> Fields:
         "patch": {"sha256": sha256(task.patch).hexdigest()} if task.patch else None,
         "shell": task.shell.phase if task.shell else None,
         "use_cache": task.use_cache,
+        "ask": task.ask,
+        "files": [asdict(file) for file in task.files],
         "attempts": task.attempts,
     }
 

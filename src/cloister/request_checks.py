@@ -2,14 +2,25 @@
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
+from hashlib import sha256
 
 from cloister import environment_schema
 from cloister.allowlist import check_not_too_broad
 from cloister.errors import UsageError
 from cloister.model.cancellation import LONGEST_GRACE_SECONDS, Cancellation
 from cloister.model.environment import GIB, HOUR, MINUTE, Limits
+from cloister.model.given import (
+    IMAGE_KINDS,
+    LARGEST_GIVEN_BYTES,
+    LARGEST_TOGETHER_BYTES,
+    MOST_GIVEN,
+    GivenFile,
+    Upload,
+    is_image,
+    safe_names,
+)
 from cloister.model.phase import Phase
 from cloister.model.quantity import size_to_text
 from cloister.model.request import Request
@@ -42,6 +53,7 @@ def check_request(request: Request) -> None:
         raise UsageError("the command line is empty, or holds a NUL")
     if request.shell is not None:
         _check_shell(request)
+    _check_uploads(request.files)
     if request.patch is not None:
         _check_patch(request.patch)
 
@@ -54,6 +66,32 @@ def _check_shell(request: Request) -> None:
         raise UsageError(f"{request.shell.terminal!r} is no kind of terminal: see TERM")
     if request.command is not None or request.agent is not None or request.patch is not None or request.attempts != 1:
         raise UsageError("a shell is one attempt, without an agent, a command or a patch")
+    if request.ask or request.files:
+        raise UsageError("a shell asks nothing, and nothing is given with it")
+
+
+def _check_uploads(uploads: Sequence[Upload]) -> None:
+    if len(uploads) > MOST_GIVEN:
+        raise UsageError(f"{len(uploads)} files and images: at most {MOST_GIVEN} come with a prompt")
+    for upload in uploads:
+        if len(upload.data) > LARGEST_GIVEN_BYTES:
+            size, most = size_to_text(len(upload.data)), size_to_text(LARGEST_GIVEN_BYTES)
+            raise UsageError(f"{upload.name} has {size}; a file that comes with a prompt has at most {most}")
+        if upload.image and not is_image(upload.data):
+            raise UsageError(f"{upload.name} is no picture: {IMAGE_KINDS}", hint="give it with --file")
+    together = sum(len(upload.data) for upload in uploads)
+    if together > LARGEST_TOGETHER_BYTES:
+        size, most = size_to_text(together), size_to_text(LARGEST_TOGETHER_BYTES)
+        raise UsageError(f"files and images of {size} together; at most {most} come with a prompt")
+
+
+def given_files(uploads: Sequence[Upload]) -> tuple[GivenFile, ...]:
+    """Return what is kept of checked uploads, in their order, each with a name of its own."""
+    names = safe_names([upload.name for upload in uploads])
+    return tuple(
+        GivenFile(name=name, size_bytes=len(upload.data), sha256=sha256(upload.data).hexdigest(), image=upload.image)
+        for name, upload in zip(names, uploads, strict=True)
+    )
 
 
 def check_ref(ref: str | None) -> None:

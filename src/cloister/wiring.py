@@ -47,6 +47,7 @@ from cloister.settings import Settings
 from cloister.stores.attempts import SqlLedger
 from cloister.stores.database import Database
 from cloister.stores.environments import SqlEnvironmentStore
+from cloister.stores.kept_files import DirectoryFileStore
 from cloister.stores.secrets import SqlSecretStore
 from cloister.stores.snapshots import SqlSnapshotCatalog
 from cloister.stores.tasks import SqlTaskStore
@@ -158,6 +159,7 @@ async def _open_parts(settings: Settings, stack: AsyncExitStack, count: Callable
     catalog = SqlSnapshotCatalog(database)
     agents = {agent.name: agent for agent in _agents()}
     packs = OciAgentPacks(settings.state)
+    files = DirectoryFileStore(settings.state / "files")
     environments = Environments(store=SqlEnvironmentStore(database), forge=forge, vault=vault, now=_now)
     intake = Intake(
         store=SqlTaskStore(database),
@@ -170,6 +172,7 @@ async def _open_parts(settings: Settings, stack: AsyncExitStack, count: Callable
         backend=backend,
         agents=agents,
         packs=packs,
+        files=files,
         ceiling=settings.ceiling,
         now=_now,
     )
@@ -184,6 +187,7 @@ async def _open_parts(settings: Settings, stack: AsyncExitStack, count: Callable
         egress=egress,
         agents=agents,
         packs=packs,
+        files=files,
         on_kept=reaper.wake,
         ceiling=settings.ceiling,
     )

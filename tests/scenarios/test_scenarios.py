@@ -68,6 +68,7 @@ from cloister.queues.fake import FakeQueue, FakeSnapshotCatalog
 from cloister.sandboxes.fake import Append, FakeBackend, FakeNode, Hold, Print, Program
 from cloister.sandboxes.fake_images import FakeImageStore
 from cloister.sandboxes.fake_packs import FakeAgentPacks
+from cloister.stores.fake_files import FakeFileStore
 from cloister.vault.fake import FakeVault
 
 HERE = Path(__file__).parent
@@ -151,6 +152,7 @@ class World:
             egress=egress,
             agents={"command": CommandAgent()},
             packs=FakeAgentPacks(),
+            files=FakeFileStore(),
         )
         return tools, egress
 

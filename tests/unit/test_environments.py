@@ -23,6 +23,7 @@ from cloister.sandboxes.fake import FakeBackend, FakeNode
 from cloister.sandboxes.fake_images import FakeImageStore
 from cloister.sandboxes.fake_packs import FakeAgentPacks
 from cloister.stores.fake import FakeEnvironmentStore
+from cloister.stores.fake_files import FakeFileStore
 from cloister.vault.fake import FakeVault
 
 TIP, FEATURE = Commit("d" * 40), Commit("f" * 40)
@@ -52,6 +53,7 @@ def intake(files: dict[tuple[Commit, str], bytes]) -> Intake:
         backend=FakeBackend(node),
         agents={"command": CommandAgent()},
         packs=FakeAgentPacks(),
+        files=FakeFileStore(),
         now=lambda: NOW,
     )
 

@@ -30,6 +30,7 @@ from cloister.sandboxes.fake import FakeBackend, FakeNode
 from cloister.sandboxes.fake_images import FakeImageStore
 from cloister.sandboxes.fake_packs import FakeAgentPacks
 from cloister.stores.fake import FakeEnvironmentStore
+from cloister.stores.fake_files import FakeFileStore
 from cloister.vault.fake import FakeVault
 
 TIP, FEATURE, WRITTEN = Commit("d" * 40), Commit("f" * 40), Commit("e" * 40)
@@ -65,6 +66,7 @@ def intake(files: Mapping[tuple[Commit, str], bytes], node: FakeNode) -> Intake:
         backend=FakeBackend(node),
         agents={agent.name: agent for agent in AGENTS},
         packs=FakeAgentPacks([ROBOT]),
+        files=FakeFileStore(),
         now=lambda: NOW,
     )
 

@@ -18,6 +18,7 @@ from cloister.queues.fake import FakeQueue, FakeSnapshotCatalog
 from cloister.sandboxes.fake import FakeBackend, FakeNode, Hold, OnCall, Program
 from cloister.sandboxes.fake_images import FakeImageStore
 from cloister.sandboxes.fake_packs import FakeAgentPacks
+from cloister.stores.fake_files import FakeFileStore
 from cloister.vault.fake import FakeVault
 from cloister.worker import run_worker
 
@@ -49,6 +50,7 @@ def made_tools(node: FakeNode, queue: FakeQueue, on_call: OnCall | None = None) 
         egress=FakeEgress(),
         agents={"command": CommandAgent()},
         packs=FakeAgentPacks(),
+        files=FakeFileStore(),
     )
 
 

@@ -27,6 +27,11 @@ def request_to_fields(request: Request) -> Fields:
         "internet": request.internet,
         "allow": list(request.allow),
         "use_cache": request.use_cache,
+        "ask": request.ask,
+        "files": [
+            {"name": upload.name, "data": b64encode(upload.data).decode(), "image": upload.image}
+            for upload in request.files
+        ],
         "shell": None if shell is None else {"phase": shell.phase, "terminal": shell.terminal},
     }
 

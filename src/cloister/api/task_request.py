@@ -3,6 +3,7 @@
 from pydantic import Base64Bytes, Field, SecretStr
 
 from cloister.api.body import Body
+from cloister.model.given import Upload
 from cloister.model.network import NetworkMode
 from cloister.model.request import EnvironmentChoice, EnvironmentName, EnvironmentText, Request
 from cloister.model.secret import SecretValue
@@ -26,6 +27,16 @@ class EnvironmentBody(Body):
         if self.text is not None:
             return EnvironmentText(source=self.source, raw=self.text.encode())
         return EnvironmentName(name=self.name, version=self.version) if self.name is not None else None
+
+
+class FileBody(Body):
+    """A file or picture that comes with a prompt."""
+
+    name: str = Field(examples=["screenshot.png"])
+    data: Base64Bytes
+    """In base64."""
+    image: bool = False
+    """Whether it is a picture, which some agents look at."""
 
 
 class TaskBody(Body):
@@ -53,6 +64,10 @@ class TaskBody(Body):
     allow: tuple[str, ...] = ()
     """Domains or presets that the agent may reach too."""
     use_cache: bool = True
+    ask: bool = False
+    """An answer is wanted, and no change: the work tree is read-only, and no check runs."""
+    files: tuple[FileBody, ...] = ()
+    """What comes with the prompt: at most 20 files of 10 MiB each, and 32 MiB together."""
     shell: Shell | None = None
     """A shell for the user, in place of an agent; on the same machine alone."""
 
@@ -73,5 +88,7 @@ def body_to_request(body: TaskBody) -> Request:
         internet=body.internet,
         allow=body.allow,
         use_cache=body.use_cache,
+        ask=body.ask,
+        files=tuple(Upload(name=file.name, data=file.data, image=file.image) for file in body.files),
         shell=body.shell,
     )

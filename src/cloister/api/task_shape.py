@@ -9,6 +9,7 @@ from cloister.model.check import CheckResult
 from cloister.model.environment import Environment
 from cloister.model.environment_source import EnvironmentSource
 from cloister.model.flag import Flag
+from cloister.model.given import GivenFile
 from cloister.model.phase import Phase
 from cloister.model.sandbox import DiffStats
 from cloister.model.task import Repository, Revision, Shell, Task, TaskState, TaskStatus, Verdict
@@ -86,6 +87,10 @@ class TaskShape(_Shape):
     agent: str
     command: str | None
     """The command line of the agent `command`."""
+    ask: bool
+    """An answer was wanted, and no change."""
+    files: tuple[GivenFile, ...]
+    """What came with the prompt."""
     shell: Shell | None
     use_cache: bool
     accepted_at: datetime
@@ -114,6 +119,8 @@ def status_to_shape(status: TaskStatus) -> TaskShape:
         prompt=task.prompt,
         agent=task.agent,
         command=task.command,
+        ask=task.ask,
+        files=task.files,
         shell=task.shell,
         use_cache=task.use_cache,
         accepted_at=task.accepted_at,

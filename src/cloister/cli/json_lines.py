@@ -47,6 +47,8 @@ def task_to_json(status: TaskStatus, *, diffs: bool = False) -> Fields:
         "agent": task.agent,
         "command": task.command,
         "prompt": task.prompt,
+        "ask": task.ask,
+        "files": [asdict(file) for file in task.files],
         "accepted_at": task.accepted_at.isoformat(),
         "finished_at": status.finished_at.isoformat() if status.finished_at else None,
         "attempts": [attempt_to_json(attempt, diff=diffs) for attempt in status.attempts],

@@ -90,7 +90,10 @@ class Page:
         version = f" ({source})" if source else ""
         commit = f"{task.revision.ref} ({task.revision.commit[:12]})"
         yield "", f"{commit} of {task.repository.address}{named}{version}", "dim"
+        if task.files:
+            yield from self._list("", "given ", [file.name for file in task.files], "dim")
         agent = f"{task.agent}: {task.command}" if task.command else task.agent
+        agent = f"{agent} (asked for an answer: the work tree is read-only)" if task.ask else agent
         for _, text, _ in self._text("", f"by {agent}"):
             yield "", text, "dim"
 
@@ -125,6 +128,9 @@ class Page:
     def _checked(self) -> Iterator[Line]:
         checks, declared = self._outcome.checks, self.status.task.environment.checks
         state = state_of(checks)
+        if self.status.task.ask:
+            yield "checked", "nothing: an answer was asked for, and no change", ""
+            return
         if state is ChecksState.NOT_RUN:
             yield ("checked", "not run", "yellow") if declared else ("checked", "nothing: no checks are declared", "")
             return

@@ -11,6 +11,7 @@ import typer
 
 from cloister.cli.environment_argument import read_choice, read_input
 from cloister.cli.exit import CANCELLED, FAILED_CHECKS, code_of_verdict
+from cloister.cli.given_files import read_uploads
 from cloister.cli.session import ask, open_service, start_background_worker
 from cloister.cli.terminal import error_console, output_console, print_line
 from cloister.cli.work_tree import repository_address
@@ -72,6 +73,11 @@ def run(
             help="Secret, from this command's own environment, for setup; brokered if --env says how.",
         ),
     ] = None,
+    only_ask: Annotated[
+        bool, typer.Option("--ask", help="Ask for an answer and no change: the work tree is read-only.")
+    ] = False,
+    file: Annotated[list[Path] | None, typer.Option(metavar="PATH", help="File to give with the prompt.")] = None,
+    image: Annotated[list[Path] | None, typer.Option(metavar="PATH", help="Picture to give with the prompt.")] = None,
     require_checks: Annotated[
         bool, typer.Option("--require-checks", help="End with 1 unless all of the environment's checks pass.")
     ] = False,
@@ -99,7 +105,11 @@ def run(
         internet=internet,
         allow=tuple(allow or ()),
         use_cache=not no_cache,
+        ask=only_ask,
+        files=read_uploads(file or (), image or ()),
     )
+    if only_ask and require_checks:
+        raise UsageError("no checks run where nothing is changed: leave --require-checks or --ask out")
     if detach:
         task = ask(context, lambda client: client.submit(request))
         detach_task(context, task.id, as_json=as_json)

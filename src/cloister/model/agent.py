@@ -9,6 +9,10 @@ from cloister.model.task import Task
 INPUT = "/cloister/in"
 """Where an agent's program finds its files; nobody in the sandbox can write there."""
 
+_ASK = """\
+This wants an answer, and no change: the work tree is read-only, and nothing that you write elsewhere is kept. The
+answer is your last message, or what you write to /cloister/out/message.md."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentTurn:
@@ -35,7 +39,16 @@ class AgentTurn:
     @property
     def text(self) -> str:
         """Return everything as one prompt, for an agent that takes no more than that."""
-        return "\n\n".join(part for part in (self.conversation, self.prompt, self.briefing) if part)
+        parts = (self.conversation, self.prompt, self._given, _ASK if self.ask else "", self.briefing)
+        return "\n\n".join(part for part in parts if part)
+
+    @property
+    def _given(self) -> str:
+        """Where the files are that came with the prompt."""
+        if not self.files:
+            return ""
+        named = [f"- {path}{' (a picture)' if path in self.images else ''}" for path in self.files]
+        return "\n".join(["Files that came with this, read-only:", *named])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

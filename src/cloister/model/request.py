@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from cloister.model.given import Upload
 from cloister.model.network import NetworkMode
 from cloister.model.secret import SecretValue
 from cloister.model.task import Shell
@@ -68,3 +69,7 @@ class Request:
     use_cache: bool = True
     shell: Shell | None = None
     """A shell for the user, in place of an agent."""
+    ask: bool = False
+    """An answer is wanted, and no change."""
+    files: tuple[Upload, ...] = ()
+    """What comes with the prompt."""

@@ -92,6 +92,10 @@ class Command:
     """Wall clock, enforced by the container's supervisor even when we are gone."""
     output_bytes: int
     """Standard output and error together; more ends the command."""
+    read_only_work_tree: bool = False
+    """Nobody in the container, root included, can change anything below /workspace."""
+    given: Path | None = None
+    """A folder of the host to see read-only at /cloister/in/given."""
     terminal: bool = False
     """Its three streams are a terminal of its own, which `SandboxBackend.open_terminal` gives to a user."""
 

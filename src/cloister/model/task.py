@@ -9,6 +9,7 @@ from typing import NewType
 from cloister.model.check import CheckResult
 from cloister.model.environment import Environment
 from cloister.model.environment_source import EnvironmentSource
+from cloister.model.given import GivenFile
 from cloister.model.phase import Phase
 from cloister.model.sandbox import Change, Commit, SandboxName
 
@@ -107,6 +108,10 @@ class Task:
     """A starting diff."""
     shell: Shell | None = None
     """A shell for the user, in place of an agent."""
+    ask: bool = False
+    """An answer is wanted, and no change: the agent cannot write to the work tree, and no check runs."""
+    files: tuple[GivenFile, ...] = ()
+    """What came with the prompt; see `given_owner`."""
     use_cache: bool = True
     sealed_secrets: bytes | None = field(default=None, repr=False)
     """Values that came with the request, sealed for this task alone."""
@@ -117,6 +122,11 @@ class Task:
     def environment_version(self) -> int | None:
         """Of a stored environment."""
         return self.environment_source.version if self.environment_source else None
+
+    @property
+    def given_owner(self) -> str:
+        """Whose files in the store those are that came with the prompt."""
+        return f"{self.id}.given"
 
     @property
     def branch(self) -> str:

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from cloister.agent_reader import AgentReader
 from cloister.ending import Ending, run_beside
@@ -51,6 +52,7 @@ async def run(
     foundation: Foundation,
     placeholders: Mapping[str, str],
     pack: Pack | None = None,
+    given: Path | None,
     seconds_left: float,
 ) -> Ran:
     """Run the agent to its end, its services beside it, or go on following it when a former worker started it.
@@ -74,6 +76,8 @@ async def run(
         packs=pack.place if pack is not None else None,
         timeout_seconds=seconds_left,
         output_bytes=log_bytes,
+        read_only_work_tree=turn.ask,
+        given=given,
     )
     process = await sandbox.start(with_services(command, services))
     reader = await _reader(agent, name, journal)

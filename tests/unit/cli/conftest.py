@@ -33,6 +33,7 @@ from cloister.settings import Settings
 from cloister.stores.attempts import SqlLedger
 from cloister.stores.database import Database
 from cloister.stores.environments import SqlEnvironmentStore
+from cloister.stores.kept_files import DirectoryFileStore
 from cloister.stores.secrets import SqlSecretStore
 from cloister.stores.snapshots import SqlSnapshotCatalog
 from cloister.stores.tasks import SqlTaskStore
@@ -131,6 +132,7 @@ def _application(
         SqlSecretStore(database), KeyFile(settings.master_key_path), SigningKeyFile(settings.record_key_path)
     )
     catalog = SqlSnapshotCatalog(database)
+    files = DirectoryFileStore(settings.state / "files")
     intake = Intake(
         store=SqlTaskStore(database),
         queue=queue,
@@ -144,6 +146,7 @@ def _application(
         backend=backend,
         agents={"command": CommandAgent()},
         packs=FakeAgentPacks(),
+        files=files,
         now=lambda: datetime.now(UTC),
     )
     tools = Tools(
@@ -156,6 +159,7 @@ def _application(
         egress=FakeEgress(made.decisions),
         agents={"command": CommandAgent()},
         packs=FakeAgentPacks(),
+        files=files,
     )
     reaper = SnapshotReaper(catalog, backend, most_bytes=2**40, now=lambda: datetime.now(UTC))
     return wiring.Application(

@@ -12,6 +12,7 @@ from pathlib import Path
 import anyio
 
 from cloister.errors import HostError, SandboxError
+from cloister.model.given import GIVEN
 from cloister.sandboxes.oci import cgroup, supervisor
 from cloister.sandboxes.oci.bundle import UID_BASE, Bundle
 from cloister.sandboxes.oci.paths import make_passage
@@ -73,7 +74,7 @@ class Containers:
         """Start `bundle`. `directory` is replaced; `files` are found below its `files`."""
         shutil.rmtree(directory, ignore_errors=True)
         make_passage(directory, UID_BASE)
-        (directory / "files").mkdir()
+        (directory / "files" / GIVEN.rpartition("/")[2]).mkdir(parents=True)  # a place to mount at
         for name, content in {**{f"files/{name}": content for name, content in files.items()}, "stdin": stdin}.items():
             path = directory / name
             path.write_bytes(content)

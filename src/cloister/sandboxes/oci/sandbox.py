@@ -4,7 +4,7 @@ import itertools
 import os
 import shutil
 import socket
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from anyio import CapacityLimiter, to_thread
 
 from cloister.errors import RepositoryError, SandboxError, TaskFailedError
 from cloister.model.asker import Asker, Connection
+from cloister.model.given import GIVEN
 from cloister.model.instructions import Restored
 from cloister.model.pack import PACKS
 from cloister.model.residue import Residue
@@ -164,6 +165,7 @@ class OciSandbox:
                 Bind(source=self._spec.mirror, target=guard.MIRROR),
                 Bind(source=directory / "files", target=guard.INPUT),
                 *((Bind(source=command.packs, target=PACKS, executable=True),) if command.packs else ()),
+                *self._binds_of(command),
             ),
             limits=self._spec.limits,
             terminal=command.terminal,
@@ -176,6 +178,12 @@ class OciSandbox:
             timeout_seconds=command.timeout_seconds,
             output_bytes=command.output_bytes,
         )
+
+    def _binds_of(self, command: Command) -> Iterator[Bind]:
+        if command.given is not None:
+            yield Bind(source=command.given, target=GIVEN)
+        if command.read_only_work_tree:  # over the disk's own, which is no mount that anybody inside could get at
+            yield Bind(source=self.root / WORKSPACE.lstrip("/"), target=WORKSPACE, executable=True)
 
     def has_started(self, command: str) -> bool:
         """Whether it runs or ran; see `protocols.Sandbox`."""
