@@ -14,7 +14,7 @@ _MOST_SHOWN = 20
 _MOST_TOLD = 100
 """Paths of one event; how many more there are, it says."""
 _PROBABLY_A_WORD = 50
-"""Files: a value that so many hold is in them by chance."""
+"""Files, caches and logs left out: a value that so many hold is in them by chance."""
 _LONGEST_DIFF = 20_000
 
 
@@ -65,11 +65,15 @@ async def search_residue(
         return
     how = environment.setup.residue
     left = found
-    if how == "scrub":
+    if how == "scrub" and not _probably_a_word(found):  # taken out of files that mean the word, it would break them
         left = await sandbox.scrub(secrets.values, found)
     _tell(found, journal, action="allowed" if how == "allow" else "refused" if left else "scrubbed")
     if left and how != "allow":
         raise TaskFailedError(_refusal(left, journal, scrubbed=how == "scrub"), hint=_hint(left, how))
+
+
+def _probably_a_word(found: Sequence[Residue]) -> bool:
+    return sum(not residue.can_be_made_again for residue in found) >= _PROBABLY_A_WORD
 
 
 def _tell(found: Sequence[Residue], journal: Journal, *, action: str) -> None:
@@ -93,8 +97,8 @@ def _refusal(left: Sequence[Residue], journal: Journal, *, scrubbed: bool) -> st
 
 def _hint(left: Sequence[Residue], how: str) -> str:
     remove = "remove it at the end of the script"
-    if len(left) >= _PROBABLY_A_WORD:
-        remove = "if its value is a common word, choose one that nobody else would write; else remove it in the script"
+    if _probably_a_word(left):
+        return "if its value is a common word, choose one that nobody else would write; else remove it in the script"
     if any("address with credentials" in residue.tool for residue in left):
         remove = "give the tool its credentials by a variable or a helper, and not in an address"
     scrub = ', or let it be taken out with residue = "scrub" in [setup]' if how == "refuse" else ""

@@ -56,6 +56,28 @@ async def test_of_many_paths_few_are_told_and_the_others_counted(count: int) -> 
     assert ("common word" in (refused.value.hint or "")) == (count > 50)
 
 
+@pytest.mark.parametrize(
+    ("folder", "count", "scrubbed"),
+    [("/opt", 49, True), ("/opt", 50, False), ("/root/.cache/pip", 5000, True)],
+)
+async def test_a_word_that_many_files_hold_is_taken_out_of_none(folder: str, count: int, scrubbed: bool) -> None:
+    class Scrubbing(Found):
+        async def scrub(self, _values: object, found: Sequence[Residue]) -> Sequence[Residue]:
+            self.paths = ()
+            return ()
+
+    found = Scrubbing([f"{folder}/{number}" for number in range(count)])
+    environment = Environment(name="web", setup=SetupRecipe(residue="scrub"))
+    search = search_residue(environment, cast(Sandbox, found), SECRETS, cast(Journal, found))
+    if scrubbed:
+        await search
+    else:
+        with pytest.raises(TaskFailedError) as refused:
+            await search
+        assert "common word" in (refused.value.hint or "")
+    assert (found.paths == ()) is scrubbed
+
+
 async def test_what_is_left_is_told_apart_from_what_was_undone() -> None:
     class Left(Found):
         async def restore_instructions(self) -> Sequence[Restored]:
