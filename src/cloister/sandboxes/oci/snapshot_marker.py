@@ -11,7 +11,7 @@ MARKER = "snapshot.json"
 FLAT = "flat"
 """The one layer that all layers of a disk, and of those below it, were merged into."""
 GONE = "its disk is gone"
-RULES = 1
+RULES = 2
 """Counted up when what may be on a kept disk is told more strictly: one that was kept before is not used."""
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
