@@ -28,6 +28,7 @@ from cloister.importing import ImportedEnvironment
 from cloister.intake import attempt_of
 from cloister.model.cancellation import AT_ONCE, Cancellation
 from cloister.model.event import AttemptFinished, RecordedEvent
+from cloister.model.model_provider import ListedProvider
 from cloister.model.request import EnvironmentChoice, EnvironmentText, RepositoryFile, Request
 from cloister.model.sandbox import Change
 from cloister.model.secret import BrokerRule, KeptSecret
@@ -220,6 +221,18 @@ class Client:
     async def remove_secret(self, environment: str, name: str) -> None:
         """Forget a secret."""
         await self._call("DELETE", "/secrets", query={"environment": environment, "name": name})
+
+    async def models(self) -> Sequence[ListedProvider]:
+        """The providers of models, and where their keys are."""
+        return _read(list[ListedProvider], await self._call("GET", "/models"))
+
+    async def set_model_key(self, provider: str, value: str) -> None:
+        """Keep a provider's key in the vault."""
+        await self._call("PUT", f"/models/{_part(provider)}/key", {"key": value})
+
+    async def remove_model_key(self, provider: str) -> None:
+        """Forget a provider's key."""
+        await self._call("DELETE", f"/models/{_part(provider)}/key")
 
     async def rotate_key(self) -> int:
         """Replace the master key; returns how many sealed values were wrapped anew."""

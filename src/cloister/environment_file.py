@@ -100,6 +100,7 @@ def _table_to_environment(table: EnvironmentTable, *, default_name: str) -> Envi
         name=table.name or default_name,
         image=table.image,
         agent=table.agent,
+        model=table.model,
         versions={**_versions_in(table.variables), **table.versions.model_dump(exclude_none=True)},
         variables=table.variables,
         secrets=tuple(_secret(name, secret) for name, secret in table.secrets.items()),
@@ -131,6 +132,8 @@ def _table_to_environment(table: EnvironmentTable, *, default_name: str) -> Envi
             output_bytes=limits.output,
             time_seconds=limits.time,
             rounds=limits.rounds,
+            tokens=limits.tokens,
+            cost=limits.cost,
         ),
         checks=tuple(
             Check(name=key, command=it.command, timeout_seconds=it.timeout) for key, it in table.checks.items()

@@ -14,6 +14,7 @@ from pydantic import (
 )
 
 from cloister.model.environment import GIB, HOUR, MIB, MINUTE
+from cloister.model.model_provider import MODEL_CHOICE, parse_choice
 from cloister.model.network import WEB_PORTS, parse_domain
 from cloister.model.quantity import DURATION_PATTERN, SIZE_PATTERN, parse_duration, parse_size
 from cloister.model.secret import RESERVED_NAMES, RESERVED_PREFIXES, VARIABLE_NAME, in_any_case, is_reserved
@@ -93,6 +94,11 @@ def _check_label(name: str) -> str:
     return name
 
 
+def _check_model(text: str) -> str:
+    parse_choice(text)
+    return text
+
+
 def _check_method(method: str) -> str:
     if not _METHOD.fullmatch(method):
         raise ValueError(f'{method!r} is not an HTTP method in capitals, such as "GET"')
@@ -165,6 +171,7 @@ Text = Annotated[
 ]
 Script = Annotated[str, AfterValidator(_check_script), _SCRIPT]
 Image = Annotated[str, AfterValidator(_check_image), _written(f"^(?:{_IMAGE.pattern})$", maxLength=_LONGEST_IMAGE)]
+Model = Annotated[str, AfterValidator(_check_model), _written(f"^{MODEL_CHOICE}$")]
 Method = Annotated[str, AfterValidator(_check_method), _written(f"^{_METHOD.pattern}$")]
 Mode = Literal["off", "limited", "full"]
 
@@ -287,6 +294,12 @@ class LimitsTable(_Table):
     """Wall clock of an attempt, at most 7 days."""
     rounds: Annotated[int, Field(ge=0, le=20)] = Field(default=1, examples=["1"])
     """How often failing checks are given back to the agent."""
+    tokens: Annotated[int, Field(ge=1, le=10**12)] | None = Field(default=None, examples=["2_000_000"])
+    """Tokens that the agent's model may use, sent and received together. Above it the agent is stopped."""
+    cost: Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)] | None = Field(
+        default=None, examples=["5.0"]
+    )
+    """US dollars that they may cost, by the prices in Cloister's settings. Above it the agent is stopped."""
 
 
 class CheckTable(_Table):
@@ -323,6 +336,8 @@ class EnvironmentTable(_Table):
     """Name of an image's recipe, or the reference of one that was fetched to this node with `cloister image pull`."""
     agent: Label = Field(default="codex", examples=['"codex"'])
     """Name of the agent; `--agent` and `--command` win over it."""
+    model: Model | None = Field(default=None, examples=['"openai/gpt-5"'])
+    """Who answers the agent: a provider of Cloister's settings, and behind a slash its model. `--model` wins."""
     versions: VersionsTable = VersionsTable()
     variables: dict[VariableName, VariableValue] = Field(default={}, examples=['{ DATABASE_URL = "sqlite:///dev.db" }'])
     """A variable, set in setup, for the agent, and in checks. A new value makes setup run again."""

@@ -24,6 +24,7 @@ from cloister.model.sandbox import WORKSPACE, Change
 from cloister.model.secret import BrokerRule, KeptSecret
 from cloister.model.snapshot import CheckedDisk, SnapshotKey, SnapshotRecord, may_hold_secrets, recipe_of
 from cloister.model.task import (
+    CHECK,
     SHELL,
     AttemptStatus,
     FollowUp,
@@ -35,6 +36,7 @@ from cloister.model.task import (
     TaskStatus,
     Turn,
 )
+from cloister.model_roster import ModelRoster
 from cloister.preview import CacheAnswer, OwnDisk, Preview, find_last_miss
 from cloister.protocols import (
     Agent,
@@ -91,6 +93,8 @@ class Intake:
     """Aware, UTC."""
     ceiling: Ceiling = UNBOUNDED
     """What environments get of the network at most."""
+    models: ModelRoster
+    """Who answers agents."""
 
     async def submit(self, request: Request) -> Task:
         """Accept a task; it is on disk when this returns.
@@ -109,6 +113,10 @@ class Intake:
             allow=request.allow,
         )
         agent = await self._agent(request, environment)
+        if request.model is not None:
+            environment = replace(environment, model=request.model)
+        if agent not in (SHELL, CHECK):
+            await self.models.check(self.agents[agent].api, environment, agent=agent)
         check_limits(environment.limits)
         await self._check_image(environment.image)
         await self._needs(repository, revision, environment)

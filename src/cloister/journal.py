@@ -115,11 +115,12 @@ class Journal:
         network: NetworkMode = NetworkMode.OFF,
         secrets: Sequence[str] = (),
         brokered: Sequence[str] = (),
+        model: str | None = None,
     ) -> Iterator[None]:
         """Mark everything recorded inside as of this phase, and measure it."""
         self._phase = phase
         started = time.monotonic()
-        self.record(PhaseStarted(network=network, secrets=tuple(secrets), brokered=tuple(brokered)))
+        self.record(PhaseStarted(network=network, secrets=tuple(secrets), brokered=tuple(brokered), model=model))
         try:
             yield
         finally:

@@ -27,17 +27,19 @@ from cloister.errors import CloisterError, SandboxError, TaskFailedError, UsageE
 from cloister.journal import Journal, open_journal
 from cloister.model.agent import AgentTurn
 from cloister.model.asker import Asker, Connection
-from cloister.model.broker import grants_of
+from cloister.model.broker import grants_of, with_grant
 from cloister.model.ceiling import UNBOUNDED, Ceiling
 from cloister.model.check import ChecksState, report_of, state_of
 from cloister.model.conversation import conversation_to_text
 from cloister.model.event import AttemptStarted, PolicyApplied, SnapshotDigested
-from cloister.model.network import NetworkMode, NetworkPolicy
+from cloister.model.network import EgressTold, NetworkMode, NetworkPolicy
 from cloister.model.pack import Pack, not_installed
 from cloister.model.phase import Phase
 from cloister.model.sandbox import SandboxName, clean_room_of
 from cloister.model.secret import DeliveredSecrets, Grant
 from cloister.model.task import CANCELLED, CHECK, Attempt, Outcome, Shell, Task, Verdict
+from cloister.model_roster import ModelRoster, OpenModel
+from cloister.model_watch import ModelWatch
 from cloister.phases import agent, gate, output, provision, setup, shell, teardown, verify
 from cloister.phases.provision import Provisioned
 from cloister.protocols import (
@@ -75,6 +77,8 @@ class Tools:
     files: FileStore
     on_kept: Callable[[], None] = lambda: None
     """Told whenever a snapshot was kept."""
+    models: ModelRoster
+    """Who answers agents."""
     ceiling: Ceiling = UNBOUNDED
     """What environments get of the network at most, as `egress` was told."""
 
@@ -117,6 +121,9 @@ async def _provision_to_output(attempt: Attempt, tools: Tools, journal: Journal,
     journal.mask(secrets)
     gate.refuse_shown_secrets(environment, secrets)
     grants = grants_of(secrets, attempt.id)
+    model = await _open_model(attempt, tools)
+    if model is not None:
+        journal.mask(with_grant(secrets, model.grant))
 
     with ExitStack() as building:
         with journal.phase(Phase.PROVISION):
@@ -144,13 +151,22 @@ async def _provision_to_output(attempt: Attempt, tools: Tools, journal: Journal,
     if task.shell is not None:
         return await _shell_for_agent(attempt, task.shell, provisioned, grants, tools, journal, ends_at=ends_at)
     with ending.heeded():
-        return await _work_in_rounds(attempt, provisioned, grants, tools, journal, ending, ends_at=ends_at)
+        return await _work_in_rounds(attempt, provisioned, grants, model, tools, journal, ending, ends_at=ends_at)
+
+
+async def _open_model(attempt: Attempt, tools: Tools) -> OpenModel | None:
+    """Return the way to the agent's model, before anything is made for an attempt that could not use it."""
+    task = attempt.task
+    if task.shell is not None or task.agent == CHECK:
+        return None
+    return await tools.models.open(tools.agents[task.agent].api, task.environment, attempt.id, agent=task.agent)
 
 
 async def _work_in_rounds(
     attempt: Attempt,
     provisioned: Provisioned,
     grants: Sequence[Grant],
+    model: OpenModel | None,
     tools: Tools,
     journal: Journal,
     ending: Ending,
@@ -163,11 +179,17 @@ async def _work_in_rounds(
     """
     task = attempt.task
     adapter = tools.agents[task.agent]
-    turn, began = _turn_of(attempt), datetime.now(UTC)
+    access, shown = (model.access, str(model)) if model is not None else (None, None)
+    turn, began = replace(_turn_of(attempt), access=access), datetime.now(UTC)
+    watch = ModelWatch(
+        model, task.environment.limits, journal, told=await tools.queue.told(attempt) if attempt.retry else ()
+    )
     for round_ in itertools.count(agent.round_of(provisioned.sandbox)):
         placeholders = {grant.name: grant.placeholder for grant in grants}
-        with journal.phase(Phase.AGENT, network=task.environment.network.agent, brokered=sorted(placeholders)):
-            await _open_agents_network(attempt, provisioned, grants, tools, journal)
+        network = task.environment.network.agent
+        with journal.phase(Phase.AGENT, network=network, brokered=sorted(placeholders), model=shown):
+            granted = grants if model is None else (*grants, model.grant)
+            await _open_agents_network(attempt, provisioned, granted, tools, journal, report=watch.hear)
             if turn.prompt == attempt.prompt:
                 began = datetime.now(UTC)
             ran = await agent.run(
@@ -182,11 +204,12 @@ async def _work_in_rounds(
                 pack=await _find_pack(adapter, tools.packs),
                 given=_given_with(task, tools),
                 seconds_left=_seconds_until(ends_at),
+                stopped=watch.stopped,
             )
         with journal.phase(Phase.OUTPUT):
             if ending.asked is not None and not ending.asked.collect:
                 return Outcome(verdict=Verdict.CANCELLED, reason=CANCELLED, exit_status=ran.ended.status)
-            outcome = await _take_output(attempt, ran, provisioned, tools, journal)
+            outcome = watch.explain(await _take_output(attempt, ran, provisioned, tools, journal))
             if outcome.verdict is Verdict.SUCCEEDED and _has_checks(task):
                 with ending.cuts_short():
                     outcome = await _verify(attempt, outcome, provisioned, round_, tools, journal, ends_at=ends_at)
@@ -398,10 +421,16 @@ async def _shell_for_agent(
 
 
 async def _open_agents_network(
-    attempt: Attempt, provisioned: Provisioned, grants: Sequence[Grant], tools: Tools, journal: Journal
+    attempt: Attempt,
+    provisioned: Provisioned,
+    grants: Sequence[Grant],
+    tools: Tools,
+    journal: Journal,
+    *,
+    report: Callable[[EgressTold], None] | None = None,
 ) -> None:
     policy = attempt.task.environment.policy(Phase.AGENT, provisioned.registries)
-    await _open_network(policy, attempt, provisioned, grants, tools, journal)
+    await _open_network(policy, attempt, provisioned, grants, tools, journal, report=report)
 
 
 def _seconds_until(ends_at: float) -> float:
@@ -418,15 +447,19 @@ async def _open_network(
     grants: Sequence[Grant],
     tools: Tools,
     journal: Journal,
+    *,
+    report: Callable[[EgressTold], None] | None = None,
 ) -> None:
+    """Let the proxy judge by `policy`, with these grants and their doors; `report` hears it in the journal's place."""
     sandbox = provisioned.sandbox
 
     async def find_asker(connection: Connection) -> Asker | None:
         owner = await sandbox.owner_of(connection)
         return journal.masked_asker(owner) if owner is not None else None
 
+    listeners = sandbox.listeners([grant.door for grant in grants if grant.door is not None])
     await tools.egress.open(
-        attempt.sandbox, sandbox.listeners(), policy, journal.record_egress, grants, find_asker=find_asker
+        attempt.sandbox, listeners, policy, report or journal.record_egress, grants, find_asker=find_asker
     )
     journal.record(_told_of(policy))
 

@@ -480,6 +480,10 @@ class Vault(Protocol):
         """What is kept, by name, without the values."""
         ...
 
+    async def find(self, environment: str, name: str) -> SecretValue | None:
+        """Open one value, for the installation itself; None when nothing is kept under that name."""
+        ...
+
     async def remove(self, environment: str, name: str) -> None:
         """Forget a value. NotFoundError when there is none."""
         ...

@@ -268,6 +268,7 @@ def _of_outcome(outcome: Outcome) -> Fields:
         "reason": outcome.reason,
         "exit_status": outcome.exit_status,
         "message": _digest(outcome.message),
+        "usage": asdict(outcome.usage) if outcome.usage else None,
         "seconds": {str(phase): seconds for phase, seconds in outcome.seconds.items()},
         "accepted_to_agent_seconds": outcome.accepted_to_agent_seconds,
     }

@@ -35,6 +35,8 @@ HIGHEST_LIMITS = Limits(
     output_bytes=GIB,
     time_seconds=7 * 24 * HOUR,
     rounds=10,
+    tokens=10**12,
+    cost=1_000_000.0,
 )
 """What any environment may ask for on this machine: a repository writes its own limits."""
 LARGEST_PATCH_BYTES = 32 * 1024 * 1024
@@ -136,7 +138,7 @@ def check_limits(limits: Limits) -> None:
     """Raise UsageError when an environment asks for more than HIGHEST_LIMITS."""
     for field in fields(Limits):
         wanted, highest = getattr(limits, field.name), getattr(HIGHEST_LIMITS, field.name)
-        if wanted > highest:
+        if wanted is not None and wanted > highest:
             name = field.name.removesuffix("_bytes").removesuffix("_seconds")
             shown, most = (_limit_to_text(field.name, value) for value in (wanted, highest))
             raise UsageError(

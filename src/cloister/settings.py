@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from cloister.allowlist import builtin_presets, parse_allowlist
 from cloister.errors import UsageError
 from cloister.model.ceiling import Ceiling
+from cloister.model.model_provider import ModelProvider
 from cloister.model.network import NetworkMode, parse_domain, parse_host
 from cloister.model.quantity import parse_size
 from cloister.model.upstreams import (
@@ -26,6 +27,7 @@ from cloister.model.upstreams import (
     parse_given_address,
     parse_upstream_proxy,
 )
+from cloister.model_settings import ModelTable, providers_of, with_variables
 from cloister.toml_document import TomlDocument, TomlSyntaxError, parse_toml, problems_of
 
 VARIABLE_PREFIX = "CLOISTER_"
@@ -262,6 +264,8 @@ class Settings(BaseSettings):
         default=None, examples=['"127.0.0.1:8450"']
     )
     """Address and port at which `cloister serve` is there for callers with tokens; absent: only its socket is."""
+    models: dict[str, ModelTable] = Field(default={}, repr=False)
+    """Providers of models, by a name of yours or a known one, with what [their tables](#models) say."""
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="warning", examples=['"info"'])
     """Least severe entry of the log that is kept."""
 
@@ -281,6 +285,11 @@ class Settings(BaseSettings):
     def upstreams(self) -> Upstreams:
         """The way to every host."""
         return Upstreams(proxy=self.upstream_proxy, direct=self.no_proxy, addresses=self.upstream_addresses)
+
+    @property
+    def providers(self) -> tuple[ModelProvider, ...]:
+        """Who answers calls of models, those of the settings first."""
+        return providers_of(self.models, self.upstream_addresses)
 
     @property
     def master_key_path(self) -> Path:
@@ -323,13 +332,15 @@ def load_settings(config: Path | None = None) -> Settings:
     documents = [document for path in _files(config) if (document := _read(path, required=config is not None))]
     values: dict[str, Any] = {}
     for document in documents:
-        values.update(document.data)
+        values.update(document.data, **_merged_models(values, document))
+    values["models"] = with_variables(values.get("models", {}), os.environ)
     try:
         settings = Settings(**values)
     except ValidationError as error:
         raise UsageError(_explain(error, documents, os.environ)) from error
     if settings.upstream_proxy is not None and settings.upstream_proxy.credentials is not None:
         _check_privacy(documents)
+    _check_models(settings, documents)
     return settings
 
 
@@ -342,6 +353,29 @@ def with_listen(settings: Settings, text: str) -> Settings:
     except ValueError as error:
         raise UsageError(f"--listen {text}: {error}") from error
     return settings.model_copy(update={"listen": endpoint})
+
+
+def _merged_models(values: Mapping[str, Any], document: TomlDocument) -> dict[str, Any]:
+    """Of two files, the later one replaces the tables of the providers that it names."""
+    former, later = values.get("models"), document.data.get("models")
+    return {"models": {**former, **later}} if isinstance(former, dict) and isinstance(later, dict) else {}
+
+
+def _check_models(settings: Settings, documents: Sequence[TomlDocument]) -> None:
+    """Refuse providers that cannot be, and files with a key that every user of this machine can read."""
+    try:
+        _ = settings.providers
+    except ValueError as error:
+        sources = [document.source for document in documents if "models" in document.data]
+        raise UsageError(f"{sources[-1] if sources else VARIABLE_PREFIX + 'MODELS'}: {error}") from error
+    for document in documents:
+        tables = document.data.get("models")
+        has_key = isinstance(tables, dict) and any("key" in table for table in tables.values())
+        if has_key and Path(document.source).stat().st_mode & stat.S_IROTH:
+            raise UsageError(
+                f"{document.source}: everyone on this machine can read it, and it has a key of a provider",
+                hint=f"chmod o= {document.source}",
+            )
 
 
 def _check_privacy(documents: Sequence[TomlDocument]) -> None:

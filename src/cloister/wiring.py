@@ -18,7 +18,7 @@ from cloister.agents.command import CommandAgent
 from cloister.certificates import read_certificates
 from cloister.doctor import examine
 from cloister.doctor.finding import Finding
-from cloister.egress.addresses import classify
+from cloister.egress.addresses import classify, classify_own
 from cloister.egress.authority import Authority, load_authority
 from cloister.egress.messages import EgressSettings
 from cloister.egress.process import EgressProcess
@@ -29,9 +29,11 @@ from cloister.forges.local import LocalForge
 from cloister.intake import Intake
 from cloister.lifecycle import Tools
 from cloister.model.image import BuildProgress
+from cloister.model.model_provider import ModelProvider
 from cloister.model.reference import parse_reference
 from cloister.model.task import Outcome, TaskId, Verdict
 from cloister.model.upstreams import Upstreams
+from cloister.model_roster import ModelRoster
 from cloister.notary import Notary
 from cloister.protocols import Agent, AgentPacks, AttemptQueue, Egress, SandboxBackend
 from cloister.queues.embedded import EmbeddedQueue
@@ -160,6 +162,7 @@ async def _open_parts(settings: Settings, stack: AsyncExitStack, count: Callable
     agents = {agent.name: agent for agent in _agents()}
     packs = OciAgentPacks(settings.state)
     files = DirectoryFileStore(settings.state / "files")
+    models = ModelRoster(vault=vault, providers=_providers(settings), ceiling=settings.ceiling)
     environments = Environments(store=SqlEnvironmentStore(database), forge=forge, vault=vault, now=_now)
     intake = Intake(
         store=SqlTaskStore(database),
@@ -174,6 +177,7 @@ async def _open_parts(settings: Settings, stack: AsyncExitStack, count: Callable
         packs=packs,
         files=files,
         ceiling=settings.ceiling,
+        models=models,
         now=_now,
     )
     reaper = SnapshotReaper(catalog, backend, most_bytes=_room_for_snapshots(settings), now=_now)
@@ -189,6 +193,7 @@ async def _open_parts(settings: Settings, stack: AsyncExitStack, count: Callable
         packs=packs,
         files=files,
         on_kept=reaper.wake,
+        models=models,
         ceiling=settings.ceiling,
     )
     return Application(
@@ -224,6 +229,16 @@ def _upstreams(settings: Settings) -> Upstreams:
                 hint="give an address of the service on its network",
             )
     return settings.upstreams
+
+
+def _providers(settings: Settings) -> tuple[ModelProvider, ...]:
+    for provider in settings.providers:
+        if provider.base.is_own_address and (reason := classify_own(ip_address(provider.base.host))) is not None:
+            raise UsageError(
+                f"models.{provider.name}: base cannot be at {provider.base.host}: {reason}",
+                hint="give an address of the service on its network",
+            )
+    return settings.providers
 
 
 def _egress_process(settings: Settings, authority: Authority, authorities: str) -> EgressProcess:

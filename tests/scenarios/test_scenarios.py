@@ -64,6 +64,7 @@ from cloister.model.phase import Phase
 from cloister.model.sandbox import Commit, DiffStats, EndCause, Exit, SandboxName, SandboxSpec, Stream
 from cloister.model.snapshot import SnapshotRecipe, SnapshotRecord, own_recipe_of, recipe_of
 from cloister.model.task import Attempt, AttemptStatus, Outcome, Repository, Revision, Shell, Task, TaskId
+from cloister.model_roster import ModelRoster
 from cloister.queues.fake import FakeQueue, FakeSnapshotCatalog
 from cloister.sandboxes.fake import Append, FakeBackend, FakeNode, Hold, Print, Program
 from cloister.sandboxes.fake_images import FakeImageStore
@@ -153,6 +154,7 @@ class World:
             agents={"command": CommandAgent()},
             packs=FakeAgentPacks(),
             files=FakeFileStore(),
+            models=ModelRoster(vault=self.vault),
         )
         return tools, egress
 

@@ -15,6 +15,7 @@ from cloister.cli.main import app
 from cloister.environment_file import read_environment
 from cloister.environment_schema import EnvironmentTable
 from cloister.model.event import Event
+from cloister.model_settings import ModelTable, PriceTable
 from cloister.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -62,6 +63,11 @@ def test_every_error_is_on_its_page_with_its_codes() -> None:
 def test_every_setting_is_on_its_page_with_its_variable() -> None:
     in_code = {name: f"`CLOISTER_{name.upper()}`" for name in Settings.model_fields}
     assert {name: cells[0] for name, cells in _rows("settings.md").items()} == in_code
+
+
+def test_every_key_of_models_is_on_its_page() -> None:
+    prices = {f"prices.MODEL.{name}" for name in PriceTable.model_fields}
+    assert set(_rows("models.md")) == {*ModelTable.model_fields, *prices}
 
 
 def test_every_key_of_the_environment_file_is_on_its_page() -> None:

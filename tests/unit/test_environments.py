@@ -18,6 +18,7 @@ from cloister.model.sandbox import Commit
 from cloister.model.secret import SecretValue
 from cloister.model.snapshot import SnapshotKey, SnapshotRecord
 from cloister.model.stored_environment import check_stored_name, is_file_name
+from cloister.model_roster import ModelRoster
 from cloister.queues.fake import FakeQueue, FakeSnapshotCatalog
 from cloister.sandboxes.fake import FakeBackend, FakeNode
 from cloister.sandboxes.fake_images import FakeImageStore
@@ -54,6 +55,7 @@ def intake(files: dict[tuple[Commit, str], bytes]) -> Intake:
         agents={"command": CommandAgent()},
         packs=FakeAgentPacks(),
         files=FakeFileStore(),
+        models=ModelRoster(vault=vault),
         now=lambda: NOW,
     )
 

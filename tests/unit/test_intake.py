@@ -25,6 +25,7 @@ from cloister.model.sandbox import Change, Commit, DiffStats, SandboxName, Sandb
 from cloister.model.secret import BrokerRule, KeptSecret, SecretValue
 from cloister.model.snapshot import SnapshotKey, SnapshotRecord
 from cloister.model.task import AttemptId, AttemptStatus, Outcome, Shell, TaskState, TaskStatus, Verdict
+from cloister.model_roster import ModelRoster
 from cloister.queues.fake import FakeQueue, FakeSnapshotCatalog
 from cloister.sandboxes.fake import FakeBackend, FakeNode
 from cloister.sandboxes.fake_images import FakeImageStore
@@ -67,6 +68,7 @@ def intake(files: Mapping[tuple[Commit, str], bytes], node: FakeNode) -> Intake:
         agents={agent.name: agent for agent in AGENTS},
         packs=FakeAgentPacks([ROBOT]),
         files=FakeFileStore(),
+        models=ModelRoster(vault=vault),
         now=lambda: NOW,
     )
 

@@ -14,6 +14,7 @@ from cloister.model.environment import Environment, Limits
 from cloister.model.event import RecordMissed
 from cloister.model.sandbox import Commit
 from cloister.model.task import AttemptId, Repository, Revision, Task, TaskId, Verdict
+from cloister.model_roster import ModelRoster
 from cloister.queues.fake import FakeQueue, FakeSnapshotCatalog
 from cloister.sandboxes.fake import FakeBackend, FakeNode, Hold, OnCall, Program
 from cloister.sandboxes.fake_images import FakeImageStore
@@ -51,6 +52,7 @@ def made_tools(node: FakeNode, queue: FakeQueue, on_call: OnCall | None = None) 
         agents={"command": CommandAgent()},
         packs=FakeAgentPacks(),
         files=FakeFileStore(),
+        models=ModelRoster(vault=FakeVault()),
     )
 
 

@@ -19,7 +19,8 @@ class CommandAgent:
         if turn.task.command is None:
             raise UsageError("the agent `command` needs a command line")
         prompt = "\n\n".join(filter(None, (turn.conversation, turn.prompt)))
-        return AgentCommand(argv=("/bin/bash", "-c", turn.task.command), prompt=prompt)
+        variables = turn.access.variables if turn.access is not None else {}
+        return AgentCommand(argv=("/bin/bash", "-c", turn.task.command), prompt=prompt, variables=variables)
 
     def parser(self) -> None:
         """What a command prints is output."""

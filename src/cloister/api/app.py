@@ -4,7 +4,7 @@ from importlib.metadata import version
 
 from fastapi import APIRouter, FastAPI
 
-from cloister.api import environments, previews, secrets, snapshots, tasks
+from cloister.api import environments, models, previews, secrets, snapshots, tasks
 from cloister.api import tokens as token_routes
 from cloister.api.caller import Authenticate
 from cloister.api.gate import Gate
@@ -15,7 +15,7 @@ from cloister.tokens import Tokens
 PREFIX = "/api/v1"
 MOST_BODY_BYTES = 64 * 1024 * 1024
 """A patch of the largest size in base64, and the rest of a request."""
-ROUTERS = tuple(part.router for part in (tasks, environments, previews, secrets, snapshots, token_routes))
+ROUTERS = tuple(part.router for part in (tasks, environments, models, previews, secrets, snapshots, token_routes))
 
 
 def make_app(intake: Intake, tokens: Tokens, authenticate: Authenticate) -> FastAPI:

@@ -19,6 +19,7 @@ def request_to_fields(request: Request) -> Fields:
         "ref": request.ref,
         "environment": choice_to_fields(request.environment),
         "agent": request.agent,
+        "model": request.model,
         "command": request.command,
         "attempts": request.attempts,
         "patch": None if request.patch is None else b64encode(request.patch).decode(),

@@ -50,6 +50,8 @@ class TaskBody(Body):
     """Null takes the repository's own file, or else the defaults."""
     agent: str | None = None
     """Null takes the environment's agent, or `command` when there is a command."""
+    model: str | None = None
+    """The provider that answers the agent, and its model: `openai/gpt-5`; null is as the environment says."""
     command: str | None = None
     """A command line that does the work, in place of an agent."""
     attempts: int = 1
@@ -80,6 +82,7 @@ def body_to_request(body: TaskBody) -> Request:
         ref=body.ref,
         environment=body.environment.choice() if body.environment else None,
         agent=body.agent,
+        model=body.model,
         command=body.command,
         attempts=body.attempts,
         patch=body.patch,

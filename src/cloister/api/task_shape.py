@@ -10,6 +10,7 @@ from cloister.model.environment import Environment
 from cloister.model.environment_source import EnvironmentSource
 from cloister.model.flag import Flag
 from cloister.model.given import GivenFile
+from cloister.model.model_usage import UsageTotal
 from cloister.model.phase import Phase
 from cloister.model.sandbox import DiffStats
 from cloister.model.task import Repository, Revision, Shell, Task, TaskState, TaskStatus, Verdict
@@ -45,6 +46,8 @@ class OutcomeShape(_Shape):
     change: ChangeShape | None
     """Null when no change could be collected."""
     checks: tuple[CheckResult, ...]
+    usage: UsageTotal | None
+    """What the agent's model used; null when it was not called."""
     seconds: Mapping[Phase, float]
     """Time spent per phase."""
     accepted_to_agent_seconds: float | None

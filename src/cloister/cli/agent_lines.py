@@ -1,6 +1,7 @@
 """Tells what an agent did as lines for people."""
 
 from cloister.model.event import AgentEvent, AgentEventKind, ModelCallFailed, Usage
+from cloister.model.model_usage import UsageTotal
 
 _LAST_LINES = 10
 """Of what a command printed."""
@@ -41,6 +42,16 @@ def usage_line(event: Usage) -> Line:
     by = ", says the agent" if event.source == "agent" else ""
     guess = ", by estimate" if event.estimated else ""
     return (f"  tokens: {event.input_tokens} in{cached}, {event.output_tokens} out{cost}{by}{guess}", "dim")
+
+
+def usage_to_text(total: UsageTotal) -> str:
+    """Say what all calls of an attempt took: `3 calls, 5210 tokens in (4096 cached), 220 out, $0.0123`."""
+    usage = total.usage
+    calls = f"{total.calls} call{'s' if total.calls > 1 else ''}"
+    cached = f" ({usage.cached_tokens} cached)" if usage.cached_tokens else ""
+    cost = f", ${total.cost:.4f}" if total.cost is not None else ", cost unknown: no price in the settings"
+    guess = ", a part of it by estimate" if total.estimated else ""
+    return f"{calls}, {usage.input_tokens} tokens in{cached}, {usage.output_tokens} out{cost}{guess}"
 
 
 def failed_call_line(event: ModelCallFailed) -> Line:

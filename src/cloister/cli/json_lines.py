@@ -11,6 +11,7 @@ from cloister.importing import ImportedEnvironment
 from cloister.model.choice import choose
 from cloister.model.event import RecordedEvent, TaskFinished
 from cloister.model.image import Image
+from cloister.model.model_usage import UsageTotal
 from cloister.model.sandbox import Change
 from cloister.model.snapshot import SnapshotRecord
 from cloister.model.stored_environment import StoredEnvironment
@@ -203,6 +204,11 @@ def cache_answer_to_json(answer: CacheAnswer) -> Fields:
     }
 
 
+def usage_to_json(total: UsageTotal) -> Fields:
+    """Return what the calls of a model used together."""
+    return {"calls": total.calls, **asdict(total.usage), "cost": total.cost, "estimated": total.estimated}
+
+
 def _outcome_to_json(outcome: Outcome, *, diff: bool) -> Fields:
     change = outcome.change
     timings: Mapping[str, float | None] = {
@@ -219,6 +225,7 @@ def _outcome_to_json(outcome: Outcome, *, diff: bool) -> Fields:
         "exit_status": outcome.exit_status,
         "message": outcome.message,
         "checks": [asdict(result) for result in outcome.checks],
+        "usage": usage_to_json(outcome.usage) if outcome.usage else None,
         "timings": timings,
         **changed,
     }

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cloister.cli import agent, egress, env, env_file, image, node, record, secret, snapshot, task, token
+from cloister.cli import agent, egress, env, env_file, image, model, node, record, secret, snapshot, task, token
 from cloister.cli.demo import demo
 from cloister.cli.diff import apply, diff
 from cloister.cli.doctor import doctor
@@ -65,6 +65,7 @@ env.app.command("schema")(env_file.schema)
 app.add_typer(env.app, name="env")
 app.add_typer(secret.app, name="secret")
 app.add_typer(agent.app, name="agent")
+app.add_typer(model.app, name="model")
 app.add_typer(image.app, name="image")
 app.add_typer(snapshot.app, name="snapshot")
 app.add_typer(egress.app, name="egress")

@@ -70,7 +70,8 @@ def phase_to_text(phase: str, event: PhaseStarted) -> str:
     """Return `setup: network full, secrets NPM_TOKEN, brokered GH_PAT`."""
     secrets = f", secrets {', '.join(event.secrets)}" if event.secrets else ", no secrets"
     brokered = f", brokered {', '.join(event.brokered)}" if event.brokered else ""
-    return f"{phase}: network {event.network}{secrets}{brokered}"
+    model = f", model of {event.model}" if event.model else ""
+    return f"{phase}: network {event.network}{secrets}{brokered}{model}"
 
 
 class Narrator:

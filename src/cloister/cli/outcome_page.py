@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cloister.cli.agent_lines import usage_to_text
 from cloister.cli.live import verdict_lines
 from cloister.cli.narrator import more_to_text, stats_to_text, style_of
 from cloister.cli.terminal import neutralize, print_lines
@@ -80,7 +81,7 @@ class Page:
             return (*asked, self._refused, self._others, self._next)
         found = (self._refused, self._flagged, self._restored, self._secrets)
         ends = (self._held, self._others, self._next) if self.details else (self._others, self._next)
-        return (*asked, self._said, self._changed, self._checked, *found, *ends)
+        return (*asked, self._said, self._changed, self._checked, self._used, *found, *ends)
 
     def _asked(self) -> Iterator[Line]:
         task = self.status.task
@@ -140,6 +141,10 @@ class Page:
             yield from (("", f"{it.name}: {note}", "yellow") for note in it.notes)
             if self.details and it.last_words:
                 yield from (("", f"| {line}", "") for line in it.last_words.splitlines())
+
+    def _used(self) -> Iterator[Line]:
+        if (total := self._outcome.usage) is not None:
+            yield "model", usage_to_text(total), ""
 
     def _refused(self) -> Iterator[Line]:
         events = self._of(EgressRefused)

@@ -60,6 +60,10 @@ def run(
         ),
     ] = None,
     agent: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the agent.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="PROVIDER[/MODEL]", help="Who answers the agent; see `cloister model list`."),
+    ] = None,
     command: Annotated[
         str | None, typer.Option(metavar="CMD", help="A command line that does the work, in place of an agent.")
     ] = None,
@@ -97,6 +101,7 @@ def run(
         ref=ref,
         environment=read_choice(env),
         agent=agent,
+        model=model,
         command=command,
         attempts=attempts,
         patch=read_input(patch, "patch") if patch else None,

@@ -71,7 +71,7 @@ def set_secret(
             methods=tuple(method) if method else None,
             paths=tuple(path or ("/",)),
         )
-    value = _read_value(name)
+    value = read_value(name)
     ask(context, lambda client: client.set_secret(vault_name(environment), name, value, rule))
 
 
@@ -129,7 +129,8 @@ def _secret_to_line(secret: KeptSecret) -> str:
     return f"{secret.name}  {secret.mode}  {what} to {', '.join(rule.hosts)} in {place}"
 
 
-def _read_value(name: str) -> str:
+def read_value(name: str) -> str:
+    """Return a value from standard input, without the line end; from a terminal, unseen. UsageError."""
     if sys.stdin.isatty():
         return str(typer.prompt(f"value of {name}", hide_input=True, err=True))
     try:

@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from cloister.model.network import host_matches, parse_domain
-from cloister.model.secret import BrokerRule, DeliveredSecrets, Grant, SecretUse
+from cloister.model.secret import BrokeredSecret, BrokerRule, DeliveredSecrets, Grant, SecretUse
 
 BASIC = "basic:"
 """A format that begins so makes the credentials of a user from the value (RFC 7617)."""
@@ -142,6 +142,13 @@ def grants_of(secrets: DeliveredSecrets, attempt: str) -> tuple[Grant, ...]:
         )
         for secret in secrets.brokered
     )
+
+
+def with_grant(secrets: DeliveredSecrets, grant: Grant) -> DeliveredSecrets:
+    """Return secrets with a grant's value among them, for whatever masks them."""
+    rule = BrokerRule(hosts=grant.hosts, header=grant.header, format=grant.format)
+    one = BrokeredSecret(name=f"key of {grant.name}", value=grant.value, rule=rule)
+    return replace(secrets, brokered=(*secrets.brokered, one))
 
 
 def placeholder_of(name: str, attempt: str) -> str:

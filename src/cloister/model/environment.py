@@ -59,6 +59,10 @@ class Limits:
     """Wall clock of the whole attempt."""
     rounds: int = 1
     """How often failing checks are given back to the agent."""
+    tokens: int | None = None
+    """Of the agent's model, sent and received together; None bounds nothing."""
+    cost: float | None = None
+    """Of the agent's model, in US dollars; None bounds nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +94,8 @@ class Environment:
     """Selects the vault; by default the repository's address."""
     image: str = "base"
     agent: str = "codex"
+    model: str | None = None
+    """Which of the operator's providers answers the agent, and with which model: `openai`, or `openai/gpt-5`."""
     versions: Mapping[str, str] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
     secrets: tuple[SecretUse, ...] = ()

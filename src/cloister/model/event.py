@@ -95,6 +95,8 @@ class PhaseStarted(Event):
     """Names of the secrets present in the phase."""
     brokered: tuple[str, ...] = ()
     """Names of those that only the proxy has; the sandbox sees placeholders."""
+    model: str | None = None
+    """Who answers the agent, by the door in its sandbox: the provider, and the model where one is asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,3 +50,24 @@ class Price:
         plain = max(usage.input_tokens - usage.cached_tokens - usage.cache_written_tokens, 0)
         total = plain * self.input + usage.cached_tokens * cached + usage.cache_written_tokens * written
         return (total + usage.output_tokens * self.output) / _PER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageTotal:
+    """What the calls of an attempt used together."""
+
+    calls: int = 0
+    usage: TokenUsage = TokenUsage()
+    cost: float | None = 0.0
+    """In US dollars; None when the cost of one of the calls is not known."""
+    estimated: bool = False
+    """Whether a part of it was estimated, because the provider did not say it."""
+
+    def plus(self, usage: TokenUsage, cost: float | None, *, estimated: bool) -> "UsageTotal":
+        """Return it with one more call."""
+        return UsageTotal(
+            calls=self.calls + 1,
+            usage=self.usage + usage,
+            cost=None if self.cost is None or cost is None else self.cost + cost,
+            estimated=self.estimated or estimated,
+        )

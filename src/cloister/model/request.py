@@ -53,6 +53,8 @@ class Request:
     """None takes the repository's own file, or else the defaults."""
     agent: str | None = None
     """None takes the environment's agent, or `command` when there is a command."""
+    model: str | None = None
+    """The provider that answers the agent, and its model: `openai/gpt-5`; None is as the environment says."""
     command: str | None = None
     """A command line for the agent `command`."""
     attempts: int = 1

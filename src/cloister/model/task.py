@@ -10,6 +10,7 @@ from cloister.model.check import CheckResult
 from cloister.model.environment import Environment
 from cloister.model.environment_source import EnvironmentSource
 from cloister.model.given import GivenFile
+from cloister.model.model_usage import UsageTotal
 from cloister.model.phase import Phase
 from cloister.model.sandbox import Change, Commit, SandboxName
 
@@ -235,6 +236,8 @@ class Outcome:
     """None when no change could be collected; an empty change is one with an empty diff."""
     checks: tuple[CheckResult, ...] = ()
     """How the environment's checks ended, in their order; none when they were not run."""
+    usage: UsageTotal | None = None
+    """What the agent's model used, as the proxy counted it; None when it was not called."""
     seconds: Mapping[Phase, float] = field(default_factory=dict)
     """Time spent per phase."""
     accepted_to_agent_seconds: float | None = None

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import anyio
+
 from cloister.agent_reader import AgentReader
 from cloister.ending import Ending, run_beside
 from cloister.journal import Journal
@@ -21,6 +23,8 @@ from cloister.services.follow import follow_with_services
 from cloister.services.launch import with_services
 
 AGENT = "agent"
+GRACE_SECONDS = 2.0
+"""For an agent that has to end, to say its last words."""
 
 _REASONS = {
     EndCause.TIMED_OUT: "the agent was stopped at its time limit",
@@ -54,11 +58,12 @@ async def run(
     pack: Pack | None = None,
     given: Path | None,
     seconds_left: float,
+    stopped: anyio.Event,
 ) -> Ran:
     """Run the agent to its end, its services beside it, or go on following it when a former worker started it.
 
-    `round` counts from 0; each runs it anew on what it left. TaskFailedError when a service was not ready, so that the
-    agent did not run.
+    `round` counts from 0; each runs it anew on what it left. It is ended when `stopped` is set. TaskFailedError when a
+    service was not ready, so that the agent did not run.
     """
     task = turn.task
     asked, services = agent.command(turn), task.environment.services
@@ -93,10 +98,16 @@ async def run(
         label=f"{name}:" if round else "",
         reader=reader,
     )
-    ended, _ = await run_beside(follow, partial(_stop_when_asked, process, journal, ending))
+    asked_to_end = partial(_stop_when_asked, process, journal, ending)
+    ended, _ = await run_beside(follow, asked_to_end, partial(_stop_when, stopped, process))
     if reader is None:
         return Ran(ended=ended, message="")
     return Ran(ended=ended, message=reader.last_message, session=reader.session)
+
+
+async def _stop_when(stopped: anyio.Event, process: Process) -> None:
+    await stopped.wait()
+    await process.stop(GRACE_SECONDS)
 
 
 async def _reader(agent: Agent, name: str, journal: Journal) -> AgentReader | None:

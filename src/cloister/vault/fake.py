@@ -54,6 +54,11 @@ class FakeVault:
             if owner == environment
         ]
 
+    async def find(self, environment: str, name: str) -> SecretValue | None:
+        """See `protocols.Vault`."""
+        kept = self._kept.get((environment, name))
+        return None if kept is None else SecretValue(kept.value)
+
     async def remove(self, environment: str, name: str) -> None:
         """See `protocols.Vault`."""
         if self._kept.pop((environment, name), None) is None:

@@ -97,6 +97,13 @@ class SealedVault:
         """What is kept, by name."""
         return [KeptSecret(name=kept.name, rule=_rule_of(kept)) for kept in await self._kept.list(environment)]
 
+    async def find(self, environment: str, name: str) -> SecretValue | None:
+        """Open one value."""
+        kept = await self._kept.find(environment, name)
+        if kept is None:
+            return None
+        return SecretValue(unseal(kept.sealed, _place(kept), await self._keyring()).decode())
+
     async def remove(self, environment: str, name: str) -> None:
         """Forget a value."""
         if not await self._kept.remove(environment, name):

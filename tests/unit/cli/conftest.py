@@ -23,6 +23,7 @@ from cloister.model.image import BuildProgress, Image
 from cloister.model.network import EgressRecord
 from cloister.model.phase import Phase
 from cloister.model.sandbox import DiffStats
+from cloister.model_roster import ModelRoster
 from cloister.queues.embedded import EmbeddedQueue
 from cloister.reaper import SnapshotReaper
 from cloister.sandboxes.fake import FakeBackend, FakeNode, Print, Program
@@ -147,6 +148,7 @@ def _application(
         agents={"command": CommandAgent()},
         packs=FakeAgentPacks(),
         files=files,
+        models=ModelRoster(vault=vault),
         now=lambda: datetime.now(UTC),
     )
     tools = Tools(
@@ -160,6 +162,7 @@ def _application(
         agents={"command": CommandAgent()},
         packs=FakeAgentPacks(),
         files=files,
+        models=ModelRoster(vault=vault),
     )
     reaper = SnapshotReaper(catalog, backend, most_bytes=2**40, now=lambda: datetime.now(UTC))
     return wiring.Application(
