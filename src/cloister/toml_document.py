@@ -157,11 +157,11 @@ def _annotation_at(schema: Any, path: Sequence[str]) -> Any:
 
 
 def _bare(annotation: Any) -> Any:
-    """Take `Annotated` and `| None` away."""
-    if get_origin(annotation) is Annotated:
-        return get_args(annotation)[0]
+    """Take `Annotated`, `| None` and lists away."""
+    if get_origin(annotation) in (Annotated, list, tuple):
+        return _bare(get_args(annotation)[0])
     options = [option for option in get_args(annotation) if option is not type(None)]
-    return options[0] if type(None) in get_args(annotation) and len(options) == 1 else annotation
+    return _bare(options[0]) if type(None) in get_args(annotation) and len(options) == 1 else annotation
 
 
 def _is_model(annotation: Any) -> bool:

@@ -1,5 +1,6 @@
 """What the model answers, whatever the protocol: the turn of a script, put into calls of the agent's own tools."""
 
+import json
 import shlex
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ _READERS = ("Read", "read")
 _ENDING = "COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"
 """What mini-swe-agent has its model print, as a command, when the work is done."""
 _PATCH = "apply_patch"
+_CODE = "exec"
+"""Codex with newer models: a program in JavaScript calls the other tools."""
 _COMMAND_KEYS = ("cmd", "command")
 _PATH_KEYS = ("file_path", "filePath", "path")
 _OLD_KEYS = ("old_string", "oldString", "old_str")
@@ -72,7 +75,9 @@ def _calls(turn: Turn, asked: Asked) -> Sequence[tuple[Tool, Mapping[str, Any] |
     return []
 
 
-def _shell_call(line: str, asked: Asked) -> tuple[Tool, Mapping[str, Any]]:
+def _shell_call(line: str, asked: Asked) -> tuple[Tool, Mapping[str, Any] | str]:
+    if code := _find_code(asked):
+        return code, _program("exec_command", {"cmd": line})
     tool = _find(asked, _SHELLS) or next((it for it in asked.tools if _key(it, _COMMAND_KEYS)), None)
     key = _key(tool, _COMMAND_KEYS) if tool else None
     if tool is None or key is None:
@@ -84,6 +89,8 @@ def _shell_call(line: str, asked: Asked) -> tuple[Tool, Mapping[str, Any]]:
 
 
 def _edit_calls(edit: Edit, asked: Asked) -> Sequence[tuple[Tool, Mapping[str, Any] | str]]:
+    if code := _find_code(asked):
+        return [(code, _program(_PATCH, _update(edit)))]
     if tool := _find(asked, (_PATCH,)):
         return [(tool, _patch_arguments(tool, _update(edit)))]
     if tool := _find(asked, _EDITORS):
@@ -95,6 +102,8 @@ def _edit_calls(edit: Edit, asked: Asked) -> Sequence[tuple[Tool, Mapping[str, A
 
 
 def _write_calls(write: Write, asked: Asked) -> Sequence[tuple[Tool, Mapping[str, Any] | str]]:
+    if code := _find_code(asked):
+        return [(code, _program(_PATCH, _addition(write)))]
     if tool := _find(asked, (_PATCH,)):
         return [(tool, _patch_arguments(tool, _addition(write)))]
     if tool := _find(asked, _WRITERS):
@@ -129,6 +138,15 @@ def _as_text(turn: Turn, asked: Asked) -> str:
 def _search_replace(path: str, old: str, new: str) -> str:
     before, after = (text if not text or text.endswith("\n") else f"{text}\n" for text in (old, new))
     return f"{path}\n```\n<<<<<<< SEARCH\n{before}=======\n{after}>>>>>>> REPLACE\n```"
+
+
+def _find_code(asked: Asked) -> Tool | None:
+    tool = _find(asked, (_CODE,))
+    return tool if tool is not None and tool.free else None
+
+
+def _program(function: str, argument: object) -> str:
+    return f"text(await tools.{function}({json.dumps(argument)}));"
 
 
 def _update(edit: Edit) -> str:

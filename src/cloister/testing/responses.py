@@ -29,7 +29,10 @@ class Responses:
             said=[content_text(item.get("content")) for item in items if item.get("role") == "assistant"],
             prompts=[content_text(item["content"]) for item in newer if item.get("role") == "user"],
             results=[Result(text=content_text(item.get("output"))) for item in newer if _is_result(item)],
-            tools=[*_tools(body.get("tools") or ())],
+            tools=[
+                *_tools(body.get("tools") or ()),
+                *(tool for it in items if it.get("type") == "additional_tools" for tool in _tools(it["tools"])),
+            ],
             body=body,
         )
 
@@ -77,6 +80,8 @@ def _tools(given: Sequence[Item]) -> Iterator[Tool]:
                 yield Tool(name=name, schema=tool.get("parameters") or {})
             case {"type": "custom", "name": str(name)}:
                 yield Tool(name=name, schema={}, free=True)
+            case {"type": "namespace", "tools": list(inner)}:
+                yield from _tools(inner)
 
 
 def _items(answer: Answer) -> Iterator[Item]:

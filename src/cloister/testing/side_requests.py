@@ -8,8 +8,11 @@ from cloister.testing.answer import Answer, filler
 from cloister.testing.asked import Asked
 from cloister.testing.script import TokenCounts
 
-_OWN = {"You are a title generator.": "A title"}
-"""How the system prompts of such requests begin, and what is answered: opencode."""
+_OWN = {
+    "You are a title generator.": "A title",  # opencode
+    "title (3-7 words)": '{"title": "A title"}',  # Claude Code
+}
+"""What the system prompts of such requests say, and what is answered."""
 
 
 def side_reply(method: str, path: str, body: bytes) -> Mapping[str, Any] | None:
@@ -29,8 +32,8 @@ def side_answer(asked: Asked) -> Answer | None:
     """Answer what an agent asks a model for itself, such as a title for its session."""
     if asked.tools:
         return None
-    for beginning, text in _OWN.items():
-        if asked.system.startswith(beginning):
+    for part, text in _OWN.items():
+        if part in asked.system:
             return Answer(id="aside", text=text, thinking="", calls=(), usage=TokenCounts())
     schema = asked.body.get("generationConfig", {}).get("responseJsonSchema")
     if schema:  # gemini: which model a prompt needs, who speaks next
