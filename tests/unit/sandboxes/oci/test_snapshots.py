@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
+import anyio
 import pytest
 
 from cloister.errors import ConflictError, NotFoundError
@@ -15,6 +16,7 @@ from cloister.model.snapshot import SnapshotKey
 from cloister.sandboxes.oci import snapshots as module
 from cloister.sandboxes.oci.disk import Disk, DiskState
 from cloister.sandboxes.oci.paths import NodePaths
+from cloister.sandboxes.oci.snapshot_digest import DIGEST
 from cloister.sandboxes.oci.snapshot_marker import MARKER
 from cloister.sandboxes.oci.snapshots import Snapshots
 from cloister.sandboxes.oci.trash import Trash
@@ -228,3 +230,31 @@ async def test_one_above_a_disk_that_was_made_anew_is_damaged(paths: NodePaths, 
     (paths.snapshots / upper).rename(paths.trash / "upper")
     kept.keep(upper, made_disk(paths, "three"), NEW)
     assert kept.flaw(upper) is None
+
+
+async def test_a_digest_is_of_the_whole_stack_and_anew_when_that_is_merged(paths: NodePaths, kept: Snapshots) -> None:
+    upper = SnapshotKey("u" * 64)
+    kept.keep(KEY, made_disk(paths, "one"), OLD)
+    disk = made_disk(paths, "two")
+    disk.remember(replace(disk.state, snapshot=KEY))
+    kept.keep(upper, disk, NEW)
+    of_two = await digest_of(kept, upper)
+    assert of_two not in (await digest_of(kept, KEY), None)
+    (paths.snapshots / KEY / "layers/0/new").touch()
+    assert [(checked.key, checked.changed) for checked in kept.check(upper)] == [(upper, False), (KEY, True)]
+    (paths.snapshots / KEY / DIGEST).unlink()
+    assert kept.digest(upper) is None
+    flat = paths.state / "made"
+    flat.mkdir()
+    kept.replace_layers(upper, kept.get(upper).id, flat)
+    assert await digest_of(kept, upper) != of_two
+    assert [(checked.key, checked.changed) for checked in kept.check(upper)] == [(upper, False)]
+    (paths.snapshots / upper / "flat/new").touch()
+    assert [(checked.key, checked.changed) for checked in kept.check(upper)] == [(upper, True)]
+
+
+async def digest_of(kept: Snapshots, key: SnapshotKey) -> str:
+    with anyio.fail_after(30):
+        while (digest := kept.digest(key)) is None:  # noqa: ASYNC110
+            await anyio.sleep(0.02)
+    return digest
