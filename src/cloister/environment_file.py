@@ -81,7 +81,6 @@ def environment_from_options(
 def unsupported(environment: Environment) -> list[str]:
     """What the environment asks for and this version leaves undone, one sentence each."""
     said = {
-        "limits.disk is not enforced yet": environment.limits.disk_bytes != Limits().disk_bytes,
         "[review] is not carried out yet": environment.review_automatic,
     }
     return [sentence for sentence, applies in said.items() if applies]
@@ -128,6 +127,7 @@ def _table_to_environment(table: EnvironmentTable, *, default_name: str) -> Envi
             cpu=limits.cpu,
             memory_bytes=limits.memory,
             disk_bytes=limits.disk,
+            inodes=limits.inodes,
             pids=limits.pids,
             output_bytes=limits.output,
             time_seconds=limits.time,

@@ -285,7 +285,9 @@ class LimitsTable(_Table):
     disk: Annotated[int, _size_between(16 * MIB, 1024 * 1024 * GIB), _SIZE] = Field(
         default=10 * GIB, examples=['"10GiB"']
     )
-    """What the sandbox may write."""
+    """What the sandbox may write, at most 1 TiB: in setup, and then again above what is kept of that."""
+    inodes: Annotated[int, Field(ge=1024, le=1_000_000_000)] = Field(default=1_000_000, examples=["1_000_000"])
+    """Files, folders and links that it may make, at most one for each 4 KiB of `limits.disk`."""
     pids: Annotated[int, Field(ge=16, le=4_194_304)] = Field(default=2048, examples=["2048"])
     """Processes and threads, at most 32768."""
     output: Annotated[int, _size_between(MIB, 1024 * GIB), _SIZE] = Field(default=50 * MIB, examples=['"50MiB"'])

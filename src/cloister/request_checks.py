@@ -31,6 +31,7 @@ HIGHEST_LIMITS = Limits(
     cpu=1024,
     memory_bytes=max(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), Limits().memory_bytes),
     disk_bytes=1024 * GIB,
+    inodes=100_000_000,
     pids=32_768,
     output_bytes=GIB,
     time_seconds=7 * 24 * HOUR,

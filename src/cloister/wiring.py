@@ -45,6 +45,7 @@ from cloister.sandboxes.oci.export_layout import Compression
 from cloister.sandboxes.oci.image import OciImageStore
 from cloister.sandboxes.oci.network import find_catching_error
 from cloister.sandboxes.oci.packs import OciAgentPacks
+from cloister.sandboxes.oci.volume import find_volume_error
 from cloister.settings import Settings
 from cloister.stores.attempts import SqlLedger
 from cloister.stores.database import Database
@@ -141,7 +142,7 @@ async def open_application(settings: Settings, *, measured: bool = False) -> Asy
 
 async def examine_host(settings: Settings) -> Sequence[Finding]:
     """Say whether this host can run sandboxes, and what it lacks; see `doctor`."""
-    return await examine(settings, find_catching_error=find_catching_error)
+    return await examine(settings, find_catching_error=find_catching_error, find_volume_error=find_volume_error)
 
 
 async def _open_parts(settings: Settings, stack: AsyncExitStack, count: Callable[[Egress], Egress]) -> Application:

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from cloister.errors import TaskFailedError
 from cloister.model.environment import Limits
-from cloister.model.sandbox import EndCause
+from cloister.model.sandbox import EndCause, Exit
 
 from ..system.leftovers import pids_of, times_throttled
 from .cells import Block, Cell
@@ -147,3 +148,73 @@ async def test_no_core_is_dumped(cell: Cell) -> None:
     printed = await cell.sh("cd /tmp; ulimit -c unlimited; sh -c 'kill -SEGV $$'; ls")
     assert "core" not in printed.stdout
     assert "cannot modify limit" in printed.stderr
+
+
+SMALL_DISK = replace(SMALL, disk_bytes=64 * MIB, inodes=2048)
+
+
+@pytest.mark.parametrize(
+    "fill",
+    [
+        "head -c 10G /dev/zero >/root/big",
+        "head -c 10G /dev/zero >/tmp/big",
+        "fallocate -l 10G /workspace/big",
+        "cat /usr/bin/* /usr/lib/*/* >/var/big",
+        "for place in /root /tmp /opt /var; do head -c 30M /dev/urandom >$place/big; done",
+    ],
+)
+async def test_ten_gigabytes_end_at_the_limit_of_the_disk(block: Block, fill: str) -> None:
+    cell = await block.cell(limits=SMALL_DISK)
+    async with _unharmed_neighbour(block):
+        printed = await cell.sh(f"{{ {fill}; }} 2>&1; du -scm /root /tmp /opt /var/big /workspace | tail -1; false")
+    assert "No space left on device" in printed.stdout
+    assert int(printed.stdout.split()[-2]) <= 64
+    assert printed.exit.cause is EndCause.DISK_FULL
+
+
+async def test_what_is_copied_up_to_be_changed_counts(block: Block) -> None:
+    cell = await block.cell(limits=SMALL_DISK)
+    printed = await cell.sh("find /usr -type f -exec touch -r /etc/passwd {} +; exit 1")
+    assert "No space left on device" in printed.stderr
+    assert printed.exit.cause in (EndCause.DISK_FULL, EndCause.NO_INODES)
+
+
+MAKE_FILES = """
+import os, sys
+made = 0
+try:
+    for place in ("/root", "/tmp", "/opt", "/workspace"):
+        for number in range(int(sys.argv[1])):
+            os.mkdir(f"{place}/{number}") if number % 2 else open(f"{place}/{number}", "x").close()
+            made += 1
+except OSError as error:
+    sys.exit(f"{made} {error.strerror}")
+"""
+
+
+async def test_an_inode_bomb_ends_at_the_limit(block: Block) -> None:
+    """And the twin: as many files fit under a higher limit."""
+    cell, twin = await block.cell(limits=SMALL_DISK), await block.cell(limits=replace(SMALL_DISK, inodes=8192))
+    async with _unharmed_neighbour(block):
+        bomb = await cell.run("/usr/bin/python3", "-c", MAKE_FILES, "1000")
+        fitting = await twin.run("/usr/bin/python3", "-c", MAKE_FILES, "1000")
+    made, _, said = bomb.stderr.strip().partition(" ")
+    assert 1500 < int(made) < 2048
+    assert said == "No space left on device"
+    assert bomb.exit.cause is EndCause.NO_INODES
+    assert fitting.exit == Exit(status=0), fitting
+
+
+async def test_what_fits_is_written_and_then_the_rest_fails(block: Block) -> None:
+    """The twin: the limit is what a larger disk would have taken; and a failure with room left is just one."""
+    script = "head -c 100M /dev/urandom >/root/big; status=$?; stat -c %s /root/big; exit $status"
+    larger = await (await block.cell(limits=replace(SMALL_DISK, disk_bytes=256 * MIB))).sh(script)
+    assert (larger.exit.status, larger.stdout) == (0, f"{100 * MIB}\n")
+    cell = await block.cell(limits=SMALL_DISK)
+    assert (await cell.sh("head -c 40M /dev/urandom >/root/big; exit 3")).exit == Exit(status=3)
+    tidied = await cell.sh("head -c 100M /dev/urandom >/root/more || { echo no room; rm /root/more; exit 5; }")
+    assert tidied.exit == Exit(status=5, cause=EndCause.DISK_FULL)
+    assert (await cell.sh("head -c 10M /dev/urandom >/root/more")).exit == Exit(status=0)
+    assert (await cell.sh("head -c 100M /dev/urandom >/root/rest")).exit.cause is EndCause.DISK_FULL
+    with pytest.raises(TaskFailedError, match=r"limits\.disk"):
+        await cell.sh("true")

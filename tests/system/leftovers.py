@@ -1,4 +1,4 @@
-"""Counts what an installation has on this machine: processes, mounts, namespaces, control groups, directories."""
+"""Counts what an installation has here: processes, mounts, namespaces, control groups, directories, loop devices."""
 
 import contextlib
 import ctypes
@@ -26,6 +26,7 @@ class Leftovers:
     namespaces: frozenset[str]
     groups: frozenset[str]
     directories: frozenset[str]
+    devices: frozenset[str]
 
     def kinds(self) -> set[str]:
         """The kinds of which there is something."""
@@ -47,6 +48,7 @@ def find_leftovers(installation: Installation, *, ours: frozenset[int] = frozens
         namespaces=frozenset(_namespaces(pids, places) - _namespaces([os.getpid()], ())),
         groups=frozenset(_groups(installation)),
         directories=frozenset(_directories(installation)),
+        devices=frozenset(loop_devices(installation.state)),
     )
 
 
@@ -91,6 +93,14 @@ def descendants() -> list[int]:
 def mount_table() -> list[str]:
     """Lines of /proc/self/mountinfo."""
     return Path("/proc/self/mountinfo").read_text().splitlines()
+
+
+def loop_devices(state: Path) -> Iterator[str]:
+    """Names of those that show a file below `state`, also one that was deleted."""
+    for file in Path("/sys/block").glob("loop*/loop/backing_file"):
+        with contextlib.suppress(OSError):
+            if file.read_text().startswith(f"{state}/"):
+                yield file.parts[3]
 
 
 def processes_of(sandbox: str) -> list[str]:

@@ -10,7 +10,7 @@ def test_everything_is_found_while_an_agent_runs(installation: Installation) -> 
     with installation.started(*installation.task("echo ready; sleep 600")) as command:
         command.until("output", text="ready")
         found = find_leftovers(installation)
-        assert found.kinds() == {"processes", "mounts", "namespaces", "groups", "directories"}
+        assert found.kinds() == {"processes", "mounts", "namespaces", "groups", "directories", "devices"}
         [attempt] = {event["attempt"] for event in command.events if event["attempt"]}
         assert {Path(place).name for place in found.directories} >= {attempt, f"{attempt}.agent"}
         for part in ("sleep 600", "supervisor.py", "cloister.egress"):

@@ -41,6 +41,7 @@ _USEFUL = {
     "skopeo": ("skopeo", "no image can be pulled from a registry"),
     "ssh": ("openssh-client", "no repository can be fetched by ssh"),
 }
+_FILE_SYSTEM_MAKER = "mkfs.ext4"
 _UNFIT = {"overlay", "nfs", "nfs4", "cifs", "9p", "vfat", "exfat", "ramfs"}
 
 
@@ -264,9 +265,13 @@ def _with_sysctls(finding: Finding, sysctls: Mapping[str, int]) -> Finding:
 
 
 def _disk_limits(facts: HostFacts) -> Iterable[Finding]:
-    do = "give the state directory a file system of its own, so that a full one stops nothing else"
-    loop = "" if facts.loop_devices else "; there are no loop devices either"
-    yield warn("disk limits", f"limits.disk is not enforced: a sandbox can fill {facts.state.path}{loop}", do)
+    if not facts.volume_error:
+        yield ok("disk limits", "each sandbox writes to a file system of its own, behind a loop device")
+        return
+    do = "allow loop devices and ext4, or give the state directory a file system of its own"
+    words = f"nothing holds limits.disk and limits.inodes: a sandbox can fill {facts.state.path}"
+    found = warn("disk limits", f"{words} ({facts.volume_error})", do)
+    yield _with_packages(found, "e2fsprogs") if _FILE_SYSTEM_MAKER in facts.volume_error else found
 
 
 CHECKS: Sequence[Callable[[HostFacts], Iterable[Finding]]] = (

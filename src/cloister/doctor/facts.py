@@ -108,10 +108,13 @@ class HostFacts:
     """Hard limit of descriptors per process."""
     user_namespaces: int
     inotify_instances: int
-    loop_devices: bool
+    volume_error: str
+    """Why what a sandbox writes cannot have a file system of its own; empty when it can."""
 
 
-async def read_facts(settings: Settings, find_catching_error: Callable[[], str]) -> HostFacts:
+async def read_facts(
+    settings: Settings, find_catching_error: Callable[[], str], find_volume_error: Callable[[Path], str]
+) -> HostFacts:
     """Look at this host. What cannot be found out is reported as if it were missing."""
     layout, controllers = _cgroups()
     _, open_files = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -138,7 +141,7 @@ async def read_facts(settings: Settings, find_catching_error: Callable[[], str])
         open_files=open_files,
         user_namespaces=_number("/proc/sys/user/max_user_namespaces"),
         inotify_instances=_number("/proc/sys/fs/inotify/max_user_instances"),
-        loop_devices=_is_there("/dev/loop-control"),
+        volume_error=await to_thread.run_sync(find_volume_error, _nearest_directory(settings.state)),
     )
 
 

@@ -52,6 +52,8 @@ class Limits:
     """Cores."""
     memory_bytes: int = 4 * GIB
     disk_bytes: int = 10 * GIB
+    inodes: int = 1_000_000
+    """Files, folders and links that the disk may hold, besides those of the image and of a snapshot below."""
     pids: int = 2048
     output_bytes: int = 50 * MIB
     """Standard output and error of one command, together."""

@@ -51,6 +51,12 @@ class SetupFailure:
             case EndCause.OUTPUT_LIMIT:
                 most = size_to_text(task.environment.limits.output_bytes)
                 return f"was stopped{place} because it printed more than limits.output allows, {most}"
+            case EndCause.DISK_FULL:
+                most = size_to_text(task.environment.limits.disk_bytes)
+                return f"failed{place} on a full disk: the sandbox wrote all that limits.disk allows, {most}"
+            case EndCause.NO_INODES:
+                most = f"{task.environment.limits.inodes}"
+                return f"failed{place} on a full disk: the sandbox made as many files as limits.inodes allows, {most}"
             case cause:
                 return f"ended with status {self.ended.status} ({cause}){place}"
 

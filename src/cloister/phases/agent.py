@@ -30,6 +30,8 @@ _REASONS = {
     EndCause.TIMED_OUT: "the agent was stopped at its time limit",
     EndCause.OUTPUT_LIMIT: "the agent was stopped because it printed more than limits.output allows",
     EndCause.OUT_OF_MEMORY: "the agent was killed because the sandbox used more than limits.memory allows",
+    EndCause.DISK_FULL: "the agent failed on a full disk: the sandbox wrote all that limits.disk allows",
+    EndCause.NO_INODES: "the agent failed on a full disk: the sandbox made as many files as limits.inodes allows",
     EndCause.STOPPED: "the agent was stopped",
 }
 

@@ -23,6 +23,8 @@ _MOST_NAMED = 10
 _REASONS = {
     EndCause.OUTPUT_LIMIT: "it printed more than limits.output allows",
     EndCause.OUT_OF_MEMORY: "it needed more than limits.memory allows",
+    EndCause.DISK_FULL: "it failed on a full disk: it wrote all that limits.disk allows",
+    EndCause.NO_INODES: "it failed on a full disk: it made as many files as limits.inodes allows",
     EndCause.STOPPED: "it was stopped",
 }
 

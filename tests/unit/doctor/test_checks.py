@@ -45,7 +45,7 @@ HEALTHY = HostFacts(
     open_files=1_048_576,
     user_namespaces=90_000,
     inotify_instances=128,
-    loop_devices=True,
+    volume_error="",
 )
 
 
@@ -150,9 +150,18 @@ def test_auto_takes_the_runtime_that_the_backend_would() -> None:
     assert finding(named, "runtime", state=State.OK).what.startswith("runc 1.1.11")
 
 
-def test_a_healthy_host_is_told_only_what_it_cannot_enforce() -> None:
-    assert [one.name for one in judge(HEALTHY) if one.state is not State.OK] == ["disk limits"]
+def test_a_healthy_host_is_told_of_nothing() -> None:
+    assert [one.name for one in judge(HEALTHY) if one.state is not State.OK] == []
     assert all(kind in finding(HEALTHY, "namespaces", state=State.OK).what for kind in NAMESPACES)
+
+
+def test_why_disks_are_not_held_to_their_size_is_said() -> None:
+    refused = finding(replace(HEALTHY, volume_error="Permission denied: /dev/loop3"), "disk limits", state=State.WARN)
+    assert "limits.inodes" in refused.what
+    assert "/dev/loop3" in refused.what
+    assert "loop devices" in refused.do
+    lacking = finding(replace(HEALTHY, volume_error="mkfs.ext4 is not installed"), "disk limits", state=State.WARN)
+    assert lacking.packages == ("e2fsprogs",)
 
 
 def test_everything_that_is_not_well_says_what_to_do() -> None:

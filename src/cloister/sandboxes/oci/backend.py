@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 
+import structlog
 from anyio import to_thread
 
 from cloister.errors import HostError, NotFoundError
@@ -17,19 +18,22 @@ from cloister.sandboxes.oci.bundle import UID_BASE
 from cloister.sandboxes.oci.cgroup import hasten_entry, hold_controllers, remove_groups
 from cloister.sandboxes.oci.claims import BuildClaims
 from cloister.sandboxes.oci.containers import Containers
-from cloister.sandboxes.oci.disk import Disk, DiskState
+from cloister.sandboxes.oci.disk import Disk, DiskState, kept_of, volume_of
 from cloister.sandboxes.oci.export import SnapshotExporter
 from cloister.sandboxes.oci.guard import make_guard
 from cloister.sandboxes.oci.image import OciImageStore
-from cloister.sandboxes.oci.node import Node
+from cloister.sandboxes.oci.node import Node, add_volume
 from cloister.sandboxes.oci.paths import make_passage, open_paths
 from cloister.sandboxes.oci.runtime import find_runtime
 from cloister.sandboxes.oci.sandbox import OciSandbox
 from cloister.sandboxes.oci.snapshots import Snapshots
 from cloister.sandboxes.oci.terminal import OciTerminal, open_terminal
 from cloister.sandboxes.oci.trash import Trash
+from cloister.sandboxes.oci.volume import Volumes, give_up
 
 INIT_PROGRAM = "catatonit"
+
+_log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
@@ -59,6 +63,7 @@ async def open_backend(
             guard=make_guard(state, UID_BASE, authorities),
             init=Path(init),
             trash=trash,
+            volumes=_open_volumes(paths.volumes),
         )
         backend = OciBackend(node)
         trash.sweep()
@@ -71,6 +76,14 @@ async def open_backend(
             backend.close()
             node.containers.close()
             await trash.wait()
+
+
+def _open_volumes(place: Path) -> Volumes | None:
+    volumes = Volumes(place)
+    if error := volumes.find_error():
+        _log.warning("nothing holds disks to their size", error=error)
+        return None
+    return volumes
 
 
 class OciBackend:
@@ -89,8 +102,8 @@ class OciBackend:
 
     @property
     def not_enforced(self) -> Sequence[str]:
-        """A disk is a directory, which no limit is kept of."""
-        return ("limits.disk",)
+        """Without volumes a disk is a directory, which no limit is kept of."""
+        return ("limits.disk", "limits.inodes") if self._node.volumes is None else ()
 
     async def create(self, name: SandboxName, spec: SandboxSpec) -> OciSandbox:
         """Find or create; see `protocols.SandboxBackend`."""
@@ -99,7 +112,7 @@ class OciBackend:
             hasten_entry()
             if self._node.paths.sandbox(name).exists() or self._node.paths.disk(name).exists():
                 await self.destroy(name)  # a half-made one
-            sandbox = self._make(name, spec)
+            sandbox = await self._make(name, spec)
         self._open[name] = sandbox
         return sandbox
 
@@ -114,7 +127,9 @@ class OciBackend:
         for place_of_mount in [place / "root", place / "netns", *place.glob("tools/*.root")]:
             syscalls.unmount_all(str(place_of_mount))
         shutil.rmtree(place, ignore_errors=True)
-        self._node.trash.throw(self._node.paths.disk(name))
+        disk = self._node.paths.disk(name)
+        give_up(volume_of(kept_of(disk)))
+        self._node.trash.throw(disk)
 
     async def list(self) -> Sequence[SandboxName]:
         """Every sandbox here; see `protocols.SandboxBackend`."""
@@ -170,9 +185,11 @@ class OciBackend:
             return None
         return OciSandbox(self._node, name, spec, disk, network.listen_again(place / "netns"))
 
-    def _make(self, name: SandboxName, spec: SandboxSpec) -> OciSandbox:
+    async def _make(self, name: SandboxName, spec: SandboxSpec) -> OciSandbox:
         self._node.images.rootfs(spec.image)
-        disk = Disk.create(self._node.paths.disk(name), self._first_state(spec), owner=UID_BASE)
+        state, place = self._first_state(spec), self._node.paths.disk(name)
+        await add_volume(self._node, kept_of(place), spec.limits)
+        disk = Disk.create(place, state, owner=UID_BASE)
         place = self._node.paths.sandbox(name)
         make_passage(place, UID_BASE)
         hold_controllers(name)

@@ -18,6 +18,7 @@ from cloister.sandboxes.oci.bundle import UID_BASE, Bundle
 from cloister.sandboxes.oci.paths import make_passage
 from cloister.sandboxes.oci.process import OciProcess
 from cloister.sandboxes.oci.runtime import Runtime
+from cloister.sandboxes.oci.volume import SHARE_LEFT, mounted_at
 
 STOP_SECONDS = 10.0
 """For a supervisor to end its container; afterwards the runtime does."""
@@ -70,8 +71,12 @@ class Containers:
         files: Mapping[str, bytes],
         timeout_seconds: float,
         output_bytes: int,
+        volume: Path | None = None,
     ) -> OciProcess:
-        """Start `bundle`. `directory` is replaced; `files` are found below its `files`."""
+        """Start `bundle`. `directory` is replaced; `files` are found below its `files`.
+
+        Of a command that fails it is told when `volume`, which it writes to, was full.
+        """
         shutil.rmtree(directory, ignore_errors=True)
         make_passage(directory, UID_BASE)
         (directory / "files" / GIVEN.rpartition("/")[2]).mkdir(parents=True)  # a place to mount at
@@ -89,6 +94,7 @@ class Containers:
             "timeout_seconds": timeout_seconds,
             "output_bytes": output_bytes,
             "counters": cgroup.memory_counters(bundle.container),
+            "volume": [str(mounted_at(volume)), SHARE_LEFT] if volume is not None else None,
             "members": cgroup.member_file(bundle.container),
         }
         await self._ask(order)

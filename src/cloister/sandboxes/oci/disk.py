@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Self
 
 from cloister.model.sandbox import Commit
+from cloister.sandboxes.oci.volume import mounted_at
 
 MARKER = "disk.json"
+LAYERS = "layers"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +39,7 @@ class DiskState:
 class Disk:
     """One directory: `upper` is written to; `kept`, with the layers below it and `git`, becomes a snapshot.
 
-    Beside them `work`, `tmp` and the marker.
+    Beside them `work`, `tmp` and the marker. With a volume in `kept`, all that the sandbox writes lies there.
     """
 
     def __init__(self, place: Path, state: DiskState) -> None:
@@ -46,8 +48,8 @@ class Disk:
 
     @classmethod
     def create(cls, place: Path, state: DiskState, *, owner: int) -> Self:
-        """Make an empty disk; `owner` is the host's uid and gid of a container's root."""
-        place.mkdir(parents=True)
+        """Make an empty disk around the volume that is there, if any; `owner` is the host's id of container root."""
+        place.mkdir(parents=True, exist_ok=True)
         disk = cls(place, state)
         disk._add_upper(owner)
         disk.remember(state)
@@ -63,14 +65,24 @@ class Disk:
         return disk if all(layer.is_dir() for layer in (disk.upper, *disk.sealed)) else None
 
     @property
+    def volume(self) -> Path:
+        """Where its volume is, when it has one."""
+        return volume_of(self.kept)
+
+    @property
+    def has_volume(self) -> bool:
+        """Whether what is written has a file system of its own."""
+        return self.volume.is_dir()
+
+    @property
     def upper(self) -> Path:
         """The layer that is written to."""
-        return self.place / "upper"
+        return self._written / "upper"
 
     @property
     def kept(self) -> Path:
         """What a snapshot of this disk is made of."""
-        return self.place / "kept"
+        return kept_of(self.place)
 
     @property
     def sealed(self) -> Sequence[Path]:
@@ -84,7 +96,7 @@ class Disk:
 
     def new_work(self) -> Path:
         """Return a work directory that overlayfs has never seen: a volatile mount takes no used one."""
-        work = self.place / "work"
+        work = self._written / "work"
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir()
         return work
@@ -92,7 +104,12 @@ class Disk:
     @property
     def tmp(self) -> Path:
         """What containers have in /tmp: no part of what is kept, and nothing that the next one sees."""
-        return self.place / "tmp"
+        return self._written / "tmp"
+
+    @property
+    def graves(self) -> Path | None:
+        """Where what is removed of it can be put, on the same file system; None outside of a volume."""
+        return self._written / "gone" if self.has_volume else None
 
     def has_tmp(self) -> bool:
         """Whether a container had one."""
@@ -115,11 +132,15 @@ class Disk:
 
     def seal(self, *, owner: int) -> None:
         """Let the top layer never change again, and put an empty one above it. It must not be mounted."""
-        layers = self.kept / "layers"
+        layers = (mounted_at(self.volume) if self.has_volume else self.kept) / LAYERS
         layers.mkdir(parents=True, exist_ok=True)
         self.upper.rename(layers / str(self.state.layers))
         self._add_upper(owner)
         self.remember(replace(self.state, layers=self.state.layers + 1))
+
+    def renew(self, *, owner: int) -> None:
+        """Begin anew on the volume that is there, after the former one was kept."""
+        self._add_upper(owner)
 
     def remember(self, state: DiskState) -> None:
         """Make `state` true, atomically."""
@@ -127,6 +148,10 @@ class Disk:
         draft = self.place / f"{MARKER}.draft"
         draft.write_text(json.dumps(asdict(state)))
         draft.rename(self.place / MARKER)
+
+    @property
+    def _written(self) -> Path:
+        return mounted_at(self.volume) if self.has_volume else self.place
 
     def _add_upper(self, owner: int) -> None:
         self.upper.mkdir()
@@ -143,8 +168,24 @@ def read_state(place: Path) -> DiskState | None:
 
 
 def layers_of(kept: Path, count: int) -> Sequence[Path]:
-    """Return the sealed layers in a disk's `kept`, or in the snapshot that it became; topmost first."""
-    return [kept / "layers" / str(number) for number in reversed(range(count))]
+    """Return the sealed layers in a disk's `kept`, or in the snapshot that it became; topmost first.
+
+    They may lie in a volume, until they are copied out of it.
+    """
+    layers = kept / LAYERS
+    if not layers.exists() and volume_of(kept).is_dir():
+        layers = mounted_at(volume_of(kept)) / LAYERS
+    return [layers / str(number) for number in reversed(range(count))]
+
+
+def kept_of(place: Path) -> Path:
+    """Return what a snapshot of the disk at `place` would be made of."""
+    return place / "kept"
+
+
+def volume_of(kept: Path) -> Path:
+    """Return where the volume of a disk's `kept`, or of the snapshot that it became, would be."""
+    return kept / "volume"
 
 
 def git_of(kept: Path) -> Path:

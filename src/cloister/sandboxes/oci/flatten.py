@@ -41,6 +41,7 @@ def flatten(state: Path, key: SnapshotKey, rootfs: Path) -> bool:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
+        snapshots.copy_out(key)  # links reach no other file system
         draft = place / f"{FLAT}.draft"
         shutil.rmtree(draft, ignore_errors=True)
         merge_layers(snapshots.layers(key), [rootfs], draft)

@@ -3,13 +3,18 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from anyio import to_thread
+
+from cloister.model.environment import Limits
 from cloister.sandboxes.oci.claims import BuildClaims
 from cloister.sandboxes.oci.containers import Containers
+from cloister.sandboxes.oci.disk import volume_of
 from cloister.sandboxes.oci.guard import Guard
 from cloister.sandboxes.oci.image import OciImageStore
 from cloister.sandboxes.oci.paths import NodePaths
 from cloister.sandboxes.oci.snapshots import Snapshots
 from cloister.sandboxes.oci.trash import Trash
+from cloister.sandboxes.oci.volume import Volumes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,3 +30,11 @@ class Node:
     init: Path
     """catatonit, process 1 of every container."""
     trash: Trash
+    volumes: Volumes | None
+    """None when this host cannot make any: then nothing holds a disk to its size."""
+
+
+async def add_volume(node: Node, kept: Path, limits: Limits) -> None:
+    """Give a disk a volume, which it finds in its `kept`, where this host can make one. HostError when it fails."""
+    if node.volumes is not None:
+        await to_thread.run_sync(node.volumes.make, volume_of(kept), limits)

@@ -49,6 +49,11 @@ class NodePaths:
         return self.state / "exports"
 
     @property
+    def volumes(self) -> Path:
+        """Templates of the file systems that sandboxes write to."""
+        return self.state / "volumes"
+
+    @property
     def trash(self) -> Path:
         """What is being removed."""
         return self.state / "trash"

@@ -28,13 +28,14 @@ from cloister.sandboxes.oci.disk import Disk, DiskState, layers_of
 from cloister.sandboxes.oci.flatten import begin_to_flatten
 from cloister.sandboxes.oci.instructions import LARGEST_READ_BYTES, find_instructions, find_leading
 from cloister.sandboxes.oci.left_behind import list_left_behind
-from cloister.sandboxes.oci.node import Node
+from cloister.sandboxes.oci.node import Node, add_volume
 from cloister.sandboxes.oci.overlay import mount_overlay
 from cloister.sandboxes.oci.owner import find_owner
 from cloister.sandboxes.oci.process import OciProcess
 from cloister.sandboxes.oci.searcher import search_disk
 from cloister.sandboxes.oci.tidy import tidy_layer
 from cloister.sandboxes.oci.toolbox import run_tool
+from cloister.sandboxes.oci.volume import check_writes, told_when_full
 from cloister.sandboxes.oci.worktree.branch import write_branch
 from cloister.sandboxes.oci.worktree.change import import_change
 from cloister.sandboxes.oci.worktree.written import list_written, write_list
@@ -82,6 +83,13 @@ class OciSandbox:
 
     def mount(self) -> None:
         """Make the disk visible at `root`, with the guard as its topmost lower layer."""
+        with told_when_full(self._disk.volume):
+            try:
+                self._mount()
+            except FileNotFoundError:  # the layers of a snapshot below were copied out of its volume just now
+                self._mount()
+
+    def _mount(self) -> None:
         state = self._disk.state
         beside = layers_of(self._beside.kept, state.layers_beside) if self._beside is not None else []
         below = self._node.snapshots.layers(SnapshotKey(state.snapshot)) if state.snapshot else []
@@ -133,7 +141,7 @@ class OciSandbox:
         """Put the work tree into this state; see `protocols.Sandbox`."""
         self._seal_what_was_written()
         if self._disk.has_tmp():
-            self._node.trash.throw(self._disk.tmp)
+            self._node.trash.throw(self._disk.tmp, graves=self._disk.graves)
         state = self._disk.state
         if state.clean and state.commit == checkout.commit:
             write_branch(self._disk.upper, self._spec.directory, checkout.branch, checkout.commit, UID_BASE)
@@ -149,6 +157,8 @@ class OciSandbox:
         if found := self._node.containers.find(directory):
             return found
         guard.check_mount_points(self._disk.upper)
+        with told_when_full(self._disk.volume):
+            tmp = self._disk.new_tmp(command.id, owner=UID_BASE)
         if self._disk.state.clean:
             self._disk.remember(replace(self._disk.state, clean=False))
         bundle = Bundle(
@@ -161,7 +171,7 @@ class OciSandbox:
             init=self._node.init,
             sysfs=self._node.guard.sysfs,
             binds=(
-                Bind(source=self._disk.new_tmp(command.id, owner=UID_BASE), target="/tmp", writable=True),
+                Bind(source=tmp, target="/tmp", writable=True),
                 Bind(source=self._spec.mirror, target=guard.MIRROR),
                 Bind(source=directory / "files", target=guard.INPUT),
                 *((Bind(source=command.packs, target=PACKS, executable=True),) if command.packs else ()),
@@ -177,6 +187,7 @@ class OciSandbox:
             files=command.files,
             timeout_seconds=command.timeout_seconds,
             output_bytes=command.output_bytes,
+            volume=self._disk.volume if self._disk.has_volume and not command.terminal else None,
         )
 
     def _binds_of(self, command: Command) -> Iterator[Bind]:
@@ -209,6 +220,7 @@ class OciSandbox:
         answer = await self._run_tool(
             "collect", {"directory": self._spec.directory, "base": base}, exchange, writable=False
         )
+        check_writes(self.root)
         if refused := answer.get("refused"):
             raise TaskFailedError(refused)
         return await import_change(
@@ -245,6 +257,11 @@ class OciSandbox:
         if not self._node.snapshots.keep(key, self._disk, state.commit):
             return False
         self._disk.remember(DiskState(image=state.image, snapshot=key, commit=state.commit, clean=True))
+        if not self._disk.upper.exists():  # it lay in the volume, which was kept with what is in it
+            self.unmount()
+            await add_volume(self._node, self._disk.kept, self._spec.limits)
+            self._disk.renew(owner=UID_BASE)
+            self.mount()
         if len(self._node.snapshots.layers(key)) > MOST_LAYERS:
             begin_to_flatten(self._node.paths.state, key, self._node.images.rootfs(self._spec.image))
         return True
@@ -265,7 +282,7 @@ class OciSandbox:
             return leading
         self.unmount()
         for change in undone:
-            self._node.trash.throw_beneath(self._disk.upper, change.path)
+            self._node.trash.throw_beneath(self._disk.upper, change.path, graves=self._disk.graves)
         self.mount()
         return [
             *(
@@ -277,8 +294,10 @@ class OciSandbox:
 
     def _seal_what_was_written(self) -> None:
         if not self._disk.is_empty():
+            check_writes(self.root)
             self.unmount()
-            self._disk.seal(owner=UID_BASE)
+            with told_when_full(self._disk.volume):
+                self._disk.seal(owner=UID_BASE)
             self.mount()
 
     async def _put_work_tree(self, checkout: Checkout) -> None:
@@ -335,7 +354,8 @@ class OciSandbox:
             Bind(source=exchange, target=guard.TOOL_EXCHANGE, writable=True),
             *more_binds,
         )
-        return await run_tool(self._node, self.name, script, request, binds=binds, limits=self._spec.limits)
+        with told_when_full(self._disk.volume):
+            return await run_tool(self._node, self.name, script, request, binds=binds, limits=self._spec.limits)
 
 
 def _duplicates(listeners: Sequence[socket.socket]) -> tuple[int, ...]:

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from cloister.model.sandbox import Commit
+from cloister.sandboxes.oci.boot import boot_id
 from cloister.sandboxes.oci.disk import git_of, layers_of
 
 MARKER = "snapshot.json"
@@ -13,7 +14,6 @@ FLAT = "flat"
 GONE = "its disk is gone"
 RULES = 2
 """Counted up when what may be on a kept disk is told more strictly: one that was kept before is not used."""
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,8 +78,3 @@ def _find_flaw_below(snapshots: Path, key: str, expected_id: str) -> str | None:
     if below is None or below.id != expected_id or find_flaw(snapshots, key) is not None:
         return "the disk below it is gone"
     return None
-
-
-def boot_id() -> str:
-    """Return what the kernel calls this boot."""
-    return _BOOT_ID.read_text().strip()

@@ -5,17 +5,20 @@ import os
 import secrets
 import subprocess
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
-from cloister.errors import ConflictError, NotFoundError
+from cloister.errors import ConflictError, NotFoundError, SandboxError
 from cloister.model.sandbox import Commit
 from cloister.model.snapshot import CheckedDisk, SnapshotKey
-from cloister.sandboxes.oci.disk import Disk, git_of, layers_of, read_state
+from cloister.sandboxes.oci.boot import boot_id
+from cloister.sandboxes.oci.disk import Disk, git_of, layers_of, read_state, volume_of
 from cloister.sandboxes.oci.paths import NodePaths
+from cloister.sandboxes.oci.settling import begin_to_settle, copy_out
 from cloister.sandboxes.oci.snapshot_digest import compute_digest, read_digest
 from cloister.sandboxes.oci.snapshot_facts import begin_to_find_out, has_found_out, read_size
 from cloister.sandboxes.oci.snapshot_marker import (
@@ -23,14 +26,15 @@ from cloister.sandboxes.oci.snapshot_marker import (
     MARKER,
     RULES,
     SnapshotMarker,
-    boot_id,
     find_flaw,
     read_marker,
     write_marker,
 )
 from cloister.sandboxes.oci.trash import Trash
+from cloister.sandboxes.oci.volume import mounted_at
 
 _GOING = ".going"
+_LOOK_AGAIN_SECONDS = 0.5
 
 
 class Snapshots:
@@ -62,7 +66,9 @@ class Snapshots:
                     self._trash.throw(place)
                 elif marker is not None:
                     self._drop_former_layers(place, marker)
-                    if not has_found_out(place, marker):
+                    if volume_of(place).exists():
+                        begin_to_settle(self._paths.state, SnapshotKey(place.name))
+                    elif not has_found_out(place, marker):
                         begin_to_find_out(place)
 
     def get(self, key: SnapshotKey) -> SnapshotMarker:
@@ -142,10 +148,33 @@ class Snapshots:
             self._trash.throw(place)  # what an interrupted earlier keeping left
             disk.kept.rename(place)
             write_marker(place, marker)
-        threading.Thread(
-            target=self._settle, args=(place, marker), name=f"cloister-keep-{key[:8]}", daemon=True
-        ).start()
+        if volume_of(place).exists():
+            begin_to_settle(self._paths.state, key)
+        else:
+            threading.Thread(
+                target=self._count_and_sync, args=(place, marker), name=f"cloister-keep-{key[:8]}", daemon=True
+            ).start()
         return True
+
+    def settle(self, key: SnapshotKey) -> None:
+        """Bring it out of its volume, sync it, and let the volume go; it takes a while. Harmless twice.
+
+        NotFoundError when it is not here. When it cannot be copied out, it is good until the next boot.
+        """
+        place, marker = self._place(key), self.get(key)
+        volume = volume_of(place)
+        if volume.exists() and (marker.flat or copy_out(place, mounted_at(volume))):
+            self._sync(place, marker)
+            self._drop_volume(place)
+            begin_to_find_out(place)
+
+    def copy_out(self, key: SnapshotKey) -> None:
+        """Wait until no layer of it, and of those below, is in a volume. SandboxError when one cannot be copied out."""
+        place, marker = self._place(key), self.get(key)
+        if volume_of(place).exists() and not (marker.flat or copy_out(place, mounted_at(volume_of(place)))):
+            raise SandboxError(f"the layers of snapshot {key[:12]} could not be copied out of their volume")
+        if marker.below is not None and not marker.flat:
+            self.copy_out(SnapshotKey(marker.below))
 
     def replace_layers(self, key: SnapshotKey, id: str, flat: Path) -> bool:
         """Let `flat`, which shows the same, stand for all layers of `key` and below, if it is still the one of that id.
@@ -234,10 +263,24 @@ class Snapshots:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
-    def _settle(self, place: Path, marker: SnapshotMarker) -> None:
+    def _count_and_sync(self, place: Path, marker: SnapshotMarker) -> None:
         """Do what nobody waits for."""
         begin_to_find_out(place)
         self._sync(place, marker)
+
+    def _drop_volume(self, place: Path) -> None:
+        """Wait until nobody reads it by its path. A mount above it stays good: overlayfs holds its layers."""
+        while True:
+            try:
+                with _locked(place, fcntl.LOCK_EX):
+                    delete = self._trash.take(volume_of(place))
+            except BlockingIOError:
+                time.sleep(_LOOK_AGAIN_SECONDS)
+            except FileNotFoundError:
+                return
+            else:
+                delete()
+                return
 
     def _sync(self, place: Path, marker: SnapshotMarker) -> None:
         done = subprocess.run(["sync", "--file-system", str(place)], stderr=subprocess.DEVNULL, check=False)

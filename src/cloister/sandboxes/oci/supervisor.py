@@ -37,6 +37,8 @@ FRAME = struct.Struct("!BI")
 READ_BYTES = 64 * 1024
 REQUEST_BYTES = 64 * 1024
 LONGEST_SLEEP_SECONDS = 3600.0
+FULL_DISK_SECONDS = 10.0
+"""How long a full disk is remembered when its program has made room again."""
 ABSENCE_SECONDS = 60.0
 """How long a terminal waits for its user."""
 FAREWELL_SECONDS = 2.0
@@ -64,8 +66,9 @@ def spawn_forever(requests: socket.socket) -> None:
     A request is a JSON object: `directory` (of the process), `argv` (of the runtime), `delete` (the
     runtime's command that removes the container), `hide` (mount points that the runtime must not see),
     `timeout_seconds`, `output_bytes`, `counters` (files that count kills for lack of memory), `members` (the file
-    that lists its processes), `terminal` (whether `argv` sends one to the socket `console`). The answer is
-    `ok`, sent when the watch socket can be connected to.
+    that lists its processes), `volume` (what it writes to, with the share of it that is as good as none; or null),
+    `terminal` (whether `argv` sends one to the socket `console`). The answer is `ok`, sent when the watch socket can be
+    connected to.
     Without `directory`, the container of a lost supervisor is removed, and the answer sent afterwards.
     """
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -121,6 +124,7 @@ class Supervisor:
         self.kill_at: float | None = None
         self.ask_at: float | None = None
         self.cause = "exited"
+        self.full, self.full_at = "", -FULL_DISK_SECONDS
         self.init: int | None = None
         self.running: list[str] = []
         self.terminal: int | None = None
@@ -148,6 +152,9 @@ class Supervisor:
         code = os.waitstatus_to_exitcode(wait_status)
         if self.cause == "exited" and code != 0 and self._killed_for_memory():
             self.cause = "out of memory"
+        self._look_at_disk()
+        if self.cause == "exited" and code != 0 and time.monotonic() - self.full_at < FULL_DISK_SECONDS:
+            self.cause = self.full
         self._finish(status=code if code >= 0 else 128 - code, cause=self.cause)
 
     def _turn(self) -> None:
@@ -172,6 +179,19 @@ class Supervisor:
             self._kill("timed out")
         if self.kill_at is not None and now >= self.kill_at:
             self._kill("hung up" if self.awaits_user else "stopped")
+        self._look_at_disk()
+
+    def _look_at_disk(self) -> None:
+        """Remember for a moment that it was full: a program that found no room says so, and may tidy up then."""
+        if self.order["volume"] is None:
+            return
+        place, share = self.order["volume"]
+        with contextlib.suppress(OSError):
+            space = os.statvfs(place)
+            if space.f_bavail < space.f_blocks * share:
+                self.full, self.full_at = "disk full", time.monotonic()
+            elif space.f_favail < space.f_files * share:
+                self.full, self.full_at = "no inodes left", time.monotonic()
 
     def _start(self) -> dict[int, int]:
         out_read, out_write = os.pipe()

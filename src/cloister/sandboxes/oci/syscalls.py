@@ -6,6 +6,7 @@ import os
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWNET = 0x40000000
+MS_READ_ONLY = 0x1
 MS_NOSUID = 0x2
 MS_NODEV = 0x4
 MS_REMOUNT_BIND_READ_ONLY = 0x1 | 0x20 | 0x1000
@@ -41,6 +42,11 @@ def unmount_all(target: str) -> None:
     number = ctypes.get_errno()
     if number not in (errno.EINVAL, errno.ENOENT):
         raise OSError(number, os.strerror(number), target)
+
+
+def syncfs(descriptor: int) -> None:
+    """syncfs(2)."""
+    _check(_libc.syncfs(descriptor), "syncfs")
 
 
 def unshare(flags: int) -> None:
