@@ -12,16 +12,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from loop import copy_image, make_image, mount_image, unmount_image
 from measure import Report, Samples, publish, take_turns
 
 from cloister.sandboxes.oci import syscalls
+from cloister.sandboxes.oci.loop import copy_sparse, make_file_system, mount_file
 from cloister.sandboxes.oci.overlay import mount_overlay
 
 ROUNDS = 7
 IDLE_DISKS = 100
 IDLE_ROUNDS = 3
 _SIZE_BYTES = 10 * 2**30
+_INODES = 1_000_000
 _MEGABYTE = secrets.token_bytes(1_000_000)
 
 
@@ -77,7 +78,7 @@ class LoopKind:
         self._make(place / "image")
 
     def mount(self, place: Path, *below: Path) -> None:
-        self._devices[place] = mount_image(place / "image", place / "disk")
+        self._devices[place] = mount_file(place / "image", place / "disk")
         (place / "disk" / "upper").mkdir()
         _mount(place, place / "disk", below)
 
@@ -86,11 +87,22 @@ class LoopKind:
         self.release(place)
 
     def lower(self, place: Path) -> Path:
-        self._devices[place] = mount_image(place / "image", place / "disk", read_only=True)
+        self._devices[place] = mount_file(place / "image", place / "disk", read_only=True)
         return place / "disk" / "upper"
 
     def release(self, place: Path) -> None:
-        unmount_image(place / "disk", self._devices.pop(place))
+        _unmount_file_system(place / "disk", self._devices.pop(place))
+
+
+def _unmount_file_system(target: Path, device: str) -> None:
+    """Unmount, and return when the file is free.
+
+    A mount namespace that was made meanwhile (an OCI runtime starting) holds a copy of the mount, and with it the
+    file system. To mount the file again before that is gone would be two writers on one disk.
+    """
+    syscalls.unmount_all(str(target))
+    while Path(f"/sys/block/{device}/loop/backing_file").exists():
+        time.sleep(0.0002)
 
 
 def _mount(place: Path, disk: Path, below: tuple[Path, ...]) -> None:
@@ -271,11 +283,12 @@ def _probe(row: Callable[[Bench], float], bench: Bench) -> Callable[[], Awaitabl
 
 async def _measure(folder: Path) -> list[Samples]:
     template = folder / "template"
-    make_image(template, _SIZE_BYTES)
+    make = functools.partial(make_file_system, size_bytes=_SIZE_BYTES, inodes=_INODES)
+    make(template)
     kinds: dict[str, Kind] = {
         "directory": DirectoryKind(),
-        "loop, mkfs": LoopKind(functools.partial(make_image, size_bytes=_SIZE_BYTES)),
-        "loop, template": LoopKind(functools.partial(copy_image, template)),
+        "loop, mkfs": LoopKind(make),
+        "loop, template": LoopKind(functools.partial(copy_sparse, template)),
     }
     benches = {name: Bench(kind, folder / str(number)) for number, (name, kind) in enumerate(kinds.items())}
     samples: list[Samples] = []
