@@ -15,6 +15,7 @@ from cloister.sandboxes.oci.backend import open_backend
 from cloister.sandboxes.oci.image import OciImageStore
 from cloister.sandboxes.oci.paths import paths_of
 
+from ..system.leftovers import wait_for_no_mounts
 from .rig import Rig
 
 
@@ -62,7 +63,7 @@ async def oci_rig(repository: tuple[Path, Commit], images: OciImageStore, tmp_pa
     async with Rig.opened(opener, await images.ensure("base"), repository) as rig:
         yield rig
     assert not paths_of(tmp_path / "state").runtime.exists(), "the directory on tmpfs was left"
-    assert str(tmp_path) not in Path("/proc/self/mounts").read_text(), "a mount was left"
+    assert await wait_for_no_mounts(tmp_path) == []
 
 
 @pytest.fixture(params=["fake", "oci"])

@@ -12,7 +12,7 @@ from cloister.sandboxes.oci.image import OciImageStore
 from cloister.sandboxes.oci.paths import paths_of
 
 from ..system.conftest import installation, project
-from ..system.leftovers import mount_table
+from ..system.leftovers import wait_for_no_mounts
 from .cells import Block, Cell, opened_block
 
 __all__ = ["installation", "project"]
@@ -34,7 +34,7 @@ async def block(tmp_path: Path, images: OciImageStore, runtime: str) -> AsyncIte
     async with opened_block(tmp_path, images, prefix=f"s{secrets.token_hex(4)}", runtime=runtime) as opened:
         yield opened
     place = paths_of(tmp_path / "state").runtime
-    assert [line for line in mount_table() if str(place) in line or str(tmp_path) in line] == []
+    assert await wait_for_no_mounts(place, tmp_path) == []
     assert not place.exists()
 
 

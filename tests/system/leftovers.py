@@ -10,11 +10,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+import anyio
+
 from .installation import Installation
 
 _PR_SET_CHILD_SUBREAPER = 36
 _CGROUPS = Path("/sys/fs/cgroup")
-_PATIENCE_SECONDS = 10.0
+_PATIENCE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,18 @@ def loop_devices(state: Path) -> Iterator[str]:
         with contextlib.suppress(OSError):
             if file.read_text().startswith(f"{state}/"):
                 yield file.parts[3]
+
+
+async def wait_for_no_mounts(*places: Path) -> list[str]:
+    """Return what is mounted at or below them when no more goes: a kept disk leaves its volume behind our back."""
+    with anyio.move_on_after(_PATIENCE_SECONDS):
+        while _mounted(*places):  # noqa: ASYNC110
+            await anyio.sleep(0.02)
+    return _mounted(*places)
+
+
+def _mounted(*places: Path) -> list[str]:
+    return [line for line in mount_table() if any(str(place) in line for place in places)]
 
 
 def processes_of(sandbox: str) -> list[str]:

@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 
@@ -112,7 +113,7 @@ class OciBackend:
             hasten_entry()
             if self._node.paths.sandbox(name).exists() or self._node.paths.disk(name).exists():
                 await self.destroy(name)  # a half-made one
-            sandbox = await self._make(name, spec)
+            sandbox = self._make(name, spec)
         self._open[name] = sandbox
         return sandbox
 
@@ -185,17 +186,19 @@ class OciBackend:
             return None
         return OciSandbox(self._node, name, spec, disk, network.listen_again(place / "netns"))
 
-    async def _make(self, name: SandboxName, spec: SandboxSpec) -> OciSandbox:
+    def _make(self, name: SandboxName, spec: SandboxSpec) -> OciSandbox:
         self._node.images.rootfs(spec.image)
-        state, place = self._first_state(spec), self._node.paths.disk(name)
-        await add_volume(self._node, kept_of(place), spec.limits)
-        disk = Disk.create(place, state, owner=UID_BASE)
-        place = self._node.paths.sandbox(name)
-        make_passage(place, UID_BASE)
-        hold_controllers(name)
-        for part in ("root", "processes", "tools"):
-            make_passage(place / part, UID_BASE)
-        sandbox = OciSandbox(self._node, name, spec, disk, network.create_namespace(place / "netns"))
+        state, place, disk_place = self._first_state(spec), self._node.paths.sandbox(name), self._node.paths.disk(name)
+        with ThreadPoolExecutor(max_workers=1) as beside:
+            volume = beside.submit(add_volume, self._node, kept_of(disk_place), spec.limits)
+            make_passage(place, UID_BASE)
+            hold_controllers(name)
+            for part in ("root", "processes", "tools"):
+                make_passage(place / part, UID_BASE)
+            listeners = network.create_namespace(place / "netns")
+            volume.result()
+        disk = Disk.create(disk_place, state, owner=UID_BASE)
+        sandbox = OciSandbox(self._node, name, spec, disk, listeners)
         try:
             sandbox.mount()
         except FileNotFoundError as error:  # the snapshot was being removed before our disk said that it stands on it

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from anyio import to_thread
-
 from cloister.model.environment import Limits
 from cloister.sandboxes.oci.claims import BuildClaims
 from cloister.sandboxes.oci.containers import Containers
@@ -34,7 +32,7 @@ class Node:
     """None when this host cannot make any: then nothing holds a disk to its size."""
 
 
-async def add_volume(node: Node, kept: Path, limits: Limits) -> None:
-    """Give a disk a volume, which it finds in its `kept`, where this host can make one. HostError when it fails."""
+def add_volume(node: Node, kept: Path, limits: Limits) -> None:
+    """Give a disk a volume, which it finds in its `kept`, where this host can make one. Blocks; HostError."""
     if node.volumes is not None:
-        await to_thread.run_sync(node.volumes.make, volume_of(kept), limits)
+        node.volumes.make(volume_of(kept), limits)

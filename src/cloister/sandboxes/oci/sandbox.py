@@ -259,7 +259,7 @@ class OciSandbox:
         self._disk.remember(DiskState(image=state.image, snapshot=key, commit=state.commit, clean=True))
         if not self._disk.upper.exists():  # it lay in the volume, which was kept with what is in it
             self.unmount()
-            await add_volume(self._node, self._disk.kept, self._spec.limits)
+            await to_thread.run_sync(add_volume, self._node, self._disk.kept, self._spec.limits)
             self._disk.renew(owner=UID_BASE)
             self.mount()
         if len(self._node.snapshots.layers(key)) > MOST_LAYERS:

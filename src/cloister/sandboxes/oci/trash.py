@@ -15,12 +15,13 @@ from cloister.sandboxes.oci.mounts import mounts_below
 _LONGEST_NAME = 50
 """Characters, of which each may be four bytes."""
 
-# Not by us, because an unmount writes out what was written. rm, because a hostile tree can be deeper than Python's
-# recursion goes; it never follows symlinks.
-_DELETE = """
+# rm, because a hostile tree can be deeper than Python's recursion goes; it never follows symlinks.
+_REMOVE = ("rm", "-rf", "--one-file-system", "--")
+# Not by us, because an unmount writes out what was written.
+_DELETE = f"""
 grave=$1; shift
 for mount do umount --lazy -- "$mount" 2>/dev/null; done
-exec rm -rf --one-file-system -- "$grave"
+exec {" ".join(_REMOVE)} "$grave"
 """
 
 
@@ -83,4 +84,5 @@ class Trash:
 
 def _command_for(grave: Path) -> list[str]:
     # Not looked for below `grave`, which may hold a link to somebody else's: a mount is where the kernel says.
-    return ["sh", "-c", _DELETE, "sh", str(grave), *mounts_below(grave)]
+    mounts = mounts_below(grave)
+    return ["sh", "-c", _DELETE, "sh", str(grave), *mounts] if mounts else [*_REMOVE, str(grave)]

@@ -28,6 +28,7 @@ _BLOCK = 4096
 _INODE = 256
 _PASSING = {errno.ENOSPC, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
 """No reason to do without: whoever needs one then is told."""
+_LITTLE_BYTES = 64 * 2**20
 SHARE_LEFT = 0.01
 """Of blocks or inodes; a program that was refused some has seldom taken the very last."""
 
@@ -93,8 +94,15 @@ def mounted_at(place: Path) -> Path:
 
 
 def give_up(place: Path) -> None:
-    """Stop the volume at `place` and free its space, whoever has it mounted. Harmless without one."""
-    abandon(place / _FILE, mounted_at(place))
+    """Stop the volume at `place` and free its space, whoever has it mounted. Harmless without one.
+
+    Not of one that hardly anything was written to: the kernel tells each stop to the operator, as if something had
+    failed, and the unmount may as well write that out.
+    """
+    with suppress(OSError):
+        space = os.statvfs(mounted_at(place))
+        if (space.f_blocks - space.f_bfree) * space.f_frsize > _LITTLE_BYTES:
+            abandon(place / _FILE, mounted_at(place))
 
 
 def used_up(place: Path) -> str | None:

@@ -76,7 +76,9 @@ def test_what_is_used_up_has_a_name(volumes: Volumes, tmp_path: Path) -> None:
     assert used_up(tmp_path / "none") is None
 
 
-def test_one_that_is_given_up_takes_no_space_whoever_has_it_mounted(volumes: Volumes, tmp_path: Path) -> None:
+def test_one_that_is_given_up_takes_no_space_whoever_has_it_mounted(
+    volumes: Volumes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     place, copy = tmp_path / "v", tmp_path / "copy"
     volumes.make(place, SMALL)
     copy.mkdir()
@@ -85,13 +87,19 @@ def test_one_that_is_given_up_takes_no_space_whoever_has_it_mounted(volumes: Vol
     os.sync()
     assert (place / "image").stat().st_blocks * 512 > 8 * MIB
     give_up(place)
+    (copy / "more").write_text("so little is not worth it")
+    monkeypatch.setattr(volume, "_LITTLE_BYTES", 4 * MIB)
+    give_up(place)
     assert (place / "image").stat().st_blocks == 0
     with pytest.raises(OSError, match="Input/output error"):
         (copy / "more").write_text("x")
 
 
-def test_no_file_system_but_that_of_the_file_is_ever_stopped(volumes: Volumes, tmp_path: Path) -> None:
+def test_no_file_system_but_that_of_the_file_is_ever_stopped(
+    volumes: Volumes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One stands for the host's: a place in it that looks like a volume, and is not mounted."""
+    monkeypatch.setattr(volume, "_LITTLE_BYTES", -1)
     host = tmp_path / "host"
     volumes.make(host, SMALL)
     place = mounted_at(host) / "v"
