@@ -62,11 +62,16 @@ _RELY_ON = (
     (r"npm|npx|yarn|pnpm|bun|bunx", r"(.*/)?package\.json"),
     (
         r"pytest|tox|nox|python3?",
-        r"(.*/)?(conftest\.py|pytest\.ini|tox\.ini|setup\.cfg|noxfile\.py|test_[^/]*\.py|[^/]*_test\.py)",
+        r"(.*/)?(conftest\.py|\.?pytest\.(ini|toml)|tox\.ini|setup\.cfg|pyproject\.toml|noxfile\.py|test_[^/]*\.py"
+        r"|[^/]*_test\.py|(sitecustomize|usercustomize)\.py|[^/]*\.pth|tests?/.*)",
     ),
-    (r"jest|vitest|mocha|npm|yarn|pnpm|bun", r".*\.(test|spec)\.[cm]?[jt]sx?|(.*/)?(jest|vitest)\.config\.[cm]?[jt]s"),
+    (
+        r"jest|vitest|mocha|ava|node|npm|npx|yarn|pnpm|bun|bunx",
+        r".*\.(test|spec)\.[cm]?[jt]sx?|(.*/)?(package\.json|(jest|vitest|vite|ava|babel)\.config\.[cm]?[jt]s(on)?"
+        r"|\.mocharc(\..*)?|\.babelrc|(__tests__|__mocks__|tests?|spec)/.*)",
+    ),
     (r"go", r".*_test\.go"),
-    (r"cargo", r"tests/.*\.rs|(.*/)?Cargo\.toml"),
+    (r"cargo", r"(.*/)?(tests/.*|Cargo\.toml|build\.rs|\.cargo/config(\.toml)?|rust-toolchain(\.toml)?)"),
     (
         r"ruff|flake8|mypy|pylint|black",
         r"(.*/)?(pyproject\.toml|setup\.cfg|\.?ruff\.toml|mypy\.ini|\.flake8|\.pylintrc)",

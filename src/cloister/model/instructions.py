@@ -4,12 +4,12 @@ import re
 from dataclasses import dataclass
 
 _FILES = (
-    r"(AGENTS(\.override)?|CLAUDE(\.local)?|GEMINI|QWEN|WARP)\.md|\.rules|\.cursorrules|\.windsurfrules"
+    r"(AGENTS?(\.override)?|CLAUDE(\.local)?|CRUSH|GEMINI|JULES|QWEN|WARP)\.md|\.rules|\.cursorrules|\.windsurfrules"
     r"|\.mcp\.json|\.goosehints"
 )
 _FOLDERS = (
-    "agents|aider|amazonq|augment|claude|clinerules|codex|continue|cursor|gemini|junie|kiro|opencode|openhands|qwen|roo"
-    "|trae|windsurf"
+    "agents|aider|amazonq|amp|augment|claude|clinerules|codex|continue|crush|cursor|gemini|junie|kiro|opencode"
+    "|openhands|qwen|roo|trae|windsurf"
 )
 _IN_WORK_TREE = re.compile(
     rf"(.*/)?({_FILES}|opencode\.jsonc?|\.({_FOLDERS})(/.*|\..*)?)"

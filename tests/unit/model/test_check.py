@@ -35,6 +35,14 @@ def test_an_agent_is_told_what_failed_and_nothing_else() -> None:
         ("/opt/venv/bin/ruff check .", "pyproject.toml"),
         ("python -m pytest", "conftest.py"),
         ("go test ./...", "a/b_test.go"),
+        ("pytest -q", "pyproject.toml"),
+        ("uv run pytest", "tests/data/expected.json"),
+        ("tox", "sitecustomize.py"),
+        ("npx jest", "package.json"),
+        ("npm test", "test/price.js"),
+        ("node --test", "web/__mocks__/fs.js"),
+        ("cargo test", "build.rs"),
+        ("cargo test", ".cargo/config.toml"),
     ],
 )
 def test_what_a_check_relies_on_is_found(command: str, path: str) -> None:
@@ -42,7 +50,14 @@ def test_what_a_check_relies_on_is_found(command: str, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "path"), [("pytest", "src/a.py"), ("make test", "src/make.py"), ("npm test", "src/package.json.md")]
+    ("command", "path"),
+    [
+        ("pytest", "src/a.py"),
+        ("pytest", "contest/a.py"),
+        ("cargo test", "src/build.rs.txt"),
+        ("make test", "src/make.py"),
+        ("npm test", "src/package.json.md"),
+    ],
 )
 def test_what_a_check_is_about_is_not(command: str, path: str) -> None:
     assert list(relied_on(command, [path])) == []
