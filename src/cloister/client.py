@@ -109,9 +109,13 @@ class Client:
         turns = tuple([await self._with_diffs(status, turn) for turn in status.turns])
         return replace(status, attempts=turns[-1].attempts, turns=turns)
 
-    async def tasks(self, *, limit: int = 50) -> Sequence[TaskStatus]:
-        """The newest tasks, newest first."""
-        return [_status(one) for one in await self._call("GET", "/tasks", query={"limit": limit})]
+    async def tasks(
+        self, *, limit: int = 50, before: str | None = None, environment: str | None = None
+    ) -> Sequence[TaskStatus]:
+        """The newest tasks, newest first: those accepted before the task `before`, and of that environment."""
+        asked = {"limit": limit, "cursor": before, "environment": environment}
+        query = {name: value for name, value in asked.items() if value is not None}
+        return [_status(one) for one in (await self._call("GET", "/tasks", query=query))["items"]]
 
     async def events(
         self, task: TaskId, *, after: int = 0, follow: bool = False, output: bool = True

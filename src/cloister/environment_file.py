@@ -97,6 +97,7 @@ def _table_to_environment(table: EnvironmentTable, *, default_name: str) -> Envi
     limits, setup, network = table.limits, table.setup, table.network
     return Environment(
         name=table.name or default_name,
+        repository=table.repository,
         image=table.image,
         agent=table.agent,
         model=table.model,

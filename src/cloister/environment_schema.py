@@ -334,6 +334,10 @@ class EnvironmentTable(_Table):
     """Selects the secrets in the vault. A repository's own file that names another vault's gets them by `--env`
     alone.
     """
+    repository: Text | None = Field(default=None, examples=['"https://git.example/team/web.git"'])
+    """Address of the repository of tasks that name none, as those of `codex cloud` do. It counts in a stored environment
+    alone.
+    """
     image: Image = Field(default="base", examples=['"base"'])
     """Name of an image's recipe, or the reference of one that was fetched to this node with `cloister image pull`."""
     agent: Label = Field(default="codex", examples=['"codex"'])

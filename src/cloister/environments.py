@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cloister.environment_file import REPOSITORY_FILE, read_environment
-from cloister.errors import ConflictError, EnvironmentFileError, NotFoundError, UsageError
+from cloister.errors import ConflictError, DeniedError, EnvironmentFileError, NotFoundError, UsageError
 from cloister.model.environment import Environment
 from cloister.model.environment_source import EnvironmentSource, SourceKind, source_to_text
 from cloister.model.request import EnvironmentChoice, EnvironmentName, EnvironmentText, RepositoryFile
 from cloister.model.stored_environment import StoredEnvironment, check_stored_name, unknown
 from cloister.model.task import Repository, Revision
 from cloister.protocols import EnvironmentStore, Forge, Vault
-from cloister.repository_address import parse_repository
+from cloister.repository_address import is_path, parse_repository
 from cloister.request_checks import check_limits, check_ref
 
 
@@ -62,28 +62,31 @@ class Environments:
             source = EnvironmentSource(kind=SourceKind.REPOSITORY, file=REPOSITORY_FILE, commit=commit)
         return read_environment(raw or b"", source=source_to_text(source), default_name=repository.address), source
 
-    async def create(self, name: str, content: EnvironmentText | RepositoryFile) -> EnvironmentReport:
+    async def create(
+        self, name: str, content: EnvironmentText | RepositoryFile, *, paths: bool = False
+    ) -> EnvironmentReport:
         """Store a text under a name that is not in use; on disk when this returns.
 
+        With `paths`, its repository may be a path of this machine; else that is a DeniedError.
         Raises ConflictError when it is in use, UsageError when it cannot be a name, and as `read` for the text.
         """
         try:
             check_stored_name(name)
         except ValueError as error:
             raise UsageError(f"{name!r} cannot be stored: {error}") from error
-        return await self._add(name, content, after=None)
+        return await self._add(name, content, after=None, paths=paths)
 
     async def edit(
-        self, name: str, content: EnvironmentText | RepositoryFile, *, base: int | None = None
+        self, name: str, content: EnvironmentText | RepositoryFile, *, base: int | None = None, paths: bool = False
     ) -> EnvironmentReport:
-        """Store the next version. A text that is as the newest version's makes none.
+        """Store the next version. A text that is as the newest version's makes none. `paths` as for `create`.
 
         `base` is the version that was changed: ConflictError when there is a newer one. None is the newest.
         """
         newest = await self.store.find(name)
         if newest is None and base is None:
             raise await self._unknown(name)
-        return await self._add(name, content, after=newest.version if base is None and newest else base)
+        return await self._add(name, content, after=newest.version if base is None and newest else base, paths=paths)
 
     async def get(self, name: str, version: int | None = None) -> StoredEnvironment:
         """The newest version, or that one, deleted or not. NotFoundError names what there is."""
@@ -130,7 +133,7 @@ class Environments:
         return kept
 
     async def _add(
-        self, name: str, content: EnvironmentText | RepositoryFile, *, after: int | None
+        self, name: str, content: EnvironmentText | RepositoryFile, *, after: int | None, paths: bool
     ) -> EnvironmentReport:
         raw, source, origin = await self._content(content)
         environment = read_environment(raw, source=source, default_name=name)
@@ -140,6 +143,8 @@ class Environments:
                 hint="leave its key `name` out, or let both be the same",
             )
         check_limits(environment.limits)
+        if environment.repository is not None:
+            _check_repository(environment.repository, source, paths=paths)
         newest = await self.store.find(name)
         text = raw.decode()
         if newest is None or (after, text) != (newest.version, newest.text):
@@ -179,6 +184,15 @@ class Environments:
         versions = await self.store.versions(name)
         known = [stored.name for stored in await self.store.list()]
         return unknown(name, known=known, deleted_at=versions[0].deleted_at if versions else None)
+
+
+def _check_repository(address: str, source: str, *, paths: bool) -> None:
+    try:
+        parse_repository(address)
+    except UsageError as error:
+        raise EnvironmentFileError(f"{source}: repository: {error.message}") from error
+    if is_path(address) and not paths:
+        raise DeniedError(f"{source}: repository: only the owner of this machine may name a path of it")
 
 
 def _read(stored: StoredEnvironment) -> Environment:

@@ -241,9 +241,16 @@ class Intake:
         """Where a task is, by its id or a unique beginning of it. NotFoundError."""
         return await self.store.get(task)
 
-    async def tasks(self, *, limit: int = 50) -> Sequence[TaskStatus]:
-        """The newest tasks, newest first."""
-        return await self.store.list(limit=limit)
+    async def tasks(
+        self, *, limit: int = 50, before: str | None = None, environment: str | None = None
+    ) -> Sequence[TaskStatus]:
+        """The newest tasks, newest first: those accepted before the task `before`, and of that environment.
+
+        NotFoundError for an unknown `before`.
+        """
+        return await self.store.list(
+            limit=limit, before=None if before is None else TaskId(before), environment=environment
+        )
 
     def events(
         self, task: TaskId, *, after: int = 0, follow: bool = False, output: bool = True

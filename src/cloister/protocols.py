@@ -622,8 +622,13 @@ class TaskStore(Protocol):
         """The task and its attempts."""
         ...
 
-    async def list(self, *, limit: int = 50) -> Sequence[TaskStatus]:
-        """The newest tasks, newest first; their patches and diffs are left out (empty)."""
+    async def list(
+        self, *, limit: int = 50, before: TaskId | None = None, environment: str | None = None
+    ) -> Sequence[TaskStatus]:
+        """The newest tasks, newest first; their patches and diffs are left out (empty).
+
+        Only those that were accepted before the task `before` (NotFoundError), and of that environment.
+        """
         ...
 
     def events(

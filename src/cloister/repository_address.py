@@ -43,6 +43,11 @@ def parse_repository(address: str) -> Repository:
     return Repository(address=address.rstrip("/"), directory=_directory(unquote(url.path)))
 
 
+def is_path(address: str) -> bool:
+    """Whether the address is a place on this very machine."""
+    return address.startswith(("/", "file:"))
+
+
 def _local(path: str) -> Repository:
     if _UNPRINTABLE_IN_PATH.search(path):
         raise UsageError(f"the repository's path {path!r} holds a control character")

@@ -344,6 +344,12 @@ def load_settings(config: Path | None = None) -> Settings:
     return settings
 
 
+def endpoint_to_text(endpoint: tuple[str, int]) -> str:
+    """Return address and port as settings write them."""
+    host, port = endpoint
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def with_listen(settings: Settings, text: str) -> Settings:
     """Return the settings with another `listen`. UsageError when it cannot be one, or is not safe."""
     try:

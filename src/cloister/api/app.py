@@ -1,6 +1,8 @@
 """The application: every route, for callers that one authentication knows."""
 
+from collections.abc import Mapping
 from importlib.metadata import version
+from types import MappingProxyType
 
 from fastapi import APIRouter, FastAPI
 
@@ -18,8 +20,13 @@ MOST_BODY_BYTES = 64 * 1024 * 1024
 ROUTERS = tuple(part.router for part in (tasks, environments, models, previews, secrets, snapshots, token_routes))
 
 
-def make_app(intake: Intake, tokens: Tokens, authenticate: Authenticate) -> FastAPI:
-    """Return the application for whoever `authenticate` knows. It has no state of its own."""
+def make_app(
+    intake: Intake, tokens: Tokens, authenticate: Authenticate, more: Mapping[str, APIRouter] = MappingProxyType({})
+) -> FastAPI:
+    """Return the application for whoever `authenticate` knows. It has no state of its own.
+
+    `more` is what others have to be answered at a path each, beside the API proper.
+    """
     app = FastAPI(
         title="Cloister",
         version=version("cloister"),
@@ -35,6 +42,8 @@ def make_app(intake: Intake, tokens: Tokens, authenticate: Authenticate) -> Fast
     for router in ROUTERS:
         api.include_router(router)
     app.include_router(api)
+    for path, router in more.items():
+        app.include_router(router, prefix=path, include_in_schema=False)
     app.add_api_route("/healthz", _say_well, include_in_schema=False)
     answer_with_problems(app)
     return app

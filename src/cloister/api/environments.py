@@ -57,7 +57,7 @@ class Deleted(BaseModel):
 async def create(body: NamedContentBody, intake: FrontDoor, caller: Admin) -> EnvironmentReport:
     """Store an environment under a name that is not in use."""
     check_repository(body.repository or "", caller)
-    return await intake.environments.create(body.name, body.content())
+    return await intake.environments.create(body.name, body.content(), paths=caller.on_this_machine)
 
 
 @router.get("")
@@ -78,7 +78,7 @@ async def get(
 async def edit(name: str, body: EditBody, intake: FrontDoor, caller: Admin) -> EnvironmentReport:
     """Store the next version of an environment. 409 when somebody else has stored one since `base`."""
     check_repository(body.repository or "", caller)
-    return await intake.environments.edit(name, body.content(), base=body.base)
+    return await intake.environments.edit(name, body.content(), base=body.base, paths=caller.on_this_machine)
 
 
 @router.delete("/{name}")

@@ -7,6 +7,7 @@ from fastapi import Depends, Request
 from cloister.api.caller import Caller
 from cloister.errors import DeniedError
 from cloister.intake import Intake
+from cloister.repository_address import is_path
 from cloister.tokens import Tokens
 
 
@@ -26,5 +27,5 @@ KnownTokens = Annotated[Tokens, Depends(_tokens_of)]
 
 def check_repository(address: str, caller: Caller) -> None:
     """Raise DeniedError for a path of this machine that somebody else names."""
-    if not caller.on_this_machine and address.startswith(("/", "file:")):
+    if not caller.on_this_machine and is_path(address):
         raise DeniedError("a path of the server is no repository for a token", hint="give the address of one")

@@ -4,8 +4,9 @@ import errno
 import fcntl
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
@@ -13,11 +14,9 @@ import anyio.lowlevel
 import uvicorn
 from fastapi import FastAPI
 
-from cloister.api.app import make_app
-from cloister.api.caller import authenticate_owner
+from cloister.api.caller import Authenticate, authenticate_owner
 from cloister.api.token_guard import TokenGuard
 from cloister.errors import ConflictError, HostError, UsageError
-from cloister.intake import Intake
 from cloister.settings import Settings
 from cloister.tokens import Tokens
 
@@ -29,6 +28,16 @@ _LONGEST_PATH = 107
 _BACKLOG = 1024
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ends:
+    """Where a server is reached."""
+
+    near: socket.socket
+    """By the owner of the state directory."""
+    far: socket.socket | None
+    """By callers with tokens."""
+
+
 class _Server(uvicorn.Server):
     """Leaves signals to the command."""
 
@@ -37,14 +46,12 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def answer(
-    intake: Intake, tokens: Tokens, settings: Settings, near: socket.socket, far: socket.socket | None
-) -> None:
+async def answer(make: Callable[[Authenticate], FastAPI], tokens: Tokens, settings: Settings, ends: Ends) -> None:
     """Answer at both until cancelled: who called is decided by which of the two was reached."""
     async with anyio.create_task_group() as group:
-        group.start_soon(_answer_at, near, _configured(make_app(intake, tokens, authenticate_owner)))
-        if far is not None:
-            group.start_soon(_answer_at, far, _public(make_app(intake, tokens, TokenGuard(tokens)), settings))
+        group.start_soon(_answer_at, ends.near, _configured(make(authenticate_owner)))
+        if ends.far is not None:
+            group.start_soon(_answer_at, ends.far, _public(make(TokenGuard(tokens)), settings))
 
 
 async def _answer_at(listening: socket.socket, config: uvicorn.Config) -> None:

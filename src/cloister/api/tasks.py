@@ -1,7 +1,7 @@
 """Tasks: give one, see where it is, what happened in it and what came of it, and end it."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response, status
@@ -17,7 +17,7 @@ from cloister.api.task_shape import TaskShape, status_to_shape
 from cloister.errors import DeniedError
 from cloister.intake import Intake
 from cloister.model.cancellation import Cancellation
-from cloister.model.task import FollowUp, TaskId
+from cloister.model.task import FollowUp, TaskId, TaskStatus
 
 MOST_LISTED = 1000
 KEEP_ALIVE_SECONDS = 15
@@ -47,6 +47,19 @@ class AcceptedTurn(BaseModel):
     turn: FollowUp
 
 
+class TaskPage(BaseModel):
+    """A page of tasks."""
+
+    items: list[TaskShape]
+    cursor: str | None
+    """Of the next page; null on the last."""
+
+
+def next_cursor(found: Sequence[TaskStatus], limit: int) -> str | None:
+    """Return what the next page is asked for with; None when there is none."""
+    return found[-1].task.id if len(found) == limit else None
+
+
 @router.post("", status_code=status.HTTP_201_CREATED)
 async def create(body: TaskBody, intake: FrontDoor, caller: Member) -> TaskShape:
     """Accept a task; it is on disk when this answers."""
@@ -59,10 +72,15 @@ async def create(body: TaskBody, intake: FrontDoor, caller: Member) -> TaskShape
 
 @router.get("")
 async def find(
-    intake: FrontDoor, _: Viewer, limit: Annotated[int, Query(ge=1, le=MOST_LISTED)] = 50
-) -> list[TaskShape]:
+    intake: FrontDoor,
+    _: Viewer,
+    limit: Annotated[int, Query(ge=1, le=MOST_LISTED)] = 50,
+    cursor: Annotated[str | None, Query(description="Of the page before.")] = None,
+    environment: Annotated[str | None, Query(description="Only its tasks.")] = None,
+) -> TaskPage:
     """Return the newest tasks, newest first."""
-    return [status_to_shape(task) for task in await intake.tasks(limit=limit)]
+    found = await intake.tasks(limit=limit, before=cursor, environment=environment)
+    return TaskPage(items=[status_to_shape(task) for task in found], cursor=next_cursor(found, limit))
 
 
 @router.get("/{task}")

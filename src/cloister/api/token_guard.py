@@ -36,7 +36,8 @@ class TokenGuard:
 
 
 def _borne(connection: HTTPConnection) -> str:
+    """Return the token; of what looks like a JWT (as `codex` wants its tokens), it is the last part."""
     scheme, _, text = connection.headers.get("authorization", "").partition(" ")
     if scheme.lower() != _SCHEME or not text.strip():
         raise UnauthenticatedError("a token is needed", hint="send it as: Authorization: Bearer TOKEN")
-    return text.strip()
+    return text.strip().rpartition(".")[2]

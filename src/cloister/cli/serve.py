@@ -30,8 +30,11 @@ def serve(
     import anyio
 
     from cloister import log, wiring
-    from cloister.api.listening import answer, owned_socket, public_socket
+    from cloister.api.app import make_app
+    from cloister.api.listening import Ends, answer, owned_socket, public_socket
     from cloister.cli.follow import interruptions
+    from cloister.codex_api.routes import CODEX_ROUTERS
+    from cloister.settings import endpoint_to_text
 
     settings = _settings(context, listen, slots)
 
@@ -42,10 +45,13 @@ def serve(
             anyio.create_task_group() as group,
         ):
             group.start_soon(application.work)
-            group.start_soon(partial(answer, application.intake, application.tokens, settings, near, far))
+            make = partial(make_app, application.intake, application.tokens, more=CODEX_ROUTERS)
+            group.start_soon(answer, make, application.tokens, settings, Ends(near=near, far=far))
             typer.echo(f"listening at {settings.socket}")
-            if far is not None:
-                typer.echo(f"listening at {'https' if settings.tls_certificate else 'http'}://{_shown(settings)}")
+            if settings.listen is not None:
+                typer.echo(
+                    f"listening at {'https' if settings.tls_certificate else 'http'}://{endpoint_to_text(settings.listen)}"
+                )
                 await _make_first_token(application.tokens)
             await interruption.next()
             group.cancel_scope.cancel()
@@ -68,12 +74,6 @@ def _settings(context: typer.Context, listen: str | None, slots: int | None) -> 
     if (settings.tls_certificate is None) != (settings.tls_key is None):
         raise UsageError("tls_certificate and tls_key are set together, or not at all")
     return settings
-
-
-def _shown(settings: "Settings") -> str:
-    assert settings.listen is not None
-    host, port = settings.listen
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 async def _make_first_token(tokens: "Tokens") -> None:

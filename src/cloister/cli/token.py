@@ -1,7 +1,9 @@
 """`cloister token`: who may call a server from elsewhere."""
 
+import shlex
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -31,15 +33,23 @@ def create(
     expires: Annotated[
         str | None, typer.Option(metavar="DURATION", help="How long it is valid, such as 90d; by default for ever.")
     ] = None,
+    codex_home: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write it where `codex cloud` looks for it, and print what to set."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make a token, and print it this once: only its digest is kept.
 
     Example:  cloister token create ci --role member --expires 90d
+    Example:  cloister token create laptop --codex-home ~/.codex-cloister
     """
     lifetime = _seconds(expires)
+    base = _base_of(context) if codex_home is not None else ""
     about, text = ask(context, lambda client: client.create_token(name, role, lifetime_seconds=lifetime))
-    if as_json:
+    if codex_home is not None:
+        _give_to_codex(codex_home, about, text, base)
+    elif as_json:
         _print_json({"token": text, **_fields(about)})
     else:
         typer.echo(text)
@@ -71,6 +81,31 @@ def revoke(
     """
     revoked = ask(context, lambda client: client.revoke_token(token))
     print_line(output_console(), f"revoked {revoked.id}, {revoked.name}")
+
+
+def _base_of(context: typer.Context) -> str:
+    """Return the address that `codex cloud` shall talk to. UsageError when there is none."""
+    from cloister.cli.session import server_of, settings_of
+    from cloister.settings import endpoint_to_text
+
+    if server := server_of(context):
+        return server.address
+    settings = settings_of(context)
+    if settings.listen is None:
+        raise UsageError(
+            "nobody knows at which address the server listens",
+            hint="set `listen` in the settings, or say it: cloister --server URL token create ...",
+        )
+    return f"{'https' if settings.tls_certificate else 'http'}://{endpoint_to_text(settings.listen)}"
+
+
+def _give_to_codex(home: Path, about: "Token", text: str, base: str) -> None:
+    from cloister.codex_api.auth_file import write_auth_file
+
+    path = write_auth_file(home.absolute(), about, text)
+    typer.echo(f"# {path} holds the token {about.id}; for your shell:")
+    typer.echo(f"export CODEX_HOME={shlex.quote(str(path.parent))}")
+    typer.echo(f"export CODEX_CLOUD_TASKS_BASE_URL={shlex.quote(base)}")
 
 
 def _seconds(expires: str | None) -> float | None:

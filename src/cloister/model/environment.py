@@ -94,6 +94,8 @@ class Environment:
 
     name: str
     """Selects the vault; by default the repository's address."""
+    repository: str | None = None
+    """Address of the repository of tasks that name none; it counts in a stored environment alone."""
     image: str = "base"
     agent: str = "codex"
     model: str | None = None

@@ -186,9 +186,15 @@ class FakeQueue:
         """See `protocols.TaskStore`."""
         return self._status(self._resolve(task))
 
-    async def list(self, *, limit: int = 50) -> Sequence[TaskStatus]:
+    async def list(
+        self, *, limit: int = 50, before: TaskId | None = None, environment: str | None = None
+    ) -> Sequence[TaskStatus]:
         """See `protocols.TaskStore`; patches and diffs are not left out."""
-        return [self._status(task) for task in [*reversed(self._tasks)][:limit]]
+        newest_first = [*reversed(self._tasks)]
+        if before is not None:
+            newest_first = newest_first[newest_first.index(self._resolve(before)) + 1 :]
+        found = [self._status(task) for task in newest_first]
+        return [status for status in found if environment in (None, status.task.environment.name)][:limit]
 
     async def events(
         self, task: TaskId, *, after: int = 0, follow: bool = False, output: bool = True

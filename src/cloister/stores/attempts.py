@@ -79,6 +79,7 @@ class SqlLedger:
             "state": TaskState.QUEUED,
             "accepted_at": task.accepted_at,
             "last_seq": 0,
+            "environment": task.environment.name,
         }
         async with self._database.write(synced=True) as connection:
             try:

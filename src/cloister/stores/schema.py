@@ -55,6 +55,8 @@ TASKS = Table(
     Column("accepted_at", UtcDateTime, nullable=False),
     Column("finished_at", UtcDateTime),
     Column("last_seq", Integer, nullable=False),  # of its events
+    Column("environment", Text),  # its name
+    Index("tasks_by_environment", "environment", "position"),
 )
 
 ATTEMPTS = Table(

@@ -53,10 +53,16 @@ class SqlTaskStore:
         statuses = [(it.turn, attempt_status(it, diff=await unpack(it.diff))) for it in attempts]
         return _task_status(row, statuses, turns, patch=patch, sealed_secrets=row.sealed_secrets)
 
-    async def list(self, *, limit: int = 50) -> Sequence[TaskStatus]:
+    async def list(
+        self, *, limit: int = 50, before: TaskId | None = None, environment: str | None = None
+    ) -> Sequence[TaskStatus]:
         """The newest tasks, newest first, without patches and diffs."""
+        query = select(*_LIGHT_TASK).order_by(TASKS.c.position.desc()).limit(limit)
+        if environment is not None:
+            query = query.where(TASKS.c.environment == environment)
         async with self._database.read() as connection:
-            query = select(*_LIGHT_TASK).order_by(TASKS.c.position.desc()).limit(limit)
+            if before is not None:
+                query = query.where(TASKS.c.position < await _position_of(connection, before))
             rows = (await connection.execute(query)).all()
             ids = [row.id for row in rows]
             attempts = (await connection.execute(attempts_of(ids, LIGHT_ATTEMPT))).all()
@@ -124,6 +130,13 @@ class SqlTaskStore:
 async def _end_unstarted(connection: AsyncConnection, task: TaskId, attempt: AttemptId) -> None:
     outcome = Outcome(verdict=Verdict.CANCELLED, reason="cancelled before a worker took it")
     await end_attempt(connection, task, attempt, outcome, diff=None)
+
+
+async def _position_of(connection: AsyncConnection, task: TaskId) -> int:
+    position: int | None = await connection.scalar(select(TASKS.c.position).where(TASKS.c.id == task))
+    if position is None:
+        raise NotFoundError(f"there is no task {task!r}")
+    return position
 
 
 async def _resolve(connection: AsyncConnection, prefix: str) -> TaskId:

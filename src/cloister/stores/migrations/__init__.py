@@ -1,4 +1,4 @@
 """How the tables came to be, step by step (Alembic)."""
 
-NEWEST = "0009"
+NEWEST = "0010"
 """The revision that this version of Cloister works with."""
