@@ -148,6 +148,16 @@ async def test_an_environment_cannot_widen_what_the_vault_says(vault: Vault, new
         await vault.open_for(new_task(environment=Environment(name="web", secrets=(SecretUse(name="TOKEN", **asked),))))
 
 
+async def test_one_value_is_found_by_its_place(vault: Vault) -> None:
+    await vault.set("web", "TOKEN", "a value of web")
+    await vault.set("\x01place", "TOKEN", "a value of another place")
+    found = await vault.find("web", "TOKEN")
+    assert found is not None
+    assert found.reveal() == "a value of web"
+    assert await vault.find("web", "OTHER") is None
+    assert await vault.find("other", "TOKEN") is None
+
+
 async def test_versions_are_those_of_what_would_be_opened(vault: Vault, new_task) -> None:
     both = Environment(name="web", secrets=(SecretUse(name="TOKEN"), SecretUse(name="BROKERED")))
     with pytest.raises(NotFoundError, match="TOKEN"):
