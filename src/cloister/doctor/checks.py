@@ -268,7 +268,7 @@ def _disk_limits(facts: HostFacts) -> Iterable[Finding]:
     if not facts.volume_error:
         yield ok("disk limits", "each sandbox writes to a file system of its own, behind a loop device")
         return
-    do = "allow loop devices and ext4, or give the state directory a file system of its own"
+    do = "allow loop devices and ext4 (modprobe loop), or give the state directory a file system of its own"
     words = f"nothing holds limits.disk and limits.inodes: a sandbox can fill {facts.state.path}"
     found = warn("disk limits", f"{words} ({facts.volume_error})", do)
     yield _with_packages(found, "e2fsprogs") if _FILE_SYSTEM_MAKER in facts.volume_error else found

@@ -2,6 +2,9 @@
 
 import errno
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -138,6 +141,25 @@ async def test_what_was_mounted_when_we_were_killed_is_swept(volumes: Volumes, t
     await trash.wait()
     assert mounts_below(tmp_path) == []
     assert not left.exists()
+
+
+ATTACH = """
+import os, signal, sys
+from cloister.sandboxes.oci import loop
+loop.syscalls.mount = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL)
+loop.mount_file(loop.Path(sys.argv[1]), loop.Path("/nowhere"))
+"""
+
+
+def test_one_that_was_killed_before_it_mounted_leaves_no_device(volumes: Volumes, tmp_path: Path) -> None:
+    volumes.make(tmp_path / "v", SMALL)
+    copy = tmp_path / "copy"
+    loop.copy_sparse(tmp_path / "v" / "image", copy)
+    ended = subprocess.run([sys.executable, "-c", ATTACH, str(copy)], check=False)
+    assert ended.returncode == -signal.SIGKILL
+    shown = [file.read_text().strip() for file in Path("/sys/block").glob("loop*/loop/backing_file")]
+    assert str(tmp_path / "v" / "image") in shown, "it would have been seen"
+    assert str(copy) not in shown
 
 
 def test_layers_leave_their_volume_as_they_are(volumes: Volumes, tmp_path: Path) -> None:
