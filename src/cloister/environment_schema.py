@@ -335,8 +335,8 @@ class EnvironmentTable(_Table):
     alone.
     """
     repository: Text | None = Field(default=None, examples=['"https://git.example/team/web.git"'])
-    """Address of the repository of tasks that name none, as those of `codex cloud` do. It counts in a stored environment
-    alone.
+    """Address of the repository of tasks that name none, as those of `codex cloud` do. It counts in a stored
+    environment alone.
     """
     image: Image = Field(default="base", examples=['"base"'])
     """Name of an image's recipe, or the reference of one that was fetched to this node with `cloister image pull`."""
