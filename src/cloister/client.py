@@ -1,10 +1,11 @@
 """What the commands talk to, and other programs may: Cloister's API, wherever it is."""
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self, TypeVar
 
 import anyio
@@ -75,9 +76,12 @@ class Client:
 
     @classmethod
     @asynccontextmanager
-    async def in_process(cls, app: ASGIApp) -> AsyncIterator[Self]:
+    async def in_process(
+        cls, app: ASGIApp, *, headers: Mapping[str, str] = MappingProxyType({})
+    ) -> AsyncIterator[Self]:
         """Talk to an application in this process."""
-        async with httpx.AsyncClient(base_url="http://cloister", transport=InProcessTransport(app)) as http:
+        transport = InProcessTransport(app)
+        async with httpx.AsyncClient(base_url="http://cloister", transport=transport, headers=headers) as http:
             yield cls(http)
 
     async def submit(self, request: Request) -> Task:

@@ -1,8 +1,7 @@
 """The application: every route, for callers that one authentication knows."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
-from types import MappingProxyType
 
 from fastapi import APIRouter, FastAPI
 
@@ -21,11 +20,11 @@ ROUTERS = tuple(part.router for part in (tasks, environments, models, previews, 
 
 
 def make_app(
-    intake: Intake, tokens: Tokens, authenticate: Authenticate, more: Mapping[str, APIRouter] = MappingProxyType({})
+    intake: Intake, tokens: Tokens, authenticate: Authenticate, additions: Sequence[Callable[[FastAPI], None]] = ()
 ) -> FastAPI:
     """Return the application for whoever `authenticate` knows. It has no state of its own.
 
-    `more` is what others have to be answered at a path each, beside the API proper.
+    Each of `additions` adds what is answered beside the API proper.
     """
     app = FastAPI(
         title="Cloister",
@@ -42,8 +41,8 @@ def make_app(
     for router in ROUTERS:
         api.include_router(router)
     app.include_router(api)
-    for path, router in more.items():
-        app.include_router(router, prefix=path, include_in_schema=False)
+    for add in additions:
+        add(app)
     app.add_api_route("/healthz", _say_well, include_in_schema=False)
     answer_with_problems(app)
     return app

@@ -36,7 +36,7 @@ class InProcessTransport(httpx.AsyncBaseTransport):
     ) -> None:
         assert self._group is not None
         self._group.cancel_scope.cancel()
-        await self._group.__aexit__(kind, error, traceback)
+        await self._group.__aexit__(None, None, None)  # an error of the caller's stays what it is, and in no group
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Let the application begin its response; the rest is read from it as it comes."""

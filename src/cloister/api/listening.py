@@ -81,7 +81,7 @@ def _public(app: FastAPI, settings: Settings) -> uvicorn.Config:
 def _configured(app: FastAPI) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        lifespan="off",
+        lifespan="on",
         log_config=None,
         access_log=False,
         server_header=False,

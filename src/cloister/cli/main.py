@@ -11,6 +11,7 @@ from cloister.cli.diff import apply, diff
 from cloister.cli.doctor import doctor
 from cloister.cli.exit import CloisterGroup
 from cloister.cli.follow_up import follow_up
+from cloister.cli.mcp import mcp
 from cloister.cli.run import run
 from cloister.cli.serve import serve
 from cloister.cli.session import GlobalOptions
@@ -74,5 +75,6 @@ app.add_typer(token.app, name="token")
 app.command()(serve)
 app.command()(node.worker)
 app.command()(node.clean)
+app.command()(mcp)
 app.command()(doctor)
 app.command()(demo)

@@ -33,7 +33,8 @@ def serve(
     from cloister.api.app import make_app
     from cloister.api.listening import Ends, answer, owned_socket, public_socket
     from cloister.cli.follow import interruptions
-    from cloister.codex_api.routes import CODEX_ROUTERS
+    from cloister.codex_api.routes import add_codex
+    from cloister.mcp.route import add_mcp
     from cloister.settings import endpoint_to_text
 
     settings = _settings(context, listen, slots)
@@ -45,7 +46,7 @@ def serve(
             anyio.create_task_group() as group,
         ):
             group.start_soon(application.work)
-            make = partial(make_app, application.intake, application.tokens, more=CODEX_ROUTERS)
+            make = partial(make_app, application.intake, application.tokens, additions=(add_codex, add_mcp))
             group.start_soon(answer, make, application.tokens, settings, Ends(near=near, far=far))
             typer.echo(f"listening at {settings.socket}")
             if settings.listen is not None:

@@ -40,6 +40,13 @@ async def test_a_bug_in_the_application_is_raised_where_it_is_waited_for() -> No
             await client.get("/fail")
 
 
+async def test_an_error_of_the_callers_own_stays_what_it_is() -> None:
+    with pytest.raises(KeyError):
+        async with _client() as client:
+            await client.post("/echo", headers={"X-Name": "me"})
+            raise KeyError
+
+
 async def test_a_stream_is_read_while_it_is_made() -> None:
     read = anyio.Event()
 
