@@ -321,7 +321,8 @@ class Client:
                 await source.response.aread()
             _check(source.response)
             async for sent in source.aiter_sse():
-                yield sent.event, sent.json()
+                if sent.data:  # else it only says that the server is still there
+                    yield sent.event, sent.json()
 
 
 def _check(response: httpx.Response) -> None:
