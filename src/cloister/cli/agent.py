@@ -75,6 +75,20 @@ def install(context: typer.Context, name: NameArgument) -> None:
     print_line(output_console(), f"{pack.name} {pack.version} {pack.digest[:_DIGEST_SHOWN]}")
 
 
+def ensure_agent(context: typer.Context, name: str) -> None:
+    """Install an agent that is not there. NotFoundError for one that there is not, or that needs no installing."""
+    import anyio
+
+    async def work() -> None:
+        async with open_application(context) as application:
+            recipe = _recipe_of(application, name)
+            if await application.packs.find(name) is None:
+                with BuildBar() as bar:
+                    await application.packs.install(recipe, bar.show)
+
+    anyio.run(work)
+
+
 @app.command("rm")
 def remove(context: typer.Context, name: NameArgument) -> None:
     """Remove an installed agent that works nowhere now.

@@ -144,14 +144,22 @@ def _checks_passed(status: "TaskStatus") -> bool:
 
 
 def run_and_follow(
-    context: typer.Context, request: Request, *, as_json: bool = False, make_view: "MakeView | None" = None
+    context: typer.Context,
+    request: Request,
+    *,
+    as_json: bool = False,
+    make_view: "MakeView | None" = None,
+    embedded: bool = False,
 ) -> "TaskStatus":
-    """Give a task to a server, or run it inside this command, show it to its end, and return where it ended."""
+    """Give a task to a server, or run it inside this command, show it to its end, and return where it ended.
+
+    `embedded`: inside this command, whatever servers there are.
+    """
 
     async def submit(client: "Client") -> "TaskId":
         return (await client.submit(request)).id
 
-    return carry_out(context, submit, as_json=as_json, make_view=make_view)
+    return carry_out(context, submit, as_json=as_json, make_view=make_view, embedded=embedded)
 
 
 def carry_out(
@@ -160,6 +168,7 @@ def carry_out(
     *,
     as_json: bool = False,
     make_view: "MakeView | None" = None,
+    embedded: bool = False,
 ) -> "TaskStatus":
     """Submit a task, or a turn of one, to a server or to run in here, show it to its end, and return where it ended."""
     import anyio
@@ -168,7 +177,7 @@ def carry_out(
     from cloister.cli.image import ensure_image
 
     async def work() -> "tuple[View, TaskStatus] | None":
-        async with open_service(context) as service, interruptions() as interruption:
+        async with open_service(context, embedded=embedded) as service, interruptions() as interruption:
             client, application = service.client, service.application
             task = await unless_interrupted(partial(submit, client), interruption)
             if task is None:

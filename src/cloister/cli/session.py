@@ -98,16 +98,19 @@ class Service:
 
 
 @asynccontextmanager
-async def open_service(context: typer.Context) -> "AsyncIterator[Service]":
-    """Talk to the server that was named, else to that of the state directory, else start the application in here."""
+async def open_service(context: typer.Context, *, embedded: bool = False) -> "AsyncIterator[Service]":
+    """Talk to the server that was named, else to that of the state directory, else start the application in here.
+
+    With `embedded` in here in any case.
+    """
     from cloister.client import Client
 
-    if server := server_of(context):
+    if (server := server_of(context)) and not embedded:
         async with Client.connect(server.address, token=server.token) as client:
             yield Service(client=client, application=None)
         return
     path = open_state(context).socket
-    if is_served(path):
+    if is_served(path) and not embedded:
         async with Client.over_socket(path) as client:
             yield Service(client=client, application=None)
         return
