@@ -12,9 +12,14 @@ from ipaddress import ip_address, ip_network
 
 import anyio
 
+from cloister.agents.aider import AiderAgent
 from cloister.agents.check import CheckAgent
+from cloister.agents.claude import ClaudeAgent
 from cloister.agents.codex import CodexAgent
 from cloister.agents.command import CommandAgent
+from cloister.agents.gemini import GeminiAgent
+from cloister.agents.mini_swe_agent import MiniSweAgent
+from cloister.agents.opencode import OpencodeAgent
 from cloister.certificates import read_certificates
 from cloister.doctor import examine
 from cloister.doctor.finding import Finding
@@ -212,7 +217,16 @@ async def _open_parts(settings: Settings, stack: AsyncExitStack, count: Callable
 
 
 def _agents() -> Sequence[Agent]:
-    return (CheckAgent(), CodexAgent(), CommandAgent())
+    return (
+        AiderAgent(),
+        CheckAgent(),
+        ClaudeAgent(),
+        CodexAgent(),
+        CommandAgent(),
+        GeminiAgent(),
+        MiniSweAgent(),
+        OpencodeAgent(),
+    )
 
 
 def _room_for_snapshots(settings: Settings) -> int:

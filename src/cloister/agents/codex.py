@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 
 from cloister.agents.codex_output import CodexOutput
-from cloister.errors import UsageError
+from cloister.agents.needed import access_of
 from cloister.model.agent import AgentCommand, AgentTurn
 from cloister.model.model_access import ModelAccess, ModelApi
 from cloister.model.pack import PackPart, PackRecipe
@@ -47,9 +47,7 @@ class CodexAgent:
 
     def command(self, turn: AgentTurn) -> AgentCommand:
         """Return `codex exec`, or with a former session `codex exec resume`, with settings that win over files."""
-        access = turn.access
-        if access is None:
-            raise UsageError("the agent `codex` needs a model")
+        access = access_of(turn, self.name)
         provider: dict[str, str | bool] = {
             "model_providers.cloister.name": access.provider,
             "model_providers.cloister.base_url": access.base_url,

@@ -80,9 +80,11 @@ class Containers:
         shutil.rmtree(directory, ignore_errors=True)
         make_passage(directory, UID_BASE)
         (directory / "files" / GIVEN.rpartition("/")[2]).mkdir(parents=True)  # a place to mount at
+        os.chown(directory / "files", UID_BASE, UID_BASE)  # some programs obey no settings but root's
         for name, content in {**{f"files/{name}": content for name, content in files.items()}, "stdin": stdin}.items():
             path = directory / name
             path.write_bytes(content)
+            os.chown(path, UID_BASE, UID_BASE)
             path.chmod(0o444)
         (directory / "config.json").write_text(json.dumps(bundle.document()))
         order = {

@@ -20,6 +20,8 @@ from cloister.sandboxes.oci.image_unpackage import unpack_package
 from cloister.sandboxes.oci.recipe_package import parse_npm_package, parse_python_package
 
 _PYTHON_PACKAGES = ("ca-certificates", "libpython3-stdlib", "libstdc++6", "python3-minimal", "zlib1g")
+_OLDEST_LIBC = "2.28"
+"""Of the images that native programs of packs shall run in, as Debian 10 and RHEL 8 have it."""
 _LAUNCHER = """\
 #!/bin/sh
 # The loader and the libraries are the pack's own, so that the image may have others, or none.
@@ -53,7 +55,7 @@ async def build_pack(recipe: PackRecipe, folder: Path, report: ReportProgress) -
 async def _add_part(part: PackPart, place: Path, folder: Path) -> None:
     package = parse_npm_package(part.npm) if part.npm else parse_python_package(part.wheel)
     await to_thread.run_sync(folder.mkdir)
-    archive = await PackageFetcher({}, folder).fetch_archive(package, folder / "archive")
+    archive = await PackageFetcher({"libc6": _OLDEST_LIBC}, folder).fetch_archive(package, folder / "archive")
     unpacked = folder / "unpacked"
     await to_thread.run_sync(unpack_package, archive, unpacked)
     wanted = unpacked / part.folder.format(machine=platform.machine())
