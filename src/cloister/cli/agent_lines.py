@@ -1,7 +1,7 @@
 """Tells what an agent did as lines for people."""
 
 from cloister.model.event import AgentEvent, AgentEventKind, ModelCallFailed, Usage
-from cloister.model.model_usage import UsageTotal
+from cloister.model.model_usage import TokenUsage, UsageTotal
 
 _LAST_LINES = 10
 """Of what a command printed."""
@@ -35,23 +35,47 @@ def agent_lines(event: AgentEvent) -> list[Line]:
             return []
 
 
-def usage_line(event: Usage) -> Line:
-    """Say what model calls took."""
-    cached = f" ({event.cached_input_tokens} cached)" if event.cached_input_tokens else ""
-    cost = f", ${event.cost:.4f}" if event.cost is not None else ""
-    by = ", says the agent" if event.source == "agent" else ""
-    guess = ", by estimate" if event.estimated else ""
-    return (f"  tokens: {event.input_tokens} in{cached}, {event.output_tokens} out{cost}{by}{guess}", "dim")
+class UsageTally:
+    """What model calls took in a phase. What the proxy counted is told; else what the agent said of the same calls."""
+
+    def __init__(self) -> None:
+        self._counted = self._said = UsageTotal()
+
+    def add(self, event: Usage) -> None:
+        """Take one more account."""
+        usage = TokenUsage(
+            input_tokens=event.input_tokens,
+            cached_tokens=event.cached_input_tokens,
+            cache_written_tokens=event.cache_written_tokens,
+            output_tokens=event.output_tokens,
+        )
+        if event.source == "agent":
+            self._said = self._said.plus(usage, event.cost, estimated=event.estimated)
+        else:
+            self._counted = self._counted.plus(usage, event.cost, estimated=event.estimated)
+
+    def lines(self) -> list[Line]:
+        """Say it."""
+        if self._counted.calls:
+            return [(f"  model: {usage_to_text(self._counted)}", "dim")]
+        if not self._said.calls:
+            return []
+        usage, cost = self._said.usage, f", ${self._said.cost:.4f}" if self._said.cost is not None else ""
+        return [(f"  model: {_tokens_to_text(usage)}{cost}, says the agent", "dim")]
 
 
 def usage_to_text(total: UsageTotal) -> str:
     """Say what all calls of an attempt took: `3 calls, 5210 tokens in (4096 cached), 220 out, $0.0123`."""
     usage = total.usage
     calls = f"{total.calls} call{'s' if total.calls > 1 else ''}"
-    cached = f" ({usage.cached_tokens} cached)" if usage.cached_tokens else ""
     cost = f", ${total.cost:.4f}" if total.cost is not None else ", cost unknown: no price in the settings"
     guess = ", a part of it by estimate" if total.estimated else ""
-    return f"{calls}, {usage.input_tokens} tokens in{cached}, {usage.output_tokens} out{cost}{guess}"
+    return f"{calls}, {_tokens_to_text(usage)}{cost}{guess}"
+
+
+def _tokens_to_text(usage: TokenUsage) -> str:
+    cached = f" ({usage.cached_tokens} cached)" if usage.cached_tokens else ""
+    return f"{usage.input_tokens} tokens in{cached}, {usage.output_tokens} out"
 
 
 def failed_call_line(event: ModelCallFailed) -> Line:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from rich.text import Text
 
-from cloister.cli.agent_lines import agent_lines, failed_call_line, usage_line
+from cloister.cli.agent_lines import UsageTally, agent_lines, failed_call_line
 from cloister.cli.terminal import LineBuffer, neutralize, neutralize_line
 from cloister.model.check import CheckResult
 from cloister.model.event import (
@@ -83,6 +83,7 @@ class Narrator:
         self._raw = raw
         self._output: dict[tuple[AttemptId | None, str, str], LineBuffer] = defaultdict(LineBuffer)
         self._allowed: dict[AttemptId | None, int] = defaultdict(int)
+        self._used: dict[AttemptId | None, UsageTally] = defaultdict(UsageTally)
 
     def tell(self, recorded: RecordedEvent) -> list[Text]:
         """Return the lines to print, all of them harmless to a terminal."""
@@ -93,7 +94,10 @@ class Narrator:
         match event:
             case Output(told=True) if not self._raw:
                 return []
-            case AgentEvent() | Usage(source="agent") if self._raw:
+            case AgentEvent() if self._raw:
+                return []
+            case Usage():
+                self._used[recorded.attempt].add(event)
                 return []
             case Output():
                 lines = self._output[recorded.attempt, event.command, event.stream].feed(event.text)
@@ -104,7 +108,14 @@ class Narrator:
             case PhaseStarted():
                 return [Text(neutralize(phase_to_text(recorded.phase or "", event)), style="bold")]
             case PhaseFinished():
-                return [*self._rest_of_output(recorded.attempt), self._phase_finished(recorded, event)]
+                return [
+                    *self._rest_of_output(recorded.attempt),
+                    *(
+                        Text(line, style=style)
+                        for line, style in self._used.pop(recorded.attempt, UsageTally()).lines()
+                    ),
+                    self._phase_finished(recorded, event),
+                ]
             case EgressAllowed():
                 self._allowed[recorded.attempt] += 1
                 return []
@@ -114,6 +125,10 @@ class Narrator:
     def _rest_of_output(self, attempt: AttemptId | None) -> list[Text]:
         ended = [key for key in self._output if key[0] == attempt]
         return [_output_line(line, key[2], key[1]) for key in ended for line in self._output.pop(key).flush()]
+
+    def _usage(self, attempt: AttemptId | None) -> list[Text]:
+        used = self._used.pop(attempt, None)
+        return [Text(line, style=style) for line, style in used.lines()] if used else []
 
     def _phase_finished(self, recorded: RecordedEvent, event: PhaseFinished) -> Text:
         allowed = self._allowed.pop(recorded.attempt, 0)
@@ -205,8 +220,6 @@ def _sentences(event: Event) -> list[tuple[str, str]]:
             return [(f"  change: {stats_to_text(event.files, event.added, event.removed)}", "")]
         case AgentEvent():
             return agent_lines(event)
-        case Usage():
-            return [usage_line(event)]
         case ModelCallFailed():
             return [failed_call_line(event)]
         case CheckFinished():

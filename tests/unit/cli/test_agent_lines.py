@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 import pytest
 
 from cloister.cli.narrator import Narrator
-from cloister.model.event import AgentEvent, AgentEventKind, Event, Output, RecordedEvent, Usage
+from cloister.model.event import AgentEvent, AgentEventKind, Event, Output, PhaseFinished, RecordedEvent, Usage
 from cloister.model.phase import Phase
 from cloister.model.task import TaskId
 
@@ -17,15 +17,35 @@ def told(event: Event, *, raw: bool = False) -> list[str]:
 def test_what_was_understood_is_not_shown_twice() -> None:
     raw = Output(stream="stdout", text='{"type": "message"}\n', command="agent", offset=1, told=True)
     message = AgentEvent(kind=AgentEventKind.MESSAGE, text="done")
-    usage = Usage(source="agent", input_tokens=1, cached_input_tokens=0, output_tokens=1)
     assert [told(raw), told(message)] == [[], ["  agent | done"]]
-    assert [told(raw, raw=True), told(message, raw=True), told(usage, raw=True)] == [
-        ['  | {"type": "message"}'],
-        [],
-        [],
+    assert [told(raw, raw=True), told(message, raw=True)] == [['  | {"type": "message"}'], []]
+
+
+def _usage(source: str, tokens: int, cost: float | None = None) -> Usage:
+    return Usage(source=source, input_tokens=tokens, cached_input_tokens=4, output_tokens=2, cost=cost)
+
+
+@pytest.mark.parametrize(
+    ("events", "line"),
+    [
+        ([], []),
+        (
+            [_usage("proxy", 10, 0.5), _usage("agent", 21), _usage("proxy", 11, 0.25)],
+            ["  model: 2 calls, 21 tokens in (8 cached), 4 out, $0.7500"],
+        ),
+        ([_usage("agent", 10, 0.5)], ["  model: 10 tokens in (4 cached), 2 out, $0.5000, says the agent"]),
+    ],
+)
+def test_what_model_calls_took_is_told_once_at_the_end_of_a_phase(events: list[Usage], line: list[str]) -> None:
+    narrator, at = Narrator(), datetime.now(UTC)
+    lines = [
+        str(text)
+        for event in [*events, PhaseFinished(seconds=1.0)]
+        for text in narrator.tell(
+            RecordedEvent(seq=1, at=at, task=TaskId("t1"), attempt=None, phase=Phase.AGENT, event=event)
+        )
     ]
-    counted = Usage(source="proxy", input_tokens=1, cached_input_tokens=0, output_tokens=1)
-    assert told(counted, raw=True) == ["  tokens: 1 in, 1 out"], "nobody printed it"
+    assert lines == [*line, "agent took 1.0 s"]
 
 
 @pytest.mark.parametrize(
@@ -46,10 +66,6 @@ def test_what_was_understood_is_not_shown_twice() -> None:
         ),
         (AgentEvent(kind=AgentEventKind.FAILED, text="401"), ["  failed | 401"]),
         (AgentEvent(kind=AgentEventKind.PLAIN, text="\x1b[31mred"), ["  | red"]),
-        (
-            Usage(source="agent", input_tokens=10, cached_input_tokens=4, output_tokens=2, cost=0.5),
-            ["  tokens: 10 in (4 cached), 2 out, $0.5000, says the agent"],
-        ),
     ],
 )
 def test_what_an_agent_did_is_told_beside_a_margin(event: Event, lines: list[str]) -> None:
