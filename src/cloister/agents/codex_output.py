@@ -61,11 +61,12 @@ class CodexOutput:
         return None
 
     def _failed(self, text: str) -> Sequence[AgentReport]:
-        """The end of a turn says its error again."""
+        """The end of a turn says its error again. Some errors are the provider's answer as it came."""
         if text == self._last_failure:
             return []
         self._last_failure = text
-        return [AgentFailed(text=text)]
+        answer = read_object(text) or {}
+        return [AgentFailed(text=text_in(answer.get("error"), "message") or text)]
 
     def _item(self, item: Fields, *, ended: bool) -> Sequence[AgentReport] | None:
         match item:

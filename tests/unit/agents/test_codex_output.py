@@ -54,6 +54,12 @@ def test_an_error_is_told_once() -> None:
     assert len(texts) == 6
 
 
+def test_of_a_providers_answer_the_message_is_told() -> None:
+    answer = json.dumps({"error": {"message": "no such model", "code": None}})
+    line = json.dumps({"type": "error", "message": answer})
+    assert CodexOutput().feed(line) == [AgentFailed(text="no such model")]
+
+
 def test_it_goes_on_after_faults() -> None:
     reports = read_all(CodexOutput(), lines_of("codex-0.169.0-faults.jsonl"))
     assert [type(report) for report in reports] == [SessionNamed, AgentFailed, AgentFailed, Message, TokensUsed]
