@@ -22,6 +22,7 @@ from pathlib import Path
 import anyio
 import structlog
 
+from cloister.briefing import brief
 from cloister.ending import Ending
 from cloister.errors import CloisterError, SandboxError, TaskFailedError, UsageError
 from cloister.journal import Journal, open_journal
@@ -180,7 +181,8 @@ async def _work_in_rounds(
     task = attempt.task
     adapter = tools.agents[task.agent]
     access, shown = (model.access, str(model)) if model is not None else (None, None)
-    turn, began = replace(_turn_of(attempt), access=access), datetime.now(UTC)
+    briefing = brief(task, tools.ceiling, [grant.name for grant in grants])
+    turn, began = replace(_turn_of(attempt), access=access, briefing=briefing), datetime.now(UTC)
     watch = ModelWatch(
         model, task.environment.limits, journal, told=await tools.queue.told(attempt) if attempt.retry else ()
     )

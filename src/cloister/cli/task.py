@@ -7,15 +7,17 @@ import typer
 from cloister.cli.exit import CANCELLED, code_of_verdict
 from cloister.cli.run import new_view
 from cloister.cli.session import ask, open_client, start_background_worker
-from cloister.cli.terminal import output_console, print_line, print_lines, print_table
+from cloister.cli.terminal import neutralize, output_console, print_line, print_lines, print_table
 from cloister.errors import UsageError
 from cloister.model.phase import Phase
 from cloister.model.quantity import parse_duration
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cloister.client import Client
     from cloister.model.event import RecordedEvent
-    from cloister.model.task import TaskStatus
+    from cloister.model.task import AttemptStatus, TaskStatus
 
 app = typer.Typer(no_args_is_help=True, help="What became of tasks.\n\nExample:  cloister task list")
 
@@ -65,6 +67,7 @@ def show(
     ] = None,
     turn: Annotated[int | None, typer.Option(metavar="N", help="Number of the turn; by default the last one.")] = None,
     details: Annotated[bool, typer.Option("--details", help="Everything, instead of what fits on a page.")] = False,
+    prompt: Annotated[bool, typer.Option("--prompt", help="Only what the agent was given to read.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show on a page what was asked, said, changed, checked, refused, flagged and found, and what to do next.
@@ -81,11 +84,25 @@ def show(
 
     status, events = ask(context, answer)
     chosen = attempt_of(status, attempt, turn)
+    if prompt:
+        for text in _prompts_of(status, chosen, events):
+            typer.echo(neutralize(text))
+        return
     if as_json:
         typer.echo(to_json(task_to_json(status, diffs=True)))
         return
     told = [recorded for recorded in events if recorded.attempt == chosen.attempt]
     print_page(output_console(), Page(status=status, attempt=chosen, told=told, details=details))
+
+
+def _prompts_of(status: "TaskStatus", chosen: "AttemptStatus", events: "Sequence[RecordedEvent]") -> "Sequence[str]":
+    """Return what an attempt's agent was given, one text a round; before it began, and of a command, what was asked."""
+    from cloister.model.event import AgentPrompted
+
+    told = (recorded.event for recorded in events if recorded.attempt == chosen.attempt)
+    given = [event.text for event in told if isinstance(event, AgentPrompted)]
+    asked = (turn.prompt for turn in status.turns if chosen in turn.attempts)
+    return given or [next(asked, status.task.prompt)]
 
 
 @app.command()

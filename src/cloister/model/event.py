@@ -238,6 +238,16 @@ class Output(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AgentPrompted(Event):
+    """The agent was given more than what was asked. Secret values are masked."""
+
+    round: int
+    """From 0; each later one tells which checks failed."""
+    text: str
+    """All that it was given."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AgentEvent(Event):
     """The agent told what it did, in its own output. It is the agent's word. Secret values are masked."""
 

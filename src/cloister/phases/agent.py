@@ -13,7 +13,7 @@ from cloister.ending import Ending, run_beside
 from cloister.journal import Journal
 from cloister.model.agent import AgentTurn
 from cloister.model.container import PROMPT_FILE, Foundation, container_variables, work_tree
-from cloister.model.event import EndRequested
+from cloister.model.event import AgentPrompted, EndRequested
 from cloister.model.pack import Pack
 from cloister.model.phase import Phase
 from cloister.model.sandbox import Command, EndCause, Exit
@@ -87,6 +87,8 @@ async def run(
         given=given,
     )
     process = await sandbox.start(with_services(command, services))
+    if not resumed and asked.prompt != turn.prompt:
+        journal.record(AgentPrompted(round=round, text=journal.mask_text(asked.prompt)))
     reader = await _reader(agent, name, journal)
     follow = partial(
         follow_with_services,
