@@ -1,12 +1,14 @@
 """What a program finds in its environment: what cannot be replaced, and that the reference says it all."""
 
 import re
+from collections import ChainMap
 from pathlib import Path
 
 import pytest
 
 from cloister.model.container import Foundation, container_variables
 from cloister.model.environment import Environment
+from cloister.model.model_access import ModelAccess, ModelApi
 from cloister.model.phase import Phase
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "sandbox.md"
@@ -56,4 +58,9 @@ def test_the_reference_lists_every_variable_and_no_other(new_task) -> None:
     table = PAGE.read_text().partition("## Environment variables")[2].partition("## Scripts")[0]
     cells = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
     listed = {name for cell in cells for name in re.findall(r"`([A-Z_]+)`", cell)}
-    assert listed == {name.upper() for name in container_variables(new_task(), Phase.AGENT)}
+    model = [
+        ModelAccess(provider="p", api=api, base_url="http://127.0.0.1:1", model="m", placeholder="x").variables
+        for api in ModelApi
+    ]
+    variables = ChainMap(dict(container_variables(new_task(), Phase.AGENT)), *map(dict, model))
+    assert listed == {name.upper() for name in variables}
