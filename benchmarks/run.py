@@ -21,6 +21,7 @@ NAMES = (
     "trust",
     "proxy",
     "intercepted",
+    "models",
 )
 BESIDE_DOCKER = {"start", "teardown", "snapshot"}
 BESIDE_PROXIES = {"proxy", "intercepted"}

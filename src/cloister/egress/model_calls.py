@@ -61,6 +61,7 @@ async def carry_call(
 
 
 def _call(gate: Gate, flow: Flow, grant: Grant, meter: Meter) -> ModelCall:
+    usage = meter.usage()
     return ModelCall(
         sandbox=gate.name,
         phase=flow.traffic.phase or Phase.AGENT,
@@ -68,8 +69,8 @@ def _call(gate: Gate, flow: Flow, grant: Grant, meter: Meter) -> ModelCall:
         provider=grant.name,
         status=meter.status,
         model=meter.model,
-        usage=meter.usage(),
-        estimated=meter.usage() is not None and meter.is_estimated,
+        usage=usage,
+        estimated=usage is not None and meter.is_estimated,
         fault=meter.fault() if flow.traffic.phase is not None else "",
         key_refused=meter.says_key_is_invalid or gate.keys.is_refusal(grant, meter.status),
         retry_after=meter.retry_after,

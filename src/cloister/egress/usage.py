@@ -1,6 +1,9 @@
 """Reads of a model's answer, while it passes by, what it used, which model it was, and whether it came to its end."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
+
+import msgspec
 
 from cloister.egress.event_stream import EventStream
 from cloister.egress.json_picker import JsonPicker, Path
@@ -56,7 +59,30 @@ _PATHS: dict[ModelApi, dict[Path, str]] = {
 }
 _LAST_EVENTS = frozenset(("response.completed", "response.incomplete", "response.failed", "message_stop"))
 _DONE = b"[DONE]"
+_MARKS = re.compile(rb'[uU]sage|"model|error|message|response\.(?:completed|incomplete|failed)')
+"""A text without any of these says nothing that is looked for."""
+_READ_AT_ONCE = 16 * 1024
+"""Bytes of a text that is kept until it is over, and read by a parser that is many times as fast."""
 _TELLS_ITS_END = frozenset((ModelApi.RESPONSES, ModelApi.CHAT, ModelApi.MESSAGES))
+
+
+def _find(text: bytes, paths: Collection[Path]) -> dict[Path, object]:
+    """Return what is at these paths of a whole JSON text, as `JsonPicker` does; nothing where it is none."""
+    if _MARKS.search(text) is None:
+        return {}  # most events of a stream
+    try:
+        value = msgspec.json.decode(text)
+    except (ValueError, RecursionError):
+        return {}
+    found: dict[Path, object] = {}
+    for one in value if isinstance(value, list) else [value]:
+        for path in paths:
+            inner = one
+            for name in path:
+                inner = inner.get(name) if isinstance(inner, dict) else None
+            if isinstance(inner, str | int | float):
+                found[path] = inner
+    return found
 
 
 class UsageReader:
@@ -65,10 +91,11 @@ class UsageReader:
     def __init__(self, api: ModelApi, *, events: bool) -> None:
         self._api = api
         self._paths = _PATHS[api]
-        self._picker = JsonPicker(self._paths)
+        self._whole = bytearray()
+        """The beginning of a text, until it is over, or too long to be read at once."""
+        self._picker: JsonPicker | None = None
+        """Reads a text that is too long for that."""
         self._stream = EventStream(self._read, self._end_event) if events else None
-        self._beginning = b""
-        """Of an event's data; what ends a stream of chat is no JSON."""
         self._numbers: dict[str, int] = {}
         self._said_end = False
         self.events = 0
@@ -90,12 +117,12 @@ class UsageReader:
         if self._stream is not None:
             self._stream.feed(data)
         else:
-            self._picker.feed(data)
+            self._read(data)
 
     def finish(self) -> None:
         """The body is over."""
         if self._stream is None:
-            self._take()
+            self._take(self._found())
 
     def usage(self) -> TokenUsage | None:
         """Return what the provider said by now; None when it has not said both kinds of tokens."""
@@ -112,20 +139,31 @@ class UsageReader:
         )
 
     def _read(self, data: bytes) -> None:
-        if len(self._beginning) < len(_DONE):
-            self._beginning = (self._beginning + data.lstrip(b" \n"))[: len(_DONE)]
-        self._picker.feed(data)
+        if self._picker is not None:
+            self._picker.feed(data)
+            return
+        self._whole += data
+        if len(self._whole) > _READ_AT_ONCE:
+            self._picker = JsonPicker(self._paths)
+            self._picker.feed(bytes(self._whole))
+            self._whole.clear()
+
+    def _found(self) -> Mapping[Path, object]:
+        """Return what the text says, and begin another one."""
+        text, picker = bytes(self._whole), self._picker
+        self._picker = None
+        self._whole.clear()
+        return picker.found if picker is not None else _find(text, self._paths)
 
     def _end_event(self) -> None:
         self.events += 1
-        if self._beginning == _DONE:
+        if self._picker is None and self._whole.strip() == _DONE:  # which is no JSON
             self._said_end = True
-        self._take()
-        self._picker, self._beginning = JsonPicker(self._paths), b""
+        self._take(self._found())
 
-    def _take(self) -> None:
+    def _take(self, found: Mapping[Path, object]) -> None:
         texts: dict[str, str] = {}
-        for path, value in self._picker.found.items():
+        for path, value in found.items():
             meaning = self._paths[path]
             if isinstance(value, str):
                 texts[meaning] = value[:_LONGEST_MESSAGE]
