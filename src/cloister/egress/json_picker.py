@@ -128,6 +128,9 @@ class JsonPicker:
         """Return what was taken; something that is no value for what is none, or too long."""
         taken = bytes(self._taken or b"")
         try:
-            return json.loads(taken) if len(taken) <= _LONGEST_VALUE else ()
+            value: object = json.loads(taken) if len(taken) <= _LONGEST_VALUE else ()
+            if isinstance(value, str):
+                value.encode()  # half of a surrogate pair is no text
         except (ValueError, RecursionError):
             return ()
+        return value

@@ -87,6 +87,12 @@ def test_a_stream_that_ends_anywhere_before_its_last_event_is_not_over(api: Mode
     assert _read(api, text).is_over(whole=False), "the last event says it, whatever the connection does then"
 
 
+@pytest.mark.parametrize("padding", ["", "x" * 20_000])
+def test_a_name_that_is_no_text_is_none(padding: str) -> None:
+    text = f'{{"model": "\\ud800", "output": "{padding}", "usage": {{"input_tokens": 1, "output_tokens": 2}}}}'
+    assert _read(ModelApi.RESPONSES, text.encode(), events=False).model == ""
+
+
 def test_a_list_of_answers_is_read_as_its_last_one() -> None:
     text = json.dumps(ANSWERS[ModelApi.GEMINI]).encode()
     for border in range(len(text)):
