@@ -177,8 +177,18 @@ class Client:
 
     async def record(self, task: str, *, attempt: int | None = None, turn: int | None = None) -> bytes:
         """The signed record of an attempt, by default the best one's of the last turn: an envelope (DSSE)."""
-        query = {name: number for name, number in (("attempt", attempt), ("turn", turn)) if number is not None}
-        return await self._get(f"/tasks/{_part(task)}/record", query)
+        return await self._get(f"/tasks/{_part(task)}/record", _numbers(attempt=attempt, turn=turn))
+
+    async def artifact(self, task: str, name: str, *, attempt: int | None = None, turn: int | None = None) -> bytes:
+        """A file that an attempt's agent left, by default of the best one of the last turn."""
+        query = {"name": name, **_numbers(attempt=attempt, turn=turn)}
+        return await self._get(f"/tasks/{_part(task)}/artifact", query)
+
+    async def shell_recording(
+        self, task: str, number: int, *, attempt: int | None = None, turn: int | None = None
+    ) -> bytes:
+        """What a person's shell in an attempt showed, as an asciicast."""
+        return await self._get(f"/tasks/{_part(task)}/shells/{number}", _numbers(attempt=attempt, turn=turn))
 
     async def record_key(self) -> str:
         """The public key, as PEM, that verifies the installation's records."""
@@ -323,6 +333,10 @@ class Client:
             async for sent in source.aiter_sse():
                 if sent.data:  # else it only says that the server is still there
                     yield sent.event, sent.json()
+
+
+def _numbers(**numbers: int | None) -> dict[str, int]:
+    return {name: number for name, number in numbers.items() if number is not None}
 
 
 def _check(response: httpx.Response) -> None:

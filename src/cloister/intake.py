@@ -25,6 +25,7 @@ from cloister.model.secret import BrokerRule, KeptSecret
 from cloister.model.snapshot import CheckedDisk, SnapshotKey, SnapshotRecord, may_hold_secrets, recipe_of
 from cloister.model.task import (
     CHECK,
+    RECORDING,
     SHELL,
     AttemptStatus,
     FollowUp,
@@ -35,6 +36,8 @@ from cloister.model.task import (
     TaskState,
     TaskStatus,
     Turn,
+    artifacts_owner,
+    shell_owner,
 )
 from cloister.model_roster import ModelRoster
 from cloister.preview import CacheAnswer, OwnDisk, Preview, find_last_miss
@@ -330,6 +333,33 @@ class Intake:
             f"attempt {chosen.number} of task {status.task.id} has no record",
             hint=f"cloister task logs {status.task.id} may say why; what ended before it began has none",
         )
+
+    async def artifact(self, task: str, name: str, *, attempt: int | None = None, turn: int | None = None) -> bytes:
+        """Return a file that an attempt's agent left, by default of the best one of the last turn. NotFoundError."""
+        status = await self.store.get(task)
+        chosen = attempt_of(status, attempt, turn)
+        artifacts = chosen.outcome.artifacts if chosen.outcome else ()
+        for number, artifact in enumerate(artifacts, 1):
+            if artifact.name == name:
+                return await self.files.read(artifacts_owner(chosen.attempt), str(number))
+        raise NotFoundError(
+            f"attempt {chosen.number} of task {status.task.id} left no artifact {name!r}",
+            hint=f"those it left: cloister task artifacts {status.task.id}",
+        )
+
+    async def shell_recording(
+        self, task: str, number: int, *, attempt: int | None = None, turn: int | None = None
+    ) -> bytes:
+        """Return what a person's shell in an attempt showed, as an asciicast. NotFoundError."""
+        status = await self.store.get(task)
+        chosen = attempt_of(status, attempt, turn)
+        try:
+            return await self.files.read(shell_owner(chosen.attempt, number), RECORDING)
+        except NotFoundError as error:
+            raise NotFoundError(
+                f"there is no recording of a shell {number} in attempt {chosen.number} of task {status.task.id}",
+                hint=f"cloister task logs {status.task.id} says who entered; it is kept when the shell ends",
+            ) from error
 
     async def record_key(self) -> str:
         """Return the public key, as PEM, that verifies this installation's records."""

@@ -33,6 +33,7 @@ from cloister.model.phase import Phase
 from cloister.model.sandbox import Chunk, Exit, Stream
 from cloister.model.secret import DeliveredSecrets
 from cloister.model.task import Attempt
+from cloister.model.visit import note_to_event
 from cloister.protocols import AttemptQueue, Process, Redactor, Vault
 
 LAST_CHARACTERS = 2000
@@ -163,6 +164,11 @@ class Journal:
         last, offset = "", 0
         async for chunk in chunks:
             offset = chunk.end
+            if chunk.stream is Stream.NOTE:
+                note = note_to_event(chunk.data, command, offset)
+                if note is not None and offset > recorded:
+                    self.record(note)
+                continue
             text = texts[chunk.stream].feed(chunk.data)
             last = (last + text)[-LAST_CHARACTERS:]
             events = _printed(text, chunk.stream, command, offset, reader)
@@ -182,6 +188,11 @@ class Journal:
         """Return a whole text, masked, and as valid Unicode: a path may have bytes that are none."""
         masked = _MaskedText(self._vault.redactor(self._secrets))
         return masked.feed(text.encode(errors="replace")) + masked.end()
+
+    def mask_bytes(self, data: bytes) -> bytes:
+        """Return a whole file, masked."""
+        redactor = self._vault.redactor(self._secrets)
+        return redactor.feed(data) + redactor.flush()
 
     async def deliver(self) -> None:
         """Hand what is recorded to the queue, until the journal is closed."""

@@ -263,13 +263,14 @@ async def _take_output(
     """Take out what the agent left, whatever became of it."""
     await tools.egress.close(attempt.sandbox)
     await _mark_used(provisioned, tools, journal)
-    collected = await output.run(attempt.task, provisioned.sandbox, journal, said=ran.message)
+    collected = await output.run(attempt, provisioned.sandbox, journal, tools.files, said=ran.message)
     reason = agent.reason_of_failure(ran.ended)
     return Outcome(
         verdict=Verdict.FAILED if reason else Verdict.SUCCEEDED,
         reason=reason or "",
         exit_status=ran.ended.status,
         message=collected.message,
+        artifacts=collected.artifacts,
         change=collected.change,
     )
 

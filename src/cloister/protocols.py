@@ -16,6 +16,7 @@ import anyio
 
 from cloister.model.agent import AgentCommand, AgentTurn
 from cloister.model.agent_report import AgentReport
+from cloister.model.artifact import FoundFile
 from cloister.model.asker import Asker, Connection
 from cloister.model.cancellation import AT_ONCE, Cancellation
 from cloister.model.environment import Environment
@@ -84,6 +85,15 @@ class Terminal(Protocol):
     def close(self) -> None:
         """Hang up: a program that still runs gets SIGHUP, and soon after it is killed. Harmless twice."""
         ...
+
+
+class EnteredShell(Terminal, Protocol):
+    """A person's shell in a running container, at a terminal of its own; nothing more is read after its end."""
+
+    number: int
+    """Counts those who entered that container, from 1."""
+    status: int | None
+    """How it ended, 0 to 255; 137 when its container ended first, None until then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +227,13 @@ class Sandbox(Protocol):
         """
         ...
 
+    async def list_files(self, folder: str, *, most: int) -> Sequence[FoundFile]:
+        """Return what lies in a folder below /cloister/out and in its folders, sorted by path; empty when absent.
+
+        At most so many, and not what lies deeper than 16 folders. Follows no symlink. No container may run.
+        """
+        ...
+
     def tail(self, path: str, over: anyio.Event, *, limit_bytes: int) -> AsyncIterator[bytes]:
         """Yield what a regular file below /cloister/out grows by, until `over` is set and the rest is read.
 
@@ -260,6 +277,16 @@ class SandboxBackend(Protocol):
 
         It is given away once: when its holder closes it, or dies, the program is hung up. ConflictError when somebody
         had it before; NotFoundError when no such command with a terminal runs.
+        """
+        ...
+
+    async def enter(self, name: SandboxName, *, terminal: str) -> EnteredShell:
+        """Start a shell in the container of that sandbox in which an agent runs, whichever process of ours started it.
+
+        One more process of that container: its namespaces, limits, variables and capabilities, with `terminal` as
+        TERM. It is noted among the chunks of the agent's command that somebody came, and went. Whoever closes the
+        terminal, or dies, hangs it up; with the container it is killed. NotFoundError when no agent runs there, or
+        `Command.shell` lets nobody in.
         """
         ...
 

@@ -20,6 +20,7 @@ from cloister.model.event import (
     DiffCollected,
     Event,
     InstructionsRestored,
+    PersonEntered,
     PhaseStarted,
     PolicyApplied,
     RecordedEvent,
@@ -80,6 +81,7 @@ def make_statement(
             for event in events
             if isinstance(event, InstructionsRestored)
         ],
+        "people": [{"shell": event.shell} for event in events if isinstance(event, PersonEntered)],
         "change": _of_change(outcome.change, events),
         "checks": _of_checks(outcome, events),
         "outcome": _of_outcome(outcome),
@@ -269,6 +271,7 @@ def _of_outcome(outcome: Outcome) -> Fields:
         "exit_status": outcome.exit_status,
         "message": _digest(outcome.message),
         "usage": asdict(outcome.usage) if outcome.usage else None,
+        "artifacts": [asdict(artifact) for artifact in outcome.artifacts],
         "seconds": {str(phase): seconds for phase, seconds in outcome.seconds.items()},
         "accepted_to_agent_seconds": outcome.accepted_to_agent_seconds,
     }

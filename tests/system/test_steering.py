@@ -1,11 +1,16 @@
 """Steering a running task, as a user does: ending it gently, asking it, looking into it."""
 
+import json
 import os
+import shutil
 from pathlib import Path
+
+import pytest
 
 from cloister.model.task import Verdict
 
 from .installation import QUIET, Installation, printed
+from .terminal import User
 
 WORKS = "echo half >a.txt; echo up; trap 'echo last >>a.txt; exit 3' TERM; while :; do sleep 0.02; done"
 
@@ -130,3 +135,171 @@ def test_what_is_given_is_there_and_cannot_be_changed(installation: Installation
 def _made(path: Path) -> Path:
     path.touch()
     return path
+
+
+# Looking in
+
+
+WAITS = "echo up; until [ -e /root/go ]; do sleep 0.05; done; cat /root/go"
+FACTS = (
+    "grep -E '^(Cap|NoNew|Seccomp)' /proc/self/status; readlink /proc/self/ns/*; "
+    "ls /proc/self/fd | wc -l; env | grep -v '^_=' | sort"
+)
+
+
+def _prompt(user: User) -> None:
+    user.reads(r"[#$] (?:\x1b\[[0-9;?]*[A-Za-z]|\r)*$")
+
+
+def _says(user: User, line: str) -> str:
+    """Type a line, and return what it printed."""
+    user.types(f'echo "<$({line})>"\n')
+    found = user.reads(r"<(?!\$)([^>]*)>")[1].replace("\r\n", "\n")
+    _prompt(user)
+    return found
+
+
+def test_a_shell_in_a_live_sandbox(installation: Installation) -> None:
+    environment = f'{QUIET}[secrets]\nTOKEN = {{ mode = "setup" }}\n'.replace("[network]", 'script = "true"\n[network]')
+    environment = f'name = "shop"\n{environment}'
+    assert installation.cloister("secret", "set", "shop", "TOKEN", stdin="s3cret-value-of-setup").code == 0
+    agent = f"({FACTS}) >/root/facts; {WAITS}"
+    with installation.started(*installation.task(agent, environment=environment)) as command:
+        command.until("output", text="up")
+        refused = installation.cloister("task", "shell", command.task)
+        assert (refused.code, "needs a terminal" in refused.stderr) == (2, True), refused
+        with installation.at_terminal("task", "shell", command.task) as user:
+            before = user.modes()
+            _prompt(user)
+            told = _says(user, f"({FACTS}) >/root/mine; diff /root/facts /root/mine | grep '^[<>]'")
+            ours = {line.partition("=")[0].strip("<> ") for line in told.splitlines()}
+            assert ours <= {"TERM", "PWD", "SHLVL", "OLDPWD", "BASH_ENV", "PS1"}, told
+            assert _says(user, "pwd; tty; stty size; echo ${TOKEN-none} $TERM") == (
+                "/workspace/project\n/dev/pts/0\n30 100\nnone xterm"
+            )
+            user.resizes(71, 17)
+            assert _says(user, "sleep 0.3; stty size") == "17 71"
+            _says(user, "curl -s -o /dev/null http://example.com/")
+            user.types("sh -c 'echo r\"\"uns; exec sleep 1000'\n")
+            user.reads("runs")
+            user.types("\x03")
+            _prompt(user)
+            user.types("printf '\\033[31mred\\033[0m\\n'; echo seen >/root/go; exit 7\n")
+            assert user.ends() == 7
+            assert user.modes() == before
+        ended = command.end()
+    assert ended.code == 0, ended
+    events = [*command.events, *ended.events]
+    assert "seen\n" in printed(events), "the same disk"
+    assert any(it["event"] == "egress_refused" and it["host"] == "example.com" for it in events), "the same policy"
+    assert [event["event"] for event in events if event["event"].startswith("person")] == [
+        "person_entered",
+        "person_left",
+    ]
+    record = installation.cloister("record", "show", command.task, "--json")
+    assert json.loads(record.stdout)["predicate"]["people"] == [{"shell": 1}], record
+    header, *lines = installation.cloister("task", "recording", command.task, "--shell", "1").events
+    assert header["version"] == 2
+    assert "\x1b[31mred\x1b[0m" in "".join(text for _, kind, text in lines if kind == "o")
+    assert any(kind == "r" and text == "71x17" for _, kind, text in lines)
+
+
+@pytest.mark.parametrize("how", ["the agent ends", "window closed", "killed"])
+def test_whatever_ends_a_shell_in_a_live_sandbox(installation: Installation, how: str) -> None:
+    with installation.started(*installation.task(WAITS)) as command:
+        command.until("output", text="up")
+        with installation.at_terminal("task", "shell", command.task) as user:
+            _prompt(user)
+            user.types("trap '' HUP TERM; echo u''p; touch /root/in\n")
+            user.reads("up")
+            if how == "the agent ends":
+                user.types("echo >/root/go\n")
+                assert user.ends() == 137, user.shown
+            else:
+                user.leaves() if how == "window closed" else user.process.kill()
+                command.until("person_left")
+                assert installation.cloister("task", "cancel", command.task).code == 0
+                user.ends()
+        ended = command.end()
+    events = [event["event"] for event in [*command.events, *ended.events]]
+    assert events.count("person_entered") == events.count("person_left") == 1
+    again = installation.cloister("task", "shell", command.task)
+    assert again.code == 2, again
+
+
+def test_the_program_that_enters_cannot_be_attacked_from_within(installation: Installation) -> None:
+    """CVE-2019-5736 (the runtime's own file), CVE-2024-21626 (a working directory of the host), hostile terminals."""
+    runtime = Path(shutil.which("crun") or shutil.which("runc") or "")
+    before = runtime.read_bytes()
+    hostile = (
+        "mv /bin/bash /bin/bash.real; printf '#!/proc/self/exe\\n' >/bin/bash; chmod 755 /bin/bash.real /bin/bash; "
+        "cd /; rm -rf /workspace/project; ln -s /proc/self/fd/7 /workspace/project; echo up; "
+        "for i in $(seq 4000); do for p in /proc/[0-9]*; do "
+        "[ $p = /proc/1 ] || { ls -l $p/exe $p/fd; (echo overwritten >$p/exe) ; } 2>/dev/null; done >>/root/seen; "
+        "[ -e /root/go ] && break; sleep 0.02; done"
+    )
+    with installation.started(*installation.task(hostile)) as command:
+        command.until("output", text="up")
+        with installation.at_terminal("task", "shell", command.task) as user:
+            assert user.ends() != 0, user.shown
+        assert installation.cloister("task", "cancel", command.task).code == 0
+        command.end()
+    assert runtime.read_bytes() == before
+
+
+# What an answer can be checked by
+
+
+HOSTILE_ARTIFACTS = r"""
+cd /cloister/out/artifacts; mkdir -p shots deep/1/2/3/4/5/6/7/8/9/10/11/12/13/14/15/16/17
+echo plain >plain.txt; echo "token $GH_PAT" >masked.txt; printf 'P\0NG' >shots/page.png
+printf x >"$(printf 'a\nb\033[31m\377;$(id) .txt')"; printf y >deep/1/2/3/4/5/6/7/8/9/10/11/12/13/14/15/16/17/too-deep
+ln -s /etc/passwd passwd; ln -s / root; ln -s /cloister/in/prompt.md prompt.md; mkfifo pipe; ln plain.txt hard
+python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("socket")'
+truncate -s 10T sparse; head -c 21M /dev/zero >large; rm plain.txt; echo again >plain.txt
+"""
+
+
+def test_artifacts_are_kept_and_hostile_ones_are_not(installation: Installation, tmp_path: Path) -> None:
+    make = f"mkdir -p /cloister/out/artifacts; {HOSTILE_ARTIFACTS} :"
+    ran = installation.cloister(*installation.task(make))
+    assert ran.code == 0, ran
+    task = ran.events[0]["task"]
+    listed = installation.cloister("task", "artifacts", task, "--json").events[0]
+    names = [artifact["name"] for artifact in listed]
+    assert names == ["a_b_31m_id_.txt", "hard", "masked.txt", "plain.txt", "shots/page.png"], names
+    [kept] = [event for event in ran.events if event["event"] == "artifacts_kept"]
+    left = " ".join(kept["left_out"])
+    for name in ("passwd", "root", "prompt.md", "pipe", "socket", "sparse", "large"):
+        assert f"{name}: it " in left, left
+    assert "too-deep" not in names
+    target = tmp_path / "page.png"
+    get = ("task", "artifacts", task, "--get", "shots/page.png", "--output", target)
+    assert installation.cloister(*get).code == 0
+    assert target.read_bytes() == b"P\0NG"
+    again = installation.cloister(*get)
+    assert (again.code, "there already" in again.stderr) == (2, True)
+    for name in ("passwd", "../../cloister.db", "..", ""):
+        refused = installation.cloister("task", "artifacts", task, "--get", name, "--output", tmp_path / "none")
+        assert refused.code == 2 and not (tmp_path / "none").exists(), refused
+    assert (
+        "artifacts  a_b_31m_id_.txt, hard, masked.txt, and 2 more" in installation.cloister("task", "show", task).stdout
+    )
+
+
+def test_no_more_artifacts_are_kept_than_can_be_looked_at(installation: Installation) -> None:
+    many = "mkdir /cloister/out/artifacts; cd /cloister/out/artifacts; touch $(seq 120); head -c 1M /dev/zero >0"
+    ran = installation.cloister(*installation.task(many))
+    [kept] = [event for event in ran.events if event["event"] == "artifacts_kept"]
+    assert (len(kept["names"]), kept["left"], len(kept["left_out"])) == (100, 21, 20)
+
+
+def test_the_terminal_of_an_attempt_is_an_asciicast(installation: Installation) -> None:
+    harmful = r"printf 'one\ntwo\n\033[32mgreen\033[0m \033]52;c;Y2xpcA==\007 \033[6n'; sleep 0.3; echo last"
+    ran = installation.cloister(*installation.task(harmful))
+    header, *lines = installation.cloister("task", "recording", ran.events[0]["task"]).events
+    assert (header["version"], header["width"], header["height"]) == (2, 80, 24)
+    text = "".join(line[2] for line in lines)
+    assert text == "one\r\ntwo\r\n\x1b[32mgreen\x1b[0m  last\r\n"
+    seconds = [line[0] for line in lines]
+    assert seconds == sorted(seconds) and seconds[0] == 0.0

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
+from cloister.model.artifact import Artifact
 from cloister.model.check import CheckResult
 from cloister.model.environment import Environment
 from cloister.model.environment_source import EnvironmentSource
@@ -45,6 +46,8 @@ class OutcomeShape(_Shape):
     """The agent's answer."""
     change: ChangeShape | None
     """Null when no change could be collected."""
+    artifacts: tuple[Artifact, ...]
+    """Files that the agent left; each is at `/tasks/{id}/artifact?name=NAME`."""
     checks: tuple[CheckResult, ...]
     usage: UsageTotal | None
     """What the agent's model used; null when it was not called."""

@@ -25,6 +25,9 @@ KEEP_ALIVE_SECONDS = 15
 SLOWEST_READER_SECONDS = 30.0
 """How long one event may take to be read before the stream is cut; its reader can come back with Last-Event-ID."""
 
+_BYTES = "application/octet-stream"
+_ASCIICAST = "application/x-asciicast"
+
 router = APIRouter(prefix="/tasks", tags=["tasks"])
 
 TurnNumber = Annotated[int | None, Query(alias="turn", ge=1, description="By default the last one.")]
@@ -134,6 +137,30 @@ async def record(
 ) -> Response:
     """Return the signed record of an attempt: an envelope (DSSE)."""
     return Response(await intake.record(task, attempt=attempt, turn=turn), media_type="application/json")
+
+
+@router.get("/{task}/artifact", response_class=Response, responses={200: {"content": {_BYTES: {}}}})
+async def artifact(
+    task: str,
+    intake: FrontDoor,
+    _: Viewer,
+    name: Annotated[str, Query(description="Of the file, as the outcome names it.")],
+    attempt: AttemptNumber = None,
+    turn: TurnNumber = None,
+) -> Response:
+    """Return a file that an attempt's agent left, to be saved and never shown as a page."""
+    data = await intake.artifact(task, name, attempt=attempt, turn=turn)
+    headers = {"Content-Disposition": "attachment", "X-Content-Type-Options": "nosniff"}
+    return Response(data, media_type=_BYTES, headers=headers)
+
+
+@router.get("/{task}/shells/{number}", response_class=Response, responses={200: {"content": {_ASCIICAST: {}}}})
+async def shell_recording(
+    task: str, number: int, intake: FrontDoor, _: Viewer, attempt: AttemptNumber = None, turn: TurnNumber = None
+) -> Response:
+    """Return what a person's shell in an attempt showed: an asciicast, version 2."""
+    data = await intake.shell_recording(task, number, attempt=attempt, turn=turn)
+    return Response(data, media_type=_ASCIICAST)
 
 
 @router.post("/{task}/cancel", status_code=status.HTTP_202_ACCEPTED)

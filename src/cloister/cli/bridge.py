@@ -7,6 +7,7 @@ import termios
 import tty
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Protocol
 
 import anyio
 import anyio.to_thread
@@ -17,18 +18,31 @@ from cloister.protocols import Terminal
 READ_BYTES = 4096
 
 
-async def join_terminals(terminal: Terminal) -> None:
+class Recording(Protocol):
+    """Is told what a user sees."""
+
+    def show(self, data: bytes) -> None:
+        """The terminal showed this."""
+        ...
+
+    def resize(self, columns: int, rows: int) -> None:
+        """The window has this size from here on."""
+        ...
+
+
+async def join_terminals(terminal: Terminal, recording: Recording | None = None) -> None:
     """Carry bytes both ways and the window's size in, until the program has ended; then close `terminal`.
 
-    The user's own terminal is as before afterwards, also after an error or a cancellation.
+    What is shown is recorded, nothing that is typed. The user's own terminal is as before afterwards, also after an
+    error or a cancellation.
     """
     source, target = sys.stdin.fileno(), sys.stdout.fileno()
     try:
         with _raw(source):
             async with anyio.create_task_group() as group:
-                group.start_soon(_keep_size, terminal, target)
+                group.start_soon(_keep_size, terminal, target, recording)
                 group.start_soon(_type, terminal, source, group)
-                await _show(terminal, target)
+                await _show(terminal, target, recording)
                 group.cancel_scope.cancel()
     finally:
         terminal.close()
@@ -46,9 +60,11 @@ def _raw(descriptor: int) -> Iterator[None]:
             termios.tcsetattr(descriptor, termios.TCSAFLUSH, before)
 
 
-async def _show(terminal: Terminal, target: int) -> None:
+async def _show(terminal: Terminal, target: int, recording: Recording | None) -> None:
     with suppress(OSError):  # the user's terminal has gone
         while data := await terminal.read():
+            if recording is not None:
+                recording.show(data)
             while data:  # in a thread, because a terminal that is stopped makes us wait, and a worker runs here too
                 written = await anyio.to_thread.run_sync(os.write, target, data, abandon_on_cancel=True)
                 data = data[written:]
@@ -66,13 +82,15 @@ async def _type(terminal: Terminal, source: int, group: TaskGroup) -> None:
         await terminal.write(data)
 
 
-async def _keep_size(terminal: Terminal, target: int) -> None:
+async def _keep_size(terminal: Terminal, target: int, recording: Recording | None) -> None:
     with anyio.open_signal_receiver(signal.SIGWINCH) as signals:
-        _tell_size(terminal, target)
+        _tell_size(terminal, target, recording)
         async for _ in signals:
-            _tell_size(terminal, target)
+            _tell_size(terminal, target, recording)
 
 
-def _tell_size(terminal: Terminal, target: int) -> None:
+def _tell_size(terminal: Terminal, target: int, recording: Recording | None) -> None:
     size = os.get_terminal_size(target)
     terminal.resize(size.columns, size.lines)
+    if recording is not None:
+        recording.resize(size.columns, size.lines)

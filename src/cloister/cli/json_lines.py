@@ -224,6 +224,7 @@ def _outcome_to_json(outcome: Outcome, *, diff: bool) -> Fields:
         "hint": outcome.hint,
         "exit_status": outcome.exit_status,
         "message": outcome.message,
+        "artifacts": [asdict(artifact) for artifact in outcome.artifacts],
         "checks": [asdict(result) for result in outcome.checks],
         "usage": usage_to_json(outcome.usage) if outcome.usage else None,
         "timings": timings,

@@ -5,7 +5,21 @@ from typing import Annotated
 
 import typer
 
-from cloister.cli import agent, egress, env, env_file, image, model, node, record, secret, snapshot, task, token
+from cloister.cli import (
+    agent,
+    egress,
+    env,
+    env_file,
+    evidence,
+    image,
+    model,
+    node,
+    record,
+    secret,
+    snapshot,
+    task,
+    token,
+)
 from cloister.cli.demo import demo
 from cloister.cli.diff import apply, diff
 from cloister.cli.doctor import doctor
@@ -58,6 +72,8 @@ def options(
 
 app.command()(run)
 task.app.command("follow-up")(follow_up)
+for one in (evidence.artifacts, evidence.command, evidence.recording):
+    task.app.command()(one)
 app.add_typer(task.app, name="task")
 app.command()(diff)
 app.command()(apply)

@@ -10,6 +10,7 @@ from cloister.cli.terminal import LineBuffer, neutralize, neutralize_line
 from cloister.model.check import CheckResult
 from cloister.model.event import (
     AgentEvent,
+    ArtifactsKept,
     AttemptFinished,
     AttemptStarted,
     CatchingMissed,
@@ -22,6 +23,8 @@ from cloister.model.event import (
     InstructionsRestored,
     ModelCallFailed,
     Output,
+    PersonEntered,
+    PersonLeft,
     PhaseFinished,
     PhaseStarted,
     RecordedEvent,
@@ -213,6 +216,13 @@ def _sentences(event: Event) -> list[tuple[str, str]]:
         case ResidueFound():
             details = (*event.details, *more_to_text(event.more))
             return [(f"  secret on disk, {event.action}: {detail}", "red") for detail in details]
+        case PersonEntered():
+            return [(f"  somebody opened shell {event.shell} beside the agent", "yellow")]
+        case PersonLeft():
+            return [(f"  shell {event.shell} was closed after {event.seconds:.1f} s", "yellow")]
+        case ArtifactsKept():
+            told = [(f"  artifacts: {', '.join(event.names)}", "")] if event.names else []
+            return [*told, *((f"  artifact left out: {reason}", "yellow") for reason in event.left_out)]
         case EndRequested():
             kept = "and its change is collected" if event.collect else "and nothing of it is kept"
             return [(f"  the agent was asked to end; it is killed after {event.grace_seconds:g} s, {kept}", "yellow")]

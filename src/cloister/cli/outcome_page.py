@@ -17,10 +17,13 @@ from cloister.model.choice import choose
 from cloister.model.diff import changed_paths
 from cloister.model.environment_source import source_to_text
 from cloister.model.event import (
+    AgentEvent,
+    ArtifactsKept,
     CatchingMissed,
     EgressRefused,
     Event,
     InstructionsRestored,
+    PersonEntered,
     PhaseStarted,
     RecordedEvent,
     RecordMissed,
@@ -81,7 +84,7 @@ class Page:
             return (*asked, self._refused, self._others, self._next)
         found = (self._refused, self._flagged, self._restored, self._secrets)
         ends = (self._held, self._others, self._next) if self.details else (self._others, self._next)
-        return (*asked, self._said, self._changed, self._checked, self._used, *found, *ends)
+        return (*asked, self._said, self._evidence, self._changed, self._checked, self._used, *found, *ends)
 
     def _asked(self) -> Iterator[Line]:
         task = self.status.task
@@ -116,6 +119,23 @@ class Page:
         if outcome.reason not in ("", outcome.verdict) and not is_above:
             yield from self._text("ended", outcome.reason, style_of(outcome.verdict))
         yield from self._text("says", outcome.message.strip() or "nothing")
+
+    def _evidence(self) -> Iterator[Line]:
+        """What the answer can be checked by."""
+        task = self.status.task.id
+        commands = {event.number for event in self._of(AgentEvent) if event.number is not None}
+        if commands:
+            address = f"cloister task command {task}/{self.attempt.number}/commands/1"
+            yield "commands", f"{len(commands)}: {address}", ""
+        artifacts = self._outcome.artifacts
+        if artifacts:
+            yield from self._list("artifacts", "", [artifact.name for artifact in artifacts])
+        for event in self._of(ArtifactsKept)[-1:]:
+            if event.left:
+                yield "", f"{event.left} left out: {event.left_out[0]}", "yellow"
+        people = len(self._of(PersonEntered))
+        if people:
+            yield "people", f"{people} shell{'s' if people > 1 else ''} opened beside the agent", "yellow"
 
     def _changed(self) -> Iterator[Line]:
         change = self._outcome.change

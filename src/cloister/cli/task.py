@@ -216,3 +216,20 @@ def _grace(text: str | None, *, collect: bool) -> float:
         return parse_duration(text)
     except ValueError as error:
         raise UsageError(f"--grace {text}: {error}") from error
+
+
+@app.command("shell")
+def open_shell(
+    context: typer.Context,
+    task: TaskArgument,
+    attempt: Annotated[
+        int | None, typer.Option(metavar="N", help="Number of the attempt; by default the one that runs.")
+    ] = None,
+) -> None:
+    """Open a shell in the container in which an agent works, beside it, and end as the shell ends.
+
+    Example:  cloister task shell 0g2x
+    """
+    from cloister.cli.task_shell import run_task_shell
+
+    raise typer.Exit(run_task_shell(context, task, attempt))

@@ -201,6 +201,38 @@ class ShellClosed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PersonEntered(Event):
+    """Somebody opened a shell in the agent's container, beside the agent."""
+
+    shell: int
+    """Counts those who entered that container, from 1."""
+    command: str
+    """Id of the command whose container it is."""
+    offset: int
+    """Where, in that command's output, reading goes on after this event."""
+
+    @property
+    def read_to(self) -> tuple[str, int]:
+        """See `Event`."""
+        return self.command, self.offset
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonLeft(Event):
+    """That shell is over. What was left in the background there goes on until the agent has ended."""
+
+    shell: int
+    seconds: float
+    command: str
+    offset: int
+
+    @property
+    def read_to(self) -> tuple[str, int]:
+        """See `Event`."""
+        return self.command, self.offset
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotSaved(Event):
     """The disk after setup was kept for later attempts."""
 
@@ -468,6 +500,17 @@ class InstructionsRestored(Event):
     """How many further ones there are."""
     left: tuple[str, ...] = ()
     """What was not undone: start-up files of shells, with the variables in them that lead agents elsewhere."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactsKept(Event):
+    """Files that the agent left in /cloister/out/artifacts were kept."""
+
+    names: tuple[str, ...]
+    left_out: tuple[str, ...]
+    """Those that were not, the first 20 of them, each with why."""
+    left: int
+    """How many were not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

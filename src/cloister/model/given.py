@@ -52,6 +52,12 @@ def safe_names(names: Sequence[str]) -> list[str]:
     return [_unlike(_safe_name(name), taken) for name in names]
 
 
+def safe_paths(paths: Sequence[str]) -> list[str]:
+    """As `safe_names`, folders kept."""
+    taken: set[str] = set()
+    return [_unlike("/".join(_safe_name(part) for part in path.split("/")), taken) for path in paths]
+
+
 def _safe_name(name: str) -> str:
     """Without folders, and without what a shell, a terminal or a file system could take for something else."""
     stem, dot, ending = _UNSAFE.sub("_", name.replace("\\", "/").rpartition("/")[2]).lstrip("._-").rpartition(".")

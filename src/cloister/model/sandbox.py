@@ -96,6 +96,9 @@ class Command:
     """Nobody in the container, root included, can change anything below /workspace."""
     given: Path | None = None
     """A folder of the host to see read-only at /cloister/in/given."""
+    shell: tuple[str, ...] = ()
+    """The shell of a person who enters the running container, see `SandboxBackend.enter`. Without one, nobody may; a
+    command that is given secrets must have none."""
     terminal: bool = False
     """Its three streams are a terminal of its own, which `SandboxBackend.open_terminal` gives to a user."""
 
@@ -105,6 +108,8 @@ class Stream(StrEnum):
 
     STDOUT = "stdout"
     STDERR = "stderr"
+    NOTE = "note"
+    """No output: the word of who watches the container about a person who came or went, see `model.visit`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NewType
 
+from cloister.model.artifact import Artifact
 from cloister.model.check import CheckResult
 from cloister.model.environment import Environment
 from cloister.model.environment_source import EnvironmentSource
@@ -23,9 +24,21 @@ SHELL = "shell"
 """Stands for an agent where a user works in a shell."""
 CANCELLED = "cancelled"
 """The reason of an attempt whose end was asked for."""
+RECORDING = "recording.cast"
+"""What a recording of a person's shell is kept as; see `shell_owner`."""
 LARGEST_PROMPT_BYTES = 1024 * 1024
 OWN_BRANCHES = "cloister/"
 """Begins the names of the branches that Cloister pushes; see `Task.branch`."""
+
+
+def artifacts_owner(attempt: AttemptId) -> str:
+    """Whose files in the store an attempt's artifacts are."""
+    return f"{attempt}.artifacts"
+
+
+def shell_owner(attempt: AttemptId, number: int) -> str:
+    """Whose file in the store the recording is of a person's shell in that attempt."""
+    return f"{attempt}.shell-{number}"
 
 
 class Verdict(StrEnum):
@@ -234,6 +247,8 @@ class Outcome:
     """The agent's answer."""
     change: Change | None = None
     """None when no change could be collected; an empty change is one with an empty diff."""
+    artifacts: tuple[Artifact, ...] = ()
+    """Files that the agent left beside its change; they are kept as `artifacts_owner` says, by their number from 1."""
     checks: tuple[CheckResult, ...] = ()
     """How the environment's checks ended, in their order; none when they were not run."""
     usage: UsageTotal | None = None

@@ -17,6 +17,7 @@ from cloister.model.event import AgentPrompted, EndRequested
 from cloister.model.pack import Pack
 from cloister.model.phase import Phase
 from cloister.model.sandbox import Command, EndCause, Exit
+from cloister.model.task import Task
 from cloister.model.universal import in_login_shell
 from cloister.protocols import Agent, Process, Sandbox
 from cloister.services.follow import follow_with_services
@@ -84,6 +85,7 @@ async def run(
         timeout_seconds=seconds_left,
         output_bytes=log_bytes,
         read_only_work_tree=turn.ask,
+        shell=_shell_for_persons(task, foundation),
         given=given,
     )
     process = await sandbox.start(with_services(command, services))
@@ -112,6 +114,15 @@ async def run(
 async def _stop_when(stopped: anyio.Event, process: Process) -> None:
     await stopped.wait()
     await process.stop(GRACE_SECONDS)
+
+
+def _shell_for_persons(task: Task, foundation: Foundation) -> tuple[str, ...]:
+    """Return what somebody gets who looks in while the agent works.
+
+    It starts at the root directory, and changes to the work tree itself: when it runs, nothing of the host is open.
+    """
+    shell = ("/bin/bash", "-c", 'cd -- "$1" || :; exec /bin/bash', "bash", work_tree(task))
+    return in_login_shell(shell, foundation.path) if foundation.universal else shell
 
 
 async def _reader(agent: Agent, name: str, journal: Journal) -> AgentReader | None:

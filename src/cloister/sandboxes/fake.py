@@ -1,6 +1,7 @@
 """Sandboxes that run nothing: programs are scripted, and a call that the protocol forbids is an AssertionError."""
 
 import hashlib
+import math
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -10,6 +11,7 @@ import anyio
 import anyio.lowlevel
 
 from cloister.errors import ConflictError, NotFoundError, SandboxError
+from cloister.model.artifact import FoundFile
 from cloister.model.asker import Asker, Connection
 from cloister.model.instructions import PLACES, Restored
 from cloister.model.residue import Residue
@@ -30,7 +32,7 @@ from cloister.model.sandbox import (
 )
 from cloister.model.secret import SecretValue
 from cloister.model.snapshot import CheckedDisk, SnapshotKey
-from cloister.protocols import Listeners, Process, Sandbox, SandboxBackend, Terminal
+from cloister.protocols import EnteredShell, Listeners, Process, Sandbox, SandboxBackend, Terminal
 
 _KILLED = 137
 _SUCCESS = Exit(status=0)
@@ -84,6 +86,7 @@ class _Run:
         self._moved = anyio.Event()
         self._hung_up = False
         self.terminal_given = False
+        self.entered = 0
         self.typed = b""
         self.size: tuple[int, int] | None = None
         """Columns and rows that the terminal was last given."""
@@ -282,6 +285,16 @@ class FakeBackend:
         run.terminal_given = True
         return FakeTerminal(run)
 
+    async def enter(self, name: SandboxName, *, terminal: str) -> "FakeEnteredShell":
+        """See `protocols.SandboxBackend`. The shell shows what is typed, and ends at once when that is `exit`."""
+        await tell(self._on_call, name, "enter")
+        runs = self._node.disks[name].runs.values() if name in self._node.disks else ()
+        enterable = [run for run in runs if run.ended is None and run.command.shell and not run.command.secrets]
+        if not enterable:
+            raise NotFoundError("no agent runs there now")
+        enterable[0].entered += 1
+        return FakeEnteredShell(enterable[0].entered)
+
     async def has_snapshot(self, key: SnapshotKey) -> bool:
         """See `protocols.SandboxBackend`."""
         return await self.flaw_of_snapshot(key) is None
@@ -469,6 +482,14 @@ class FakeSandbox:
         left = {name: data for run in self._disk.runs.values() for name, data in run.left.items()}
         return left[path][:limit_bytes] if path in left else None
 
+    async def list_files(self, folder: str, *, most: int) -> Sequence[FoundFile]:
+        """See `protocols.Sandbox`."""
+        assert folder.startswith("/cloister/out/"), f"list_files of {folder!r}, which is not below /cloister/out"
+        self._expect_no_container("list_files")
+        left = {name: data for run in self._disk.runs.values() for name, data in run.left.items()}
+        below = {name.removeprefix(f"{folder}/"): data for name, data in left.items() if name.startswith(f"{folder}/")}
+        return [FoundFile(path=name, size_bytes=len(below[name]), is_regular=True) for name in sorted(below)][:most]
+
     async def tail(self, path: str, over: anyio.Event, *, limit_bytes: int) -> AsyncIterator[bytes]:
         """See `protocols.Sandbox`."""
         assert path.startswith("/cloister/out/"), f"tail of {path!r}, which is not below /cloister/out"
@@ -579,6 +600,37 @@ class FakeTerminal:
         self._run.hang_up()
 
 
+class FakeEnteredShell:
+    """A person's shell; made by `FakeBackend`."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.status: int | None = None
+        self._echo, self._typed = anyio.create_memory_object_stream[bytes](math.inf)
+
+    async def read(self) -> bytes:
+        """See `protocols.Terminal`."""
+        try:
+            return await self._typed.receive()
+        except anyio.EndOfStream:
+            return b""
+
+    async def write(self, data: bytes) -> None:
+        """See `protocols.Terminal`."""
+        await self._echo.send(data)
+        if data == b"exit\n":
+            self.status = 0
+            self._echo.close()
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Nothing asks for it."""
+
+    def close(self) -> None:
+        """See `protocols.Terminal`."""
+        self._echo.close()
+        self._typed.close()
+
+
 async def tell(on_call: OnCall | None, sandbox: str, call: str) -> None:
     """Let others run, as a real call would, and say what is called."""
     await anyio.lowlevel.checkpoint()
@@ -587,9 +639,13 @@ async def tell(on_call: OnCall | None, sandbox: str, call: str) -> None:
 
 
 def _conforms(
-    backend: FakeBackend, sandbox: FakeSandbox, process: FakeProcess, terminal: FakeTerminal
-) -> tuple[SandboxBackend, Sandbox, Process, Terminal]:
-    return backend, sandbox, process, terminal
+    backend: FakeBackend,
+    sandbox: FakeSandbox,
+    process: FakeProcess,
+    terminal: FakeTerminal,
+    entered: FakeEnteredShell,
+) -> tuple[SandboxBackend, Sandbox, Process, Terminal, EnteredShell]:
+    return backend, sandbox, process, terminal, entered
 
 
 def _two_descriptors() -> tuple[int, int]:

@@ -20,6 +20,7 @@ from cloister.sandboxes.oci.cgroup import hasten_entry, hold_controllers, remove
 from cloister.sandboxes.oci.claims import BuildClaims
 from cloister.sandboxes.oci.containers import Containers
 from cloister.sandboxes.oci.disk import Disk, DiskState, kept_of, volume_of
+from cloister.sandboxes.oci.entering import OciEnteredShell, enter, find_enterable
 from cloister.sandboxes.oci.export import SnapshotExporter
 from cloister.sandboxes.oci.guard import make_guard
 from cloister.sandboxes.oci.image import OciImageStore
@@ -140,6 +141,12 @@ class OciBackend:
     async def open_terminal(self, name: SandboxName, command: str) -> OciTerminal:
         """Ask the command's supervisor for it; see `protocols.SandboxBackend`."""
         return await open_terminal(self._node.paths.sandbox(name) / "processes" / command)
+
+    async def enter(self, name: SandboxName, *, terminal: str) -> OciEnteredShell:
+        """Have the runtime start it; see `protocols.SandboxBackend`."""
+        directory = find_enterable(self._node.paths.sandbox(name) / "processes")
+        runtime = self._node.containers.runtime
+        return await enter(runtime, directory, f"{name}.{directory.name}", terminal=terminal)
 
     async def has_snapshot(self, key: SnapshotKey) -> bool:
         """Whether it is kept and usable; see `protocols.SandboxBackend`."""

@@ -87,6 +87,16 @@ class Bundle:
     terminal: bool = False
     """Its streams are a terminal, whose other end the runtime sends to its console socket."""
 
+    shell: Sequence[str] = ()
+    """What a person runs who enters the container."""
+
+    def shell_process(self) -> dict[str, Any]:
+        """Return the `process` of a person who enters: as the container's own, from the root directory.
+
+        That cannot be replaced, while any other may lead elsewhere by the time it is entered (CVE-2024-21626).
+        """
+        return {**self._process(), "terminal": True, "args": list(self.shell), "cwd": "/"}
+
     def document(self) -> dict[str, Any]:
         """Return config.json by the OCI runtime specification, version 1.0.2."""
         return {

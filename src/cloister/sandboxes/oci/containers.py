@@ -20,6 +20,8 @@ from cloister.sandboxes.oci.process import OciProcess
 from cloister.sandboxes.oci.runtime import Runtime
 from cloister.sandboxes.oci.volume import SHARE_LEFT, mounted_at
 
+SHELL_DOCUMENT = "shell.json"
+"""Beside a container that people may enter: the process that they get."""
 STOP_SECONDS = 10.0
 """For a supervisor to end its container; afterwards the runtime does."""
 
@@ -87,6 +89,8 @@ class Containers:
             os.chown(path, UID_BASE, UID_BASE)
             path.chmod(0o444)
         (directory / "config.json").write_text(json.dumps(bundle.document()))
+        if bundle.shell:
+            (directory / SHELL_DOCUMENT).write_text(json.dumps(bundle.shell_process()))
         order = {
             "directory": str(directory),
             "argv": self.runtime.run(directory, bundle.container, terminal=bundle.terminal),
@@ -98,6 +102,7 @@ class Containers:
             "counters": cgroup.memory_counters(bundle.container),
             "volume": [str(mounted_at(volume)), SHARE_LEFT] if volume is not None else None,
             "members": cgroup.member_file(bundle.container),
+            "enterable": bool(bundle.shell),
         }
         await self._ask(order)
         return OciProcess(directory)

@@ -14,7 +14,7 @@ from cloister.model.sandbox import Chunk, EndCause, Exit, Stream
 from cloister.sandboxes.oci.supervisor import FRAME
 
 READ_BYTES = 256 * 1024
-_STREAMS = {1: Stream.STDOUT, 2: Stream.STDERR}
+_STREAMS = {1: Stream.STDOUT, 2: Stream.STDERR, 3: Stream.NOTE}
 
 
 class OciProcess:

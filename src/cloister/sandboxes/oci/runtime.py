@@ -37,6 +37,18 @@ class Runtime:
             container,
         ]
 
+    def enter(self, directory: Path, container: str) -> list[str]:
+        """The command that starts the process of `directory`/process.json in a running container, and returns.
+
+        It leaves the process's pid in `pid`; our end of its terminal is sent to the socket `console`.
+        """
+        return [
+            *self._call(log=directory / "runtime.log"),
+            *("exec", "--detach", "--process", str(directory / "process.json")),
+            *("--pid-file", str(directory / "pid"), "--console-socket", str(directory / "console")),
+            container,
+        ]
+
     def delete(self, container: str) -> list[str]:
         """The command that removes a container, killing it first when it lives."""
         return [*self._call(), "delete", "--force", container]

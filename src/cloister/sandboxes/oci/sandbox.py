@@ -6,12 +6,14 @@ import shutil
 import socket
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import anyio
 from anyio import CapacityLimiter, to_thread
 
 from cloister.errors import RepositoryError, SandboxError, TaskFailedError
+from cloister.model.artifact import FoundFile
 from cloister.model.asker import Asker, Connection
 from cloister.model.given import GIVEN
 from cloister.model.instructions import Restored
@@ -22,7 +24,7 @@ from cloister.model.secret import SecretValue
 from cloister.model.snapshot import SnapshotKey
 from cloister.protocols import Listeners
 from cloister.sandboxes.oci import guard, network, syscalls
-from cloister.sandboxes.oci.beneath import read_beneath, tail_beneath
+from cloister.sandboxes.oci.beneath import list_beneath, read_beneath, tail_beneath
 from cloister.sandboxes.oci.bundle import UID_BASE, Bind, Bundle
 from cloister.sandboxes.oci.disk import Disk, DiskState, layers_of
 from cloister.sandboxes.oci.flatten import begin_to_flatten
@@ -179,6 +181,7 @@ class OciSandbox:
             ),
             limits=self._spec.limits,
             terminal=command.terminal,
+            shell=() if command.secrets else command.shell,
         )
         return await self._node.containers.start(
             directory,
@@ -269,6 +272,10 @@ class OciSandbox:
     async def read_file(self, path: str, *, limit_bytes: int) -> bytes | None:
         """Read a file that the sandbox wrote; see `protocols.Sandbox`."""
         return read_beneath(self._disk.upper, path, limit_bytes=limit_bytes)
+
+    async def list_files(self, folder: str, *, most: int) -> Sequence[FoundFile]:
+        """List what the sandbox wrote; see `protocols.Sandbox`."""
+        return await to_thread.run_sync(partial(list_beneath, self._disk.upper, folder, most=most))
 
     def tail(self, path: str, over: anyio.Event, *, limit_bytes: int) -> AsyncIterator[bytes]:
         """Look for more a few times a second; see `protocols.Sandbox`."""

@@ -10,9 +10,13 @@ because forking this is ten times cheaper than starting an interpreter. A superv
 - writes how it ended to the file `exit`, by rename, and goes.
 
 Whoever connects to the socket `watch` receives a byte at once, a byte when there is more output, and the
-end of the stream when the supervisor has gone. A client may send `stop SECONDS`, or `terminal`: the first one
-receives the descriptor of our end of the container's terminal with a byte `t`, later ones that byte alone. When
-the first one has gone, the container is hung up.
+end of the stream when the supervisor has gone. A client may send
+
+- `stop SECONDS`,
+- `terminal`: the first one receives the descriptor of our end of the container's terminal with a byte `t`, later ones
+  that byte alone. When the first one has gone, the container is hung up,
+- `person`: somebody enters the container, see `entrance`. It receives `p NUMBER`; that it came, and when its connection
+  ends that it went, is noted among the frames.
 """
 
 import contextlib
@@ -32,7 +36,7 @@ import traceback
 from typing import Any
 
 FRAME = struct.Struct("!BI")
-"""Stream (1 standard output, 2 standard error), length of the data that follows in bytes."""
+"""Stream (1 standard output, 2 standard error, 3 a note of ours), length of the data that follows in bytes."""
 
 READ_BYTES = 64 * 1024
 REQUEST_BYTES = 64 * 1024
@@ -44,6 +48,8 @@ ABSENCE_SECONDS = 60.0
 FAREWELL_SECONDS = 2.0
 """From SIGHUP to SIGKILL, when the user of a terminal has gone."""
 CONSOLE_SECONDS = 10.0
+_MOST_PERSONS = 100
+"""In the life of a container, so that notes have an end."""
 _LOOK_SECONDS = 0.05
 """How soon it is seen that everything has ended that was asked to."""
 _MOST_NAMED = 50
@@ -65,8 +71,9 @@ def spawn_forever(requests: socket.socket) -> None:
 
     A request is a JSON object: `directory` (of the process), `argv` (of the runtime), `delete` (the
     runtime's command that removes the container), `hide` (mount points that the runtime must not see),
-    `timeout_seconds`, `output_bytes`, `counters` (files that count kills for lack of memory), `members` (the file
-    that lists its processes), `volume` (what it writes to, with the share of it that is as good as none; or null),
+    `timeout_seconds`, `output_bytes`, `enterable` (whether people may enter it), `counters` (files that count kills for
+    lack of memory), `members` (the file that lists its processes), `volume` (what it writes to, with the share of it
+    that is as good as none; or null),
     `terminal` (whether `argv` sends one to the socket `console`). The answer is `ok`, sent when the watch socket can be
     connected to.
     Without `directory`, the container of a lost supervisor is removed, and the answer sent afterwards.
@@ -79,7 +86,7 @@ def spawn_forever(requests: socket.socket) -> None:
                 _remove_container(order)
                 requests.send(b"ok")
                 continue
-            watch = _listen(os.path.join(order["directory"], "watch"))
+            watch = listen(os.path.join(order["directory"], "watch"))
             if os.fork() == 0:
                 requests.close()
                 _become_supervisor(order, watch)
@@ -95,10 +102,7 @@ def _become_supervisor(order: dict[str, Any], watch: socket.socket) -> None:
     status = 1
     try:
         os.setsid()
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-        _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-        _libc.prctl(_PR_SET_NAME, b"cloister-watch", 0, 0, 0)
+        become_reaper(b"cloister-watch")
         Supervisor(order, watch).run()
         status = 0
     except Exception:
@@ -130,6 +134,8 @@ class Supervisor:
         self.terminal: int | None = None
         self.awaits_user = False
         self.user: socket.socket | None = None
+        self.persons: dict[socket.socket, tuple[int, float]] = {}
+        self.entered = 0
 
     def run(self) -> None:
         """Watch the container until it has ended, then say how, then remove it."""
@@ -202,7 +208,7 @@ class Supervisor:
             # Some runtimes give the pipes to container root, who can then read from them as well: the bytes that
             # `select` saw may be gone, and whoever waits for them in `read` holds no deadline.
             os.set_blocking(end, False)
-        console = _listen(self._path("console")) if self.order["terminal"] else None
+        console = listen(self._path("console")) if self.order["terminal"] else None
         child = os.fork()
         if child == 0:
             self._become_runtime(out_write, err_write)
@@ -215,13 +221,13 @@ class Supervisor:
         if status == 0:
             with open(self._path("init-pid")) as file:
                 self.init = int(file.read())
-            self.terminal = _receive_terminal(console) if console is not None else None
+            self.terminal = receive_terminal(console) if console is not None else None
         return {out_read: 1, err_read: 2}
 
     def _become_runtime(self, out_write: int, err_write: int) -> None:
         try:
             for path in self.order["hide"]:
-                _hide_mount(path)
+                hide_mount(path)
             for source, target in ((_sealed_copy(self._path("stdin")), 0), (out_write, 1), (err_write, 2)):
                 os.dup2(source, target)
             os.closerange(3, 256)
@@ -277,6 +283,8 @@ class Supervisor:
             if grace > 0:
                 self.cause = "stopped"
                 self._ask_to_end(grace)
+        elif words[0] == b"person":
+            self._let_in(client)
         elif words[0] == b"terminal":
             self._hand_over(client) if self.order["terminal"] else self._drop(client)
 
@@ -288,6 +296,27 @@ class Supervisor:
         if taken is not None:
             os.close(taken)
             self.user, self.awaits_user, self.kill_at = client, False, None
+
+    def _let_in(self, client: socket.socket) -> None:
+        if not self.order["enterable"] or self.entered >= _MOST_PERSONS or client in self.persons:
+            self._drop(client)
+            return
+        self.entered += 1
+        self.persons[client] = self.entered, time.monotonic()
+        self._note(f"entered {self.entered}")
+        with contextlib.suppress(OSError):  # it has gone again, which is heard next
+            client.send(b"p %d" % self.entered)
+
+    def _let_out(self, client: socket.socket) -> None:
+        number, since = self.persons.pop(client)
+        self._note(f"left {number} {time.monotonic() - since:.2f}")
+
+    def _note(self, text: str) -> None:
+        """Write among the output what is not the container's to write, nor counted as its own."""
+        os.write(self.output, FRAME.pack(3, len(text)) + text.encode())
+        for client in list(self.clients):
+            if client not in self.persons:
+                self._send(client)
 
     def _hang_up(self) -> None:
         self.user = None
@@ -310,6 +339,8 @@ class Supervisor:
         self.events.unregister(client)
         self.clients.remove(client)
         client.close()
+        if client in self.persons:
+            self._let_out(client)
         if client is self.user:
             self._hang_up()
 
@@ -357,6 +388,8 @@ class Supervisor:
         return ""
 
     def _finish(self, *, status: int, cause: str, message: str = "") -> None:
+        for client in list(self.persons):
+            self._let_out(client)
         draft = self._path("exit.draft")
         with open(draft, "w") as file:
             json.dump({"status": status, "cause": cause, "message": message, "running": self.running}, file)
@@ -374,7 +407,7 @@ def _remove_container(order: dict[str, Any]) -> None:
     if child == 0:
         try:
             for path in order["hide"]:
-                _hide_mount(path)
+                hide_mount(path)
             null = os.open("/dev/null", os.O_RDWR)
             for number in (0, 1, 2):
                 os.dup2(null, number)
@@ -387,7 +420,15 @@ def _remove_container(order: dict[str, Any]) -> None:
         os.close(pidfd)
 
 
-def _receive_terminal(console: socket.socket) -> int:
+def become_reaper(name: bytes) -> None:
+    """Be the parent of what our children leave, under that name."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    _libc.prctl(_PR_SET_NAME, name, 0, 0, 0)
+
+
+def receive_terminal(console: socket.socket) -> int:
     """Return our end of the container's terminal, which the runtime has sent."""
     with console:
         console.settimeout(CONSOLE_SECONDS)
@@ -457,14 +498,15 @@ def _leave_room_for_host() -> None:
         resource.setrlimit(limit, (most, most))
 
 
-def _listen(path: str) -> socket.socket:
+def listen(path: str) -> socket.socket:
+    """Return a socket that listens there."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     listener.bind(path)
     listener.listen(16)
     return listener
 
 
-def _hide_mount(path: str) -> None:
+def hide_mount(path: str) -> None:
     """Cover `path` in a mount namespace of our own: crun 1.8 refuses hosts with hybrid cgroups otherwise.
 
     By something to write to, because it makes a directory there all the same, and what systemd mounts below the
