@@ -132,6 +132,7 @@ def _table_to_environment(table: EnvironmentTable, *, default_name: str) -> Envi
             pids=limits.pids,
             output_bytes=limits.output,
             time_seconds=limits.time,
+            stuck_seconds=limits.stuck,
             rounds=limits.rounds,
             tokens=limits.tokens,
             cost=limits.cost,

@@ -294,6 +294,8 @@ class LimitsTable(_Table):
     """What one command may print, at most 1 GiB."""
     time: Duration = Field(default=HOUR, examples=['"1h"'])
     """Wall clock of an attempt, at most 7 days."""
+    stuck: Duration | None = Field(default=None, examples=['"10m"'])
+    """How long the agent may print nothing and compute next to nothing, at most 7 days; longer, and it is stopped."""
     rounds: Annotated[int, Field(ge=0, le=20)] = Field(default=1, examples=["1"])
     """How often failing checks are given back to the agent."""
     tokens: Annotated[int, Field(ge=1, le=10**12)] | None = Field(default=None, examples=["2_000_000"])

@@ -62,6 +62,10 @@ class Process(Protocol):
         """Return how it ended, once it has. Any number of callers. SandboxError when its supervisor was lost."""
         ...
 
+    async def lay(self, name: str, data: bytes) -> None:
+        """Add a read-only file to those in /cloister/in, or replace it, while it runs. Harmless when it has ended."""
+        ...
+
     async def stop(self, grace_seconds: float = 0.0) -> None:
         """Ask it to end (SIGTERM), and after the grace kill its whole tree. Returns when it is dead. Harmless twice."""
         ...

@@ -35,6 +35,7 @@ HIGHEST_LIMITS = Limits(
     pids=32_768,
     output_bytes=GIB,
     time_seconds=7 * 24 * HOUR,
+    stuck_seconds=7 * 24 * HOUR,
     rounds=10,
     tokens=10**12,
     cost=1_000_000.0,

@@ -303,3 +303,51 @@ def test_the_terminal_of_an_attempt_is_an_asciicast(installation: Installation) 
     assert text == "one\r\ntwo\r\n\x1b[32mgreen\x1b[0m  last\r\n"
     seconds = [line[0] for line in lines]
     assert seconds == sorted(seconds) and seconds[0] == 0.0
+
+
+# An agent that hangs, and one whose time runs out
+
+
+def _limited(limits: str) -> str:
+    return f"{QUIET}[limits]\n{limits}\n"
+
+
+async def test_an_agent_that_neither_prints_nor_computes_is_stopped(installation: Installation) -> None:
+    async with installation.opened() as running:
+        stuck = await running.run("echo half >a.txt; sleep 1000", environment=_limited('stuck = "2s"'))
+        for work in (
+            "for i in $(seq 16); do sleep 0.25; echo .; done",
+            "i=0; while ((i < 1500000)); do ((i += 1)); done; true",
+        ):
+            busy = await running.run(work, environment=_limited('stuck = "2s"'))
+            assert busy.outcome.verdict is Verdict.SUCCEEDED, busy.outcome
+    assert stuck.outcome.verdict is Verdict.FAILED
+    assert "neither printed nor computed anything for limits.stuck" in stuck.outcome.reason
+    assert "+half" in stuck.diff, "what it did before is collected"
+
+
+async def test_an_agent_is_told_before_its_time_is_up(installation: Installation) -> None:
+    file = "/cloister/in/time-left"
+    waits = f"until [ -e {file} ]; do sleep 0.05; done; cat {file}; echo x >{file}"
+    async with installation.opened() as running:
+        warned = await running.run(f"{waits} || sleep 1000", environment=_limited('time = "30s"'))
+    assert "time_running_out" in warned.names()
+    assert "3 seconds left, until " in warned.printed("agent")
+    assert (warned.outcome.verdict, warned.outcome.reason) == (
+        Verdict.FAILED,
+        "the agent was stopped at its time limit",
+    )
+
+
+# Faults
+
+
+async def test_a_flood_and_daemons_leave_a_correct_change(installation: Installation) -> None:
+    flood = "echo half >a.txt; (setsid nohup sh -c 'while :; do echo more >>a.txt; sleep 0.01; done' &) ; yes"
+    daemon = "echo half >a.txt; for i in 1 2 3; do (setsid nohup sleep 1000 >/dev/null 2>&1 &); done"
+    async with installation.opened() as running:
+        flooded = await running.run(flood, environment=_limited('output = "1MiB"'))
+        forked = await running.run(daemon)
+    assert flooded.outcome.verdict is Verdict.FAILED and "limits.output" in flooded.outcome.reason
+    assert "+half" in flooded.diff
+    assert forked.outcome.verdict is Verdict.SUCCEEDED and "+half" in forked.diff

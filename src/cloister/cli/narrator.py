@@ -44,6 +44,7 @@ from cloister.model.event import (
     SnapshotMissed,
     SnapshotSaved,
     TaskAccepted,
+    TimeRunningOut,
     TurnAccepted,
     Usage,
 )
@@ -220,6 +221,8 @@ def _sentences(event: Event) -> list[tuple[str, str]]:
             return [(f"  somebody opened shell {event.shell} beside the agent", "yellow")]
         case PersonLeft():
             return [(f"  shell {event.shell} was closed after {event.seconds:.1f} s", "yellow")]
+        case TimeRunningOut():
+            return [(f"  the agent is stopped in {event.seconds_left:.0f} s, and was told so", "yellow")]
         case ArtifactsKept():
             told = [(f"  artifacts: {', '.join(event.names)}", "")] if event.names else []
             return [*told, *((f"  artifact left out: {reason}", "yellow") for reason in event.left_out)]

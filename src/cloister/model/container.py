@@ -9,6 +9,8 @@ from cloister.model.task import Task
 
 HOME = "/root"
 PROMPT_FILE = "/cloister/in/prompt.md"
+TIME_LEFT = "/cloister/in/time-left"
+"""Appears shortly before an agent's time is up, and says how much there is."""
 MESSAGE_FILE = "/cloister/out/message.md"
 CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 """What the host trusts, the installation's own authority and those of its settings, where Debian's programs look."""

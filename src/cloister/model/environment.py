@@ -59,6 +59,8 @@ class Limits:
     """Standard output and error of one command, together."""
     time_seconds: float = HOUR
     """Wall clock of the whole attempt."""
+    stuck_seconds: float | None = None
+    """How long the agent may print nothing and compute next to nothing; None is as long as it likes."""
     rounds: int = 1
     """How often failing checks are given back to the agent."""
     tokens: int | None = None

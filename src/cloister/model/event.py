@@ -503,6 +503,13 @@ class InstructionsRestored(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TimeRunningOut(Event):
+    """The agent is stopped soon; it was told so by a file in its sandbox."""
+
+    seconds_left: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ArtifactsKept(Event):
     """Files that the agent left in /cloister/out/artifacts were kept."""
 

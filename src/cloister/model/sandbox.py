@@ -90,6 +90,8 @@ class Command:
     """A folder of this node to see, read-only, where agents' packs are; see `model.pack`."""
     timeout_seconds: float
     """Wall clock, enforced by the container's supervisor even when we are gone."""
+    stuck_seconds: float | None = None
+    """How long it may print nothing and compute next to nothing, while nobody is in there; more ends it."""
     output_bytes: int
     """Standard output and error together; more ends the command."""
     read_only_work_tree: bool = False
@@ -135,6 +137,8 @@ class EndCause(StrEnum):
     """It failed by itself, on a disk that had no room left."""
     NO_INODES = "no inodes left"
     """It failed by itself, on a disk that could hold no more files."""
+    STUCK = "stuck"
+    """It printed nothing and computed next to nothing for too long."""
     STOPPED = "stopped"
     HUNG_UP = "hung up"
     """Whoever had its terminal has gone, or nobody came for it."""

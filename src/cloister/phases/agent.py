@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -12,8 +13,8 @@ from cloister.agent_reader import AgentReader
 from cloister.ending import Ending, run_beside
 from cloister.journal import Journal
 from cloister.model.agent import AgentTurn
-from cloister.model.container import PROMPT_FILE, Foundation, container_variables, work_tree
-from cloister.model.event import AgentPrompted, EndRequested
+from cloister.model.container import PROMPT_FILE, TIME_LEFT, Foundation, container_variables, work_tree
+from cloister.model.event import AgentPrompted, EndRequested, TimeRunningOut
 from cloister.model.pack import Pack
 from cloister.model.phase import Phase
 from cloister.model.sandbox import Command, EndCause, Exit
@@ -24,6 +25,9 @@ from cloister.services.follow import follow_with_services
 from cloister.services.launch import with_services
 
 AGENT = "agent"
+WARNING_SHARE = 0.1
+LONGEST_WARNING_SECONDS = 300.0
+"""How long before its time is up an agent is told: the last tenth, and at most five minutes."""
 GRACE_SECONDS = 2.0
 """For an agent that has to end, to say its last words."""
 
@@ -33,6 +37,7 @@ _REASONS = {
     EndCause.OUT_OF_MEMORY: "the agent was killed because the sandbox used more than limits.memory allows",
     EndCause.DISK_FULL: "the agent failed on a full disk: the sandbox wrote all that limits.disk allows",
     EndCause.NO_INODES: "the agent failed on a full disk: the sandbox made as many files as limits.inodes allows",
+    EndCause.STUCK: "the agent was stopped because it neither printed nor computed anything for limits.stuck",
     EndCause.STOPPED: "the agent was stopped",
 }
 
@@ -83,6 +88,7 @@ async def run(
         files={**asked.files, PROMPT_FILE.rpartition("/")[2]: text},
         packs=pack.place if pack is not None else None,
         timeout_seconds=seconds_left,
+        stuck_seconds=task.environment.limits.stuck_seconds,
         output_bytes=log_bytes,
         read_only_work_tree=turn.ask,
         shell=_shell_for_persons(task, foundation),
@@ -105,7 +111,8 @@ async def run(
         reader=reader,
     )
     asked_to_end = partial(_stop_when_asked, process, journal, ending)
-    ended, _ = await run_beside(follow, asked_to_end, partial(_stop_when, stopped, process))
+    warning = partial(_warn, process, journal, seconds_left, task.environment.limits.time_seconds)
+    ended, _ = await run_beside(follow, asked_to_end, partial(_stop_when, stopped, process), warning)
     if reader is None:
         return Ran(ended=ended, message="")
     return Ran(ended=ended, message=reader.last_message, session=reader.session)
@@ -131,6 +138,15 @@ async def _reader(agent: Agent, name: str, journal: Journal) -> AgentReader | No
         return None
     before = await journal.commands_before(name)
     return AgentReader(parser, name, mask=journal.mask_text, commands_before=before)
+
+
+async def _warn(process: Process, journal: Journal, seconds_left: float, limit: float) -> None:
+    """Say shortly before the time is up that it is; the agent finds a file that says so, see TIME_LEFT."""
+    last = min(LONGEST_WARNING_SECONDS, limit * WARNING_SHARE, seconds_left)
+    await anyio.sleep(seconds_left - last)
+    journal.record(TimeRunningOut(seconds_left=last))
+    ends_at = datetime.now(UTC) + timedelta(seconds=last)
+    await process.lay(TIME_LEFT.rpartition("/")[2], f"{last:.0f} seconds left, until {ends_at:%H:%M:%S} UTC\n".encode())
 
 
 async def _stop_when_asked(process: Process, journal: Journal, ending: Ending) -> None:

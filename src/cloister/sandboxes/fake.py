@@ -556,6 +556,10 @@ class FakeProcess:
         self._run.known_to_be_over = True
         return ended
 
+    async def lay(self, name: str, data: bytes) -> None:
+        """See `protocols.Process`. Nobody reads it."""
+        assert "/" not in name, f"{name!r} is no name of a file"
+
     async def stop(self, grace_seconds: float = 0.0) -> None:
         """See `protocols.Process`."""
         assert grace_seconds >= 0, "a grace of less than nothing"

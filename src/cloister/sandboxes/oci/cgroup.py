@@ -88,6 +88,13 @@ def memory_counters(container: str) -> list[str]:
     return [str(ROOT / "memory" / group / "memory.oom_control"), str(ROOT / group / "memory.events")]
 
 
+def time_counters(container: str) -> list[str]:
+    """Files that tell how long a container's group has computed, whichever of them exist."""
+    group = path_of(container).lstrip("/")
+    first = [str(ROOT / name / group / "cpuacct.usage") for name in ("cpuacct", "cpu,cpuacct")]
+    return [*first, str(ROOT / group / "cpu.stat")]
+
+
 def member_file(container: str) -> str:
     """The file that lists the processes of a container."""
     hierarchy = ROOT if find_layout() is CgroupLayout.V2 else ROOT / "pids"

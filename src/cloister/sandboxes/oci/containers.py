@@ -72,6 +72,7 @@ class Containers:
         stdin: bytes,
         files: Mapping[str, bytes],
         timeout_seconds: float,
+        stuck_seconds: float | None = None,
         output_bytes: int,
         volume: Path | None = None,
     ) -> OciProcess:
@@ -99,6 +100,8 @@ class Containers:
             "hide": self.runtime.hide,
             "timeout_seconds": timeout_seconds,
             "output_bytes": output_bytes,
+            "stuck_seconds": stuck_seconds,
+            "cpu": cgroup.time_counters(bundle.container),
             "counters": cgroup.memory_counters(bundle.container),
             "volume": [str(mounted_at(volume)), SHARE_LEFT] if volume is not None else None,
             "members": cgroup.member_file(bundle.container),

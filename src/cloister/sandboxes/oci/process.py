@@ -62,6 +62,14 @@ class OciProcess:
             )
         return result
 
+    async def lay(self, name: str, data: bytes) -> None:
+        """Write beside, and rename; see `protocols.Process`."""
+        draft = self._directory / f".{name}"
+        with contextlib.suppress(FileNotFoundError):  # its sandbox is being destroyed
+            draft.write_bytes(data)
+            draft.chmod(0o444)
+            draft.rename(self._directory / "files" / name)
+
     async def stop(self, grace_seconds: float = 0.0) -> None:
         """Ask it to end, then kill it; see `protocols.Process`."""
         watch = connect_watch(self._directory)

@@ -189,6 +189,7 @@ class OciSandbox:
             stdin=command.stdin,
             files=command.files,
             timeout_seconds=command.timeout_seconds,
+            stuck_seconds=command.stuck_seconds,
             output_bytes=command.output_bytes,
             volume=self._disk.volume if self._disk.has_volume and not command.terminal else None,
         )

@@ -48,6 +48,9 @@ ABSENCE_SECONDS = 60.0
 FAREWELL_SECONDS = 2.0
 """From SIGHUP to SIGKILL, when the user of a terminal has gone."""
 CONSOLE_SECONDS = 10.0
+_LONGEST_LOOK_SECONDS = 5.0
+_IDLE_SHARE = 0.005
+"""Of one processor: what waits computes less. A loop that sleeps a second and looks again takes a fifth of it."""
 _MOST_PERSONS = 100
 """In the life of a container, so that notes have an end."""
 _LOOK_SECONDS = 0.05
@@ -71,8 +74,9 @@ def spawn_forever(requests: socket.socket) -> None:
 
     A request is a JSON object: `directory` (of the process), `argv` (of the runtime), `delete` (the
     runtime's command that removes the container), `hide` (mount points that the runtime must not see),
-    `timeout_seconds`, `output_bytes`, `enterable` (whether people may enter it), `counters` (files that count kills for
-    lack of memory), `members` (the file that lists its processes), `volume` (what it writes to, with the share of it
+    `timeout_seconds`, `stuck_seconds` (or null), `cpu` (files that tell the time it computed), `output_bytes`,
+    `enterable` (whether people may enter it), `counters` (files that count kills for lack of memory), `members` (the
+    file that lists its processes), `volume` (what it writes to, with the share of it
     that is as good as none; or null),
     `terminal` (whether `argv` sends one to the socket `console`). The answer is `ok`, sent when the watch socket can be
     connected to.
@@ -136,6 +140,7 @@ class Supervisor:
         self.user: socket.socket | None = None
         self.persons: dict[socket.socket, tuple[int, float]] = {}
         self.entered = 0
+        self.moved_at, self.moved_cpu = time.monotonic(), 0.0
 
     def run(self) -> None:
         """Watch the container until it has ended, then say how, then remove it."""
@@ -167,6 +172,8 @@ class Supervisor:
         due = min(self.deadline, self.kill_at or self.deadline)
         if self.ask_at is not None:
             due = min(due, time.monotonic() + _LOOK_SECONDS)
+        if self.order["stuck_seconds"] is not None:
+            due = min(due, time.monotonic() + min(_LONGEST_LOOK_SECONDS, self.order["stuck_seconds"] / 10))
         for key, _ in self.events.select(min(max(0.0, due - time.monotonic()), LONGEST_SLEEP_SECONDS)):
             match key.data:
                 case "init":
@@ -183,9 +190,23 @@ class Supervisor:
             self._signal(signal.SIGTERM)
         if now >= self.deadline and self.cause == "exited":
             self._kill("timed out")
+        if self.cause == "exited" and self._is_stuck(now):
+            self._kill("stuck")
         if self.kill_at is not None and now >= self.kill_at:
             self._kill("hung up" if self.awaits_user else "stopped")
         self._look_at_disk()
+
+    def _is_stuck(self, now: float) -> bool:
+        """Whether nothing was printed, next to nothing computed, and nobody in there, for as long as that may be."""
+        longest, cpu = self.order["stuck_seconds"], _cpu_seconds(self.order["cpu"])
+        if longest is None or cpu is None:
+            return False
+        if self.persons or cpu - self.moved_cpu > longest * _IDLE_SHARE:
+            self._moves(now)
+        return bool(now - self.moved_at >= longest)
+
+    def _moves(self, now: float) -> None:
+        self.moved_at, self.moved_cpu = now, _cpu_seconds(self.order["cpu"]) or 0.0
 
     def _look_at_disk(self) -> None:
         """Remember for a moment that it was full: a program that found no room says so, and may tidy up then."""
@@ -246,6 +267,8 @@ class Supervisor:
             self.events.unregister(stream)
             os.close(stream)
             return
+        if self.order["stuck_seconds"] is not None:
+            self._moves(time.monotonic())
         if not self._has_space():
             self._kill("no room for output")
             return
@@ -345,7 +368,7 @@ class Supervisor:
             self._hang_up()
 
     def _kill(self, cause: str) -> None:
-        if cause == "timed out":
+        if cause in ("timed out", "stuck"):
             self.running = _command_lines(self.order["members"], but=self.init)
         if self.cause == "exited":
             self.cause = cause
@@ -448,6 +471,15 @@ def _command_lines(members: str, *, but: int | None) -> list[str]:
             line = command.read(_LONGEST_NAME_BYTES).rstrip(b"\0").replace(b"\0", b" ")
             lines.append(line.decode(errors="replace"))
     return [line for line in lines if line]
+
+
+def _cpu_seconds(paths: list[str]) -> float | None:
+    """Return how long a group has computed: by version 1 in nanoseconds, by version 2 in microseconds."""
+    for path in paths:
+        with contextlib.suppress(OSError, ValueError), open(path) as file:
+            first = file.readline().split()
+            return int(first[1]) / 1e6 if first[0] == "usage_usec" else int(first[0]) / 1e9
+    return None
 
 
 def _ask(pid: int, members: str) -> None:
