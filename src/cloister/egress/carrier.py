@@ -2,8 +2,6 @@
 
 import asyncio
 import errno
-import os
-import socket
 from collections.abc import Callable
 from functools import partial
 
@@ -51,7 +49,8 @@ class Carrier:
         self._tell_end = ended
         self._screen = screen
         self._pipes = pipes
-        self._loop = asyncio.get_running_loop()
+        self._from = source.watched
+        self._to = sink.watched
         self._held = b""
         """What the screen has not let pass yet."""
         self._rest = b""
@@ -59,7 +58,6 @@ class Carrier:
         self._pipe: Pipe | None = None
         self._is_busy = False
         self._can_splice = True
-        self._failure: OSError | None = None
         self._has_ended = False
 
     @property
@@ -69,7 +67,7 @@ class Carrier:
 
     def start(self) -> None:
         """Watch the source; what was received of it already comes first."""
-        self._loop.add_reader(self._source, self._read)
+        self._from.read_with(self._read)
         if first := self._source_stream.take_unread():
             self._try(partial(self._begin_with, first))
 
@@ -84,8 +82,8 @@ class Carrier:
     def stop(self) -> None:
         """Watch nothing any more, and drop what was not delivered. Harmless twice."""
         self._has_ended = True
-        self._loop.remove_reader(self._source)
-        self._loop.remove_writer(self._sink)
+        self._from.read_with(None)
+        self._to.write_with(None)
         self._give_back()
 
     def _read(self) -> None:
@@ -105,6 +103,7 @@ class Carrier:
         for _ in range(_TURNS):
             if self._is_busy:
                 self._pipe = self._pipe or self._pipes.take()
+            is_all = self._pipe is None and not self._from.is_ending
             moved = self._copy() if self._pipe is None else self._splice(self._pipe)
             if moved == 0:
                 self._reach_end()
@@ -112,22 +111,13 @@ class Carrier:
             if self._has_rest():
                 self._wait_for_sink()
                 return
-            if not self._is_busy and not self._is_broken():
-                return  # no more has come, most likely, and the watch tells when it does
-        # Not left to the watch: libuv ends it at an error (POLLERR), though there may be bytes still to read.
-        self._loop.call_soon(self._read)
+            if is_all and moved < len(_BUFFER):
+                return  # of more that comes, the watch tells
+        asyncio.get_running_loop().call_soon(self._read)
 
     def _wait_for_sink(self) -> None:
         """Watch the sink in place of the source."""
-        self._loop.remove_reader(self._source)
-        self._loop.add_writer(self._sink, self._write)
-
-    def _is_broken(self) -> bool:
-        """Whether the source has failed. To ask costs less than a read that finds nothing, but asks only once."""
-        number = self._source.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if number:
-            self._failure = OSError(number, os.strerror(number))
-        return number != 0
+        self._to.write_with(self._write)
 
     def _copy(self) -> int:
         count = self._source.recv_into(_BUFFER)
@@ -177,8 +167,7 @@ class Carrier:
             self._drain(self._pipe)
         self._rest = self._rest[self._send(self._rest) :]
         if not self._has_rest():
-            self._loop.remove_writer(self._sink)
-            self._loop.add_reader(self._source, self._read)
+            self._to.write_with(None)
             self._take_turns()
 
     def _send(self, data: memoryview | bytes) -> int:
@@ -202,10 +191,9 @@ class Carrier:
         return bool(self._rest) or (self._pipe is not None and self._pipe.held_bytes > 0)
 
     def _reach_end(self) -> None:
-        if self._failure is not None:
-            raise self._failure
         self._source_stream.ended = True
-        self._sink_stream.finish_sending()
+        if not self._sink_stream.ended:  # else it is about to be closed, which tells the same
+            self._sink_stream.finish_sending()
         self._end(None)
 
     def _end(self, failure: Exception | None) -> None:

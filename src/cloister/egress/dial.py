@@ -9,6 +9,7 @@ from ipaddress import ip_address
 from cloister.egress.addresses import Address, is_address
 from cloister.egress.answer import AnswerError
 from cloister.egress.request import Authority
+from cloister.egress.stream import Stream
 
 _RECENT_SECONDS = 1.0
 _MOST_RECENT = 256
@@ -54,7 +55,7 @@ async def look_up(authority: Authority, *, seconds: float) -> list[Address]:
     return list(dict.fromkeys(ip_address(entry[4][0]) for entry in found))
 
 
-async def dial(authority: Authority, addresses: Sequence[Address], *, seconds: float) -> socket.socket:
+async def dial(authority: Authority, addresses: Sequence[Address], *, seconds: float) -> Stream:
     """Return a connection to the first of these addresses that takes one, within `seconds` for all of them.
 
     AnswerError when none does, with the last one's reason.
@@ -65,8 +66,7 @@ async def dial(authority: Authority, addresses: Sequence[Address], *, seconds: f
         left = max(deadline - asyncio.get_running_loop().time(), 0.0)
         try:
             # What is left is shared evenly, so that one dead address leaves time for the others.
-            async with asyncio.timeout(left / (len(addresses) - position)):
-                return await _connect(address, authority.port)
+            return await _connect(address, authority.port, seconds=left / (len(addresses) - position))
         except TimeoutError:
             failure = AnswerError(
                 HTTPStatus.GATEWAY_TIMEOUT,
@@ -79,12 +79,12 @@ async def dial(authority: Authority, addresses: Sequence[Address], *, seconds: f
     raise failure or AnswerError(HTTPStatus.BAD_GATEWAY, f"{authority.host} has no address.")
 
 
-async def _connect(address: Address, port: int) -> socket.socket:
+async def _connect(address: Address, port: int, *, seconds: float) -> Stream:
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
-    connection = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    stream = Stream(socket.socket(family, socket.SOCK_STREAM))
     try:
-        await asyncio.get_running_loop().sock_connect(connection, (str(address), port))
+        await stream.connect(str(address), port, seconds=seconds)
     except BaseException:
-        connection.close()
+        stream.close()
         raise
-    return connection
+    return stream

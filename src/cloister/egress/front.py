@@ -42,6 +42,8 @@ async def read_next_head(client: Stream, seconds: float) -> bytes | None:
 
 
 async def _read_head(client: Stream, seconds: float) -> bytes | None:
+    if (head := client.take_until(END_OF_HEAD, limit=LARGEST_HEAD_BYTES)) is not None:
+        return head  # at once, as most come, for a clock takes long to start
     try:
         async with asyncio.timeout(seconds):
             return await client.receive_until(END_OF_HEAD, limit=LARGEST_HEAD_BYTES)

@@ -52,7 +52,7 @@ async def take(hop: Hop, *, seconds: float, forwarded: bool = False) -> Stream:
     AnswerError when there is none: each of its steps has so many `seconds`.
     """
     if hop.proxy is None:
-        return Stream(await dial(hop.upstream, hop.addresses, seconds=seconds))
+        return await dial(hop.upstream, hop.addresses, seconds=seconds)
     stream = await _dial_proxy(hop.proxy, seconds=seconds)
     try:
         if not forwarded:
@@ -67,7 +67,7 @@ async def _dial_proxy(proxy: UpstreamProxy, *, seconds: float) -> Stream:
     """Whatever address it has: it is the operator's."""
     authority = Authority(proxy.host, proxy.port)
     try:
-        return Stream(await dial(authority, await look_up(authority, seconds=seconds), seconds=seconds))
+        return await dial(authority, await look_up(authority, seconds=seconds), seconds=seconds)
     except AnswerError as error:
         raise AnswerError(error.status, f"The upstream proxy cannot be reached: {error.sentence}") from error
 

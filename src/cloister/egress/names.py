@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import struct
-from contextlib import suppress
+from contextlib import closing, suppress
 
 from dnslib import AAAA, CLASS, QTYPE, RCODE, RR, A, DNSError, DNSRecord
 from dnslib.buffer import BufferError
@@ -12,6 +12,7 @@ from dnslib.label import DNSLabelError
 from cloister.egress.pace import Pace
 from cloister.egress.stand_ins import StandIns
 from cloister.egress.stream import Stream
+from cloister.egress.watch import watch
 from cloister.model.network import parse_host
 
 _LARGEST_QUESTION = 1024
@@ -58,14 +59,18 @@ class NameServer:
     async def answer_datagrams(self, bound: socket.socket) -> None:
         """Answer what comes over UDP, for ever. What comes too fast is lost in the kernel's queue."""
         bound.setblocking(False)
-        loop = asyncio.get_running_loop()
-        while True:
-            await _readable(bound)
-            with suppress(OSError):  # UDP promises nothing, and tells of earlier answers that nobody took
-                data, sender = bound.recvfrom(_LARGEST_QUESTION + 1)
-                if (answered := answer(data, self._stand_ins)) is not None:
-                    bound.sendto(answered, sender)
-            await asyncio.sleep(self._pace.take(loop.time()))
+        with closing(watch(bound)) as watched:
+            while True:
+                try:
+                    data, sender = bound.recvfrom(_LARGEST_QUESTION + 1)
+                    if (answered := answer(data, self._stand_ins)) is not None:
+                        bound.sendto(answered, sender)
+                except BlockingIOError:
+                    await watched.readable()
+                    continue
+                except OSError:
+                    pass  # UDP promises nothing, and tells of earlier answers that nobody took
+                await asyncio.sleep(self._pace.take(asyncio.get_running_loop().time()))
 
     async def serve_client(self, _: object, client: Stream) -> None:
         """Answer what comes over one TCP connection, to its end. Raises nothing but cancellation."""
@@ -74,17 +79,6 @@ class NameServer:
                 await client.send(len(answered).to_bytes(2, "big") + answered)
                 await asyncio.sleep(self._pace.take(asyncio.get_running_loop().time()))
         await client.close_in_order()
-
-
-async def _readable(bound: socket.socket) -> None:
-    """Return when something has come; uvloop has no `sock_recvfrom`."""
-    loop = asyncio.get_running_loop()
-    came = asyncio.Event()
-    loop.add_reader(bound, came.set)
-    try:
-        await came.wait()
-    finally:
-        loop.remove_reader(bound)
 
 
 async def _read_message(client: Stream) -> bytes:

@@ -2,13 +2,18 @@
 
 import asyncio
 import contextlib
+import errno
+import os
 import socket
 import struct
+
+from cloister.egress.watch import Watched, watch
 
 _CHUNK_BYTES = 64 * 1024
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _NORMAL_CLOSE = struct.pack("ii", 0, 0)
 _FAREWELL_SECONDS = 2.0
+_UNDER_WAY = (errno.EINPROGRESS, errno.EALREADY)
 
 
 class Stream:
@@ -19,21 +24,38 @@ class Stream:
     """
 
     def __init__(self, connection: socket.socket) -> None:
+        # Not left to what it has of its listener: it may have come in before anybody could set something there.
         connection.setblocking(False)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket = connection
-        self._loop = asyncio.get_running_loop()
+        self._watched: Watched | None = None
         self._unread = b""
         self._has_finished = False
         self.ended = False
         """Whether the peer's end was seen, by whoever read the socket."""
 
+    async def connect(self, address: str, port: int, *, seconds: float) -> None:
+        """Connect a fresh socket. TimeoutError, OSError."""
+        until = asyncio.get_running_loop().time() + seconds
+        while (error := self._socket.connect_ex((address, port))) in _UNDER_WAY:
+            await self.watched.writable(until=until)
+        if error not in (0, errno.EISCONN):
+            raise OSError(error, os.strerror(error))
+
     async def receive(self) -> bytes:
         """Return some bytes; none at the end."""
-        data = self.receive_now()
-        return data if data is not None else await self._loop.sock_recv(self._socket, _CHUNK_BYTES)
+        while (data := self.receive_now()) is None:
+            await self.watched.readable()
+        return data
+
+    @property
+    def watched(self) -> Watched:
+        """The socket's readiness."""
+        if self._watched is None:
+            self._watched = watch(self._socket)
+        return self._watched
 
     @property
     def plain_socket(self) -> socket.socket:
@@ -68,6 +90,14 @@ class Stream:
         """Put bytes back, to be received again."""
         self._unread = data + self._unread
 
+    def take_until(self, mark: bytes, *, limit: int) -> bytes | None:
+        """Return what has come, up to and with `mark`. None when that has not come yet: nothing is taken. OSError."""
+        data = self.receive_now() or b""
+        end = data.find(mark) + len(mark)
+        is_there = len(mark) <= end <= limit
+        self.unread(data[end:] if is_there else data)
+        return data[:end] if is_there else None
+
     async def receive_until(self, mark: bytes, *, limit: int) -> bytes | None:
         """Return the bytes up to and with `mark`; None when the stream ended before the first byte.
 
@@ -92,7 +122,12 @@ class Stream:
 
     async def send(self, data: bytes) -> None:
         """Return when the kernel has taken all of it."""
-        await self._loop.sock_sendall(self._socket, data)
+        rest = memoryview(data)
+        while rest:
+            try:
+                rest = rest[self._socket.send(rest) :]
+            except BlockingIOError:
+                await self.watched.writable()
 
     def finish_sending(self) -> None:
         """Tell the peer that no more comes; it may go on sending. Harmless twice."""
@@ -106,17 +141,20 @@ class Stream:
         """End the connection such that the peer gets all that was sent to it. Harmless twice, and after `close`."""
         if self._socket.fileno() == -1:
             return
-        self.finish_sending()
         # Closing with unread bytes would be a reset, which can overtake what the peer has not read yet.
         if not self.ended:
+            self.finish_sending()
             with contextlib.suppress(OSError, TimeoutError):
                 async with asyncio.timeout(_FAREWELL_SECONDS):
                     while await self.receive():
                         pass
         with contextlib.suppress(OSError):
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NORMAL_CLOSE)
-        self._socket.close()
+        self.close()
 
     def close(self) -> None:
         """Close at once; unless it was ended in order, the peer sees a reset. Harmless twice."""
+        if self._watched is not None:
+            self._watched.close()
+            self._watched = None
         self._socket.close()
