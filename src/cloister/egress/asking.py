@@ -1,14 +1,12 @@
 """The egress process asks the worker who in a sandbox holds the other end of a connection."""
 
 import asyncio
-import socket
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 
 from cloister.egress.messages import Question
-from cloister.egress.redirected import original_destination
 from cloister.model.asker import Asker, Connection
 
 _ANSWER_SECONDS = 0.15
@@ -34,14 +32,11 @@ class Asking:
         self._waiting: dict[int, asyncio.Future[Asker | None]] = {}
 
     @contextmanager
-    def serving(self, sandbox: str, connection: socket.socket) -> Iterator[None]:
+    def serving(self, sandbox: str, connection: Connection) -> Iterator[None]:
         """Let what the current task asks be about this connection, whose peer is in the sandbox."""
         self._last_number += 1
         number = self._last_number
-        try:
-            _SERVED.set(_Served(Question(sandbox, number, _seen_by_peer(connection))))
-        except OSError:  # it has gone already
-            _SERVED.set(None)
+        _SERVED.set(_Served(Question(sandbox, number, connection)))
         try:
             yield
         finally:
@@ -70,18 +65,3 @@ class Asking:
         """Take the worker's answer; it may come too late."""
         if (waiting := self._waiting.pop(number, None)) is not None:
             waiting.set_result(asker)
-
-
-def _seen_by_peer(connection: socket.socket) -> Connection:
-    source, source_port, *_ = connection.getpeername()
-    return Connection(source, source_port, *_target(connection))
-
-
-def _target(connection: socket.socket) -> tuple[str, int]:
-    """Return where the peer connected to, which is another address than ours when it was redirected."""
-    try:
-        address, port = original_destination(connection)
-    except OSError:  # nobody redirects here
-        here, port, *_ = connection.getsockname()
-        return here, port
-    return str(address), port

@@ -3,16 +3,23 @@
 import array
 import asyncio
 import socket
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Generic, TypeVar
 
 from msgspec import Struct
 from msgspec.json import Decoder, Encoder
 
+from cloister.egress.watch import Watched, watch
+
 LARGEST_MESSAGE_BYTES = 1024 * 1024
 _ANCILLARY_BYTES = socket.CMSG_SPACE(64 * array.array("i").itemsize)
 """For the descriptors of one message."""
+_MOST_AT_ONCE = 64
+"""Messages in one datagram."""
 _SO_SNDBUFFORCE = 32  # asm-generic/socket.h; Python does not name it
 _ENCODER = Encoder()
 
@@ -26,93 +33,127 @@ Received = TypeVar("Received")
 
 
 class ControlChannel(Generic[Received]):
-    """One end of a control socket, in an asyncio event loop. One reader; any number of writers."""
+    """One end of a control socket, in an asyncio event loop. One reader; any number of writers.
 
-    def __init__(self, end: socket.socket, decoder: Decoder[Received]) -> None:
+    What one turn of the loop has to say goes in one datagram, a list: each wakes the other process.
+    """
+
+    def __init__(self, end: socket.socket, decoder: Decoder[list[Received]]) -> None:
         """`decoder` is of what the other end says."""
         end.setblocking(False)
         _enlarge_buffer(end)
         self._socket = end
         self._decoder = decoder
         self._buffer = bytearray(LARGEST_MESSAGE_BYTES)
-        self._writing = asyncio.Lock()
-        self._waiting: set[asyncio.Future[None]] = set()
-        self._sending: set[asyncio.Task[None]] = set()
+        self._received: deque[Received] = deque()
+        self._said: list[Struct] = []
+        self._unsent: deque[_Datagram] = deque()
+
+    @cached_property
+    def _watched(self) -> Watched:
+        return watch(self._socket)
 
     async def send(self, message: Struct, descriptors: Sequence[int] = ()) -> None:
-        """Hand the message to the kernel, waiting while the other end is slow.
+        """Hand the message to the kernel behind all that was said, waiting while the other end is slow.
 
         OSError when the other end is gone, or the message is too long.
         """
-        data = _ENCODER.encode(message)
-        loop = asyncio.get_running_loop()
-        async with self._writing:
-            while True:
-                try:
-                    self._send(data, descriptors)
-                except BlockingIOError:
-                    await self._readiness(loop.add_writer, loop.remove_writer)
-                else:
-                    return
+        self._send_said()
+        sent: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        datagram = _Datagram(_ENCODER.encode([message]), descriptors, sent)
+        self._queue(datagram)
+        try:
+            await sent
+        except asyncio.CancelledError:
+            with suppress(ValueError):  # it was sent all the same
+                self._unsent.remove(datagram)
+            raise
 
-    def send_soon(self, message: Struct) -> None:
-        """Send behind all that waits already; that the other end is gone is for its reader to see."""
-        with suppress(OSError):
-            if not self._writing.locked():
-                self._send(_ENCODER.encode(message))
-                return
-        task = asyncio.create_task(self._send_in_turn(message))
-        self._sending.add(task)
-        task.add_done_callback(self._sending.discard)
-
-    async def _send_in_turn(self, message: Struct) -> None:
-        with suppress(OSError):
+    async def say(self, message: Struct) -> None:
+        """Do as `say_soon`, but wait while the other end is slow."""
+        if self._unsent:
             await self.send(message)
-
-    def _send(self, data: bytes, descriptors: Sequence[int] = ()) -> None:
-        if descriptors:
-            socket.send_fds(self._socket, [data], descriptors)
         else:
-            self._socket.send(data)
+            self.say_soon(message)
+
+    def say_soon(self, message: Struct) -> None:
+        """Send it before the event loop waits for anything; that the other end is gone is for its reader to see."""
+        if not self._said:
+            asyncio.get_running_loop().call_soon(self._send_said)
+        self._said.append(message)
+        if len(self._said) == _MOST_AT_ONCE:
+            self._send_said()
+
+    def _send_said(self) -> None:
+        if self._said:
+            datagram = _Datagram(_ENCODER.encode(self._said))
+            self._said = []
+            self._queue(datagram)
+
+    def _queue(self, datagram: "_Datagram") -> None:
+        self._unsent.append(datagram)
+        if len(self._unsent) == 1:
+            self._send_unsent()
+
+    def _send_unsent(self) -> None:
+        """Send as much as the kernel takes, and go on when it takes more."""
+        while self._unsent:
+            try:
+                self._unsent[0].send(self._socket)
+            except BlockingIOError:
+                self._watched.write_with(self._send_unsent)
+                return
+            except OSError as error:
+                self._unsent.popleft().settle(error)
+            else:
+                self._unsent.popleft().settle(None)
 
     async def receive(self) -> tuple[Received, list[int]] | None:
         """Return the next message and its descriptors, which are the caller's to close; None at the end.
 
         ValueError when it is none that the other end may send, or was cut. OSError when the socket is broken.
         """
-        loop = asyncio.get_running_loop()
-        while True:
+        descriptors: list[int] = []
+        while not self._received:
             try:
                 count, ancillary, flags, _ = self._socket.recvmsg_into([self._buffer], _ANCILLARY_BYTES)
             except BlockingIOError:
-                await self._readiness(loop.add_reader, loop.remove_reader)
+                await self._watched.readable()
                 continue
             if not count:
                 return None
             if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
                 raise ValueError("a control message was cut")
-            return self._decoder.decode(memoryview(self._buffer)[:count]), _descriptors(ancillary)
+            self._received.extend(self._decoder.decode(memoryview(self._buffer)[:count]))
+            descriptors += _descriptors(ancillary)
+        return self._received.popleft(), descriptors
 
     def close(self) -> None:
-        """Close this end. Who waits at it gets ConnectionAbortedError."""
-        loop = asyncio.get_running_loop()
-        loop.remove_reader(self._socket)
-        loop.remove_writer(self._socket)
+        """Close this end. Who waits at it gets OSError."""
+        self._watched.close()
         self._socket.close()
-        for waiting in self._waiting:
-            if not waiting.done():
-                waiting.set_exception(ConnectionAbortedError("the control socket was closed"))
+        self._send_unsent()
 
-    async def _readiness(self, watch: Callable[..., object], unwatch: Callable[[socket.socket], object]) -> None:
-        ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.add(ready)
-        watch(self._socket, _settle, ready)
-        try:
-            await ready
-        finally:
-            self._waiting.remove(ready)
-            if self._socket.fileno() != -1:
-                unwatch(self._socket)
+
+@dataclass(slots=True, eq=False)
+class _Datagram:
+    data: bytes
+    descriptors: Sequence[int] = ()
+    sent: "asyncio.Future[None] | None" = None
+    """None when nobody waits for that."""
+
+    def send(self, end: socket.socket) -> None:
+        if self.descriptors:
+            socket.send_fds(end, [self.data], self.descriptors)
+        else:
+            end.send(self.data)
+
+    def settle(self, error: OSError | None) -> None:
+        if self.sent is not None and not self.sent.done():
+            if error is None:
+                self.sent.set_result(None)
+            else:
+                self.sent.set_exception(error)
 
 
 def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
@@ -128,8 +169,3 @@ def _enlarge_buffer(end: socket.socket) -> None:
         end.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, 2 * LARGEST_MESSAGE_BYTES)
     except PermissionError:
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * LARGEST_MESSAGE_BYTES)
-
-
-def _settle(ready: asyncio.Future[None]) -> None:
-    if not ready.done():
-        ready.set_result(None)

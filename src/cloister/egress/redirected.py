@@ -2,9 +2,11 @@
 
 import socket
 import struct
+from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address
 
 from cloister.egress.addresses import Address
+from cloister.model.asker import Connection
 
 _SO_ORIGINAL_DST = 80  # linux/netfilter_ipv4.h; IP6T_SO_ORIGINAL_DST has the same number
 _SOCKADDR_IN = struct.Struct("!2xH4s8x")
@@ -20,3 +22,13 @@ def original_destination(connection: socket.socket) -> tuple[Address, int]:
         return IPv6Address(packed), port
     port, packed = _SOCKADDR_IN.unpack(connection.getsockopt(socket.SOL_IP, _SO_ORIGINAL_DST, _SOCKADDR_IN.size))
     return IPv4Address(packed), port
+
+
+def seen_by_peer(connection: socket.socket, source: str, source_port: int, *, redirected: bool) -> Connection:
+    """Return a connection as its peer at that address has it: when it was redirected, it leads somewhere else."""
+    if redirected:
+        with suppress(OSError):  # the kernel keeps no account of it
+            address, port = original_destination(connection)
+            return Connection(source, source_port, str(address), port)
+    target, target_port, *_ = connection.getsockname()
+    return Connection(source, source_port, target, target_port)

@@ -1,6 +1,7 @@
 """What the egress process says to the worker, which trusts it no further than this."""
 
 import os
+from functools import lru_cache
 from ipaddress import ip_address
 
 from msgspec.json import Decoder
@@ -9,7 +10,7 @@ from cloister.egress.control import ControlChannel
 from cloister.egress.messages import Recorded, Said, Who
 from cloister.model.asker import Connection
 
-SAID = Decoder[Said](Said)
+SAID = Decoder(list[Said])
 _PORTS = 2**16
 
 
@@ -35,9 +36,14 @@ async def hear(channel: ControlChannel[Said]) -> Said | None:
     return said
 
 
+@lru_cache(maxsize=256)
+def _family(address: str) -> int:
+    return ip_address(address).version
+
+
 def _check(connection: Connection) -> None:
     """Raise ValueError when there is no such connection."""
-    if ip_address(connection.source).version != ip_address(connection.target).version:
+    if _family(connection.source) != _family(connection.target):
         raise ValueError("a connection is of one family")
     if not all(0 < port < _PORTS for port in (connection.source_port, connection.target_port)):
         raise ValueError("a port is a number of 16 bits")

@@ -31,10 +31,12 @@ from cloister.egress.messages import (
 )
 from cloister.egress.names import NameServer
 from cloister.egress.proxy import serve_client
+from cloister.egress.redirected import seen_by_peer
 from cloister.egress.stand_ins import StandIns
 from cloister.egress.stream import Stream
 from cloister.egress.transparent import serve_caught
-from cloister.model.asker import Asker
+from cloister.egress.watch import Watched, watch
+from cloister.model.asker import Asker, Connection
 from cloister.model.model_door import ModelCall
 from cloister.model.network import EgressEnd, EgressRecord
 from cloister.protocols import Listeners
@@ -42,7 +44,7 @@ from cloister.protocols import Listeners
 _BREATH_SECONDS = 0.05
 
 
-ORDERED = Decoder[Ordered](Ordered)
+ORDERED = Decoder(list[Ordered])
 
 
 async def serve(control: ControlChannel[Ordered]) -> None:
@@ -94,15 +96,19 @@ class _Server:
     async def tell(self, record: EgressRecord) -> None:
         """Report a decision about what the current task serves. Waits while the worker is slow."""
         question = self._asking.question() if record.command is None else None
-        await self._control.send(Recorded(record, question))
+        recorded = Recorded(record, question)
+        if record.decision.allowed:
+            await self._control.say(recorded)
+        else:
+            await self._control.send(recorded)  # before the sandbox reads it
 
     def tell_end(self, end: EgressEnd) -> None:
         """Report an end, without waiting."""
-        self._control.send_soon(Ended(end))
+        self._control.say_soon(Ended(end))
 
     def tell_call(self, call: ModelCall) -> None:
         """Report a call of a model, without waiting."""
-        self._control.send_soon(Called(call))
+        self._control.say_soon(Called(call))
 
     async def find_asker(self) -> Asker | None:
         """Return who asks for what the current task serves; None when that is not known within a moment."""
@@ -133,7 +139,9 @@ class _Served:
         await _end(self._accepting)
         self._accepting = [self._accept_from(descriptor, serve_client) for descriptor in listeners.proxy]
         serve_any = partial(serve_caught, self._stand_ins)
-        self._accepting += [self._accept_from(descriptor, serve_any) for descriptor in listeners.transparent]
+        self._accepting += [
+            self._accept_from(descriptor, serve_any, redirected=True) for descriptor in listeners.transparent
+        ]
         self._accepting += [self._answer_names_at(descriptor) for descriptor in listeners.names]
         for port, descriptors in listeners.doors.items():
             serve = partial(serve_door, port)
@@ -145,41 +153,40 @@ class _Served:
             return _owning(bound, self._names.answer_datagrams(bound))
         return _owning(bound, self._accept(bound, self._names.serve_client))
 
-    def _accept_from(self, descriptor: int, serve: Serve) -> asyncio.Task[None]:
+    def _accept_from(self, descriptor: int, serve: Serve, *, redirected: bool = False) -> asyncio.Task[None]:
         listener = socket.socket(fileno=descriptor)
-        return _owning(listener, self._accept(listener, serve))
+        return _owning(listener, self._accept(listener, serve, redirected=redirected))
 
     async def shut(self) -> None:
         """Cut all connections, and forget the listeners."""
         await _end([*self._accepting, *self._connections])
 
-    async def _accept(self, listener: socket.socket, serve: Serve) -> None:
+    async def _accept(self, listener: socket.socket, serve: Serve, *, redirected: bool = False) -> None:
         listener.setblocking(False)
-        while True:
-            await self._places.acquire()
-            connection = await self._next(listener)
-            task = _owning(connection, self._serve(connection, serve))
-            self._connections.add(task)
-            task.add_done_callback(self._leave)
+        with contextlib.closing(watch(listener)) as watched:
+            while True:
+                await self._places.acquire()
+                connection, peer = await self._next(listener, watched)
+                seen = seen_by_peer(connection, *peer[:2], redirected=redirected)
+                task = _owning(connection, self._serve(connection, seen, serve))
+                self._connections.add(task)
+                task.add_done_callback(self._leave)
 
-    async def _next(self, listener: socket.socket) -> socket.socket:
-        loop = asyncio.get_running_loop()
+    async def _next(self, listener: socket.socket, watched: Watched) -> tuple[socket.socket, Any]:
         try:
             while True:
                 try:
-                    with contextlib.suppress(BlockingIOError):
-                        return listener.accept()[0]
-                    connection, _ = await loop.sock_accept(listener)
+                    return listener.accept()
+                except BlockingIOError:
+                    await watched.readable()
                 except OSError:  # out of descriptors, or the client has gone already (accept(2))
                     await asyncio.sleep(_BREATH_SECONDS)
-                else:
-                    return connection
         except asyncio.CancelledError:
             self._places.release()
             raise
 
-    async def _serve(self, connection: socket.socket, serve: Serve) -> None:
-        with contextlib.closing(Stream(connection)) as client, self._asking.serving(self.gate.name, connection):
+    async def _serve(self, connection: socket.socket, seen: Connection, serve: Serve) -> None:
+        with contextlib.closing(Stream(connection)) as client, self._asking.serving(self.gate.name, seen):
             await serve(self.gate, client)
 
     def _leave(self, task: asyncio.Task[None]) -> None:

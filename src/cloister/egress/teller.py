@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 import anyio
 from anyio.abc import TaskGroup
@@ -42,7 +43,8 @@ class Teller:
 
     def tell(self, told: EgressTold, question: Question | None = None) -> None:
         """Pass on, once it is known who asked the question; at once when nobody looks for that."""
-        self._waiting.append((told, self.search(question) if question is not None else None))
+        search = self.search(question) if question is not None and self._find is not None else None
+        self._waiting.append((told, search))
         self._pass_on()
 
     def search(self, question: Question) -> Search:
@@ -69,11 +71,10 @@ class Teller:
 
     def _forget_some(self) -> None:
         """The oldest ones that are done: a connection that goes on asking is looked for again."""
-        for question, search in tuple(self._searches.items()):
-            if len(self._searches) <= _MOST_REMEMBERED:
-                return
-            if search.done.is_set():
-                del self._searches[question]
+        excess = max(len(self._searches) - _MOST_REMEMBERED, 0)
+        done = (question for question, search in self._searches.items() if search.done.is_set())
+        for question in tuple(islice(done, excess)):
+            del self._searches[question]
 
     async def _look(self, find: FindAsker, question: Question, search: Search) -> None:
         with anyio.move_on_after(_SEARCH_SECONDS):
