@@ -47,7 +47,11 @@ class _Reader:
 
     def vector(self, size: int) -> bytes:
         """Return what follows a length of `size` bytes."""
-        return self.take(int.from_bytes(self.take(size), "big"))
+        begin = self._at + size
+        self._at = end = begin + int.from_bytes(self._data[self._at : begin], "big")
+        if end > len(self._data):
+            raise ValueError("it is shorter than it says")
+        return self._data[begin:end]
 
     @property
     def rest(self) -> int:

@@ -85,6 +85,8 @@ def _check_server_name(hello: ClientHello, authority: Authority) -> None:
         if not is_address(authority.host):
             raise ValueError("it has no server name")
         return
+    if name == authority.host:
+        return  # as most say it
     with contextlib.suppress(ValueError):
         if parse_host(name) == authority.host:
             return

@@ -1,7 +1,9 @@
 """One request or tunnel of a sandbox, from when it was asked for to its end."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Self
 
 from cloister.egress.request import Authority
 from cloister.model.phase import Phase
@@ -17,7 +19,7 @@ class Traffic:
     phase: Phase | None = None
     """Whose policy let it out; None before, and for what is refused."""
     began: float = 0.0
-    """When, by the event loop's clock."""
+    """When, by the monotonic clock."""
     sent_bytes: int = 0
     """From the sandbox."""
     received_bytes: int = 0
@@ -40,6 +42,8 @@ class Flow:
     authority: Authority
     methods: tuple[str, ...]
     task: "asyncio.Task[None]"
+    end: "Callable[[Flow], None]"
+    """Told when it is over."""
     door: int | None = None
     """Where it came in; then it is for the grant behind that door to say, and not for the policy."""
     number: int = 0
@@ -49,6 +53,12 @@ class Flow:
     opaque: bool = False
     """Whether nobody reads what goes through it."""
     traffic: Traffic = field(default_factory=Traffic)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end(self)
 
 
 def shown_path(target: str) -> str:

@@ -1,11 +1,11 @@
 """The gate of one sandbox: the policy in force, what is open under it, and its share of our attention."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from http import HTTPStatus
 from ipaddress import ip_address, ip_network
+from time import monotonic
 from typing import NoReturn, Protocol
 
 from cloister.egress.addresses import Address, Network, classify, classify_own, is_address
@@ -30,6 +30,7 @@ from cloister.model.secret import Grant
 from cloister.model.upstreams import UpstreamProxy
 
 _LONGEST_RULE = 300
+_MOST_DECISIONS = 256
 
 
 class Worker(Protocol):
@@ -78,35 +79,37 @@ class Gate:
         self._worker = worker
         self._allow_private = tuple(map(ip_network, settings.allow_private))
         self._flows: set[Flow] = set()
+        self._decisions: dict[tuple[Authority, tuple[str, ...]], Decision] = {}
+        """By the policy in force."""
         self._last_number = 0
         self._lookups = asyncio.Semaphore(settings.lookups)
         self._recent = RecentAddresses()
         self.keys = KeyLatch()
         self._pace = Pace(burst=settings.decisions_at_once, per_second=settings.decisions_per_second)
 
-    @contextmanager
     def flow(
         self, authority: Authority, *methods: str, door: int | None = None, target: str = "", opaque: bool = False
-    ) -> Iterator[Flow]:
-        """Count the current task's request as open while it lasts, so that a new policy can cut it.
+    ) -> Flow:
+        """Return the current task's request, which a new policy can cut until it is left as a context.
 
         `target` is the request's, where it could be read. The end of what was let out is reported.
         """
         task: asyncio.Task[None] | None = asyncio.current_task()
         assert task is not None, "a flow belongs to a task"
         self._last_number += 1
-        flow = Flow(authority, methods, task, door, self._last_number, shown_path(target), opaque)
+        flow = Flow(authority, methods, task, self._end, door, self._last_number, shown_path(target), opaque)
         self._flows.add(flow)
-        try:
-            yield flow
-        finally:
-            self._flows.remove(flow)
-            self._tell_end(flow)
+        return flow
+
+    def _end(self, flow: Flow) -> None:
+        self._flows.remove(flow)
+        self._tell_end(flow)
 
     async def replace(self, policy: NetworkPolicy, grants: Sequence[Grant] = ()) -> None:
         """Put `policy` and `grants` in force. When this returns, all that is not allowed any more is cut."""
         self.policy = policy
         self.broker = Broker(grants)
+        self._decisions.clear()
         cut = {flow.task for flow in self._flows if not self._may_stay(flow)}
         for task in cut:
             task.cancel()
@@ -142,7 +145,7 @@ class Gate:
     async def admit(self, flow: Flow) -> None:
         """Judge and report. AnswerError for a refusal."""
         await self.record(flow, await self.check(flow))
-        flow.traffic.phase, flow.traffic.began = self.policy.phase, asyncio.get_running_loop().time()
+        flow.traffic.phase, flow.traffic.began = self.policy.phase, monotonic()
 
     async def refuse(self, flow: Flow, decision: Decision) -> NoReturn:
         """Report the refusal, and raise it as AnswerError."""
@@ -188,7 +191,7 @@ class Gate:
             flow=flow.number,
             sent_bytes=traffic.sent_bytes,
             received_bytes=traffic.received_bytes,
-            seconds=round(asyncio.get_running_loop().time() - traffic.began, 3),
+            seconds=round(monotonic() - traffic.began, 3),
         )
         self._worker.tell_end(end)
 
@@ -197,7 +200,7 @@ class Gate:
         self._worker.tell_call(call)
 
     async def _tell_at_pace(self, record: EgressRecord) -> None:
-        if wait_seconds := self._pace.take(asyncio.get_running_loop().time()):
+        if wait_seconds := self._pace.take(monotonic()):
             await asyncio.sleep(wait_seconds)
         await self._worker.tell(record)
 
@@ -208,6 +211,15 @@ class Gate:
         if flow.door is not None:
             grant = self.broker.behind(flow.door)
             return judge_door(grant, flow.door, flow.authority.host, self.policy, self.settings.ceiling)
+        question = (flow.authority, flow.methods)
+        decision = self._decisions.get(question)
+        if decision is None:
+            if len(self._decisions) >= _MOST_DECISIONS:
+                self._decisions.clear()
+            decision = self._decisions[question] = self._decide(flow)
+        return decision
+
+    def _decide(self, flow: Flow) -> Decision:
         decision = Decision(allowed=False, rule="no method")
         for method in flow.methods:
             decision = decide(self.policy, flow.authority.host, flow.authority.port, method, self.settings.ceiling)
@@ -249,7 +261,7 @@ class Gate:
 
     async def _find_addresses(self, flow: Flow, proxy: UpstreamProxy | None) -> list[Address]:
         """Return the host's addresses; none when nobody but a proxy may know them."""
-        host, now = flow.authority.host, asyncio.get_running_loop().time()
+        host, now = flow.authority.host, monotonic()
         if (recent := self._recent.get(host, now)) is not None:
             return recent
         look = look_up if proxy is None else look_up_if_known
