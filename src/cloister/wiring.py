@@ -150,7 +150,9 @@ async def examine_host(settings: Settings) -> Sequence[Finding]:
     return await examine(settings, find_catching_error=find_catching_error, find_volume_error=find_volume_error)
 
 
-async def _open_parts(settings: Settings, stack: AsyncExitStack, count: Callable[[Egress], Egress]) -> Application:
+async def _open_parts(
+    settings: Settings, stack: AsyncExitStack, count: Callable[[EgressProcess], Egress]
+) -> Application:
     authorities = read_certificates(settings.authorities)
     authority = load_authority(settings.state)
     egress = count(await stack.enter_async_context(_egress_process(settings, authority, authorities)))
@@ -271,7 +273,7 @@ def _egress_process(settings: Settings, authority: Authority, authorities: str) 
     )
 
 
-def _open_telemetry(settings: Settings, stack: AsyncExitStack) -> Callable[[Egress], Egress]:
+def _open_telemetry(settings: Settings, stack: AsyncExitStack) -> Callable[[EgressProcess], Egress]:
     """Return what counts an egress; where nobody wants the numbers, nothing is loaded for them."""
     if settings.metrics_listen is None and not any(name.startswith("OTEL_EXPORTER_OTLP") for name in os.environ):
         return _count_nothing
@@ -279,10 +281,15 @@ def _open_telemetry(settings: Settings, stack: AsyncExitStack) -> Callable[[Egre
     from cloister.telemetry.exporters import open_meter
 
     counters = EgressCounters(stack.enter_context(open_meter(settings.metrics_listen)))
-    return partial(CountedEgress, counters=counters)
+
+    def count(egress: EgressProcess) -> Egress:
+        egress.when_broken = counters.forget_all
+        return CountedEgress(egress, counters)
+
+    return count
 
 
-def _count_nothing(egress: Egress) -> Egress:
+def _count_nothing(egress: EgressProcess) -> Egress:
     return egress
 
 

@@ -120,6 +120,8 @@ class EgressProcess:
         self._tasks: TaskGroup | None = None
         self.pid: int | None = None
         """Of the child that runs now; None while there is none."""
+        self.when_broken: Callable[[], None] = lambda: None
+        """Called when a child has ended, and with it all that was open."""
 
     async def __aenter__(self) -> Self:
         self._tasks = await anyio.create_task_group().__aenter__()
@@ -257,6 +259,7 @@ class EgressProcess:
 
     def _forget_child(self, last_words: bytes) -> None:
         self.pid = None
+        self.when_broken()
         self._channel = None
         self._tickets.clear()
         lines = last_words.decode(errors="replace").splitlines()

@@ -65,6 +65,10 @@ class EgressCounters:
         """Nothing of the sandbox is open any more, whether its ends were told or not."""
         self._open.pop(name, None)
 
+    def forget_all(self) -> None:
+        """Nothing is open any more: the egress process has ended, and told no ends."""
+        self._open.clear()
+
     def _observe_open(self, _options: CallbackOptions) -> Iterable[Observation]:
         return [Observation(sum(len(flows) for flows in list(self._open.values())))]
 

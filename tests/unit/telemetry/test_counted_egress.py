@@ -1,9 +1,13 @@
 import os
+import signal
+import socket
 
+import anyio
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from cloister.egress.fake import FakeEgress
+from cloister.egress.process import EgressProcess
 from cloister.model.network import Decision, EgressEnd, EgressRecord, NetworkMode, NetworkPolicy
 from cloister.model.phase import Phase
 from cloister.model.sandbox import SandboxName
@@ -36,6 +40,10 @@ def listeners() -> Listeners:
     return Listeners(proxy=(os.open(os.devnull, os.O_RDONLY),))
 
 
+def listeners_at_loopback() -> Listeners:
+    return Listeners(proxy=(socket.create_server(("127.0.0.1", 0)).detach(),))
+
+
 async def test_what_is_open_is_counted_until_it_ends_or_its_sandbox_is_closed() -> None:
     reader = InMemoryMetricReader()
     counters = EgressCounters(MeterProvider([reader], shutdown_on_exit=False).get_meter("test"))
@@ -52,3 +60,25 @@ async def test_what_is_open_is_counted_until_it_ends_or_its_sandbox_is_closed() 
     counters.count(NAME, end(2), {})
     assert values(reader, "cloister.egress.open_flows") == [0]
     assert sorted(values(reader, "cloister.egress.decisions")) == [1, 2]
+
+
+async def test_nothing_is_open_behind_an_egress_process_that_was_killed() -> None:
+    reader = InMemoryMetricReader()
+    counters = EgressCounters(MeterProvider([reader], shutdown_on_exit=False).get_meter("test"))
+    async with EgressProcess() as process:
+        broken = anyio.Event()
+
+        def forget() -> None:
+            counters.forget_all()
+            broken.set()
+
+        process.when_broken = forget
+        egress = CountedEgress(process, counters)
+        await egress.open(NAME, listeners_at_loopback(), POLICY, lambda _: None)
+        counters.count(NAME, record(1), {})
+        assert values(reader, "cloister.egress.open_flows") == [1]
+        os.kill(process.pid or 0, signal.SIGKILL)
+        with anyio.fail_after(10):
+            await broken.wait()
+        assert values(reader, "cloister.egress.open_flows") == [0]
+        await egress.open(NAME, listeners_at_loopback(), POLICY, lambda _: None)  # by the next one
