@@ -125,11 +125,13 @@ def _configure(place: Path, user: str, text: str) -> Path:
 
 @contextmanager
 def _started(world: World, port: int, *command: str) -> Iterator[Proxy]:
+    # A session of its own, as our process has: the kernel shares the processors out among sessions (sched_autogroup).
     program = subprocess.Popen(
         (*world.command_prefix, *command),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     try:
         _wait_for(world, port, program)
