@@ -2,8 +2,9 @@
 
 from collections.abc import Collection, Iterator
 
+from cloister.model.artifact import ARTIFACTS
 from cloister.model.ceiling import Ceiling, excess_of
-from cloister.model.container import work_tree
+from cloister.model.container import TIME_LEFT, work_tree
 from cloister.model.environment import MINUTE, Environment
 from cloister.model.network import NetworkMode
 from cloister.model.task import Task
@@ -21,10 +22,13 @@ def brief(task: Task, ceiling: Ceiling, brokered: Collection[str]) -> str:
         "# Where you work",
         "",
         f"A sandbox that was made for this task alone. The repository is at {work_tree(task)}, on a branch of its own. "
-        "You are root, everything here may be changed, and nobody is there to answer a question or to approve a step.",
+        f"You are root, everything {'but the work tree' if task.ask else 'here'} may be changed, and nobody is there "
+        "to answer a question or to approve a step.",
         "",
         *(f"- {line}" for line in (*_network(environment, ceiling), *_absent(brokered), *_services(environment))),
-        f"- You have {environment.limits.time_seconds / MINUTE:g} minutes in all.",
+        f"- You have {environment.limits.time_seconds / MINUTE:g} minutes in all. {TIME_LEFT} appears shortly before "
+        "they are over.",
+        f"- What shall be seen and is no part of the change, such as a screenshot, is kept from {ARTIFACTS}.",
         "",
         *_end(task),
     ]
