@@ -8,6 +8,7 @@ from cloister.model.snapshot import SnapshotKey
 from cloister.sandboxes.oci.disk import LAYERS
 
 # The lock: any number of our processes may see that nobody has begun. The directory: the disk can be renamed meanwhile.
+# The mount point: in another mount namespace than that of who kept the disk, there is nothing to copy.
 # The sync: a write that the host could not do is told of then, if ever.
 # cp follows no link, opens regular files alone, and keeps hard links, holes and attributes.
 _COPY = f"""
@@ -16,6 +17,7 @@ cd -- "$1"
 exec 9>>settling.lock
 flock 9
 test ! -e {LAYERS} || exit 0
+mountpoint -q -- "$2"
 rm -rf {LAYERS}.draft
 if test -e "$2"/{LAYERS}; then
   ionice -c 3 cp -a -- "$2"/{LAYERS} {LAYERS}.draft

@@ -208,6 +208,12 @@ def test_layers_that_cannot_be_copied_stay_where_they_are(volumes: Volumes, tmp_
     assert copy_out(snapshot, mounted_at(snapshot / "volume"))
 
 
+def test_a_volume_that_is_not_mounted_here_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
+    mounted_at(tmp_path / "volume").mkdir(parents=True)
+    assert not copy_out(tmp_path, mounted_at(tmp_path / "volume"))
+    assert not (tmp_path / "layers").exists()
+
+
 def test_a_host_that_cannot_is_told_why(volumes: Volumes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert find_volume_error(tmp_path) == ""
     assert mounts_below(tmp_path) == []
