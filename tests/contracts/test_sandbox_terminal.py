@@ -4,7 +4,8 @@ import anyio
 import pytest
 
 from cloister.errors import ConflictError, NotFoundError
-from cloister.model.sandbox import EndCause, Exit
+from cloister.model.sandbox import EndCause, Exit, Stream
+from cloister.model.secret import SecretValue
 from cloister.protocols import Process, Terminal
 from cloister.sandboxes.fake import Hold
 
@@ -127,3 +128,43 @@ async def test_a_stop_is_no_hanging_up(rig: Rig) -> None:
     assert await _rest(terminal) == b""
     terminal.close()
     assert (await process.wait()).cause is EndCause.STOPPED
+
+
+# People who enter
+
+
+async def test_nobody_enters_where_no_agent_runs_that_lets_them_in(rig: Rig) -> None:
+    with pytest.raises(NotFoundError):
+        await rig.backend.enter(rig.name(), terminal="xterm")
+    stays = Script(text="sleep 1000", does=[Hold()])
+    sandbox = await rig.create()
+    for id, fields in (
+        ("shut", {}),
+        ("secret", {"shell": ("/bin/bash",), "secrets": {"TOKEN": SecretValue("s3cret")}}),
+    ):
+        process = await rig.start(sandbox, stays, id=id, **fields)
+        with pytest.raises(NotFoundError):
+            await rig.backend.enter(rig.name(), terminal="xterm")
+        await process.stop()
+    process = await rig.start(sandbox, stays, shell=("/bin/bash",))
+    await process.stop()
+    with pytest.raises(NotFoundError):
+        await rig.backend.enter(rig.name(), terminal="xterm")
+
+
+async def test_a_person_enters_leaves_and_both_are_noted(oci_rig: Rig) -> None:
+    sandbox = await oci_rig.create()
+    process = await oci_rig.start(sandbox, Script(text="sleep 1000"), shell=("/bin/cat",))
+    first = await oci_rig.backend.enter(oci_rig.name(), terminal="xterm")
+    second = await oci_rig.backend.enter(oci_rig.name(), terminal="xterm")
+    assert (first.number, second.number) == (1, 2)
+    await first.write(b"typed\n\x04")
+    assert b"typed\r\ntyped\r\n" in await _rest(first)
+    assert first.status == 0
+    first.close()
+    await process.stop()
+    assert await _rest(second) == b""
+    assert second.status == 137
+    second.close()
+    notes = [chunk.data.split()[:2] async for chunk in process.output() if chunk.stream is Stream.NOTE]
+    assert notes == [[b"entered", b"1"], [b"entered", b"2"], [b"left", b"1"], [b"left", b"2"]]

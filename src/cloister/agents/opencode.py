@@ -50,7 +50,7 @@ class OpencodeAgent:
         return AgentCommand(
             argv=(
                 *("/bin/sh", f"{INPUT}/{_START}", "run", "--format", "json"),
-                *(option for file in (*turn.files, *turn.images) for option in ("--file", file)),
+                *(option for file in turn.files for option in ("--file", file)),
                 *(("--session", turn.session) if turn.session else ()),
             ),
             prompt=turn.text,

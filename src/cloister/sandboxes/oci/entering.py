@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import anyio
+from anyio import to_thread
 
 import cloister
 from cloister.errors import NotFoundError, SandboxError
@@ -43,7 +44,7 @@ async def enter(runtime: Runtime, directory: Path, container: str, *, terminal: 
         "hide": runtime.hide,
         "terminal": terminal,
     }
-    ours = _open_entrance(order)
+    ours = await to_thread.run_sync(_open_entrance, order)
     try:
         with anyio.move_on_after(_ANSWER_SECONDS):
             await anyio.wait_readable(ours)
@@ -65,13 +66,14 @@ def _open_entrance(order: Mapping[str, object]) -> socket.socket:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ourselves = str(Path(cloister.__file__).parents[1])
     with theirs:
-        subprocess.Popen(
+        subprocess.run(  # it forks at once
             [sys.executable, "-I", "-S", "-c", _PROGRAM.format(theirs.fileno()), ourselves],
             pass_fds=(theirs.fileno(),),
             stdin=subprocess.DEVNULL,
             start_new_session=True,
             cwd="/",
             env={"PATH": os.environ.get("PATH", os.defpath)},
+            check=False,
         )
     ours.setblocking(False)
     ours.send(json.dumps(order).encode())

@@ -29,7 +29,9 @@ _PTMX = os.makedev(5, 2)
 
 
 def main(descriptor: int) -> None:
-    """Serve the one who asked, over that descriptor."""
+    """Serve the one who asked, over that descriptor, as nobody's child: they need not wait for us."""
+    if os.fork() != 0:
+        os._exit(0)
     with socket.socket(fileno=descriptor) as asker:
         order = json.loads(asker.recv(supervisor.REQUEST_BYTES))
         supervisor.become_reaper(b"cloister-enter")
