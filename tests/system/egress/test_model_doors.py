@@ -16,7 +16,7 @@ from cloister.model.model_door import ModelDoor
 from cloister.model.model_usage import TokenUsage
 from cloister.model.secret import Grant, SecretValue
 
-from .door import read_to_end
+from .door import FIRST, read_to_end
 from .doored import Doored, until
 from .origin import Authority, Origin
 from .world import World
@@ -353,3 +353,20 @@ async def test_a_client_that_leaves_early_has_used_what_it_asked_for(sandbox: Sa
     assert call.usage.input_tokens in (100, 200)
     assert call.usage.output_tokens >= 1
     assert call.fault == ""
+
+
+async def test_a_call_that_is_cut_before_its_answer_is_counted_as_sent(sandbox: Sandbox, provider: Origin) -> None:
+    """As when an agent is stopped: the provider has got it, and will be paid for it."""
+    await sandbox.open(sandbox.grant())
+    async with await anyio.connect_tcp("127.0.0.1", sandbox.port) as stream:
+        head = (
+            f"POST /responses HTTP/1.1\r\nHost: localhost:{sandbox.port}\r\nX-Do: silent\r\nContent-Length: 400\r\n\r\n"
+        )
+        await stream.send((head + "x" * 400).encode())
+        with anyio.fail_after(10):
+            while not provider.received:  # noqa: ASYNC110
+                await anyio.sleep(0.05)
+        await anyio.sleep(0.05)
+        await sandbox.egress.close(FIRST)
+    (call,) = await sandbox.calls()
+    assert (call.status, call.estimated, call.usage) == (0, True, TokenUsage(input_tokens=100))
