@@ -22,11 +22,12 @@ from cloister.model.reference import is_reference, not_pulled
 from cloister.model.request import EnvironmentChoice, Request
 from cloister.model.sandbox import WORKSPACE, Change
 from cloister.model.secret import BrokerRule, KeptSecret
-from cloister.model.snapshot import CheckedDisk, SnapshotKey, SnapshotRecord, may_hold_secrets, recipe_of
+from cloister.model.snapshot import CheckedDisk, SnapshotKey, SnapshotRecord, final_disk_of, may_hold_secrets, recipe_of
 from cloister.model.task import (
     CHECK,
     RECORDING,
     SHELL,
+    AttemptId,
     AttemptStatus,
     FollowUp,
     Repository,
@@ -54,7 +55,7 @@ from cloister.protocols import (
     Vault,
 )
 from cloister.readiness import Needs, find_fit, find_needs, find_own_recipe
-from cloister.removal import remove_snapshots
+from cloister.removal import remove_snapshots, with_those_above
 from cloister.repository_address import parse_repository
 from cloister.request_checks import (
     check_attempts,
@@ -396,8 +397,17 @@ class Intake:
         await self.vault.remove(environment, name)
 
     async def snapshots(self) -> Sequence[SnapshotRecord]:
-        """All kept snapshots, newest first."""
-        return [await self._with_digest(record) for record in await self.catalog.list()]
+        """All kept snapshots, newest first; without the final disks of attempts, which are for follow-ups alone."""
+        records = [record for record in await self.catalog.list() if record.attempt is None]
+        return [await self._with_digest(record) for record in records]
+
+    async def final_disk(self, attempt: AttemptId) -> SnapshotRecord | None:
+        """Return what is known of the disk that an attempt left; None when no follow-up can start from it."""
+        key = final_disk_of(attempt)
+        record = await self.catalog.find(key)
+        if record is None or record.expires_at <= self.now() or await self.backend.flaw_of_snapshot(key) is not None:
+            return None
+        return record
 
     async def check_snapshot(self, key: str) -> Sequence[CheckedDisk]:
         """Read a snapshot's disk again, and those below it, topmost first. Errors as for `snapshot`; SandboxError."""
@@ -408,7 +418,8 @@ class Intake:
 
     async def snapshot(self, key: str) -> SnapshotRecord:
         """Return a kept snapshot, by its key or a unique beginning. NotFoundError; ConflictError for several."""
-        found = [record for record in await self.catalog.list() if key and record.key.startswith(key)]
+        snapshots = [record for record in await self.catalog.list() if record.attempt is None]
+        found = [record for record in snapshots if key and record.key.startswith(key)]
         if not found:
             raise NotFoundError(f"there is no snapshot {key!r}", hint="see: cloister snapshot list")
         if len(found) > 1:
@@ -426,14 +437,21 @@ class Intake:
         return record
 
     async def remove_snapshot(self, key: str) -> SnapshotKey:
-        """Forget a snapshot, by its key or a unique beginning. NotFoundError; ConflictError while it is in use."""
-        found = (await self.snapshot(key)).key
-        await self.backend.remove_snapshot(found)
-        await self.catalog.remove(found)
-        return found
+        """Forget a snapshot, by its key or a unique beginning, and the final disks that stand on it.
+
+        NotFoundError; ConflictError while it is in use otherwise.
+        """
+        found = await self.snapshot(key)
+        above = with_those_above([found], await self.catalog.list())
+        await remove_snapshots([record for record in above if record.attempt is not None], self.catalog, self.backend)
+        await self.backend.remove_snapshot(found.key)
+        await self.catalog.remove(found.key)
+        return found.key
 
     async def reset_cache(self, environment: str) -> int:
         """Forget every snapshot of an environment, and return how many: its next task runs setup.
+
+        So are the final disks of its attempts: a follow-up starts without them.
 
         One that a sandbox stands on is expired at once, and removed when nothing stands on it any more.
         NotFoundError when it has none.
@@ -447,7 +465,7 @@ class Intake:
         for record in own:
             if record not in removed:
                 await self.catalog.add(replace(record, expires_at=self.now()))
-        return len(own)
+        return sum(record.attempt is None for record in own)
 
     async def _needs(self, repository: Repository, revision: Revision, environment: Environment) -> Needs:
         """See `find_needs`: what an image that is not built yet lacks is found out when it is."""

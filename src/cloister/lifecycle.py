@@ -8,6 +8,8 @@
 | output    | none                        | in checks | gone                        |
 | teardown  | none                        |           | gone                        |
 
+An attempt of a follow-up that starts from the disk of a former agent has no setup: see `phases.final_disk`.
+
 A brokered secret is in no phase's sandbox: setup and agent see a placeholder, and the proxy has the value.
 A shell that a user asked for stands in place of the script of setup, or of the agent, and nothing comes after it.
 """
@@ -41,7 +43,7 @@ from cloister.model.secret import DeliveredSecrets, Grant
 from cloister.model.task import CANCELLED, CHECK, Attempt, Outcome, Shell, Task, Verdict
 from cloister.model_roster import ModelRoster, OpenModel
 from cloister.model_watch import ModelWatch
-from cloister.phases import agent, gate, output, provision, setup, shell, teardown, verify
+from cloister.phases import agent, final_disk, gate, output, provision, setup, shell, teardown, verify
 from cloister.phases.provision import Provisioned
 from cloister.protocols import (
     Agent,
@@ -104,7 +106,7 @@ async def run_attempt(attempt: Attempt, tools: Tools, ending: Ending) -> Outcome
         except Exception:  # a bug of ours; the worker says so
             await _tear_down(attempt, tools, journal)
             raise
-        await _tear_down(attempt, tools, journal)
+        await _tear_down(attempt, tools, journal, keeps_disk=outcome.change is not None)
         return replace(outcome, seconds=dict(journal.seconds))
 
 
@@ -146,7 +148,8 @@ async def _provision_to_output(attempt: Attempt, tools: Tools, journal: Journal,
             return await _shell_in_setup(
                 attempt, task.shell, provisioned, secrets, grants, tools, journal, ends_at=ends_at
             )
-        if not (sandbox.has_started(agent.AGENT) or sandbox.has_started(shell.SHELL)):
+        is_ready = provisioned.resumed or sandbox.has_started(agent.AGENT) or sandbox.has_started(shell.SHELL)
+        if not is_ready:
             await _set_up(attempt, provisioned, secrets, grants, tools, journal, building, ends_at=ends_at)
 
     if task.shell is not None:
@@ -182,7 +185,7 @@ async def _work_in_rounds(
     adapter = tools.agents[task.agent]
     access, shown = (model.access, str(model)) if model is not None else (None, None)
     briefing = brief(task, tools.ceiling, [grant.name for grant in grants])
-    turn, began = replace(_turn_of(attempt), access=access, briefing=briefing), datetime.now(UTC)
+    turn, began = replace(_turn_of(attempt, provisioned), access=access, briefing=briefing), datetime.now(UTC)
     watch = ModelWatch(
         model, task.environment.limits, journal, told=await tools.queue.told(attempt) if attempt.retry else ()
     )
@@ -215,24 +218,29 @@ async def _work_in_rounds(
             if outcome.verdict is Verdict.SUCCEEDED and _has_checks(task):
                 with ending.cuts_short():
                     outcome = await _verify(attempt, outcome, provisioned, round_, tools, journal, ends_at=ends_at)
+            is_checked = state_of(outcome.checks) is not ChecksState.FAILED or round_ >= task.environment.limits.rounds
+            if is_checked or ending.asked is not None:
+                await _keep_final_disk(attempt, outcome, provisioned, tools, journal)
         if ending.asked is not None:
             return outcome.as_cancelled()
-        if state_of(outcome.checks) is not ChecksState.FAILED or round_ >= task.environment.limits.rounds:
+        if is_checked:
             return replace(outcome, accepted_to_agent_seconds=(began - attempt.accepted_at).total_seconds())
         turn = replace(turn, prompt=f"{attempt.prompt}\n\n{report_of(outcome.checks)}")
     raise AssertionError("rounds have an end")
 
 
-def _turn_of(attempt: Attempt) -> AgentTurn:
-    former = attempt.continues.conversation if attempt.continues else ()
-    task = attempt.task
+def _turn_of(attempt: Attempt, provisioned: Provisioned) -> AgentTurn:
+    """The agent goes on with its own conversation where the disk has it, else it is told what was said."""
+    task, former = attempt.task, attempt.continues
+    session = former.session if former and provisioned.resumed else None
     return AgentTurn(
         task=task,
         prompt=attempt.prompt,
         ask=task.ask,
         files=tuple(file.path for file in task.files),
         images=tuple(file.path for file in task.files if file.image),
-        conversation=conversation_to_text(former),
+        session=session,
+        conversation=conversation_to_text(former.conversation) if former and not session else "",
     )
 
 
@@ -257,6 +265,22 @@ async def _find_pack(agent: Agent, packs: AgentPacks) -> Pack | None:
     return pack
 
 
+async def _keep_final_disk(
+    attempt: Attempt, outcome: Outcome, provisioned: Provisioned, tools: Tools, journal: Journal
+) -> None:
+    kept = await final_disk.keep(
+        attempt,
+        outcome,
+        provisioned.sandbox,
+        provisioned.recipe,
+        journal,
+        catalog=tools.catalog,
+        now=datetime.now(UTC),
+    )
+    if kept:
+        tools.on_kept()
+
+
 async def _take_output(
     attempt: Attempt, ran: agent.Ran, provisioned: Provisioned, tools: Tools, journal: Journal
 ) -> Outcome:
@@ -271,6 +295,7 @@ async def _take_output(
         exit_status=ran.ended.status,
         message=collected.message,
         artifacts=collected.artifacts,
+        session=ran.session,
         change=collected.change,
     )
 
@@ -478,10 +503,12 @@ def _told_of(policy: NetworkPolicy) -> PolicyApplied:
     )
 
 
-async def _tear_down(attempt: Attempt, tools: Tools, journal: Journal) -> None:
+async def _tear_down(attempt: Attempt, tools: Tools, journal: Journal, *, keeps_disk: bool = False) -> None:
     with anyio.CancelScope(shield=True), anyio.move_on_after(TEARDOWN_SECONDS), journal.phase(Phase.TEARDOWN):
         try:
             await teardown.run(_sandboxes_of(attempt), egress=tools.egress, backend=tools.backend)
+            if not keeps_disk:
+                await final_disk.forget(attempt, catalog=tools.catalog, backend=tools.backend)
         except (CloisterError, OSError) as error:  # the reaper finds what is left
             _log.error("teardown failed", attempt=attempt.id, error=str(error))
 

@@ -224,6 +224,16 @@ class Sandbox(Protocol):
         """
         ...
 
+    async def keep_final_disk(self, key: SnapshotKey) -> SnapshotKey | None:
+        """Keep the disk as its agent left it, for follow-ups of the same task; return the snapshot that it stands on.
+
+        A sandbox that is made from it starts with all of that, but for what is below /cloister/out. It is never checked
+        out or saved as a snapshot (SandboxError), and has in its change what agents wrote before it too; a sandbox
+        beside it has nothing of theirs. Made from a final disk itself, this one's stands on what that one does. What
+        was kept under `key` before is replaced. It is a copy: this sandbox stays as it is. No container may run.
+        """
+        ...
+
     async def read_file(self, path: str, *, limit_bytes: int) -> bytes | None:
         """Return a regular file below /cloister/out as the sandbox left it, cut at the limit; None when absent.
 
@@ -263,8 +273,8 @@ class SandboxBackend(Protocol):
     async def create(self, name: SandboxName, spec: SandboxSpec) -> Sandbox:
         """Find or create. A found one keeps its disk and its running containers.
 
-        NotFoundError when the image, the snapshot or the sandbox beside it is not on this node; HostError when the host
-        lacks something.
+        NotFoundError when the image, the snapshot or the sandbox beside it is not on this node, or a final disk stands
+        on another image; SandboxError when that is another task's; HostError when the host lacks something.
         """
         ...
 
@@ -720,7 +730,10 @@ class SnapshotCatalog(Protocol):
     """What is known of kept snapshots. The disks themselves are the backend's."""
 
     async def find_newest(self, environment: str, repository: str, *, ref: str | None = None) -> SnapshotRecord | None:
-        """The newest record of that pair that all refs share, or is that ref's own; expired ones included."""
+        """The newest record of that pair that all refs share, or is that ref's own; expired ones included.
+
+        Never that of an attempt's final disk.
+        """
         ...
 
     async def find(self, key: SnapshotKey) -> SnapshotRecord | None:

@@ -1,6 +1,6 @@
 """Removes what nobody owns any more: strays of killed workers, and snapshots past their time or their room."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 
@@ -9,10 +9,13 @@ import structlog
 
 from cloister.errors import CloisterError, ConflictError
 from cloister.model.sandbox import attempted_sandbox
+from cloister.model.snapshot import SnapshotRecord, depth_of
 from cloister.protocols import SandboxBackend, SnapshotCatalog, TaskStore
-from cloister.removal import remove_snapshots
+from cloister.removal import remove_snapshots, with_those_above
 
 FIRST_LOOK_SECONDS = 0.5
+MOST_FINAL_DISKS = 200
+"""Of attempts, on one node: each is looked at whenever a command opens it."""
 LONGEST_LOOK_SECONDS = 60.0
 """Between two looks for the size of a snapshot that is being counted."""
 
@@ -48,20 +51,27 @@ async def expire_snapshots(catalog: SnapshotCatalog, backend: SandboxBackend, no
 
 
 async def evict_snapshots(catalog: SnapshotCatalog, backend: SandboxBackend, most_bytes: int) -> int:
-    """Remove the snapshots that were used longest ago until the others fit, and return how many.
+    """Remove the disks that were used longest ago until the others fit, and return how many.
 
-    One that a sandbox or another snapshot stands on is left. One whose size is not counted yet takes no room.
+    One is used as long as another that stands on it. One that a sandbox, or another disk that stays, stands on is left.
+    One whose size is not counted yet takes no room. Of final disks no more than MOST_FINAL_DISKS stay.
     """
     records = await catalog.list()
+    known = {record.key: record for record in records}
     taken = sum(record.size_bytes or 0 for record in records)
+    too_many = sum(record.attempt is not None for record in records) - MOST_FINAL_DISKS
     evicted = 0
-    for record in sorted(records, key=lambda record: (record.used_at, record.below is None)):
-        if taken <= most_bytes:
-            break
-        if await remove_snapshots([record], catalog, backend):
+    for record in sorted(records, key=lambda record: (_last_use(record, records), -depth_of(record, known))):
+        has_to_go = taken > most_bytes or (too_many > 0 and record.attempt is not None)
+        if has_to_go and await remove_snapshots([record], catalog, backend):
             taken -= record.size_bytes or 0
+            too_many -= record.attempt is not None
             evicted += 1
     return evicted
+
+
+def _last_use(record: SnapshotRecord, records: Sequence[SnapshotRecord]) -> datetime:
+    return max(each.used_at for each in with_those_above([record], records))
 
 
 async def note_sizes(catalog: SnapshotCatalog, backend: SandboxBackend) -> bool:
@@ -94,7 +104,9 @@ class SnapshotReaper:
         """Remove what has to go; return whether the sizes of all that stay are known."""
         records, now = await self._catalog.list(), self._now()
         sizes = [record.size_bytes for record in records]
-        is_tidy = None not in sizes and sum(size or 0 for size in sizes) <= self._most_bytes
+        final = sum(record.attempt is not None for record in records)
+        fits = sum(size or 0 for size in sizes) <= self._most_bytes and final <= MOST_FINAL_DISKS
+        is_tidy = None not in sizes and fits
         if is_tidy and all(record.expires_at > now for record in records):
             return True  # the one look that every command pays for
         await expire_snapshots(self._catalog, self._backend, now)

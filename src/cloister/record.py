@@ -19,6 +19,8 @@ from cloister.model.event import (
     CheckFinished,
     DiffCollected,
     Event,
+    FinalDiskMissed,
+    FinalDiskResumed,
     InstructionsRestored,
     PersonEntered,
     PhaseStarted,
@@ -35,7 +37,7 @@ from cloister.model.event import (
 )
 from cloister.model.phase import Phase
 from cloister.model.sandbox import Change
-from cloister.model.task import Attempt, Outcome, Task
+from cloister.model.task import Attempt, Continuation, Outcome, Task
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "urn:cloister:record:v1"
@@ -68,6 +70,7 @@ def make_statement(
         "at": at.isoformat(),
         "task": _of_task(task),
         "attempt": {"id": attempt.id, "turn": attempt.turn, "number": attempt.number, "retry": attempt.retry},
+        "continues": _of_continuation(attempt.continues, events),
         "repository": {"address": task.repository.address, **asdict(task.revision)},
         "environment": _of_environment(task, sandbox, events),
         "snapshot": _of_snapshot(events),
@@ -140,6 +143,22 @@ def _of_task(task: Task) -> Fields:
         "ask": task.ask,
         "files": [asdict(file) for file in task.files],
         "attempts": task.attempts,
+    }
+
+
+def _of_continuation(continues: Continuation | None, events: Sequence[Event]) -> Fields | None:
+    """What a later turn was given: which attempt's disk, or else its change on a snapshot or the image, and why."""
+    if continues is None:
+        return None
+    resumed, missed = _first(events, FinalDiskResumed), _first(events, FinalDiskMissed)
+    return {
+        "attempt": continues.attempt,
+        "accepted_at": continues.accepted_at.isoformat(),
+        "prompt": _digest(continues.prompt),
+        "conversation": _digest(json.dumps([asdict(exchange) for exchange in continues.conversation])),
+        "diff": {"sha256": sha256(continues.diff).hexdigest()},
+        "disk": {"key": resumed.key} if resumed else None,
+        "reason": missed.reason if missed else None,
     }
 
 

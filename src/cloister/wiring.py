@@ -40,7 +40,8 @@ from cloister.model.task import Outcome, TaskId, Verdict
 from cloister.model.upstreams import Upstreams
 from cloister.model_roster import ModelRoster
 from cloister.notary import Notary
-from cloister.protocols import Agent, AgentPacks, AttemptQueue, Egress, SandboxBackend
+from cloister.phases import final_disk
+from cloister.protocols import Agent, AgentPacks, Egress, SandboxBackend
 from cloister.queues.embedded import EmbeddedQueue
 from cloister.reaper import SnapshotReaper, destroy_strays, expire_snapshots, forget_unknown_snapshots
 from cloister.repository_address import parse_repository
@@ -116,9 +117,7 @@ class Application:
 
     async def clean(self) -> "CleanReport":
         """Cancel what no living worker holds, and remove everything that belongs to nobody."""
-        cancelled = await _cancel_unowned(
-            self.tools.queue, Notary(self.tools.queue, self.tools.vault, self.tools.ceiling)
-        )
+        cancelled = await _cancel_unowned(self.tools, Notary(self.tools.queue, self.tools.vault, self.tools.ceiling))
         destroyed = await destroy_strays(self.intake.store, self.backend)
         expired = await expire_snapshots(self.tools.catalog, self.backend, datetime.now(UTC))
         expired += await forget_unknown_snapshots(self.tools.catalog, self.backend)
@@ -297,10 +296,11 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-async def _cancel_unowned(queue: AttemptQueue, notary: Notary) -> int:
+async def _cancel_unowned(tools: Tools, notary: Notary) -> int:
     cancelled = 0
-    while attempt := await queue.claim_unowned():
+    while attempt := await tools.queue.claim_unowned():
         outcome = Outcome(verdict=Verdict.CANCELLED, reason="no living worker had it, and `cloister clean` ended it")
-        await queue.finish(attempt, outcome, await notary.sign(attempt, outcome))
+        await final_disk.forget(attempt, catalog=tools.catalog, backend=tools.backend)
+        await tools.queue.finish(attempt, outcome, await notary.sign(attempt, outcome))
         cancelled += 1
     return cancelled

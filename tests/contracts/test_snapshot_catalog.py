@@ -77,3 +77,13 @@ async def test_a_refs_own_is_found_for_that_ref_alone(catalog: SnapshotCatalog) 
     assert await catalog.find_newest("web", "/srv/project", ref="feature") == own
     assert await catalog.find_newest("web", "/srv/project", ref="other") is None
     assert await catalog.find(SnapshotKey("own")) == own
+
+
+async def test_the_final_disk_of_an_attempt_is_found_by_its_key_alone(catalog: SnapshotCatalog) -> None:
+    final = replace(_record("final", hours=1), attempt="t1-1-1", below=SnapshotKey("shared"))
+    await catalog.add(final)
+    assert await catalog.find_newest("web", "/srv/project") is None
+    await catalog.add(_record("shared"))
+    assert await catalog.find_newest("web", "/srv/project") == _record("shared")
+    assert await catalog.find(SnapshotKey("final")) == final
+    assert await catalog.list() == [final, _record("shared")]

@@ -37,6 +37,8 @@ from cloister.model.event import (
     EgressRefused,
     EndRequested,
     Event,
+    FinalDiskKept,
+    FinalDiskMissed,
     Output,
     PhaseFinished,
     PhaseStarted,
@@ -57,13 +59,14 @@ from cloister.model.event import (
     SnapshotSaved,
     TaskAccepted,
     TaskFinished,
+    TurnAccepted,
 )
 from cloister.model.image import Image, Toolchain
 from cloister.model.network import Decision, EgressRecord
 from cloister.model.phase import Phase
 from cloister.model.sandbox import Commit, DiffStats, EndCause, Exit, SandboxName, SandboxSpec, Stream
-from cloister.model.snapshot import SnapshotRecipe, SnapshotRecord, own_recipe_of, recipe_of
-from cloister.model.task import Attempt, AttemptStatus, Outcome, Repository, Revision, Shell, Task, TaskId
+from cloister.model.snapshot import SnapshotKey, SnapshotRecipe, SnapshotRecord, final_disk_of, own_recipe_of, recipe_of
+from cloister.model.task import Attempt, AttemptStatus, FollowUp, Outcome, Repository, Revision, Shell, Task, TaskId
 from cloister.model_roster import ModelRoster
 from cloister.queues.fake import FakeQueue, FakeSnapshotCatalog
 from cloister.sandboxes.fake import Append, FakeBackend, FakeNode, Hold, Print, Program
@@ -88,10 +91,23 @@ QUIET = (
     "project files",
     "describe the image",
     "make shareable",
+    "keep the final disk",
+    "remember the final disk",
     "told",
     "sign",
 )
 """Calls that the events tell of already."""
+
+
+ALWAYS_COME = (
+    TaskAccepted,
+    TurnAccepted,
+    SandboxProvisioned,
+    PolicyApplied,
+    PhaseFinished,
+    FinalDiskKept,
+    TaskFinished,
+)
 
 
 class WorkerKilledError(BaseException):
@@ -166,10 +182,11 @@ async def test_scenario(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world = await _lay_out(scenario)
     await _play(world)
     status = await world.queue.get(TASK)
-    events = [event async for event in world.queue.events(TASK)]
+    events = [event async for event in world.queue.events(TASK, after=status.last_turn.seq - 1)]
     told = {
         "events": list(_render(events)),
         "calls": world.stage.calls,
+        "prompt": next((it.stdin.decode() for it in world.node.commands if it.id == "agent"), ""),
         **_told_of_outcome(status.attempts[0].outcome),
     }
     expected = scenario["expect"]
@@ -181,6 +198,7 @@ async def test_scenario(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert record is not None
         assert ":".join([*record.path, ""]).startswith(scenario.get("path", ""))
     await _expect_a_record(world, status.attempts[0])
+    await _expect_its_disk(world, status.attempts[0])
 
 
 async def _lay_out(scenario: Mapping[str, Any]) -> World:
@@ -216,8 +234,44 @@ async def _lay_out(scenario: Mapping[str, Any]) -> World:
     if scenario.get("neighbour_builds"):
         await _let_neighbour_build(world, task)
     await world.queue.submit(task)
+    if "follow_up" in scenario:
+        await _end_former_turn(world, scenario["follow_up"])
     stage.calls.clear()
     return world
+
+
+async def _end_former_turn(world: World, told: Mapping[str, Any]) -> None:
+    """Let the first turn end undisturbed, change what is left of it as the scenario says, and follow up."""
+    stage = world.stage
+    faults, pauses, stage.faults, stage.pauses = stage.faults, stage.pauses, {}, set()
+    program = world.node.programs["agent"]
+    world.node.programs["agent"] = _program({"message": "I fixed it."})
+    tools, _ = world.tools()
+    await worker.run_worker(tools, slots=1, until_idle=True)
+    world.node.programs["agent"] = program
+    stage.faults, stage.pauses = faults, pauses
+    [former] = (await world.queue.get(TASK)).attempts
+    key = final_disk_of(former.attempt)
+    match told["disk"]:
+        case "kept":
+            pass
+        case "gone":
+            await tools.backend.remove_snapshot(key)
+            await world.catalog.remove(key)
+        case "expired":
+            await _expire(world, key)
+        case flaw:
+            world.node.flaws[key] = flaw
+    world.node.commands.clear()
+    now = datetime.now(UTC)
+    turn = FollowUp(number=2, prompt="add a test", continues=former.attempt, accepted_at=now)
+    await world.queue.follow_up(TASK, turn)
+
+
+async def _expire(world: World, key: SnapshotKey) -> None:
+    record = await world.catalog.find(key)
+    assert record is not None
+    await world.catalog.add(replace(record, expires_at=datetime.now(UTC) - timedelta(hours=1)))
 
 
 async def _play(world: World) -> None:
@@ -269,6 +323,8 @@ async def _take_over(world: World) -> FakeEgress:
     world.stage.killed = False
     world.stage.calls.append(f"-- {world.scenario['then']} --")
     attempt = await _running(world)
+    if world.scenario.get("meanwhile_expired"):
+        await _expire(world, final_disk_of(f"{TASK}-1-1"))
     if world.scenario.get("meanwhile_kept"):
         await _keep_snapshot(world, attempt.task, {"expired": False})
     if world.scenario.get("meanwhile_claimed"):
@@ -289,7 +345,8 @@ async def _live(tools: Tools) -> None:
 
 async def _running(world: World) -> Attempt:
     (status,) = await world.queue.list()
-    started = [event async for event in world.queue.events(TASK) if isinstance(event.event, AttemptStarted)]
+    seq = status.last_turn.seq
+    started = [event async for event in world.queue.events(TASK, after=seq) if isinstance(event.event, AttemptStarted)]
     return Attempt(id=status.attempts[0].attempt, task=status.task, retry=len(started) - 1)
 
 
@@ -313,7 +370,19 @@ def _expect_the_table_to_hold(world: World, events: Sequence[RecordedEvent]) -> 
     if world.scenario.get("then") not in ("kill the worker", "lose the lease"):
         assert borders[0::2] == [("phase_started", phase) for _, phase in borders[1::2]]
     assert borders[-2:] == [("phase_started", Phase.TEARDOWN), ("phase_finished", Phase.TEARDOWN)]
-    assert [event.event.wire_name for event in (events[0], events[-1])] == ["task_accepted", "task_finished"]
+    begun = "turn_accepted" if "follow_up" in world.scenario else "task_accepted"
+    assert [event.event.wire_name for event in (events[0], events[-1])] == [begun, "task_finished"]
+
+
+async def _expect_its_disk(world: World, status: AttemptStatus) -> None:
+    """It is kept where somebody may go on from it, and only there."""
+    key, outcome = final_disk_of(status.attempt), status.outcome
+    is_there = outcome is not None and outcome.change is not None and "shell" not in world.scenario.get("task", {})
+    record = await world.catalog.find(key)
+    assert (key in world.node.snapshots, record is not None) == (is_there, is_there)
+    if record is not None:
+        assert (record.attempt, record.below) == (status.attempt, world.node.below.get(key))
+        assert await world.catalog.find_newest(record.environment, record.repository) != record
 
 
 async def _expect_a_record(world: World, status: AttemptStatus) -> None:
@@ -501,7 +570,7 @@ def _check_to_text(result: CheckResult) -> str:
 def _render(events: Sequence[RecordedEvent]) -> Iterator[str]:
     """Events as lines, with those of their fields that a scenario can know; without those that always come."""
     for recorded in events:
-        if isinstance(recorded.event, TaskAccepted | SandboxProvisioned | PolicyApplied | PhaseFinished | TaskFinished):
+        if isinstance(recorded.event, ALWAYS_COME):
             continue
         details = " ".join([recorded.event.wire_name, *_details(recorded.event)])
         yield f"{recorded.phase}: {details}" if recorded.phase else details
@@ -530,7 +599,7 @@ def _details(event: Event) -> Sequence[str]:
             return [f"status {status}"]
         case SnapshotHit(ref=str(ref)) | SnapshotSaved(ref=str(ref)):
             return [f"of {ref}"]
-        case SnapshotMissed(reason=reason):
+        case SnapshotMissed(reason=reason) | FinalDiskMissed(reason=reason):
             return [f"({reason})"]
         case ServiceStarted(service=service):
             return [service]

@@ -1,6 +1,6 @@
-"""Runs `cloister` and dies by SIGKILL at a named point of saving a snapshot.
+"""Runs `cloister` and dies by SIGKILL at a named point of saving a snapshot, or of keeping a final disk.
 
-Usage: python crash.py POINT ARGUMENTS...
+Usage: python crash.py snapshot|keep_final_disk POINT ARGUMENTS...
 """
 
 import os
@@ -11,6 +11,7 @@ from typing import Any
 from cloister.cli.main import app
 from cloister.sandboxes.oci import snapshots
 from cloister.sandboxes.oci.disk import Disk
+from cloister.sandboxes.oci.final_disk import FinalDisk
 from cloister.sandboxes.oci.sandbox import OciSandbox
 from cloister.sandboxes.oci.snapshots import Snapshots
 
@@ -21,6 +22,7 @@ POINTS = {
     "after rename": (Snapshots, "keep", False),
     "before state": (Disk, "remember", True),
     "after state": (Disk, "remember", False),
+    "before copy": (FinalDisk, "make", True),
 }
 
 
@@ -38,14 +40,14 @@ def _arm(point: str) -> None:
 
 
 def main() -> None:
-    point = sys.argv.pop(1)
-    snapshot = OciSandbox.snapshot
+    call, point = sys.argv.pop(1), sys.argv.pop(1)
+    real = getattr(OciSandbox, call)
 
-    async def armed_snapshot(*arguments: Any) -> Any:
+    async def armed(*arguments: Any) -> Any:
         _arm(point)
-        return await snapshot(*arguments)
+        return await real(*arguments)
 
-    OciSandbox.snapshot = armed_snapshot  # type: ignore[method-assign]
+    setattr(OciSandbox, call, armed)
     app()
 
 

@@ -18,6 +18,7 @@ from cloister.model.request import EnvironmentText, Request
 from cloister.model.task import Outcome, TaskStatus
 from cloister.protocols import Egress
 from cloister.sandboxes.oci.paths import NodePaths, paths_of
+from cloister.sandboxes.oci.snapshot_marker import read_marker
 from cloister.settings import Settings
 from cloister.wiring import Application, open_application
 
@@ -93,6 +94,20 @@ class Installation:
     @property
     def paths(self) -> NodePaths:
         return paths_of(self.state)
+
+    @property
+    def snapshots(self) -> list[Path]:
+        """Disks that setup made, without those that agents left for follow-ups."""
+        return [place for place in self.paths.snapshots.iterdir() if not self._attempt_of(place)]
+
+    @property
+    def final_disks(self) -> dict[str, Path]:
+        """Disks that agents left, by the attempt's id."""
+        return {attempt: place for place in self.paths.snapshots.iterdir() if (attempt := self._attempt_of(place))}
+
+    def _attempt_of(self, place: Path) -> str:
+        marker = read_marker(place)
+        return marker.attempt if marker is not None else ""
 
     def cloister(self, *arguments: str | Path, cwd: Path | None = None, stdin: str | None = None) -> Ran:
         """Run one command to its end."""

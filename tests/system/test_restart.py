@@ -170,7 +170,7 @@ def test_half_a_snapshot_is_never_used(installation: Installation, point: str) -
     environment = QUIET.replace("automatic = false", 'automatic = false\nscript = "echo installed >made"')
     task = installation.task("cat made a.txt; echo two >a.txt", environment=environment)
     crashed = subprocess.run(
-        [sys.executable, Path(__file__).with_name("crash.py"), point, *task],
+        [sys.executable, Path(__file__).with_name("crash.py"), "snapshot", point, *task],
         cwd=installation.project.path,
         env={**os.environ, "CLOISTER_STATE": str(installation.state)},
         capture_output=True,

@@ -33,7 +33,7 @@ async def test_without_the_cache_nothing_is_read_or_kept(installation: Installat
             finished = await running.run(WORK, environment=SETUP, use_cache=False)
             assert finished.printed("setup") == "setting up\n"
             assert "snapshot_saved" not in finished.names()
-    assert list(installation.paths.snapshots.iterdir()) == []
+    assert installation.snapshots == []
 
 
 async def test_maintenance_runs_on_a_warm_disk_at_the_tasks_commit(installation: Installation) -> None:
@@ -120,7 +120,7 @@ async def test_ten_tasks_at_once_on_a_cold_environment(installation: Installatio
     for number, each in enumerate(finished):
         assert f"\n+{number}\n" in each.diff
         assert each.printed("agent") == "installed\n"
-    assert len(list(installation.paths.snapshots.iterdir())) == 1
+    assert len(installation.snapshots) == 1
 
 
 async def test_attempts_of_one_task_are_independent(installation: Installation) -> None:

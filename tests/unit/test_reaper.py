@@ -4,7 +4,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import anyio
+import pytest
 
+from cloister import reaper
 from cloister.model.environment import Environment, Limits
 from cloister.model.sandbox import Commit, SandboxName, SandboxSpec
 from cloister.model.snapshot import SnapshotKey, SnapshotRecord
@@ -141,17 +143,53 @@ async def test_a_reaper_waits_for_the_size_of_what_was_kept() -> None:
     node = FakeNode()
     catalog = FakeSnapshotCatalog([sized("new", None, used=2), sized("old", 30, used=1)])
     node.snapshots = {SnapshotKey("new"), SnapshotKey("old")}
-    reaper = SnapshotReaper(catalog, FakeBackend(node), most_bytes=50, now=lambda: NOW)
+    keeper = SnapshotReaper(catalog, FakeBackend(node), most_bytes=50, now=lambda: NOW)
     async with anyio.create_task_group() as group:
-        group.start_soon(reaper.run)
-        reaper.wake()
+        group.start_soon(keeper.run)
+        keeper.wake()
         await anyio.sleep(0.01)
         assert len(node.snapshots) == 2
         node.sizes[SnapshotKey("new")] = 40
-        reaper.wake()
+        keeper.wake()
         with anyio.fail_after(10):
             while len(node.snapshots) > 1:  # noqa: ASYNC110
                 await anyio.sleep(0.01)
         group.cancel_scope.cancel()
     [left] = await catalog.list()
     assert (left.key, left.size_bytes) == ("new", 40)
+
+
+def final(key: str, size: int, *, used: int, below: str | None = None) -> SnapshotRecord:
+    return replace(sized(key, size, used=used, below=below), attempt=f"{key}-1-1")
+
+
+async def test_a_disk_is_used_as_long_as_what_stands_on_it_and_goes_after_that() -> None:
+    records = [
+        sized("shared", 30, used=1),
+        sized("own", 30, used=2, below="shared"),
+        final("final", 30, used=9, below="own"),
+        sized("other", 30, used=5),
+    ]
+    assert await evicted(records, 100) == {"other"}, "what it stands on is no older than the final disk"
+    assert await evicted(records, 60) == {"other", "final"}
+    assert await evicted(records, 0) == {"shared", "own", "final", "other"}
+
+
+async def test_of_final_disks_alone_there_are_no_more_than_a_few_hundred(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reaper, "MOST_FINAL_DISKS", 2)
+    records = [sized("shared", 1), *(final(name, 1, used=used) for used, name in enumerate("abc"))]
+    assert await evicted(records, 1000) == {"a"}
+    assert await evicted(records[:3], 1000) == set()
+
+
+async def test_expired_disks_go_each_before_what_it_stands_on() -> None:
+    records = [
+        record("shared", expires_in=timedelta(0)),
+        replace(record("own", expires_in=timedelta(0)), below=SnapshotKey("shared")),
+        replace(record("final", expires_in=timedelta(0)), below=SnapshotKey("own"), attempt="t1-1-1"),
+    ]
+    node = FakeNode()
+    node.snapshots = {kept.key for kept in records}
+    node.below = {kept.key: kept.below for kept in records if kept.below is not None}
+    assert await expire_snapshots(FakeSnapshotCatalog(records), FakeBackend(node), NOW) == 3
+    assert node.snapshots == set()

@@ -20,6 +20,8 @@ from cloister.model.event import (
     EgressRefused,
     EndRequested,
     Event,
+    FinalDiskMissed,
+    FinalDiskResumed,
     InstructionsRestored,
     ModelCallFailed,
     Output,
@@ -168,6 +170,13 @@ def _sentences(event: Event) -> list[tuple[str, str]]:
         case CatchingMissed():
             note = "note: programs that ignore the proxy reach nothing on this host; `cloister doctor` says why"
             return [(f"  {note}", "yellow")]
+        case FinalDiskResumed():
+            whose = event.continues.partition("-")[2]
+            return [(f"  disk of attempt {whose}: as its agent left it, so nothing of setup runs", "green")]
+        case FinalDiskMissed():
+            whose = event.continues.partition("-")[2]
+            lost = "its change is applied after setup, and what else it wrote is not there"
+            return [(f"  disk of attempt {whose}: {event.reason}; {lost}", "yellow")]
         case SnapshotHit():
             return [(f"  snapshot {event.key[:_KEY_SHOWN]}{_of(event.ref)}: hit", "green")]
         case SnapshotMissed():

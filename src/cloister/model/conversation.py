@@ -90,6 +90,7 @@ def continuation_of(turns: Sequence[Turn], turn: Turn) -> Continuation:
         accepted_at=turn.accepted_at,
         diff=outcome.change.diff if outcome and outcome.change else b"",
         conversation=tuple(conversation),
+        session=outcome.session if outcome else None,
     )
 
 

@@ -148,6 +148,33 @@ class SnapshotMissed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FinalDiskResumed(Event):
+    """An attempt of a follow-up starts from the disk that it goes on from: no script of setup runs on that."""
+
+    key: str
+    continues: str
+    """Whose disk it is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinalDiskMissed(Event):
+    """That disk is not there: the attempt starts from a snapshot or the image, and the former change is applied."""
+
+    continues: str
+    """Whose disk it was."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinalDiskKept(Event):
+    """The disk that the agent left was kept for follow-ups of its task."""
+
+    key: str
+    expires_at: str
+    """At the latest, in ISO 8601."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotAwaited(Event):
     """Another attempt was making the disk that this one needs, so it waited; a hit or a miss follows."""
 

@@ -59,6 +59,11 @@ def attempted_sandbox(name: SandboxName) -> SandboxName:
     return SandboxName(_CLEAN_ROOM.sub("", name))
 
 
+def are_of_one_task(one: SandboxName, other: SandboxName) -> bool:
+    """Whether two attempts' sandboxes are of the same task: all but turn and number of their names is the same."""
+    return one.rsplit("-", 2)[0] == other.rsplit("-", 2)[0]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkout:
     """The state that a work tree is put into."""

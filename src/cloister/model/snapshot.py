@@ -126,6 +126,14 @@ def final_disk_of(attempt: str) -> SnapshotKey:
     return SnapshotKey(_digest(f"final disk of {attempt}"))
 
 
+def depth_of(record: SnapshotRecord, known: Mapping[SnapshotKey, SnapshotRecord]) -> int:
+    """Return on how many others of `known` a disk stands, one above the other."""
+    depth, below = 0, record.below
+    while below is not None and below in known:
+        depth, below = depth + 1, known[below].below
+    return depth
+
+
 def may_hold_secrets(record: SnapshotRecord) -> bool:
     """Whether setup had secrets, and its environment let them stay on the disk."""
     had_none = record.parts.get("secrets") == _digest(json.dumps({}))

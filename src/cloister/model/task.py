@@ -190,6 +190,8 @@ class Continuation:
     """The change of that attempt, against the task's base."""
     conversation: tuple[Exchange, ...] = ()
     """From the task's first prompt to that attempt's answer."""
+    session: str | None = None
+    """What the agent called it, which only that attempt's disk remembers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,6 +247,8 @@ class Outcome:
     """Of the agent, when it ran."""
     message: str = ""
     """The agent's answer."""
+    session: str | None = None
+    """What the agent itself calls the conversation, so that it can go on with it on the same disk."""
     change: Change | None = None
     """None when no change could be collected; an empty change is one with an empty diff."""
     artifacts: tuple[Artifact, ...] = ()

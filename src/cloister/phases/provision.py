@@ -8,7 +8,7 @@ from hashlib import sha256
 
 import anyio
 
-from cloister.errors import ConflictError, NotFoundError, SandboxError, TaskFailedError
+from cloister.errors import NotFoundError, SandboxError, TaskFailedError
 from cloister.journal import Journal
 from cloister.model.environment import Environment
 from cloister.model.event import CatchingMissed, SandboxProvisioned, SnapshotAwaited, SnapshotHit, SnapshotMissed
@@ -18,8 +18,10 @@ from cloister.model.sandbox import SandboxSpec
 from cloister.model.secret import DeliveredSecrets
 from cloister.model.snapshot import SnapshotKey, SnapshotRecipe, recipe_of
 from cloister.model.task import Attempt
+from cloister.phases import final_disk
 from cloister.protocols import Forge, ImageStore, Sandbox, SandboxBackend, SnapshotCatalog
 from cloister.readiness import Fit, Needs, find_fit, find_needs, find_own_recipe
+from cloister.removal import remove_snapshots, with_those_above
 
 _MOST_LOOKS = 3
 """For a kept disk: one may be removed in the moment between look and use."""
@@ -30,6 +32,8 @@ class Provisioned:
     """What setup needs."""
 
     sandbox: Sandbox
+    resumed: bool
+    """It stands on the disk that an agent left: nothing of setup may run there."""
     spec: SandboxSpec
     """What it was made of, but for the snapshot."""
     recipe: SnapshotRecipe
@@ -57,6 +61,8 @@ async def run(
 ) -> Provisioned:
     """Find the image, the mirror and the saved disk, and make the sandbox of them.
 
+    An attempt of a follow-up starts from the disk that it goes on from, when that is there.
+
     Of several attempts that miss the same disk one goes on, and the others wait until `building` is closed.
     TaskFailedError when the time left was too short for that.
     """
@@ -83,12 +89,23 @@ async def run(
         mirror=mirror,
         limits=environment.limits,
     )
-    sandbox = await _make_sandbox(search, spec, journal, building, seconds_left)
+    sandbox = await final_disk.resume(attempt, spec, journal, catalog=catalog, backend=backend, now=now)
+    resumed = sandbox is not None
+    if sandbox is None:
+        sandbox = await _make_sandbox(search, spec, journal, building, seconds_left)
     registries = image.registries if REGISTRIES in environment.network.allow else ()
     journal.record(_told_of(environment, image, needs, backend))
     if not sandbox.catches:
         journal.record(CatchingMissed())
-    return Provisioned(sandbox=sandbox, spec=spec, recipe=recipe, own=own, needs=needs, registries=registries)
+    return Provisioned(
+        sandbox=sandbox,
+        resumed=resumed,
+        spec=spec,
+        recipe=recipe,
+        own=own,
+        needs=needs,
+        registries=registries,
+    )
 
 
 async def _make_sandbox(
@@ -201,11 +218,7 @@ class _Search:
 
     async def _remove(self, key: SnapshotKey) -> bool:
         """Make room for the disk that setup makes anew under the same key. False while a sandbox stands on it."""
-        standing = [record for record in await self.catalog.list() if record.below == key]
-        try:
-            for each in (*(record.key for record in standing), key):  # what stands on it goes with it
-                await self.backend.remove_snapshot(each)
-                await self.catalog.remove(each)
-        except ConflictError:  # a later attempt, or the reaper, removes it
-            return False
-        return True
+        known = await self.catalog.list()
+        own = [record for record in known if record.key == key]
+        removed = await remove_snapshots(with_those_above(own, known), self.catalog, self.backend)
+        return any(record.key == key for record in removed)  # else a later attempt, or the reaper, removes it

@@ -327,8 +327,9 @@ class FakeSnapshotCatalog:
 
     async def find_newest(self, environment: str, repository: str, *, ref: str | None = None) -> SnapshotRecord | None:
         """See `protocols.SnapshotCatalog`."""
-        wanted = (environment, repository, ref)
-        return next((r for r in await self.list() if (r.environment, r.repository, r.ref) == wanted), None)
+        wanted = (environment, repository, ref, None)
+        records = await self.list()
+        return next((r for r in records if (r.environment, r.repository, r.ref, r.attempt) == wanted), None)
 
     async def find(self, key: SnapshotKey) -> SnapshotRecord | None:
         """See `protocols.SnapshotCatalog`."""
@@ -337,7 +338,8 @@ class FakeSnapshotCatalog:
     async def add(self, record: SnapshotRecord) -> None:
         """See `protocols.SnapshotCatalog`."""
         if self._on_call is not None:
-            await self._on_call("", f"remember the snapshot of {record.environment}")
+            what = "final disk" if record.attempt else "snapshot"
+            await self._on_call("", f"remember the {what} of {record.environment}")
         self._records[record.key] = record
 
     async def mark_used(self, keys: Collection[SnapshotKey], at: datetime) -> None:

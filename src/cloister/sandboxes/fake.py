@@ -29,6 +29,7 @@ from cloister.model.sandbox import (
     SandboxName,
     SandboxSpec,
     Stream,
+    are_of_one_task,
 )
 from cloister.model.secret import SecretValue
 from cloister.model.snapshot import CheckedDisk, SnapshotKey
@@ -202,6 +203,8 @@ class FakeNode:
         self.disks: dict[SandboxName, _Disk] = {}
         self.below: dict[SnapshotKey, SnapshotKey] = {}
         """What saved disks stand on."""
+        self.final: dict[SnapshotKey, tuple[SandboxName, Checkout, ImageDigest]] = {}
+        """Of saved disks, those that an agent left: in which sandbox, at which checkout, on which image."""
         self.sizes: dict[SnapshotKey, int] = {}
         self.digests: dict[SnapshotKey, str] = {}
         """Of saved disks, once they are counted."""
@@ -260,7 +263,14 @@ class FakeBackend:
                 raise NotFoundError(f"image {spec.image} is not on this node")
             if spec.snapshot is not None and not await self.has_snapshot(spec.snapshot):
                 raise NotFoundError(f"snapshot {spec.snapshot} is not on this node")
-            self._node.disks[name] = _Disk(spec=spec, stands_on=spec.snapshot)
+            disk = _Disk(spec=spec, stands_on=spec.snapshot)
+            if spec.snapshot in self._node.final:
+                owner, disk.checkout, image = self._node.final[spec.snapshot]
+                if not are_of_one_task(owner, name):
+                    raise SandboxError(f"{name} cannot start from the disk of {owner}, which is another task's")
+                if image != spec.image:
+                    raise NotFoundError(f"the disk of {owner} stands on another image")
+            self._node.disks[name] = disk
         return FakeSandbox(self._node, name, self._node.disks[name], self._on_call)
 
     async def destroy(self, name: SandboxName) -> None:
@@ -333,6 +343,7 @@ class FakeBackend:
         self._node.sizes.pop(key, None)
         self._node.digests.pop(key, None)
         self._node.below.pop(key, None)
+        self._node.final.pop(key, None)
 
     async def claim_build(self, key: SnapshotKey, *, wait: bool) -> AbstractContextManager[None] | None:
         """See `protocols.SandboxBackend`."""
@@ -375,6 +386,7 @@ class FakeSandbox:
         """See `protocols.Sandbox`."""
         with_patch = " with a patch" if checkout.patch else ""
         await self._tell(f"checkout {checkout.branch} at {checkout.commit}{with_patch}")
+        self._refuse_after_agents()
         self._expect_no_container("checkout")
         self._disk.checkout = checkout
         self._disk.sealed.update(self._disk.runs)
@@ -464,6 +476,7 @@ class FakeSandbox:
         """See `protocols.Sandbox`."""
         await self._tell("snapshot")
         self._expect_no_container("snapshot")
+        self._refuse_after_agents()
         if key in self._node.snapshots and (key not in self._node.flaws or self._node.is_in_use(key)):
             return False
         if not self._disk.clean:
@@ -474,6 +487,25 @@ class FakeSandbox:
         self._node.flaws.pop(key, None)
         self._disk.stands_on = key
         return True
+
+    async def keep_final_disk(self, key: SnapshotKey) -> SnapshotKey | None:
+        """See `protocols.Sandbox`."""
+        await self._tell("keep the final disk")
+        self._expect_no_container("keep_final_disk")
+        if self._disk.checkout is None:
+            raise SandboxError(f"{self._name} has no work tree")
+        below = self._disk.stands_on
+        if below in self._node.final:
+            below = self._node.below.get(below)
+        self._node.snapshots.add(key)
+        self._node.final[key] = (self._name, self._disk.checkout, self._disk.spec.image)
+        if below is not None:
+            self._node.below[key] = below
+        return below
+
+    def _refuse_after_agents(self) -> None:
+        if self._disk.stands_on in self._node.final and self._disk.spec.beside is None:
+            raise SandboxError(f"{self._name} stands on what an agent wrote")
 
     async def read_file(self, path: str, *, limit_bytes: int) -> bytes | None:
         """See `protocols.Sandbox`."""

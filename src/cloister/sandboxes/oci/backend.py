@@ -22,6 +22,7 @@ from cloister.sandboxes.oci.containers import Containers
 from cloister.sandboxes.oci.disk import Disk, DiskState, kept_of, volume_of
 from cloister.sandboxes.oci.entering import OciEnteredShell, enter, find_enterable
 from cloister.sandboxes.oci.export import SnapshotExporter
+from cloister.sandboxes.oci.final_disk import first_state, hide_former_answer
 from cloister.sandboxes.oci.guard import make_guard
 from cloister.sandboxes.oci.image import OciImageStore
 from cloister.sandboxes.oci.node import Node, add_volume
@@ -195,7 +196,11 @@ class OciBackend:
 
     def _make(self, name: SandboxName, spec: SandboxSpec) -> OciSandbox:
         self._node.images.rootfs(spec.image)
-        state, place, disk_place = self._first_state(spec), self._node.paths.sandbox(name), self._node.paths.disk(name)
+        state, place, disk_place = (
+            self._first_state(name, spec),
+            self._node.paths.sandbox(name),
+            self._node.paths.disk(name),
+        )
         with ThreadPoolExecutor(max_workers=1) as beside:
             volume = beside.submit(add_volume, self._node, kept_of(disk_place), spec.limits)
             make_passage(place, UID_BASE)
@@ -205,6 +210,8 @@ class OciBackend:
             listeners = network.create_namespace(place / "netns")
             volume.result()
         disk = Disk.create(disk_place, state, owner=UID_BASE)
+        if self._is_final(spec):
+            hide_former_answer(disk.upper, UID_BASE)
         sandbox = OciSandbox(self._node, name, spec, disk, listeners)
         try:
             sandbox.mount()
@@ -212,18 +219,25 @@ class OciBackend:
             raise NotFoundError(f"a layer of {name} is not on this machine any more") from error
         return sandbox
 
-    def _first_state(self, spec: SandboxSpec) -> DiskState:
+    def _first_state(self, name: SandboxName, spec: SandboxSpec) -> DiskState:
         if spec.beside is not None:
             return self._state_beside(spec.beside)
         if spec.snapshot is not None:
             marker = self._node.snapshots.get(spec.snapshot)
+            if marker.attempt:
+                return first_state(marker, spec.snapshot, name, spec.image)
             return DiskState(image=spec.image, snapshot=spec.snapshot, commit=marker.commit, clean=True)
         return DiskState(image=spec.image)
+
+    def _is_final(self, spec: SandboxSpec) -> bool:
+        marker = self._node.snapshots.find(spec.snapshot) if spec.snapshot and not spec.beside else None
+        return marker is not None and bool(marker.attempt)
 
     def _state_beside(self, name: SandboxName) -> DiskState:
         other = Disk.find(self._node.paths.disk(name))
         if other is None or other.state.commit is None:
             raise NotFoundError(f"the sandbox {name} is not on this machine, or has no work tree")
+        below = self._node.snapshots.find(SnapshotKey(other.state.snapshot)) if other.state.snapshot else None
         return DiskState(
             image=other.state.image,
             snapshot=other.state.snapshot,
@@ -231,6 +245,7 @@ class OciBackend:
             clean=True,
             beside=name,
             layers_beside=other.state.layers,
+            left_out=1 if below is not None and below.attempt else 0,
         )
 
 

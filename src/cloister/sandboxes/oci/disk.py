@@ -34,6 +34,8 @@ class DiskState:
     """The disk whose sealed layers are below, and above the snapshot's."""
     layers_beside: int = 0
     """How many of them."""
+    left_out: int = 0
+    """How many of the snapshot's topmost layers are not below: what agents wrote, where nothing of it may be."""
 
 
 class Disk:

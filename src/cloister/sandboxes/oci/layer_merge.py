@@ -1,16 +1,23 @@
 """Merges layers of an overlay into one that shows the same: files are linked, not copied, and nothing is followed.
 
+As a program, `python -m cloister.sandboxes.oci.layer_merge TARGET LAYER... -- BELOW...`, it says on standard error why
+it could not.
+
 The trees are hostile: every name is looked up in an open directory, without symlinks, and no file is opened but one
 that has too many names already. A mark of overlayfs that only a following mount would heed is a refusal.
 """
 
 import errno
 import os
+import resource
 import shutil
 import stat
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+from anyio import run_process
 
 from cloister.errors import SandboxError
 
@@ -34,6 +41,26 @@ def merge_layers(layers: Sequence[Path], below: Sequence[Path], target: Path) ->
         )
         _fill(into, ours, theirs, depth=0)
         _copy_attributes(ours[0], into)
+
+
+async def merge_apart(layers: Sequence[Path], below: Sequence[Path], target: Path) -> None:
+    """Do as `merge_layers` does in a process of its own: a deep tree takes more descriptors than ours may have."""
+    command = [sys.executable, "-m", __name__, target, *layers, "--", *below]
+    done = await run_process([str(word) for word in command], check=False)
+    if done.returncode != 0:
+        raise SandboxError(done.stderr.decode(errors="replace").strip()[-500:] or "layers could not be merged")
+
+
+def main() -> None:
+    """Run as a program."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    target, *rest = sys.argv[1:]
+    layers, below = rest[: rest.index("--")], rest[rest.index("--") + 1 :]
+    try:
+        merge_layers([Path(path) for path in layers], [Path(path) for path in below], Path(target))
+    except (SandboxError, OSError) as error:
+        sys.exit(str(error))
 
 
 def _fill(into: int, ours: Sequence[int], below: Sequence[int], *, depth: int) -> None:
@@ -139,3 +166,7 @@ def _opened(name: str, directory: int | None = None) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+if __name__ == "__main__":
+    main()

@@ -27,6 +27,7 @@ from cloister.sandboxes.oci import guard, network, syscalls
 from cloister.sandboxes.oci.beneath import list_beneath, read_beneath, tail_beneath
 from cloister.sandboxes.oci.bundle import UID_BASE, Bind, Bundle
 from cloister.sandboxes.oci.disk import Disk, DiskState, layers_of
+from cloister.sandboxes.oci.final_disk import FinalDisk
 from cloister.sandboxes.oci.flatten import begin_to_flatten
 from cloister.sandboxes.oci.instructions import LARGEST_READ_BYTES, find_instructions, find_leading
 from cloister.sandboxes.oci.left_behind import list_left_behind
@@ -61,6 +62,7 @@ class OciSandbox:
         self._doors: dict[int, Sequence[socket.socket]] = {}
         self._lookups = CapacityLimiter(_MOST_LOOKUPS)
         self._place = node.paths.sandbox(name)
+        self._final = FinalDisk(node, disk)
 
     @property
     def stands_on(self) -> SnapshotKey | None:
@@ -94,7 +96,7 @@ class OciSandbox:
     def _mount(self) -> None:
         state = self._disk.state
         beside = layers_of(self._beside.kept, state.layers_beside) if self._beside is not None else []
-        below = self._node.snapshots.layers(SnapshotKey(state.snapshot)) if state.snapshot else []
+        below = self._node.snapshots.layers(SnapshotKey(state.snapshot))[state.left_out :] if state.snapshot else []
         mount_overlay(
             self.root,
             lowers=[
@@ -141,6 +143,7 @@ class OciSandbox:
 
     async def checkout(self, checkout: Checkout) -> None:
         """Put the work tree into this state; see `protocols.Sandbox`."""
+        self._refuse_after_agents("put its work tree anew")
         self._seal_what_was_written()
         if self._disk.has_tmp():
             self._node.trash.throw(self._disk.tmp, graves=self._disk.graves)
@@ -161,6 +164,7 @@ class OciSandbox:
         guard.check_mount_points(self._disk.upper)
         with told_when_full(self._disk.volume):
             tmp = self._disk.new_tmp(command.id, owner=UID_BASE)
+        self._final.forget_merged()
         if self._disk.state.clean:
             self._disk.remember(replace(self._disk.state, clean=False))
         bundle = Bundle(
@@ -219,7 +223,13 @@ class OciSandbox:
     async def changes(self, base: Commit) -> Change:
         """Collect what was changed; see `protocols.Sandbox`."""
         exchange = self._new_exchange()
-        written = await to_thread.run_sync(list_written, self._disk.upper, self._spec.directory)
+        try:
+            layer = await self._final.all_written()
+        except SandboxError as error:
+            raise TaskFailedError(
+                f"what this turn and those before it wrote cannot be put together: {error}"
+            ) from error
+        written = await to_thread.run_sync(list_written, layer, self._spec.directory)
         write_list(exchange / "written", written)
         answer = await self._run_tool(
             "collect", {"directory": self._spec.directory, "base": base}, exchange, writable=False
@@ -246,11 +256,12 @@ class OciSandbox:
 
     async def left_behind(self, change: Change) -> Sequence[str]:
         """Look at the layer that was written to; see `protocols.Sandbox`."""
-        changed = frozenset(change.paths)
-        return await to_thread.run_sync(list_left_behind, self._disk.upper, self._spec.directory, changed)
+        layer, changed = await self._final.all_written(), frozenset(change.paths)
+        return await to_thread.run_sync(list_left_behind, layer, self._spec.directory, changed)
 
     async def snapshot(self, key: SnapshotKey) -> bool:
         """Keep the disk under `key`; see `protocols.Sandbox`."""
+        self._refuse_after_agents("be kept for others")
         state = self._disk.state
         if self._node.snapshots.find(key) is not None:
             return False
@@ -269,6 +280,20 @@ class OciSandbox:
         if len(self._node.snapshots.layers(key)) > MOST_LAYERS:
             begin_to_flatten(self._node.paths.state, key, self._node.images.rootfs(self._spec.image))
         return True
+
+    async def keep_final_disk(self, key: SnapshotKey) -> SnapshotKey | None:
+        """Make a disk of its own of what was written; see `protocols.Sandbox`."""
+        if self._disk.state.commit is None:
+            raise SandboxError(f"{self.name} has no work tree")
+        self._prepare_git()
+        made = await self._final.make()
+        self._node.snapshots.remove(key)  # of a worker that was killed: what it kept is not what was done since
+        self._node.snapshots.keep(key, made, self._disk.state.commit, attempt=self.name)
+        return SnapshotKey(made.state.snapshot) if made.state.snapshot is not None else None
+
+    def _refuse_after_agents(self, what: str) -> None:
+        if self._final.former is not None and not self._disk.state.left_out:
+            raise SandboxError(f"{self.name} cannot {what}: it stands on what an agent wrote")
 
     async def read_file(self, path: str, *, limit_bytes: int) -> bytes | None:
         """Read a file that the sandbox wrote; see `protocols.Sandbox`."""

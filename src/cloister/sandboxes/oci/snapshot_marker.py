@@ -35,6 +35,9 @@ class SnapshotMarker:
     """Whether all layers, with those of the snapshots below, are merged into one."""
     rules: int = 0
     """Which rules it was looked through by before it was kept."""
+    attempt: str = ""
+    """Of the final disk of an attempt, its sandbox. What agents wrote is its topmost layer, and no other; no script of
+    setup ever runs on it, and only follow-ups of its own task start from it."""
 
 
 def read_marker(place: Path) -> SnapshotMarker | None:

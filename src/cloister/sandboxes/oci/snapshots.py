@@ -20,7 +20,7 @@ from cloister.sandboxes.oci.disk import Disk, git_of, layers_of, read_state, vol
 from cloister.sandboxes.oci.paths import NodePaths
 from cloister.sandboxes.oci.settling import begin_to_settle, copy_out
 from cloister.sandboxes.oci.snapshot_digest import compute_digest, read_digest
-from cloister.sandboxes.oci.snapshot_facts import begin_to_find_out, has_found_out, read_size
+from cloister.sandboxes.oci.snapshot_facts import begin_to_find_out, has_found_out, note_size, read_size
 from cloister.sandboxes.oci.snapshot_marker import (
     FLAT,
     MARKER,
@@ -69,7 +69,7 @@ class Snapshots:
                     if volume_of(place).exists():
                         begin_to_settle(self._paths.state, SnapshotKey(place.name))
                     elif not has_found_out(place, marker):
-                        begin_to_find_out(place)
+                        begin_to_find_out(place, digest=not marker.attempt)
 
     def get(self, key: SnapshotKey) -> SnapshotMarker:
         """Return its marker. NotFoundError when it is not here."""
@@ -124,8 +124,10 @@ class Snapshots:
         digest = read_digest(self._place(key), marker) if marker is not None else None
         return digest.sha256 if digest is not None else None
 
-    def keep(self, key: SnapshotKey, disk: Disk, commit: Commit) -> bool:
+    def keep(self, key: SnapshotKey, disk: Disk, commit: Commit, *, attempt: str = "") -> bool:
         """Make a snapshot of `disk.kept`, which is renamed: constant time, whatever its size.
+
+        With `attempt`, it is the final disk of that sandbox; see `SnapshotMarker.attempt`.
 
         A mount of the disk stays good: overlayfs holds its layers, not their paths.
         False, and the disk is left as it is, when somebody kept one meanwhile, or a sandbox stands on a damaged one.
@@ -141,6 +143,7 @@ class Snapshots:
             rules=RULES,
             below=below,
             below_id=self.get(SnapshotKey(below)).id if below is not None else "",
+            attempt=attempt,
         )
         with self._alone():
             if self.find(key) is not None or self._needs(key):
@@ -252,9 +255,18 @@ class Snapshots:
     def _user(self, key: str) -> str | None:
         for place in self._paths.disks.iterdir():
             state = read_state(place)  # and not whether it is whole: it is not, while a layer of it is sealed
-            if state is not None and state.snapshot == key:
+            if state is not None and state.snapshot is not None and self._stands_on(state.snapshot, key):
                 return place.name
         return None
+
+    def _stands_on(self, above: str, key: str) -> bool:
+        """Whether it is that one, or stood on it when sandboxes may have mounted both."""
+        while above != key:
+            marker = read_marker(self._place(SnapshotKey(above)))
+            if marker is None or marker.below is None:
+                return False
+            above = marker.below
+        return True
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -264,9 +276,12 @@ class Snapshots:
             yield
 
     def _count_and_sync(self, place: Path, marker: SnapshotMarker) -> None:
-        """Do what nobody waits for."""
-        begin_to_find_out(place)
-        self._sync(place, marker)
+        """Do what nobody waits for. Final disks are many, small, and worth nothing after a power cut."""
+        if not marker.attempt:
+            begin_to_find_out(place)
+            self._sync(place, marker)
+        elif not note_size(place):
+            begin_to_find_out(place, digest=False)
 
     def _drop_volume(self, place: Path) -> None:
         """Wait until nobody reads it by its path. A mount above it stays good: overlayfs holds its layers."""
