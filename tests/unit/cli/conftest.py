@@ -148,7 +148,7 @@ def _application(
         agents={"command": CommandAgent()},
         packs=FakeAgentPacks(),
         files=files,
-        models=ModelRoster(vault=vault),
+        models=ModelRoster(vault=vault, providers=settings.providers),
         now=lambda: datetime.now(UTC),
     )
     tools = Tools(
@@ -162,7 +162,7 @@ def _application(
         agents={"command": CommandAgent()},
         packs=FakeAgentPacks(),
         files=files,
-        models=ModelRoster(vault=vault),
+        models=ModelRoster(vault=vault, providers=settings.providers),
     )
     reaper = SnapshotReaper(catalog, backend, most_bytes=2**40, now=lambda: datetime.now(UTC))
     return wiring.Application(
