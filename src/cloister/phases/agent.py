@@ -25,6 +25,8 @@ from cloister.services.follow import follow_with_services
 from cloister.services.launch import with_services
 
 AGENT = "agent"
+_AFTER_BASHRC = """if [ -x /bin/bash ]; then exec /bin/bash -c 'exec "$0" "$@"' "$0" "$@"; fi; exec "$0" "$@\""""
+"""Runs a program that is no shell with what setup has put into ~/.bashrc: some give their commands their own PATH."""
 WARNING_SHARE = 0.1
 LONGEST_WARNING_SECONDS = 300.0
 """How long before its time is up an agent is told: the last tenth, and at most five minutes."""
@@ -76,12 +78,13 @@ async def run(
     task = turn.task
     asked, services = agent.command(turn), task.environment.services
     text = asked.prompt.encode()
+    argv = asked.argv if pack is None else ("/bin/sh", "-c", _AFTER_BASHRC, *asked.argv)
     log_bytes = task.environment.limits.output_bytes
     name = _name_in(round)
     resumed = sandbox.has_started(name)
     command = Command(
         id=name,
-        argv=in_login_shell(asked.argv, foundation.path) if foundation.universal else asked.argv,
+        argv=in_login_shell(argv, foundation.path) if foundation.universal else argv,
         variables={**container_variables(task, Phase.AGENT, foundation), **placeholders, **asked.variables},
         cwd=work_tree(task),
         stdin=text,

@@ -99,7 +99,8 @@ class ScriptedModel:
 
     def _refuse(self, dialect: Dialect, status: int, message: str) -> Response:
         self._player.failures.append(message)
-        return JSONResponse(dialect.error(status, f"the scripted model: {message}"), status_code=status)
+        words = dialect.error(status, f"the scripted model: {message}")
+        return JSONResponse(words, status_code=status, headers={"x-should-retry": "false"})
 
     def _has_key(self, request: Request) -> bool:
         if self._script.key is None:
