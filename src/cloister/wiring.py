@@ -153,6 +153,7 @@ async def _open_parts(
     settings: Settings, stack: AsyncExitStack, count: Callable[[EgressProcess], Egress]
 ) -> Application:
     authorities = read_certificates(settings.authorities)
+    providers = _providers(settings)
     authority = load_authority(settings.state)
     egress = count(await stack.enter_async_context(_egress_process(settings, authority, authorities)))
     images = OciImageStore(settings.state)
@@ -169,7 +170,7 @@ async def _open_parts(
     agents = {agent.name: agent for agent in _agents()}
     packs = OciAgentPacks(settings.state)
     files = DirectoryFileStore(settings.state / "files")
-    models = ModelRoster(vault=vault, providers=_providers(settings), ceiling=settings.ceiling)
+    models = ModelRoster(vault=vault, providers=providers, ceiling=settings.ceiling)
     environments = Environments(store=SqlEnvironmentStore(database), forge=forge, vault=vault, now=_now)
     intake = Intake(
         store=SqlTaskStore(database),

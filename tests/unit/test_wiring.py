@@ -24,3 +24,11 @@ async def test_a_file_without_a_certificate_is_told_before_anything_starts(tmp_p
         async with open_application(Settings(state=tmp_path / "state", authorities=["/nonexistent"])):
             pass
     assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize("host", ["169.254.169.254", "[fd00:ec2::254]", "0.0.0.0", "169.254.1.1", "198.18.0.1"])
+async def test_a_model_is_never_at_an_address_that_is_never_reached(tmp_path: Path, host: str) -> None:
+    settings = Settings(state=tmp_path, models={"one": {"base": f"http://{host}/v1"}})
+    with pytest.raises(UsageError, match=r"models\.one: base cannot be at "):
+        async with open_application(settings):
+            pass
