@@ -28,7 +28,8 @@ BLOCKS = [
     pytest.param(block, id=f"{page.name}-{number}")
     for page in sorted(ROOT.glob("docs/**/*.md"))
     for number, block in enumerate(re.findall(r"```toml\n(.*?)```", page.read_text(), re.DOTALL))
-    if not tomllib.loads(block).keys() <= Settings.model_fields.keys() | {"conversations"}  # settings, or scripts
+    if not tomllib.loads(block).keys()
+    <= Settings.model_fields.keys() | {"conversations", "turns"}  # settings, or scripts
 ]
 FILES = [
     pytest.param(path.read_text(), id=str(path.relative_to(ROOT)))
