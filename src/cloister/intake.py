@@ -22,12 +22,11 @@ from cloister.model.reference import is_reference, not_pulled
 from cloister.model.request import EnvironmentChoice, Request
 from cloister.model.sandbox import WORKSPACE, Change
 from cloister.model.secret import BrokerRule, KeptSecret
-from cloister.model.snapshot import CheckedDisk, SnapshotKey, SnapshotRecord, final_disk_of, may_hold_secrets, recipe_of
+from cloister.model.snapshot import CheckedDisk, SnapshotKey, SnapshotRecord, may_hold_secrets, recipe_of
 from cloister.model.task import (
     CHECK,
     RECORDING,
     SHELL,
-    AttemptId,
     AttemptStatus,
     FollowUp,
     Repository,
@@ -400,14 +399,6 @@ class Intake:
         """All kept snapshots, newest first; without the final disks of attempts, which are for follow-ups alone."""
         records = [record for record in await self.catalog.list() if record.attempt is None]
         return [await self._with_digest(record) for record in records]
-
-    async def final_disk(self, attempt: AttemptId) -> SnapshotRecord | None:
-        """Return what is known of the disk that an attempt left; None when no follow-up can start from it."""
-        key = final_disk_of(attempt)
-        record = await self.catalog.find(key)
-        if record is None or record.expires_at <= self.now() or await self.backend.flaw_of_snapshot(key) is not None:
-            return None
-        return record
 
     async def check_snapshot(self, key: str) -> Sequence[CheckedDisk]:
         """Read a snapshot's disk again, and those below it, topmost first. Errors as for `snapshot`; SandboxError."""

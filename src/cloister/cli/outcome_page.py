@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeVar
 
 from rich.console import Console
@@ -22,6 +23,8 @@ from cloister.model.event import (
     CatchingMissed,
     EgressRefused,
     Event,
+    FinalDiskKept,
+    FinalDiskMissed,
     InstructionsRestored,
     PersonEntered,
     PhaseStarted,
@@ -83,7 +86,8 @@ class Page:
         if self.attempt.outcome is None:
             return (*asked, self._refused, self._others, self._next)
         found = (self._refused, self._flagged, self._restored, self._secrets)
-        ends = (self._held, self._others, self._next) if self.details else (self._others, self._next)
+        held = (self._held,) if self.details else ()
+        ends = (self._kept, *held, self._others, self._next)
         return (*asked, self._said, self._evidence, self._changed, self._checked, self._used, *found, *ends)
 
     def _asked(self) -> Iterator[Line]:
@@ -223,6 +227,13 @@ class Page:
         number = f"{self._option_of_turn}{number}"
         record = f"signed: cloister record show {self.status.task.id}{number}"
         yield "record", f"none: {missed[0].reason}" if missed else record, ""
+
+    def _kept(self) -> Iterator[Line]:
+        for missed in self._of(FinalDiskMissed):
+            yield "started", f"without the former disk: {missed.reason}; its change was applied after setup", "yellow"
+        for kept in self._of(FinalDiskKept)[-1:]:
+            until = datetime.fromisoformat(kept.expires_at).astimezone()
+            yield "disk", f"for follow-ups until {until:%Y-%m-%d %H:%M}, unless its room is needed before", ""
 
     def _others(self) -> Iterator[Line]:
         show, of_turn = f"cloister task show {self.status.task.id}", self._option_of_turn
