@@ -54,6 +54,8 @@ class OutcomeShape(_Shape):
     seconds: Mapping[Phase, float]
     """Time spent per phase."""
     accepted_to_agent_seconds: float | None
+    session: str | None
+    """What the agent calls its conversation, to resume it by."""
 
 
 class AttemptShape(_Shape):
