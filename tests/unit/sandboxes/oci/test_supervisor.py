@@ -11,7 +11,7 @@ PROBE = """
 import os, sys
 from cloister.sandboxes.oci import supervisor
 if sys.argv[2] == "hidden":
-    supervisor._hide_mount(sys.argv[1])
+    supervisor.hide_mount(sys.argv[1])
 print(os.listdir(sys.argv[1]))
 os.mkdir(os.path.join(sys.argv[1], "new"))
 """
