@@ -33,7 +33,7 @@ from cloister.model.asker import Asker, Connection
 from cloister.model.broker import grants_of, with_grant
 from cloister.model.ceiling import UNBOUNDED, Ceiling
 from cloister.model.check import ChecksState, report_of, state_of
-from cloister.model.conversation import conversation_to_text
+from cloister.model.conversation import conversation_to_text, session_named
 from cloister.model.event import AttemptStarted, PolicyApplied, SnapshotDigested
 from cloister.model.network import EgressTold, NetworkMode, NetworkPolicy
 from cloister.model.pack import Pack, not_installed
@@ -295,7 +295,7 @@ async def _take_output(
         exit_status=ran.ended.status,
         message=collected.message,
         artifacts=collected.artifacts,
-        session=ran.session,
+        session=session_named(ran.session),
         change=collected.change,
     )
 

@@ -1,5 +1,6 @@
 """What was said in a task before, and how a follow-up goes on from it."""
 
+import re
 from collections.abc import Iterable, Sequence
 
 from cloister.errors import ConflictError, NotFoundError
@@ -18,6 +19,7 @@ from cloister.model.task import (
     Turn,
 )
 
+_SESSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,199}", re.ASCII)
 _CONVERSATION = """\
 This goes on from earlier turns of the same task. They are below, oldest first; what was changed in them is in the work
 tree. The last part is what is asked now."""
@@ -102,6 +104,14 @@ def conversation_to_text(conversation: Iterable[Exchange]) -> str:
         for number, exchange in enumerate(conversation, 1)
     ]
     return "\n\n".join([_CONVERSATION, *parts, "## Asked now"]) if parts else ""
+
+
+def session_named(told: str | None) -> str | None:
+    """Return what an agent calls its conversation; None for what cannot be a name.
+
+    A program in the sandbox printed it, and in the next turn it stands in an argument list.
+    """
+    return told if told is not None and _SESSION.fullmatch(told) else None
 
 
 def _named(status: TaskStatus, number: int) -> AttemptStatus:

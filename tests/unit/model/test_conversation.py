@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from cloister.errors import ConflictError, NotFoundError
-from cloister.model.conversation import conversation_to_text, find_base
+from cloister.model.conversation import conversation_to_text, find_base, session_named
 from cloister.model.phase import Phase
 from cloister.model.task import (
     AttemptId,
@@ -102,3 +102,13 @@ def test_a_conversation_is_one_text_that_ends_where_the_prompt_comes() -> None:
         "## Turn 2: asked\n\nmore\n\n## Turn 2: answered\n\n(no words)\n\n## Asked now"
     )
     assert conversation_to_text(()) == ""
+
+
+@pytest.mark.parametrize("told", [None, "", "-c", "--last", "a b", "a\nb", "\ud800", "x" * 201, "$(id)", "../x"])
+def test_what_cannot_be_a_session_is_none(told: str | None) -> None:
+    assert session_named(told) is None
+
+
+@pytest.mark.parametrize("told", ["0199a213-81c0-7800-8aa1-bbab2a035a53", "ses_4f2b", "x" * 200])
+def test_a_session_is_known_by_its_name(told: str) -> None:
+    assert session_named(told) == told
