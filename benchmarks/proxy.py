@@ -232,7 +232,8 @@ async def run(_: Path) -> bool:
         "decisions are raised. Tunnels that are opened go to port 443, carry a ClientHello of OpenSSL and its echo; "
         "no keys are agreed upon, which would take longer than all of this. The others are Debian's "
         f"({_package_versions(_PACKAGES)}): squid as one process with its access log and no cache, tinyproxy as it "
-        "comes, mitmdump with interception switched off. Memory is the proportional share (PSS) of all processes. "
+        "comes, mitmdump with interception switched off; each in a session of its own, among which the "
+        "kernel shares the processors out. Memory is the proportional share (PSS) of all processes. "
         "Client, proxy and origin share the machine's cores, so a proxy between them is never free."
     )
     return publish(Report(name="proxy", title="Proxy", about=about, samples=tuple(samples), bars=tuple(bars)))
