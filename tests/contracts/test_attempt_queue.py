@@ -293,6 +293,24 @@ async def test_output_goes_on_where_the_record_of_that_command_ends(queue, new_w
     assert await queue.output_offset(other, "setup") == 0
 
 
+async def test_events_that_are_recorded_together_stand_together_and_a_void_lease_keeps_all_out(
+    queue, new_worker, store, new_task
+) -> None:
+    await queue.submit(new_task())
+    async with new_worker() as (doomed, _):
+        attempt = await _claim(doomed)
+        await doomed.record(attempt, Phase.AGENT, _output(1), PhaseFinished(seconds=1), _output(2))
+        assert await doomed.output_offset(attempt, "setup") == 2
+    again = await _claim(queue)
+    with suppress(LeaseLostError):
+        await queue.record(attempt, Phase.AGENT, _output(3), PhaseFinished(seconds=3))
+        await queue.told(attempt)
+    await queue.record(again, Phase.AGENT, _output(4))
+    await queue.finish(again, SUCCESS)
+    told = [recorded.event for recorded in await _log(store) if isinstance(recorded.event, Output | PhaseFinished)]
+    assert told == [_output(1), PhaseFinished(seconds=1), _output(2), _output(4)]
+
+
 async def test_a_cancelled_attempt_is_told_to_its_worker(queue, store, new_task) -> None:
     await queue.submit(new_task())
     attempt = await _claim(queue)

@@ -1,4 +1,4 @@
-"""Reads what `claude -p --output-format stream-json --verbose` prints: an object a line, as recorded from 2.1.197."""
+"""Reads what `claude -p --output-format stream-json --verbose` prints: an object a line, as recorded from 2.1.332."""
 
 import re
 from collections.abc import Iterable, Sequence

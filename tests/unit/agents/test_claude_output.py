@@ -22,7 +22,7 @@ from cloister.model.agent_report import (
 
 from .parsing import check_garbled, json_of, lines_of, read_all
 
-FIX = lines_of("claude-code-2.1.197-fix.jsonl")
+FIX = lines_of("claude-code-2.1.332-fix.jsonl")
 
 
 def test_a_whole_run() -> None:
@@ -43,12 +43,12 @@ def test_a_whole_run() -> None:
         CommandStarted(number=2, command_line=line),
         CommandFinished(number=2, command_line=line, output=passed.output, status=0),
         Message(text="Fixed: `total` subtracted, now it adds up."),
-        TokensUsed(input_tokens=500, cached_input_tokens=0, output_tokens=50, cost=0.00375),
+        TokensUsed(input_tokens=500, cached_input_tokens=0, output_tokens=50, cost=0.003),
     ]
 
 
 def test_failures_have_their_status() -> None:
-    reports = read_all(ClaudeOutput(), lines_of("claude-code-2.1.197-failures.jsonl"))
+    reports = read_all(ClaudeOutput(), lines_of("claude-code-2.1.332-failures.jsonl"))
     ended = [(it.number, it.output, it.status) for it in reports if isinstance(it, CommandFinished)]
     assert ended == [(1, "partly", 3), (2, "", 1)]
     failed = [it.text for it in reports if isinstance(it, AgentFailed)]
@@ -58,7 +58,7 @@ def test_failures_have_their_status() -> None:
 
 
 def test_a_wrong_key_is_told_once_and_is_no_message() -> None:
-    reports = read_all(ClaudeOutput(), lines_of("claude-code-2.1.197-wrong-key.jsonl"))
+    reports = read_all(ClaudeOutput(), lines_of("claude-code-2.1.332-wrong-key.jsonl"))
     assert reports[1:-1] == [
         AgentFailed(text="authentication_failed (status 401): trying again, 1 of 1"),
         AgentFailed(text="Failed to authenticate. API Error: 401 the key is not the script's"),
