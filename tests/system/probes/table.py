@@ -96,7 +96,8 @@ def canaries():
         except OSError:
             continue
     search = ["rg", "--text", "-uuu", "--no-messages", "--files-with-matches", "--glob=!/proc", "--glob=!/sys"]
-    found = subprocess.run([*search, "cnry_[0-9a-f]{32}", *sys.argv[1:]], capture_output=True, text=True)
+    # From the root, which is what the globs are relative to.
+    found = subprocess.run([*search, "cnry_[0-9a-f]{32}", *sys.argv[1:]], capture_output=True, text=True, cwd="/")
     listed = found.stdout if sys.argv[1:] else ""
     for path in listed.splitlines():
         places[path] = digests(Path(path).read_bytes())
