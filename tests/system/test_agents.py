@@ -1,0 +1,117 @@
+"""The real agents, each from its registry, on a real project with the network off: a scripted model says what to do."""
+
+from collections.abc import Iterator
+
+import pytest
+from platformdirs import user_cache_path
+
+from cloister.model.task import Verdict
+from cloister.protocols import AgentPacks
+from cloister.sandboxes.oci.image import OciImageStore
+from cloister.testing import open_model, read_script
+
+from .conftest import made_installation
+from .installation import Finished, Installation, Running
+from .project import Project
+
+FILES = {
+    "calc.py": "def add(a, b):\n    return a - b\n",
+    "test_calc.py": "import unittest\n\nfrom calc import add\n\n\nclass AddTest(unittest.TestCase):\n"
+    "    def test_add(self):\n        self.assertEqual(add(1, 2), 3)\n",
+    ".gitignore": "__pycache__\n",
+    "AGENTS.md": "Run the tests with unittest.\n",
+}
+TEST = "python3 -m unittest"
+ENVIRONMENT = f"""
+[setup]
+automatic = false
+[variables]
+PATH = "/opt/of-the-project:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+[checks]
+test = "{TEST}"
+"""
+TURNS = f"""
+[[turns]]
+expect = {{ prompt = ["fix the failing test", "The network is off", "{TEST}"] }}
+say = "I look first."
+run = "{TEST} 2>&1 | tail -1; echo $PATH"
+[[turns]]
+expect = {{ result = ["FAILED", "/opt/of-the-project"] }}
+edit = {{ path = "calc.py", old = "    return a - b", new = "    return a + b" }}
+[[turns]]
+run = "{TEST} 2>&1 | tail -1; git status --short"
+[[turns]]
+expect = {{ result = ["OK", "M calc.py"] }}
+say = "Add subtracted. It adds now."
+"""
+AIDER = """
+[[turns]]
+expect = { anywhere = ["fix the failing test", "The network is off", "Run the tests with unittest"] }
+say = "calc.py has to change."
+[[turns]]
+expect = { anywhere = "return a - b" }
+say = "calc.py\\n```\\ndef add(a, b):\\n    return a * b\\n```"
+[[turns]]
+expect = { anywhere = "AssertionError: 2 != 3" }
+say = "Add subtracted.\\n\\ncalc.py\\n```\\ndef add(a, b):\\n    return a + b\\n```"
+"""
+"""It asks for a file before it changes it, and runs the tests by itself."""
+AGENTS = ("codex", "claude", "gemini", "opencode", "mini-swe-agent", "aider")
+
+
+@pytest.fixture(scope="module")
+def installation(images: OciImageStore, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """One whose packs are kept from one run of the tests to the next."""
+    place = tmp_path_factory.mktemp("agents")
+    with made_installation(place, Project.create(place / "project", FILES)) as made:
+        packs = user_cache_path("cloister-tests") / "packs"
+        packs.mkdir(parents=True, exist_ok=True)
+        (made.state / "packs").symlink_to(packs)
+        yield made
+
+
+async def _run(installation: Installation, agent: str, turns: str) -> tuple[Finished, list[str]]:
+    async with open_model(read_script(turns.encode(), source="turns.toml")) as model:
+        models = {
+            "openai-like": {
+                "base": f"{model.address}/v1",
+                "api": ["responses", "chat"],
+                "model": "m-1",
+                "keyless": True,
+            },
+            "others": {"base": model.address, "api": ["messages", "gemini"], "model": "m-1", "keyless": True},
+        }
+        async with installation.opened(settings={"models": models}) as running:
+            await _ensure_installed(running, agent)
+            finished = await running.run(None, environment=ENVIRONMENT, agent=agent, prompt="fix the failing test")
+    return finished, model.problems
+
+
+async def _ensure_installed(running: Running, agent: str) -> None:
+    recipe = running.application.agents[agent].pack
+    assert recipe is not None
+    packs: AgentPacks = running.application.packs
+    found = await packs.find(agent)
+    if found is None or found.version != recipe.version:
+        await packs.install(recipe, lambda _: None)
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+async def test_an_agent_mends_a_project_offline(installation: Installation, agent: str) -> None:
+    finished, problems = await _run(installation, agent, AIDER if agent == "aider" else TURNS)
+    assert problems == []
+    assert finished.outcome.verdict is Verdict.SUCCEEDED, finished.outcome
+    assert [line for line in finished.diff.splitlines() if line[:1] in "+-"] == [
+        "--- a/calc.py",
+        "+++ b/calc.py",
+        "-    return a - b",
+        "+    return a + b",
+    ]
+    assert [check.ok for check in finished.outcome.checks] == [True]
+    assert "Add subtracted." in finished.outcome.message
+    assert "egress_refused" not in finished.names(), "it asks for nothing but its model"
+    [prompted] = [event for event in finished.events if event["event"] == "agent_prompted"]
+    assert "There are no credentials" in prompted["text"]
+    if agent != "aider":
+        commands = [e for e in finished.events if e["event"] == "agent_event" and e["kind"] == "command_finished"]
+        assert "OK" in commands[-1]["text"]
