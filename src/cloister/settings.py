@@ -9,12 +9,22 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import platformdirs
-from pydantic import AfterValidator, Field, PlainValidator, ValidationError, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+)
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from cloister.allowlist import builtin_presets, parse_allowlist
 from cloister.errors import UsageError
 from cloister.model.ceiling import Ceiling
+from cloister.model.model_access import ModelApi
 from cloister.model.model_provider import ModelProvider
 from cloister.model.network import NetworkMode, parse_domain, parse_host
 from cloister.model.quantity import parse_size
@@ -179,6 +189,23 @@ def _check_transport(known: Mapping[str, Any], endpoint: tuple[str, int]) -> Non
 Directory = Annotated[Path, AfterValidator(_absolute)]
 
 
+class AgentTable(BaseModel):
+    """An agent of the operator's own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    command: Annotated[str, Field(min_length=1)]
+    """Command line, run in bash; `{model}`, `{base_url}`, `{key}` and `{session}` are replaced."""
+    api: ModelApi | None = None
+    """Protocol of its model; absent: it needs none."""
+    output: Literal["plain", "claude", "codex", "gemini", "opencode"] = "plain"
+    """Whose output it prints."""
+    variables: dict[str, str] = {}
+
+
+AgentName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+
+
 class Settings(BaseSettings):
     """One installation's settings."""
 
@@ -264,6 +291,8 @@ class Settings(BaseSettings):
         default=None, examples=['"127.0.0.1:8450"']
     )
     """Address and port at which `cloister serve` is there for callers with tokens; absent: only its socket is."""
+    agents: dict[AgentName, AgentTable] = Field(default={}, examples=['{ mine = { command = "my-agent --json" } }'])
+    """Agents of your own: a table for each, see [agents](../how-to/agents.md)."""
     models: dict[str, ModelTable] = Field(default={}, repr=False)
     """Providers of models, by a name of yours or a known one, with what [their tables](#models) say."""
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="warning", examples=['"info"'])

@@ -17,6 +17,7 @@ from cloister.agents.check import CheckAgent
 from cloister.agents.claude import ClaudeAgent
 from cloister.agents.codex import CodexAgent
 from cloister.agents.command import CommandAgent
+from cloister.agents.configured import ConfiguredAgent
 from cloister.agents.gemini import GeminiAgent
 from cloister.agents.mini_swe_agent import MiniSweAgent
 from cloister.agents.opencode import OpencodeAgent
@@ -36,7 +37,7 @@ from cloister.lifecycle import Tools
 from cloister.model.image import BuildProgress
 from cloister.model.model_provider import ModelProvider
 from cloister.model.reference import parse_reference
-from cloister.model.task import Outcome, TaskId, Verdict
+from cloister.model.task import SHELL, Outcome, TaskId, Verdict
 from cloister.model.upstreams import Upstreams
 from cloister.model_roster import ModelRoster
 from cloister.notary import Notary
@@ -167,7 +168,7 @@ async def _open_parts(
         SqlSecretStore(database), KeyFile(settings.master_key_path), SigningKeyFile(settings.record_key_path)
     )
     catalog = SqlSnapshotCatalog(database)
-    agents = {agent.name: agent for agent in _agents()}
+    agents = _agents(settings)
     packs = OciAgentPacks(settings.state)
     files = DirectoryFileStore(settings.state / "files")
     models = ModelRoster(vault=vault, providers=providers, ceiling=settings.ceiling)
@@ -218,8 +219,9 @@ async def _open_parts(
     )
 
 
-def _agents() -> Sequence[Agent]:
-    return (
+def _agents(settings: Settings) -> Mapping[str, Agent]:
+    """Return by name those that are known, and those of the settings. UsageError when one would hide another."""
+    known: Sequence[Agent] = (
         AiderAgent(),
         CheckAgent(),
         ClaudeAgent(),
@@ -229,6 +231,14 @@ def _agents() -> Sequence[Agent]:
         MiniSweAgent(),
         OpencodeAgent(),
     )
+    agents = {agent.name: agent for agent in known}
+    for name, table in settings.agents.items():
+        if name in (*agents, SHELL):
+            raise UsageError(f"agents.{name}: there is an agent of that name already; call yours otherwise")
+        agents[name] = ConfiguredAgent(
+            name=name, command_line=table.command, api=table.api, output=table.output, variables=table.variables
+        )
+    return agents
 
 
 def _room_for_snapshots(settings: Settings) -> int:
