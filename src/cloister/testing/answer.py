@@ -121,6 +121,8 @@ def _read_calls(path: str, asked: Asked) -> Sequence[tuple[Tool, Mapping[str, An
 
 def _as_text(turn: Turn, asked: Asked) -> str:
     """For agents that read the model's prose."""
+    if "*file listing*" in asked.text and (turn.edit is not None or turn.write is not None):
+        return _listing(turn)
     if "SEARCH/REPLACE" in asked.text:
         if turn.edit is not None:
             return _search_replace(turn.edit.path, turn.edit.old, turn.edit.new)
@@ -133,6 +135,13 @@ def _as_text(turn: Turn, asked: Asked) -> str:
         line = _write_line(turn.write)
     language = "mswea_bash_command" if "mswea_bash_command" in asked.text else "bash"
     return f"```{language}\n{line}\n```"
+
+
+def _listing(turn: Turn) -> str:
+    """For aider with a model that it does not know: it takes whole files alone."""
+    if turn.write is None:
+        raise CannotAnswerError("this agent takes no edits, but whole files: let the script write one")
+    return f"{turn.write.path}\n```\n{turn.write.text}```"
 
 
 def _search_replace(path: str, old: str, new: str) -> str:

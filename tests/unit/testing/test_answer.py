@@ -90,6 +90,13 @@ def test_agents_without_tools_read_prose() -> None:
     assert other.text == "I look.\n\n```bash\nls\n```"
 
 
+def test_agents_that_take_whole_files_get_no_edit() -> None:
+    asked = asked_by(text="you MUST return the entire content in a *file listing*")
+    assert answer_of(WRITE, asked, id="cloister_0_0").text == "it's.md\n```\na\nb\n```"
+    with pytest.raises(CannotAnswerError, match="whole files"):
+        answer_of(EDIT, asked, id="cloister_0_0")
+
+
 def test_the_end_of_the_work_is_said_as_the_agent_wants_it() -> None:
     text = "issue the command: `echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT`"
     answer = answer_of(Turn(say="done"), asked_by(Tool(name="bash", schema=SHELL), text=text), id="cloister_0_0")
