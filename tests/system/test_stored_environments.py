@@ -11,7 +11,8 @@ def run(installation: Installation, env: str) -> tuple[str, str, list[str]]:
     """Return the task, what its agent read, and what was said of the snapshot."""
     ran = installation.cloister("run", "--json", "--env", env, "--command", "cat /etc/made-by", "read it")
     assert ran.code == 0, ran.stdout + ran.stderr
-    said = [event["event"] + " " + event.get("reason", "") for event in ran.events if "snapshot_" in event["event"]]
+    told = ("snapshot_missed", "snapshot_hit", "snapshot_saved")  # and no digest, which may be known or not
+    said = [event["event"] + " " + event.get("reason", "") for event in ran.events if event["event"] in told]
     printed = [event["text"] for event in ran.events if event["event"] == "output" and event["command"] == "agent"]
     return ran.events[0]["task"], "".join(printed).strip(), said
 
