@@ -47,6 +47,8 @@ _SILENCE_SECONDS = 60.0
 """Of an event stream, whose server says every 15 that it is there."""
 _PAUSE_SECONDS = 1.0
 """Before an event stream that broke is asked for again."""
+_PATIENCE_SECONDS = 600.0
+"""How long nobody may answer meanwhile: a server that is started anew is back by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,16 +130,19 @@ class Client:
 
         Without `output`, what programs printed is left out. A stream that breaks is taken up where it broke.
         """
+        deadline = anyio.current_time() + _PATIENCE_SECONDS
         while True:
             query = {"after": after, "follow": follow, "output": output}
             try:
                 async for name, line in self._stream(f"/tasks/{_part(task)}/events", query):
+                    deadline = anyio.current_time() + _PATIENCE_SECONDS
                     if name == "end":
                         return
                     after = line["seq"]
                     yield line_to_event(line)
-            except httpx.TransportError:
-                pass
+            except httpx.TransportError as error:
+                if anyio.current_time() > deadline:
+                    raise self._unreachable(error) from error
             await anyio.sleep(_PAUSE_SECONDS)
 
     async def wait(self, task: TaskId, *, diffs: bool = False) -> TaskStatus:
@@ -320,9 +325,12 @@ class Client:
         try:
             response = await self._http.request(method, PREFIX + path, **options)
         except httpx.TransportError as error:
-            raise UnreachableError(f"no answer from {self._http.base_url}: {error or type(error).__name__}") from error
+            raise self._unreachable(error) from error
         _check(response)
         return response
+
+    def _unreachable(self, error: httpx.TransportError) -> UnreachableError:
+        return UnreachableError(f"no answer from {self._http.base_url}: {error or type(error).__name__}")
 
     async def _stream(self, path: str, query: dict[str, Any]) -> AsyncIterator[tuple[str, dict[str, Any]]]:
         timeout = httpx.Timeout(_ANSWER_SECONDS, read=_SILENCE_SECONDS)

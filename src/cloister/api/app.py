@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
+import anyio
 from fastapi import APIRouter, FastAPI
 
 from cloister.api import environments, models, previews, secrets, snapshots, tasks
@@ -36,6 +37,7 @@ def make_app(
     )
     app.state.intake = intake
     app.state.tokens = tokens
+    app.state.ending = anyio.Event()  # set by who serves it; ends event streams
     app.add_middleware(Gate, authenticate=authenticate)
     api = APIRouter(prefix=PREFIX, responses={"default": {"model": Problem, "description": "An error."}})
     for router in ROUTERS:

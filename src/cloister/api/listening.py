@@ -21,7 +21,7 @@ from cloister.settings import Settings
 from cloister.tokens import Tokens
 
 LAST_WORDS_SECONDS = 5
-"""How long open event streams may go on once the server shall end."""
+"""How long answers in the making may take once the server shall end."""
 
 _LONGEST_PATH = 107
 """Of a unix socket (unix(7))."""
@@ -49,25 +49,28 @@ class _Server(uvicorn.Server):
 async def answer(make: Callable[[Authenticate], FastAPI], tokens: Tokens, settings: Settings, ends: Ends) -> None:
     """Answer at both until cancelled: who called is decided by which of the two was reached."""
     async with anyio.create_task_group() as group:
-        group.start_soon(_answer_at, ends.near, _configured(make(authenticate_owner)))
+        near = make(authenticate_owner)
+        group.start_soon(_answer_at, ends.near, near, _configured(near))
         if ends.far is not None:
-            group.start_soon(_answer_at, ends.far, _public(make(TokenGuard(tokens)), settings))
+            far = make(TokenGuard(tokens))
+            group.start_soon(_answer_at, ends.far, far, _public(far, settings))
 
 
-async def _answer_at(listening: socket.socket, config: uvicorn.Config) -> None:
-    """Answer until cancelled; what is being answered then may still come to its end."""
+async def _answer_at(listening: socket.socket, app: FastAPI, config: uvicorn.Config) -> None:
+    """Answer until cancelled; what is being answered then may still come to its end, but event streams end at once."""
     server = _Server(config)
     async with anyio.create_task_group() as group:
-        group.start_soon(_end_when_cancelled, server)
+        group.start_soon(_end_when_cancelled, server, app)
         with anyio.CancelScope(shield=True):
             await server.serve([listening])
 
 
-async def _end_when_cancelled(server: uvicorn.Server) -> None:
+async def _end_when_cancelled(server: uvicorn.Server, app: FastAPI) -> None:
     try:
         await anyio.sleep_forever()
     finally:
         server.should_exit = True
+        app.state.ending.set()
 
 
 def _public(app: FastAPI, settings: Settings) -> uvicorn.Config:

@@ -4,13 +4,14 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Response, status
+from fastapi import APIRouter, Header, Query, Request, Response, status
 from pydantic import BaseModel
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from cloister.api.body import Body
 from cloister.api.caller import Member, Viewer
 from cloister.api.event_line import event_to_line
+from cloister.api.event_stream import event_stream
 from cloister.api.front import FrontDoor, check_repository
 from cloister.api.task_request import TaskBody, body_to_request
 from cloister.api.task_shape import TaskShape, status_to_shape
@@ -20,10 +21,6 @@ from cloister.model.cancellation import Cancellation
 from cloister.model.task import FollowUp, TaskId, TaskStatus
 
 MOST_LISTED = 1000
-KEEP_ALIVE_SECONDS = 15
-"""How often an event stream says that it is still there."""
-SLOWEST_READER_SECONDS = 30.0
-"""How long one event may take to be read before the stream is cut; its reader can come back with Last-Event-ID."""
 
 _BYTES = "application/octet-stream"
 _ASCIICAST = "application/x-asciicast"
@@ -95,6 +92,7 @@ async def get(task: str, intake: FrontDoor, _: Viewer) -> TaskShape:
 @router.get("/{task}/events", response_class=EventSourceResponse)
 async def events(
     task: str,
+    request: Request,
     intake: FrontDoor,
     _: Viewer,
     after: Annotated[int, Query(ge=0, description="Only what has a higher `seq`.")] = 0,
@@ -109,7 +107,7 @@ async def events(
     found = (await intake.task(task)).task.id
     start = after if last_event_id is None else last_event_id
     told = _server_sent(intake, found, after=start, follow=follow, output=output)
-    return EventSourceResponse(told, ping=KEEP_ALIVE_SECONDS, send_timeout=SLOWEST_READER_SECONDS)
+    return event_stream(told, request)
 
 
 async def _server_sent(

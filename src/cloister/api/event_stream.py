@@ -1,0 +1,40 @@
+"""Responses that tell of events as they come, until all are told or the server ends."""
+
+from collections.abc import AsyncIterator
+
+import anyio
+from fastapi import Request
+from sse_starlette import EventSourceResponse, ServerSentEvent
+
+KEEP_ALIVE_SECONDS = 15
+"""How often an event stream says that it is still there."""
+SLOWEST_READER_SECONDS = 30.0
+"""How long one event may take to be read before the stream is cut; its reader can come back with Last-Event-ID."""
+
+
+def event_stream(events: AsyncIterator[ServerSentEvent], request: Request) -> EventSourceResponse:
+    """Return the response. One that ends with its server has no last event; its reader comes back to the next one."""
+    ending: anyio.Event = request.app.state.ending
+    sending, receiving = anyio.create_memory_object_stream[ServerSentEvent]()
+
+    async def send() -> None:
+        with sending:
+            async with anyio.create_task_group() as group:
+                group.start_soon(_cancel_when, ending, group.cancel_scope)
+                async for event in events:
+                    await sending.send(event)
+                group.cancel_scope.cancel()
+
+    async def received() -> AsyncIterator[ServerSentEvent]:
+        with receiving:
+            async for event in receiving:
+                yield event
+
+    return EventSourceResponse(
+        received(), data_sender_callable=send, ping=KEEP_ALIVE_SECONDS, send_timeout=SLOWEST_READER_SECONDS
+    )
+
+
+async def _cancel_when(happened: anyio.Event, scope: anyio.CancelScope) -> None:
+    await happened.wait()
+    scope.cancel()

@@ -1,0 +1,173 @@
+"""Every method of the client, against a server at its two ends."""
+
+import inspect
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from cloister.client import Client
+from cloister.errors import CloisterError, DeniedError, NotFoundError, UnauthenticatedError
+from cloister.model.request import EnvironmentName, EnvironmentText
+from cloister.model.secret import BrokerRule
+from cloister.model.task import TaskState, Verdict
+from cloister.model.token import Role
+from cloister.sandboxes.fake import Hold, Program
+
+from ..cli.conftest import DIFF, Installation
+from .conftest import Server
+
+pytestmark = pytest.mark.anyio
+
+METHODS = {
+    name
+    for name, found in vars(Client).items()
+    if inspect.isfunction(found) and not name.startswith("_") and name not in ("connect", "over_socket", "in_process")
+}
+
+
+class Recorder:
+    """A client that remembers which of its methods were called."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self.called: set[str] = set()
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        self.called.add(name)
+        found: Callable[..., Any] = getattr(self._client, name)
+        return found
+
+
+@pytest.fixture(params=["owner", "holder"])
+async def client(request: pytest.FixtureRequest, server: Server) -> AsyncIterator[Recorder]:
+    opened = server.as_owner() if request.param == "owner" else server.as_holder(Role.ADMIN)
+    async with opened as client:
+        yield Recorder(client)
+
+
+async def test_every_method(client: Any, server: Server, installation: Installation) -> None:
+    await use_environments(client, server)
+    await use_keys(client)
+    task = await use_tasks(client, server)
+    await use_snapshots(client, installation)
+    await use_tokens(client, server)
+    assert client.called >= METHODS
+    assert (await client.task(task)).state is TaskState.FINISHED
+
+
+async def use_environments(client: Client, server: Server) -> None:
+    text = EnvironmentText(source="web.toml", raw=b'agent = "command"\n[setup]\nautomatic = false\n')
+    assert (await client.create_environment("web", text)).stored.version == 1
+    edited = EnvironmentText(source="web.toml", raw=text.raw + b'[variables]\nA = "1"\n')
+    assert (await client.edit_environment("web", edited, base=1)).stored.version == 2
+    report = await client.environment("web")
+    assert report.environment is not None and dict(report.environment.variables) == {"A": "1"}
+    assert (await client.environment("web", 1)).stored.version == 1
+    assert [one.name for one in await client.environments()] == ["web"]
+    assert [one.version for one in await client.environment_versions("web")] == [2, 1]
+    preview = await client.preview(server.repository, None, EnvironmentName(name="web"))
+    assert (preview.environment.name, preview.revision.ref) == ("web", "main")
+    assert (await client.why(server.repository, "main", None)).fit.reason is not None
+    with pytest.raises(NotFoundError, match="nothing to import"):
+        await client.import_environment(server.repository, None)
+
+
+async def use_keys(client: Client) -> None:
+    await client.set_secret("web", "TOKEN", "a value")
+    rule = BrokerRule(hosts=("api.example.com",), header="Authorization", format="Bearer {}")
+    await client.set_secret("web", "KEY", "another", rule)
+    kept = {secret.name: secret for secret in await client.secrets("web")}
+    assert (set(kept), kept["KEY"].rule) == ({"TOKEN", "KEY"}, rule)
+    assert await client.rotate_key() == 2
+    await client.remove_secret("web", "TOKEN")
+    assert [secret.name for secret in await client.secrets("web")] == ["KEY"]
+    assert await client.delete_environment("web", with_secrets=True) == (["KEY"], 0)
+    await client.set_model_key("openai", "sk-a-key-of-tests")
+    assert "openai" in {provider.name for provider in await client.models()}
+    await client.remove_model_key("openai")
+    assert "BEGIN PUBLIC KEY" in await client.record_key()
+
+
+async def use_tasks(client: Client, server: Server) -> str:
+    task = await client.submit(server.request(secrets={}, variables={"B": "ä"}))
+    ended = await client.wait(task.id, diffs=True)
+    [attempt] = ended.attempts
+    assert attempt.outcome is not None and attempt.outcome.change is not None
+    assert (ended.verdict, attempt.outcome.change.diff) == (Verdict.SUCCEEDED, DIFF)
+    assert (await client.wait_for_attempt(task.id, attempt.attempt)).task == ended.task
+    events = [recorded async for recorded in client.events(task.id, output=False)]
+    assert [events[0].event.wire_name, events[-1].event.wire_name] == ["task_accepted", "task_finished"]
+    assert (await client.change(task.id)).diff == DIFF
+    assert b"payload" in await client.record(task.id, attempt=1, turn=1)
+    found, turn = await client.follow_up(task.id, "and now?")
+    assert (found, turn.number) == (task.id, 2)
+    await client.wait(task.id)
+    assert await client.cancel(task.id) == task.id, "harmless when it is over"
+    assert [status.task.id for status in await client.tasks(limit=1)] == [task.id]
+    return task.id
+
+
+async def use_snapshots(client: Client, installation: Installation) -> None:
+    kept = await client.snapshots()
+    assert kept, "a task leaves its disk for the next turn, or what setup made"
+    assert (await client.check_snapshot(kept[0].key))[0].key == kept[0].key
+    assert await client.remove_snapshot(kept[0].key[:20]) == kept[0].key
+    assert await client.reset_cache(kept[0].environment) == len(kept) - 1
+
+
+async def use_tokens(client: Client, server: Server) -> None:
+    token, text = await client.create_token("ci", Role.VIEWER, lifetime_seconds=60)
+    assert text not in str(await client.tokens())
+    async with Client.connect(server.address, token=text) as other:
+        await other.tasks()
+        assert (await client.revoke_token(token.id)).revoked_at is not None
+        with pytest.raises(UnauthenticatedError):
+            await other.tasks()
+
+
+async def test_a_token_may_what_its_role_may(server: Server, installation: Installation) -> None:
+    installation.node.programs["agent"] = Program(steps=[Hold()])
+    async with (
+        server.as_holder(Role.VIEWER) as viewer,
+        server.as_holder(Role.MEMBER) as member,
+        server.as_holder(Role.ADMIN) as admin,
+    ):
+        with pytest.raises(DeniedError, match="VIEWER is a viewer; this takes a role of member"):
+            await viewer.submit(server.request())
+        task = await member.submit(server.request())
+        assert (await viewer.task(task.id)).task.id == task.id
+        with pytest.raises(DeniedError):
+            await viewer.cancel(task.id)
+        with pytest.raises(DeniedError, match="this takes a role of admin"):
+            await member.create_token("mine", Role.ADMIN)
+        await member.cancel(task.id)
+        assert (await viewer.wait(task.id)).verdict is Verdict.CANCELLED
+        await admin.create_token("mine", Role.ADMIN)
+
+
+@pytest.mark.parametrize("address", ["/", "file:///", "/etc"])
+async def test_a_path_of_the_server_is_for_its_owner_alone(server: Server, address: str) -> None:
+    async with server.as_holder(Role.ADMIN) as holder, server.as_owner() as owner:
+        for ask in (
+            lambda: holder.submit(server.request(repository=address)),
+            lambda: holder.preview(address, None, None),
+            lambda: holder.why(address, None, None),
+            lambda: holder.import_environment(address, None),
+        ):
+            with pytest.raises(DeniedError, match="a path of the server"):
+                await ask()
+        with pytest.raises(CloisterError) as refused:
+            await owner.submit(server.request(repository=address))
+        assert not isinstance(refused.value, DeniedError), "the twin: it was looked for"
+        project = str(server.application.settings.state.parent / "project")
+        assert (await owner.submit(server.request(repository=project))).repository.address == project
+
+
+async def test_nobody_calls_from_elsewhere_without_a_token(server: Server) -> None:
+    async with Client.connect(server.address) as client:
+        with pytest.raises(UnauthenticatedError, match="a token is needed"):
+            await client.tasks()
+    async with Client.connect(server.address, token="clo_" + "a" * 43) as client:
+        with pytest.raises(UnauthenticatedError, match="lets nobody in"):
+            await client.tasks()
