@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, status
 from pydantic import BaseModel
 
-from cloister.api.body import Body
+from cloister.api.body import LARGEST_NUMBER, Body
 from cloister.api.caller import Admin, Viewer
 from cloister.api.front import FrontDoor, check_repository
 from cloister.environments import EnvironmentReport
@@ -68,7 +68,7 @@ async def find(intake: FrontDoor, _: Viewer) -> list[StoredEnvironment]:
 
 @router.get("/{name}")
 async def get(
-    name: str, intake: FrontDoor, _: Viewer, version: Annotated[int | None, Query(ge=1)] = None
+    name: str, intake: FrontDoor, _: Viewer, version: Annotated[int | None, Query(ge=1, le=LARGEST_NUMBER)] = None
 ) -> EnvironmentReport:
     """Return a stored environment, by default in its newest version."""
     return await intake.environments.describe(name, version)

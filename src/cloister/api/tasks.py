@@ -8,7 +8,7 @@ from fastapi import APIRouter, Header, Query, Request, Response, status
 from pydantic import BaseModel
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from cloister.api.body import Body
+from cloister.api.body import LARGEST_NUMBER, Body
 from cloister.api.caller import Member, Viewer
 from cloister.api.event_line import event_to_line
 from cloister.api.event_stream import event_stream
@@ -95,8 +95,8 @@ async def events(
     request: Request,
     intake: FrontDoor,
     _: Viewer,
-    after: Annotated[int, Query(ge=0, description="Only what has a higher `seq`.")] = 0,
-    last_event_id: Annotated[int | None, Header(ge=0)] = None,
+    after: Annotated[int, Query(ge=0, le=LARGEST_NUMBER, description="Only what has a higher `seq`.")] = 0,
+    last_event_id: Annotated[int | None, Header(ge=0, le=LARGEST_NUMBER)] = None,
     follow: Annotated[bool, Query(description="Go on until the task is over.")] = True,
     output: Annotated[bool, Query(description="With what programs printed.")] = True,
 ) -> EventSourceResponse:
