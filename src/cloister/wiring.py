@@ -33,7 +33,6 @@ from cloister.environments import Environments
 from cloister.errors import UsageError
 from cloister.forges.local import LocalForge
 from cloister.intake import Intake
-from cloister.lifecycle import Tools
 from cloister.model.image import BuildProgress
 from cloister.model.model_provider import ModelProvider
 from cloister.model.reference import parse_reference
@@ -63,6 +62,7 @@ from cloister.stores.snapshots import SqlSnapshotCatalog
 from cloister.stores.tasks import SqlTaskStore
 from cloister.stores.tokens import SqlTokenStore
 from cloister.tokens import Tokens
+from cloister.tools import Tools
 from cloister.vault.keys import KeyFile
 from cloister.vault.signing import SigningKeyFile
 from cloister.vault.vault import SealedVault

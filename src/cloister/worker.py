@@ -7,9 +7,10 @@ from tenacity import AsyncRetrying, retry_if_exception, wait_exponential
 
 from cloister.ending import Ending
 from cloister.errors import CloisterError, LeaseLostError
-from cloister.lifecycle import Tools, end_attempt, run_attempt
+from cloister.lifecycle import end_attempt, run_attempt
 from cloister.model.task import Attempt, Outcome, TaskId, Verdict
 from cloister.notary import Notary
+from cloister.tools import Tools
 
 RENEW_SECONDS = 0.5
 """How soon a cancellation is noticed."""

@@ -23,7 +23,6 @@ from cloister.envelope import open_envelope
 from cloister.environment_file import read_environment
 from cloister.errors import CloisterError
 from cloister.forges.fake import FakeForge, FakeRepository
-from cloister.lifecycle import Tools
 from cloister.model.broker import placeholder_of, text_to_rule
 from cloister.model.cancellation import Cancellation
 from cloister.model.check import CheckResult
@@ -73,6 +72,7 @@ from cloister.sandboxes.fake import Append, FakeBackend, FakeNode, Hold, Print, 
 from cloister.sandboxes.fake_images import FakeImageStore
 from cloister.sandboxes.fake_packs import FakeAgentPacks
 from cloister.stores.fake_files import FakeFileStore
+from cloister.tools import Tools
 from cloister.vault.fake import FakeVault
 
 HERE = Path(__file__).parent

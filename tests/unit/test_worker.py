@@ -9,7 +9,6 @@ from cloister.agents.command import CommandAgent
 from cloister.egress.fake import FakeEgress
 from cloister.errors import DiskFullError, StoreError, VaultError
 from cloister.forges.fake import FakeForge, FakeRepository
-from cloister.lifecycle import Tools
 from cloister.model.environment import Environment, Limits
 from cloister.model.event import RecordMissed
 from cloister.model.sandbox import Commit
@@ -20,6 +19,7 @@ from cloister.sandboxes.fake import FakeBackend, FakeNode, Hold, OnCall, Program
 from cloister.sandboxes.fake_images import FakeImageStore
 from cloister.sandboxes.fake_packs import FakeAgentPacks
 from cloister.stores.fake_files import FakeFileStore
+from cloister.tools import Tools
 from cloister.vault.fake import FakeVault
 from cloister.worker import run_worker
 

@@ -18,7 +18,6 @@ from cloister.egress.fake import FakeEgress
 from cloister.environments import Environments
 from cloister.forges.local import LocalForge
 from cloister.intake import Intake
-from cloister.lifecycle import Tools
 from cloister.model.image import BuildProgress, Image
 from cloister.model.network import EgressRecord
 from cloister.model.phase import Phase
@@ -40,6 +39,7 @@ from cloister.stores.snapshots import SqlSnapshotCatalog
 from cloister.stores.tasks import SqlTaskStore
 from cloister.stores.tokens import SqlTokenStore
 from cloister.tokens import Tokens
+from cloister.tools import Tools
 from cloister.vault.keys import KeyFile
 from cloister.vault.signing import SigningKeyFile
 from cloister.vault.vault import SealedVault
