@@ -2,12 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
+from typing import Any
 
 import anyio
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Security
+from fastapi.routing import APIRoute
+from fastapi.security import HTTPBearer
 
 from cloister.api import environments, models, previews, secrets, snapshots, tasks
 from cloister.api import tokens as token_routes
+from cloister.api.body_limit import BodyLimit
 from cloister.api.caller import Authenticate
 from cloister.api.gate import Gate
 from cloister.api.problem import Problem, answer_with_problems
@@ -15,9 +19,15 @@ from cloister.intake import Intake
 from cloister.tokens import Tokens
 
 PREFIX = "/api/v1"
-MOST_BODY_BYTES = 64 * 1024 * 1024
-"""A patch of the largest size in base64, and the rest of a request."""
 ROUTERS = tuple(part.router for part in (tasks, environments, models, previews, secrets, snapshots, token_routes))
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    "default": {"model": Problem, "description": "An error."},
+    422: {"model": Problem, "description": "The request is not as it is described here."},
+}
+_BEARER = HTTPBearer(
+    scheme_name="token", auto_error=False, description="A token. At the socket of the state directory none is needed."
+)
+"""For the document alone: the gate knows callers."""
 
 
 def make_app(
@@ -33,13 +43,14 @@ def make_app(
         openapi_url=f"{PREFIX}/openapi.json",
         docs_url=None,
         redoc_url=None,
-        max_body_size=MOST_BODY_BYTES,
+        generate_unique_id_function=_operation_id,
     )
     app.state.intake = intake
     app.state.tokens = tokens
     app.state.ending = anyio.Event()  # set by who serves it; ends event streams
+    app.add_middleware(BodyLimit)
     app.add_middleware(Gate, authenticate=authenticate)
-    api = APIRouter(prefix=PREFIX, responses={"default": {"model": Problem, "description": "An error."}})
+    api = APIRouter(prefix=PREFIX, responses=_ERRORS, dependencies=[Security(_BEARER)])
     for router in ROUTERS:
         api.include_router(router)
     app.include_router(api)
@@ -48,6 +59,11 @@ def make_app(
     app.add_api_route("/healthz", _say_well, include_in_schema=False)
     answer_with_problems(app)
     return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    """Name an operation for clients that are generated: `tasks_follow_up`."""
+    return f"{route.tags[0]}_{route.name}" if route.tags else route.name
 
 
 async def _say_well() -> dict[str, str]:

@@ -69,6 +69,12 @@ def problem_response(error: CloisterError) -> JSONResponse:
     return _response(error_to_problem(error), headers)
 
 
+def http_problem_response(status: int, detail: str, headers: Any = None) -> JSONResponse:
+    """Return the answer to a request that the protocol itself has something against."""
+    problem = Problem(type=_ABOUT_BLANK, title=HTTPStatus(status).phrase, status=status, detail=detail)
+    return _response(problem, headers)
+
+
 def answer_with_problems(app: FastAPI) -> None:
     """Let the application answer every error with a problem document."""
 
@@ -82,9 +88,7 @@ def answer_with_problems(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def _of_the_protocol(_: Request, error: HTTPException) -> JSONResponse:
-        title = HTTPStatus(error.status_code).phrase
-        problem = Problem(type=_ABOUT_BLANK, title=title, status=error.status_code, detail=str(error.detail))
-        return _response(problem, headers=error.headers)
+        return http_problem_response(error.status_code, str(error.detail), error.headers)
 
     @app.exception_handler(Exception)
     async def _bug(_: Request, error: Exception) -> JSONResponse:

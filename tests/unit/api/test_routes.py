@@ -1,6 +1,7 @@
 """Every route, as it is told of by the application itself: a new one cannot be forgotten."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import AsyncIterator, Iterator
 
 import httpx
 import pytest
@@ -9,6 +10,7 @@ from fastapi.routing import APIRoute
 from starlette.requests import HTTPConnection
 
 from cloister.api.app import PREFIX, ROUTERS, make_app
+from cloister.api.body_limit import MOST_BODY_BYTES
 from cloister.api.caller import Caller
 from cloister.api.in_process import InProcessTransport
 from cloister.model.token import Role
@@ -64,3 +66,28 @@ async def test_the_document_names_every_route() -> None:
     async with _client() as client:
         document = (await client.get(f"{PREFIX}/openapi.json", headers={"X-Role": "VIEWER"})).json()
     assert set(document["paths"]) == {PREFIX + route.path for route in ROUTES}
+
+
+async def test_the_document_says_how_to_call_and_how_errors_look() -> None:
+    document = APP.openapi()
+    operations = [operation for path in document["paths"].values() for operation in path.values()]
+    assert len({operation["operationId"] for operation in operations}) == len(operations) == len(ROUTES)
+    assert document["paths"][f"{PREFIX}/tasks"]["post"]["operationId"] == "tasks_create"
+    assert document["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
+    assert all(operation["security"] == [{"token": []}] for operation in operations)
+    assert "HTTPValidationError" not in json.dumps(document), "what is invalid is a problem too"
+
+
+async def _too_much() -> AsyncIterator[bytes]:
+    yield b"x" * (MOST_BODY_BYTES + 1)
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["with its length", "in chunks"])
+async def test_a_body_that_is_too_large_is_a_problem(told: bool) -> None:
+    content = b"x" * (MOST_BODY_BYTES + 1) if told else _too_much()
+    headers = {"X-Role": "ADMIN", "Content-Type": "application/json"}
+    async with _client() as client:
+        answer = await client.post(f"{PREFIX}/tasks", headers=headers, content=content)
+        assert (answer.status_code, answer.headers["Content-Type"]) == (413, "application/problem+json")
+        twin = await client.post(f"{PREFIX}/tasks", headers=headers, content=b"x" * MOST_BODY_BYTES)
+        assert twin.status_code == 422, "the largest is read, and found to be no JSON"

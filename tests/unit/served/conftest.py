@@ -106,3 +106,10 @@ def machine(installation: Installation, git_server: str) -> Machine:
 async def server(machine: Machine) -> AsyncIterator[Server]:
     async with machine.server() as running:
         yield running
+
+
+@pytest.fixture
+async def server_without_worker(machine: Machine) -> AsyncIterator[Server]:
+    """One whose tasks wait."""
+    async with machine.server(works=False) as running:
+        yield running

@@ -1,0 +1,42 @@
+"""The largest body of a request; starlette's own limit answers with what is no problem document."""
+
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from cloister.api.problem import http_problem_response
+
+MOST_BODY_BYTES = 64 * 1024 * 1024
+"""A patch of the largest size in base64, and the rest of a request."""
+
+_TOO_LARGE = f"the body of a request has at most {MOST_BODY_BYTES // 1024**2} MiB"
+
+
+class BodyLimit:
+    """An ASGI application in front of another, which reads no more of a body than that."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through, or answer it with why not."""
+        if _length(scope) > MOST_BODY_BYTES:
+            await http_problem_response(413, _TOO_LARGE)(scope, receive, send)
+            return
+        read = 0
+
+        async def receive_some() -> Message:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > MOST_BODY_BYTES:
+                raise HTTPException(413, _TOO_LARGE)
+            return message
+
+        await self._app(scope, receive_some, send)
+
+
+def _length(scope: Scope) -> int:
+    """Return what the request says; 0 when it says nothing that can be read."""
+    headers = dict(scope.get("headers", ()))
+    text = headers.get(b"content-length", b"0")
+    return int(text) if text.isdigit() else 0
