@@ -22,6 +22,7 @@ NAMES = (
     "proxy",
     "intercepted",
     "models",
+    "agents",
 )
 BESIDE_DOCKER = {"start", "teardown", "snapshot"}
 BESIDE_PROXIES = {"proxy", "intercepted"}

@@ -3,6 +3,7 @@
 import hmac
 import json
 import socket
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -58,7 +59,7 @@ class ScriptedModel:
         """Answer one request."""
         body = await request.body()
         path = request.url.path.rstrip("/")
-        self._keep({"method": request.method, "path": path, "body": body.decode(errors="replace")})
+        self._keep({"at": time.time(), "method": request.method, "path": path, "body": body.decode(errors="replace")})
         dialect = _dialect_of(path) if request.method == "POST" else None
         if not self._has_key(request):
             words = (dialect or Responses()).error(401, "the key is not the script's")
