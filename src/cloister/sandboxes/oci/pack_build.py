@@ -3,7 +3,7 @@
 import os
 import platform
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from anyio import to_thread
@@ -17,7 +17,7 @@ from cloister.sandboxes.oci.image_fetch import PackageFetcher
 from cloister.sandboxes.oci.image_inside import SYSTEM_PATH
 from cloister.sandboxes.oci.image_recipe import ImageRecipe
 from cloister.sandboxes.oci.image_unpackage import unpack_package
-from cloister.sandboxes.oci.recipe_package import parse_npm_package, parse_python_package
+from cloister.sandboxes.oci.recipe_package import RegistryPackage, parse_npm_package, parse_python_package
 
 _PYTHON_PACKAGES = ("ca-certificates", "libpython3-stdlib", "libstdc++6", "python3-minimal", "zlib1g")
 _OLDEST_LIBC = "2.28"
@@ -42,8 +42,9 @@ async def build_pack(recipe: PackRecipe, folder: Path, report: ReportProgress) -
     place = tree / recipe.name
     await to_thread.run_sync(lambda: place.mkdir(parents=True))
     for number, part in enumerate(recipe.parts):
-        report(BuildProgress(f"fetching {part.npm or part.wheel}", _PARTS_SHARE * number / len(recipe.parts)))
-        await _add_part(part, place, folder / f"part-{number}")
+        package = parse_npm_package(part.npm) if part.npm else parse_python_package(part.wheel)
+        report(BuildProgress(f"fetching {package.requirement}", _PARTS_SHARE * number / len(recipe.parts)))
+        await _add_part(part, package, place, folder / f"part-{number}")
     if recipe.python is not None:
         await _add_python(recipe, recipe.python, place, folder / "python", report)
     program = place / recipe.program
@@ -52,8 +53,7 @@ async def build_pack(recipe: PackRecipe, folder: Path, report: ReportProgress) -
     return tree
 
 
-async def _add_part(part: PackPart, place: Path, folder: Path) -> None:
-    package = parse_npm_package(part.npm) if part.npm else parse_python_package(part.wheel)
+async def _add_part(part: PackPart, package: RegistryPackage, place: Path, folder: Path) -> None:
     await to_thread.run_sync(folder.mkdir)
     archive = await PackageFetcher({"libc6": _OLDEST_LIBC}, folder).fetch_archive(package, folder / "archive")
     unpacked = folder / "unpacked"
@@ -162,9 +162,3 @@ def _write_program(path: Path, place: str, loader: str, arguments: str) -> None:
 
 def _ignore(_: BuildProgress) -> None:
     """Report to nobody."""
-
-
-def requirements_of(recipe: PackRecipe) -> Sequence[str]:
-    """Return what the registries' clients are asked for."""
-    parts = [part.npm or part.wheel or "" for part in recipe.parts]
-    return [*parts, recipe.python.requirement] if recipe.python else parts
