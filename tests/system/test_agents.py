@@ -1,6 +1,7 @@
 """The real agents, each from its registry, on a real project with the network off: a scripted model says what to do."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 
 import pytest
 from platformdirs import user_cache_path
@@ -8,7 +9,7 @@ from platformdirs import user_cache_path
 from cloister.model.task import Verdict
 from cloister.protocols import AgentPacks
 from cloister.sandboxes.oci.image import OciImageStore
-from cloister.testing import open_model, read_script
+from cloister.testing import ScriptedModel, open_model, read_script
 
 from .conftest import made_installation
 from .installation import Finished, Installation, Running
@@ -30,6 +31,7 @@ PATH = "/opt/of-the-project:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 [checks]
 test = "{TEST}"
 """
+ALONE = "[setup]\nautomatic = false\n"
 TURNS = f"""
 [[turns]]
 expect = {{ prompt = ["fix the failing test", "The network is off", "{TEST}"] }}
@@ -56,6 +58,21 @@ expect = { anywhere = "AssertionError: 2 != 3" }
 say = "Add subtracted.\\n\\ncalc.py\\n```\\ndef add(a, b):\\n    return a + b\\n```"
 """
 """It asks for a file before it changes it, and runs the tests by itself."""
+RESUMED = """
+[[turns]]
+expect = { prompt = "fix the failing test", nowhere = "say what you did" }
+say = "Nothing is wrong here."
+[[turns]]
+run = "true"
+[turns.expect]
+prompt = "say what you did"
+anywhere = ["fix the failing test", "Nothing is wrong here."]
+nowhere = "goes on from earlier turns"
+[[turns]]
+expect = { status = 0 }
+say = "I looked twice."
+"""
+"""Two turns of a task are one conversation of its agent, which is not told in words what it has said itself."""
 AGENTS = ("codex", "claude", "gemini", "opencode", "mini-swe-agent", "aider")
 
 
@@ -71,6 +88,13 @@ def installation(images: OciImageStore, tmp_path_factory: pytest.TempPathFactory
 
 
 async def _run(installation: Installation, agent: str, turns: str) -> tuple[Finished, list[str]]:
+    async with _opened(installation, agent, turns) as (running, model):
+        finished = await running.run(None, environment=ENVIRONMENT, agent=agent, prompt="fix the failing test")
+    return finished, model.problems
+
+
+@asynccontextmanager
+async def _opened(installation: Installation, agent: str, turns: str) -> AsyncIterator[tuple[Running, ScriptedModel]]:
     async with open_model(read_script(turns.encode(), source="turns.toml")) as model:
         models = {
             "openai-like": {
@@ -83,8 +107,7 @@ async def _run(installation: Installation, agent: str, turns: str) -> tuple[Fini
         }
         async with installation.opened(settings={"models": models}) as running:
             await _ensure_installed(running, agent)
-            finished = await running.run(None, environment=ENVIRONMENT, agent=agent, prompt="fix the failing test")
-    return finished, model.problems
+            yield running, model
 
 
 async def _ensure_installed(running: Running, agent: str) -> None:
@@ -115,3 +138,19 @@ async def test_an_agent_mends_a_project_offline(installation: Installation, agen
     if agent != "aider":
         commands = [e for e in finished.events if e["event"] == "agent_event" and e["kind"] == "command_finished"]
         assert "OK" in commands[-1]["text"]
+
+
+@pytest.mark.parametrize("agent", ["codex", "claude"])
+async def test_a_follow_up_resumes_the_agents_own_conversation(installation: Installation, agent: str) -> None:
+    async with _opened(installation, agent, RESUMED) as (running, model):
+        first = await running.run(None, environment=ALONE, agent=agent, prompt="fix the failing test")
+        await running.application.intake.follow_up(first.status.task.id, "say what you did")
+        await running.application.work(until_idle=True)
+        second = await running.finished(first.status.task.id)
+    assert model.problems == []
+    [former, last] = second.status.turns
+    assert [turn.attempts[0].outcome.message for turn in (former, last)] == [
+        "Nothing is wrong here.",
+        "I looked twice.",
+    ]
+    assert former.attempts[0].outcome.session == last.attempts[0].outcome.session
