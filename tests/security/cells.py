@@ -51,7 +51,8 @@ class Cell:
         async for chunk in process.output():
             text[chunk.stream] += chunk.data
         ended = await process.wait()
-        return Printed(ended, *(bytes(text[stream]).decode(errors="replace") for stream in Stream))
+        stdout, stderr = (text[stream].decode(errors="replace") for stream in (Stream.STDOUT, Stream.STDERR))
+        return Printed(ended, stdout, stderr)
 
     async def start(self, script: str, **changes: Any) -> OciProcess:
         """Start a shell script, and return when it has printed something."""
