@@ -59,6 +59,8 @@ class Carrier:
         self._is_busy = False
         self._can_splice = True
         self._has_ended = False
+        self._is_due = False
+        """Whether the next turn is to come by itself."""
 
     @property
     def is_screened(self) -> bool:
@@ -88,8 +90,12 @@ class Carrier:
 
     def _read(self) -> None:
         """Move what the source has, until it has no more, the sink takes no more, or it is the others' turn."""
-        if not self._has_ended and not self._has_rest():
+        if not self._has_ended and not self._has_rest() and not self._is_due:
             self._try(self._take_turns)
+
+    def _read_on(self) -> None:
+        self._is_due = False
+        self._read()
 
     def _try(self, step: Callable[[], None]) -> None:
         try:
@@ -113,7 +119,9 @@ class Carrier:
                 return
             if is_all and moved < len(_BUFFER):
                 return  # of more that comes, the watch tells
-        asyncio.get_running_loop().call_soon(self._read)
+        if not self._is_due:
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self._read_on)
 
     def _wait_for_sink(self) -> None:
         """Watch the sink in place of the source."""

@@ -61,15 +61,14 @@ class NameServer:
         bound.setblocking(False)
         with closing(watch(bound)) as watched:
             while True:
-                try:
-                    data, sender = bound.recvfrom(_LARGEST_QUESTION + 1)
+                with suppress(OSError):  # UDP promises nothing, and tells of earlier answers that nobody took
+                    try:
+                        data, sender = bound.recvfrom(_LARGEST_QUESTION + 1)
+                    except BlockingIOError:
+                        await watched.readable()
+                        continue
                     if (answered := answer(data, self._stand_ins)) is not None:
                         bound.sendto(answered, sender)
-                except BlockingIOError:
-                    await watched.readable()
-                    continue
-                except OSError:
-                    pass  # UDP promises nothing, and tells of earlier answers that nobody took
                 await asyncio.sleep(self._pace.take(asyncio.get_running_loop().time()))
 
     async def serve_client(self, _: object, client: Stream) -> None:

@@ -13,6 +13,8 @@ _CHUNK_BYTES = 64 * 1024
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _NORMAL_CLOSE = struct.pack("ii", 0, 0)
 _FAREWELL_SECONDS = 2.0
+_MOST_IN_A_ROW = 8
+"""Chunks of one stream before the others have their turn."""
 _UNDER_WAY = (errno.EINPROGRESS, errno.EALREADY)
 
 
@@ -32,6 +34,7 @@ class Stream:
         self._socket = connection
         self._watched: Watched | None = None
         self._unread = b""
+        self._in_a_row = 0
         self._has_finished = False
         self.ended = False
         """Whether the peer's end was seen, by whoever read the socket."""
@@ -46,8 +49,13 @@ class Stream:
 
     async def receive(self) -> bytes:
         """Return some bytes; none at the end."""
+        if self._in_a_row == _MOST_IN_A_ROW:  # whoever sends faster than we read would keep the loop for itself
+            self._in_a_row = 0
+            await asyncio.sleep(0)
         while (data := self.receive_now()) is None:
+            self._in_a_row = 0
             await self.watched.readable()
+        self._in_a_row += 1
         return data
 
     @property

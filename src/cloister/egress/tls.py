@@ -8,6 +8,8 @@ import ssl
 from cloister.egress.stream import Stream
 
 _CHUNK_BYTES = 64 * 1024
+_MOST_AT_ONCE = 4
+"""Chunks that are taken without waiting: of who sends faster than we read there is no end."""
 
 
 class TlsStream(Stream):
@@ -60,7 +62,9 @@ class TlsStream(Stream):
         if self._unread:
             data, self._unread = self._unread, b""
             return data
-        while (more := self._inner.receive_now()) is not None:
+        for _ in range(_MOST_AT_ONCE):
+            if (more := self._inner.receive_now()) is None:
+                break
             if not more:
                 self._incoming.write_eof()
                 break

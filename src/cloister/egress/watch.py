@@ -33,9 +33,10 @@ class Watch:
         watched = self._watched[descriptor] = Watched(self, descriptor)
         return watched
 
-    def forget(self, descriptor: int) -> None:
+    def forget(self, descriptor: int, watched: "Watched") -> None:
         """Let go of a socket. The kernel would do that by itself, but not as long as another process has it too."""
-        if self._watched.pop(descriptor, None) is not None:
+        if self._watched.get(descriptor) is watched:  # else it is another's by now
+            del self._watched[descriptor]
             self._epoll.unregister(descriptor)
 
     def _tell(self) -> None:
@@ -91,6 +92,7 @@ class Watched:
         try:
             await ready
         finally:
+            self._missed = True  # who waited may read a part, or was called away in the turn in which it was told
             if self._on_readable is reader:
                 self._on_readable = None
 
@@ -109,7 +111,7 @@ class Watched:
 
     def close(self) -> None:
         """Let go of the socket, before it is closed; who waits for it goes on, and will see that. Harmless twice."""
-        self._watch.forget(self._descriptor)
+        self._watch.forget(self._descriptor, self)
         self.tell(select.EPOLLHUP)
 
 
