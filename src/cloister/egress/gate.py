@@ -102,7 +102,7 @@ class Gate:
         return flow
 
     def _end(self, flow: Flow) -> None:
-        self._flows.remove(flow)
+        self._flows.discard(flow)
         self._tell_end(flow)
 
     async def replace(self, policy: NetworkPolicy, grants: Sequence[Grant] = ()) -> None:
@@ -149,20 +149,23 @@ class Gate:
 
     async def refuse(self, flow: Flow, decision: Decision) -> NoReturn:
         """Report the refusal, and raise it as AnswerError."""
+        policy = self.policy
+        self._flows.discard(flow)  # it goes nowhere, and a new policy that cut it would keep the reason from its client
         await self.record(flow, decision)
         host, port, method = flow.authority.host, flow.authority.port, flow.methods[0]
         asker = await self._worker.find_asker()
-        raise AnswerError(HTTPStatus.FORBIDDEN, explain(self.policy, host, port, method, decision, asker))
+        raise AnswerError(HTTPStatus.FORBIDDEN, explain(policy, host, port, method, decision, asker))
 
     async def record(self, flow: Flow, decision: Decision) -> None:
         """Report a decision. Waits while the worker is slow, which slows the sandbox and not us.
 
         A refusal waits until it is known who asked; what is let out does not, and the worker finds that out.
         """
+        phase = self.policy.phase
         asker = None if decision.allowed else await self._worker.find_asker()
         record = EgressRecord(
             sandbox=self.name,
-            phase=self.policy.phase,
+            phase=phase,
             host=flow.authority.host,
             port=flow.authority.port,
             method=flow.methods[0],
