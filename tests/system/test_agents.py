@@ -28,9 +28,11 @@ ENVIRONMENT = f"""
 automatic = false
 [variables]
 PATH = "/opt/of-the-project:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PYTHONDONTWRITEBYTECODE = "1"
 [checks]
 test = "{TEST}"
 """
+"""Compiled, a file would stand for one of the same size that was written in the same second."""
 ALONE = "[setup]\nautomatic = false\n"
 TURNS = f"""
 [[turns]]
