@@ -15,7 +15,7 @@ _APPLIED = re.compile(r"Applied edit to (.+)")
 _FAILED = re.compile(r"litellm\.\w+: .*")
 _NOTICES = re.compile(
     r"Aider v.*|Model: .*|Main model: .*|Weak model: .*|Editor model: .*|Git repo: .*|Repo-map: .*"
-    r"|Added .* to the chat\.|Commit [0-9a-f]{7,40} .*|Update git \w+ with: .*"
+    r"|Added .* to the chat(?: \(read-only\))?\.|Commit [0-9a-f]{7,40} .*|Update git \w+ with: .*"
 )
 _SEARCH, _REPLACE, _FENCE = "<<<<<<< SEARCH", ">>>>>>> REPLACE", "```"
 _UNITS = {"k": 1_000, "M": 1_000_000}

@@ -54,6 +54,12 @@ def test_prose_keeps_its_own_code() -> None:
     assert message == Message(text="So:\n```python\nx = 1\n```")
 
 
+def test_what_aider_says_of_its_files_is_no_answer() -> None:
+    notice = "Added AGENTS.md to the chat (read-only)."
+    reports = read_all(AiderOutput(), [notice, "", "It is right.", "Tokens: 1 sent, 1 received."])
+    assert reports[:2] == [Plain(text=notice), Message(text="It is right.")]
+
+
 @given(st.integers())
 def test_whatever_is_garbled_it_goes_on(seed: int) -> None:
     check_spoilt_text(AiderOutput, FIX, seed)
