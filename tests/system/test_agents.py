@@ -134,6 +134,7 @@ async def test_an_agent_mends_a_project_offline(installation: Installation, agen
     ]
     assert [check.ok for check in finished.outcome.checks] == [True]
     assert "Add subtracted." in finished.outcome.message
+    assert "```" not in finished.outcome.message
     assert "egress_refused" not in finished.names(), "it asks for nothing but its model"
     [prompted] = [event for event in finished.events if event["event"] == "agent_prompted"]
     assert "There are no credentials" in prompted["text"]

@@ -17,6 +17,7 @@ _NOTICES = re.compile(
     r"Aider v.*|Model: .*|Main model: .*|Weak model: .*|Editor model: .*|Git repo: .*|Repo-map: .*"
     r"|Added .* to the chat(?: \(read-only\))?\.|Commit [0-9a-f]{7,40} .*|Update git \w+ with: .*"
 )
+_WHOLE = re.compile(r"(?:Main )?[mM]odel: .* with whole edit format.*")
 _SEARCH, _REPLACE, _FENCE = "<<<<<<< SEARCH", ">>>>>>> REPLACE", "```"
 _UNITS = {"k": 1_000, "M": 1_000_000}
 _MOST_LINES = 20_000
@@ -30,11 +31,13 @@ class AiderOutput:
 
     def __init__(self) -> None:
         self._lines: list[str] = []
+        self._whole = False
+        """Whether the model answers with whole files, of which aider shows what changes."""
 
     def feed(self, line: str) -> Sequence[AgentReport]:
         """See `protocols.AgentParser`."""
         if found := _TOKENS.fullmatch(line):
-            said = _without_edits(self._lines)
+            said = _without_edits(_without_diffs(self._lines) if self._whole else self._lines)
             self._lines = []
             return [*([Message(text=said)] if said else []), _tokens(found)]
         if found := _APPLIED.fullmatch(line):
@@ -42,6 +45,7 @@ class AiderOutput:
         if _FAILED.fullmatch(line):
             return [*self.close(), AgentFailed(text=line)]
         if _NOTICES.fullmatch(line):
+            self._whole = self._whole or _WHOLE.fullmatch(line) is not None
             return [*self.close(), Plain(text=line)]
         self._lines.append(line)
         return self.close() if len(self._lines) > _MOST_LINES else []
@@ -72,6 +76,24 @@ def _without_edits(lines: Sequence[str]) -> str:
             said.append(line)
     text = "\n".join(said).strip()
     return text.removesuffix(_FENCE).rstrip() if text.count(_FENCE) % 2 else text
+
+
+def _without_diffs(lines: Sequence[str]) -> list[str]:
+    """Leave out the changes that aider shows, each in a fence of its own below the path of its file."""
+    said: list[str] = []
+    within = False
+    for line, following in zip(lines, [*lines[1:], ""], strict=True):
+        if within:
+            within = line != _FENCE
+        elif line == f"{_FENCE}diff" and following.startswith("@@ "):
+            within = True
+            while said and not said[-1]:
+                said.pop()
+            if said:
+                said.pop()
+        else:
+            said.append(line)
+    return said
 
 
 def _tokens(found: re.Match[str]) -> TokensUsed:

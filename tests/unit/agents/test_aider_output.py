@@ -60,6 +60,16 @@ def test_what_aider_says_of_its_files_is_no_answer() -> None:
     assert reports[:2] == [Plain(text=notice), Message(text="It is right.")]
 
 
+CHANGED = ["So:", "", "", "a.py", "", "```diff", "@@ -1 +1 @@", "-a", "+b", "```", "", "Tokens: 1 sent, 1 received."]
+
+
+def test_the_change_that_it_shows_of_a_whole_file_is_no_prose() -> None:
+    _, message, *_ = read_all(AiderOutput(), ["Model: openai/m with whole edit format", *CHANGED])
+    assert message == Message(text="So:")
+    message, *_ = read_all(AiderOutput(), ["Model: openai/m with diff edit format", *CHANGED])[1:]
+    assert "+b" in message.text, "the twin: there a model shows it"
+
+
 @given(st.integers())
 def test_whatever_is_garbled_it_goes_on(seed: int) -> None:
     check_spoilt_text(AiderOutput, FIX, seed)
