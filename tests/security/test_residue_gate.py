@@ -11,6 +11,7 @@ from cloister.errors import ConflictError
 from cloister.model.secret import SecretValue
 from cloister.model.task import Verdict
 
+from ..system.files import written
 from ..system.installation import Installation
 
 SECRET = "tk-8f3aa0c1/d2e94b57+Qz"
@@ -101,7 +102,7 @@ def holders(state: Path, secret: str) -> list[Path]:
     for folder, _, names in os.walk(state):
         for name in names:
             path = Path(folder, name)
-            if path.is_file() and not path.is_symlink() and secret.encode() in path.read_bytes():
+            if path.is_file() and not path.is_symlink() and secret.encode() in written(path):
                 found.append(path)
     return found
 

@@ -27,6 +27,8 @@ from cloister.vault.keys import KeyFile
 from cloister.vault.signing import SigningKeyFile
 from cloister.vault.vault import SealedVault
 
+from ..system.files import written
+
 CANARIES = {
     "ASCII": "canary-7f3a9c51d2e84b60",
     "PEM": "-----BEGIN CANARY KEY-----\nMIIEvQIBADANBgkqhkiG9w0B\nBKcwggSjAgEAAoIBAQC7VJTU\n-----END CANARY KEY-----",
@@ -61,7 +63,7 @@ def _forms(value: str) -> set[bytes]:
 def _contents(state: Path) -> Iterator[tuple[str, bytes]]:
     """Every file, and everything compressed in it."""
     for path in sorted(path for path in state.rglob("*") if path.is_file()):
-        data = path.read_bytes()
+        data = written(path)
         yield str(path.relative_to(state)), data + str(path).encode()
         for found in COMPRESSED.finditer(data):
             try:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from .files import written
 from .installation import QUIET, Installation
 from .leftovers import find_leftovers, wait_for_none
 from .terminal import User
@@ -102,7 +103,7 @@ def test_a_shell_where_the_script_of_setup_would_start(installation: Installatio
         "secret_removed",
     ]
     files = [file for file in installation.state.rglob("*") if file.is_file() and not file.is_symlink()]
-    assert SECRET not in logs.stdout and not any(SECRET.encode() in file.read_bytes() for file in files)
+    assert SECRET not in logs.stdout and not any(SECRET.encode() in written(file) for file in files)
     assert installation.cloister("snapshot", "list", "--json").events == [[]], "nothing of a shell is kept"
 
 
