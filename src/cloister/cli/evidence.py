@@ -15,7 +15,6 @@ from cloister.cli.agent_lines import agent_lines
 from cloister.cli.session import ask
 from cloister.cli.terminal import neutralize, output_console, print_lines, print_table
 from cloister.errors import NotFoundError, UsageError
-from cloister.intake import attempt_of
 from cloister.model.artifact import Artifact
 from cloister.model.event import AgentEvent, AgentEventKind, Output
 from cloister.model.phase import Phase
@@ -62,6 +61,8 @@ async def _of_attempt(
     client: "Client", task: str, attempt: int | None, *, output: bool = True
 ) -> "tuple[TaskStatus, AttemptStatus, Sequence[RecordedEvent]]":
     status = await client.task(task)
+    from cloister.intake import attempt_of
+
     chosen = attempt_of(status, attempt)
     told = [
         recorded
@@ -149,6 +150,8 @@ def artifacts(
         return
 
     async def answer(client: "Client") -> Sequence[Artifact]:
+        from cloister.intake import attempt_of
+
         chosen = attempt_of(await client.task(task), attempt)
         return chosen.outcome.artifacts if chosen.outcome else ()
 

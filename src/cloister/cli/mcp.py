@@ -10,7 +10,7 @@ from cloister.cli.session import open_service, start_background_worker
 def mcp(context: typer.Context) -> None:
     """Be a server of the Model Context Protocol, for an assistant or editor that starts this command.
 
-    Example:  claude mcp add cloister -- cloister mcp
+    Example:  cloister mcp
     """
     from collections.abc import AsyncIterator
     from contextlib import asynccontextmanager

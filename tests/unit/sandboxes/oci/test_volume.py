@@ -125,7 +125,11 @@ async def test_trash_unmounts_what_it_takes_and_follows_no_link(volumes: Volumes
     evil.mkdir()
     (evil / "kept").symlink_to(other / "kept")
     (evil / "fs").symlink_to(mounted_at(other / "kept/volume"))
-    for place in (mine, evil):
+    link = tmp_path / "link"
+    link.symlink_to(other)
+    assert mounts_below(other), "the twin: by its own name it is found"
+    assert mounts_below(link) == [], "a link in a grave is none of those"
+    for place in (mine, evil, link):
         trash.throw(place)
     await trash.wait()
     assert list((tmp_path / "trash").iterdir()) == []
