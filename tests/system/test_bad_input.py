@@ -3,6 +3,7 @@
 import contextlib
 import sqlite3
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -147,7 +148,16 @@ def _small_disk(file: Path, mount_point: Path) -> Iterator[None]:
         (mount_point / "images").symlink_to(images)
         yield
     finally:
-        subprocess.run(["umount", str(mount_point)], check=True)
+        _unmount(mount_point)
+
+
+def _unmount(mount_point: Path) -> None:
+    """As soon as what is done behind a task, copying its disk and reading it for its digest, is done."""
+    for _ in range(300):
+        if subprocess.run(["umount", str(mount_point)], check=False, capture_output=True).returncode == 0:
+            return
+        time.sleep(0.1)
+    subprocess.run(["umount", str(mount_point)], check=True)
 
 
 def _fill(filler: Path) -> None:

@@ -144,9 +144,10 @@ class OciSandbox:
     async def checkout(self, checkout: Checkout) -> None:
         """Put the work tree into this state; see `protocols.Sandbox`."""
         self._refuse_after_agents("put its work tree anew")
-        self._seal_what_was_written()
-        if self._disk.has_tmp():
-            self._node.trash.throw(self._disk.tmp, graves=self._disk.graves)
+        with told_when_full(self._disk.volume):
+            self._seal_what_was_written()
+            if self._disk.has_tmp():
+                self._node.trash.throw(self._disk.tmp, graves=self._disk.graves)
         state = self._disk.state
         if state.clean and state.commit == checkout.commit:
             write_branch(self._disk.upper, self._spec.directory, checkout.branch, checkout.commit, UID_BASE)
@@ -314,8 +315,9 @@ class OciSandbox:
         if not undone:
             return leading
         self.unmount()
-        for change in undone:
-            self._node.trash.throw_beneath(self._disk.upper, change.path, graves=self._disk.graves)
+        with told_when_full(self._disk.volume):
+            for change in undone:
+                self._node.trash.throw_beneath(self._disk.upper, change.path, graves=self._disk.graves)
         self.mount()
         return [
             *(
