@@ -1,7 +1,8 @@
 """Tells what an agent did as lines for people."""
 
-from cloister.model.event import AgentEvent, AgentEventKind, ModelCallFailed, Usage
+from cloister.model.event import AgentEvent, AgentEventKind, Usage
 from cloister.model.model_usage import TokenUsage, UsageTotal
+from cloister.narration import tokens_to_text, usage_to_text
 
 _LAST_LINES = 10
 """Of what a command printed."""
@@ -61,28 +62,7 @@ class UsageTally:
         if not self._said.calls:
             return []
         usage, cost = self._said.usage, f", ${self._said.cost:.4f}" if self._said.cost is not None else ""
-        return [(f"  model: {_tokens_to_text(usage)}{cost}, says the agent", "dim")]
-
-
-def usage_to_text(total: UsageTotal) -> str:
-    """Say what all calls of an attempt took: `3 calls, 5210 tokens in (4096 cached), 220 out, $0.0123`."""
-    usage = total.usage
-    calls = f"{total.calls} call{'s' if total.calls > 1 else ''}"
-    cost = f", ${total.cost:.4f}" if total.cost is not None else ", cost unknown: no price in the settings"
-    guess = ", a part of it by estimate" if total.estimated else ""
-    return f"{calls}, {_tokens_to_text(usage)}{cost}{guess}"
-
-
-def _tokens_to_text(usage: TokenUsage) -> str:
-    cached = f" ({usage.cached_tokens} cached)" if usage.cached_tokens else ""
-    return f"{usage.input_tokens} tokens in{cached}, {usage.output_tokens} out"
-
-
-def failed_call_line(event: ModelCallFailed) -> Line:
-    """Say why a provider did not answer."""
-    status = f" answered with status {event.status}" if event.status >= 400 else ""
-    wait = f", and asks to wait: {event.retry_after}" if event.retry_after else ""
-    return (f"  model: {event.provider}{status}: {_one_line(event.reason)}{wait}", "yellow")
+        return [(f"  model: {tokens_to_text(usage)}{cost}, says the agent", "dim")]
 
 
 def _command_line(event: AgentEvent) -> list[Line]:

@@ -63,7 +63,7 @@ def apply(
 
     Example:  cloister apply 0g2x
     """
-    from cloister.cli.narrator import stats_to_text
+    from cloister.narration import stats_to_text
 
     work_tree = find_work_tree(Path.cwd())
     if work_tree is None:

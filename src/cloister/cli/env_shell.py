@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import typer
 
 from cloister.cli.exit import CANCELLED, code_of_verdict
-from cloister.cli.narrator import refusal_lines
 from cloister.cli.run import new_view
 from cloister.cli.session import open_embedded
 from cloister.cli.terminal import error_console, neutralize, output_console, print_line
 from cloister.errors import UsageError
 from cloister.model.event import EgressRefused, RecordedEvent, ShellClosed, ShellOpened
 from cloister.model.task import Verdict
+from cloister.narration import refusal_lines
 
 if TYPE_CHECKING:
     from cloister.cli.follow import Interruption

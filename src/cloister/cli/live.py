@@ -12,12 +12,13 @@ from rich.text import Text
 
 from cloister.api.event_line import event_to_line
 from cloister.cli.json_lines import finished_to_json, to_json
-from cloister.cli.narrator import Narrator, check_lines, phase_to_text, stats_to_text, style_of
+from cloister.cli.narrator import Narrator, phase_to_text
 from cloister.cli.terminal import neutralize, neutralize_line, print_line, print_lines
 from cloister.model.choice import choose
 from cloister.model.event import EgressRefused, PhaseFinished, PhaseStarted, RecordedEvent, TaskFinished
 from cloister.model.sandbox import Change
 from cloister.model.task import AttemptId, AttemptStatus, Outcome, TaskStatus
+from cloister.narration import check_lines, stats_to_text, style_of
 
 MOST_FLAGS_SHOWN = 10
 

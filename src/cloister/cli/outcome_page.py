@@ -9,9 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cloister.cli.agent_lines import usage_to_text
 from cloister.cli.live import verdict_lines
-from cloister.cli.narrator import more_to_text, stats_to_text, style_of
 from cloister.cli.terminal import neutralize, print_lines
 from cloister.model.check import CheckResult, ChecksState, state_of
 from cloister.model.choice import choose
@@ -37,6 +35,7 @@ from cloister.model.event import (
 )
 from cloister.model.phase import Phase
 from cloister.model.task import AttemptStatus, Outcome, TaskState, TaskStatus, Turn
+from cloister.narration import more_to_text, stats_to_text, style_of, usage_to_text
 
 _LABEL = 11
 _WIDE = 160

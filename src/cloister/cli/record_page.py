@@ -5,9 +5,9 @@ from typing import Any
 
 from rich.text import Text
 
-from cloister.cli.narrator import more_to_text, stats_to_text, style_of
 from cloister.cli.terminal import neutralize_line
 from cloister.model.task import Verdict
+from cloister.narration import more_to_text, stats_to_text, style_of
 
 _SHOWN = 12
 _MOST_DECISIONS_SHOWN = 10
