@@ -277,6 +277,8 @@ class Settings(BaseSettings):
         default=None, examples=['"127.0.0.1:9464"']
     )
     """Address and port at which `cloister worker` serves metrics to Prometheus; absent: nowhere."""
+    metrics_access: Literal["open", "viewer", "admin", "off"] = Field(default="admin", examples=['"viewer"'])
+    """Who may read `/metrics` of the server: everybody, who has a token of that role, or nobody."""
     tls_certificate: Directory | None = Field(default=None, examples=['"/etc/cloister/server.pem"'])
     """File of the server's certificate, and those between it and its authority, as PEM."""
     tls_key: Directory | None = Field(default=None, examples=['"/etc/cloister/server.key"'])

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from ipaddress import ip_address, ip_network
+from typing import TYPE_CHECKING
 
 import anyio
 
@@ -32,6 +33,7 @@ from cloister.egress.registries import registries_of_host
 from cloister.environments import Environments
 from cloister.errors import UsageError
 from cloister.forges.local import LocalForge
+from cloister.health import Health
 from cloister.intake import Intake
 from cloister.model.image import BuildProgress
 from cloister.model.model_provider import ModelProvider
@@ -41,7 +43,7 @@ from cloister.model.upstreams import Upstreams
 from cloister.model_roster import ModelRoster
 from cloister.notary import Notary
 from cloister.phases import final_disk
-from cloister.protocols import Agent, AgentPacks, Egress, SandboxBackend
+from cloister.protocols import Agent, AgentPacks, AttemptQueue, Egress, SandboxBackend
 from cloister.queues.embedded import EmbeddedQueue
 from cloister.reaper import SnapshotReaper, destroy_strays, expire_snapshots, forget_unknown_snapshots
 from cloister.repository_address import parse_repository
@@ -57,6 +59,7 @@ from cloister.stores.attempts import SqlLedger
 from cloister.stores.database import Database
 from cloister.stores.environments import SqlEnvironmentStore
 from cloister.stores.kept_files import DirectoryFileStore
+from cloister.stores.queue_depth import read_queue_depth
 from cloister.stores.secrets import SqlSecretStore
 from cloister.stores.snapshots import SqlSnapshotCatalog
 from cloister.stores.tasks import SqlTaskStore
@@ -67,6 +70,9 @@ from cloister.vault.keys import KeyFile
 from cloister.vault.signing import SigningKeyFile
 from cloister.vault.vault import SealedVault
 from cloister.worker import run_worker
+
+if TYPE_CHECKING:
+    from cloister.telemetry.instruments import Instruments
 
 _SHARE_OF_SNAPSHOTS = 5
 """Of the file system that the state directory is on: a fifth, where the settings say nothing."""
@@ -87,6 +93,9 @@ class Application:
     exporter: SnapshotExporter
     reaper: SnapshotReaper
     settings: Settings
+    health: Health
+    instruments: "Instruments | None" = None
+    """What counts; None where nobody wants the numbers."""
 
     async def work(self, *, until_idle: bool = False, task: TaskId | None = None) -> None:
         """Run attempts (of `task`, when given) until cancelled, or with `until_idle` until none is left."""
@@ -96,7 +105,10 @@ class Application:
         gc.freeze()  # what is loaded by now stays for good, and looking through it would delay a start
         async with anyio.create_task_group() as group:
             group.start_soon(self.reaper.run)
-            await run_worker(self.tools, slots=self.settings.slots, until_idle=until_idle, task=task)
+            if self.instruments is not None:
+                group.start_soon(self.instruments.keep_depth)
+            with self.health.at_work():
+                await run_worker(self.tools, slots=self.settings.slots, until_idle=until_idle, task=task)
             group.cancel_scope.cancel()
 
     async def export_snapshot(
@@ -135,14 +147,18 @@ class CleanReport:
 
 
 @asynccontextmanager
-async def open_application(settings: Settings, *, measured: bool = False) -> AsyncIterator[Application]:
+async def open_application(
+    settings: Settings, *, measured: bool = False, served: bool = False
+) -> AsyncIterator[Application]:
     """Open the installation in this process. Nothing is run until `work` is called.
 
-    With `measured`, what it does is counted, and shown where the settings and OpenTelemetry's variables say.
+    With `measured`, what it does is counted, and shown where the settings and OpenTelemetry's variables say; with
+    `served` too, for `/metrics` as well.
     """
     async with AsyncExitStack() as stack:
-        count = _open_telemetry(settings, stack) if measured else _count_nothing
-        yield await _open_parts(settings, stack, count)
+        shown = served and settings.metrics_access != "off"
+        open_ = partial(_open_instruments, settings, stack, shown=shown) if measured else _measure_nothing
+        yield await _open_parts(settings, stack, open_)
 
 
 async def examine_host(settings: Settings) -> Sequence[Finding]:
@@ -151,18 +167,24 @@ async def examine_host(settings: Settings) -> Sequence[Finding]:
 
 
 async def _open_parts(
-    settings: Settings, stack: AsyncExitStack, count: Callable[[EgressProcess], Egress]
+    settings: Settings, stack: AsyncExitStack, measure: "Callable[[Database], Instruments | None]"
 ) -> Application:
     authorities = read_certificates(settings.authorities)
     providers = _providers(settings)
     authority = load_authority(settings.state)
-    egress = count(await stack.enter_async_context(_egress_process(settings, authority, authorities)))
+    database = await stack.enter_async_context(Database.open(settings.state / "cloister.db"))
+    instruments = measure(database)
+    egress = await stack.enter_async_context(_egress_process(settings, authority, authorities))
     images = OciImageStore(settings.state)
     backend = await stack.enter_async_context(
         open_backend(settings.state, images, runtime=settings.runtime, authorities=authority.certificate + authorities)
     )
-    database = await stack.enter_async_context(Database.open(settings.state / "cloister.db"))
-    queue = await stack.enter_async_context(EmbeddedQueue.open(SqlLedger(database), settings.state / "workers"))
+    queue: AttemptQueue = await stack.enter_async_context(
+        EmbeddedQueue.open(SqlLedger(database), settings.state / "workers")
+    )
+    watched: Egress = egress
+    if instruments is not None:
+        queue, watched = instruments.watch_queue(queue), instruments.watch_egress(egress)
     forge = LocalForge(settings.state, ssh_config=settings.ssh_config)
     vault = SealedVault(
         SqlSecretStore(database), KeyFile(settings.master_key_path), SigningKeyFile(settings.record_key_path)
@@ -197,7 +219,7 @@ async def _open_parts(
         vault=vault,
         catalog=catalog,
         backend=backend,
-        egress=egress,
+        egress=watched,
         agents=agents,
         packs=packs,
         files=files,
@@ -216,6 +238,12 @@ async def _open_parts(
         exporter=backend.exporter,
         reaper=reaper,
         settings=settings,
+        health=Health(
+            state=settings.state,
+            look_at_database=partial(intake.store.list, limit=1),
+            has_egress=lambda: egress.pid is not None,
+        ),
+        instruments=instruments,
     )
 
 
@@ -283,24 +311,23 @@ def _egress_process(settings: Settings, authority: Authority, authorities: str) 
     )
 
 
-def _open_telemetry(settings: Settings, stack: AsyncExitStack) -> Callable[[EgressProcess], Egress]:
-    """Return what counts an egress; where nobody wants the numbers, nothing is loaded for them."""
-    if settings.metrics_listen is None and not any(name.startswith("OTEL_EXPORTER_OTLP") for name in os.environ):
-        return _count_nothing
-    from cloister.telemetry.egress import CountedEgress, EgressCounters
-    from cloister.telemetry.exporters import open_meter
+def _open_instruments(
+    settings: Settings, stack: AsyncExitStack, database: Database, *, shown: bool
+) -> "Instruments | None":
+    """Return what counts; where nobody wants the numbers, nothing is loaded for them."""
+    if (
+        not shown
+        and settings.metrics_listen is None
+        and not any(n.startswith("OTEL_EXPORTER_OTLP") for n in os.environ)
+    ):
+        return None
+    from cloister.telemetry.instruments import open_instruments
 
-    counters = EgressCounters(stack.enter_context(open_meter(settings.metrics_listen)))
-
-    def count(egress: EgressProcess) -> Egress:
-        egress.when_broken = counters.forget_all
-        return CountedEgress(egress, counters)
-
-    return count
+    return stack.enter_context(open_instruments(settings.metrics_listen, partial(read_queue_depth, database)))
 
 
-def _count_nothing(egress: EgressProcess) -> Egress:
-    return egress
+def _measure_nothing(_: Database) -> None:
+    return None
 
 
 def _now() -> datetime:

@@ -37,12 +37,20 @@ NAMES = {
     "cloister_egress_io_bytes",
     "cloister_egress_flow_duration_seconds",
     "cloister_egress_open_flows",
+    "cloister_attempt_duration_seconds",
+    "cloister_attempts",
+    "cloister_phase_duration_seconds",
+    "cloister_queue_attempts",
+    "cloister_queue_wait_seconds",
+    "cloister_snapshot_lookups",
     "target_info",
 }
 LABELS = {
-    "verdict": {"allowed", "refused"},
+    "verdict": {"allowed", "refused", "succeeded", "failed"},
     "direction": {"sent", "received"},
-    "phase": {"setup", "agent"},
+    "phase": {"provision", "setup", "agent", "output", "teardown"},
+    "state": {"queued", "running"},
+    "result": {"hit", "missed"},
     "mode": {"off", "limited", "full"},
 }
 

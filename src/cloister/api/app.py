@@ -47,6 +47,7 @@ def make_app(
     )
     app.state.intake = intake
     app.state.tokens = tokens
+    app.state.open_paths = frozenset({"/healthz"})  # those of them that need no caller
     app.state.ending = anyio.Event()  # set by who serves it; ends event streams
     app.add_middleware(BodyLimit)
     app.add_middleware(Gate, authenticate=authenticate)

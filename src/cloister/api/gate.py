@@ -8,8 +8,6 @@ from cloister.api.caller import Authenticate
 from cloister.api.problem import problem_response
 from cloister.errors import CloisterError
 
-_OPEN_PATHS = frozenset({"/healthz"})
-
 
 class Gate:
     """An ASGI application in front of another, which finds the caller in `request.state.caller`."""
@@ -20,7 +18,7 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it with why not."""
-        if scope["type"] != "http" or scope["path"] in _OPEN_PATHS:
+        if scope["type"] != "http" or scope["path"] in scope["app"].state.open_paths:
             await self._app(scope, receive, send)
             return
         connection = HTTPConnection(scope)

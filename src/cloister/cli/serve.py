@@ -32,6 +32,7 @@ def serve(
     from cloister import log, wiring
     from cloister.api.app import make_app
     from cloister.api.listening import Ends, answer, owned_socket, public_socket
+    from cloister.api.operations import add_operations
     from cloister.cli.follow import interruptions
     from cloister.codex_api.routes import add_codex
     from cloister.mcp.route import add_mcp
@@ -41,12 +42,20 @@ def serve(
 
     async def work() -> None:
         async with (
-            wiring.open_application(settings, measured=True) as application,
+            wiring.open_application(settings, measured=True, served=True) as application,
             interruptions() as interruption,
             anyio.create_task_group() as group,
         ):
             group.start_soon(application.work)
-            make = partial(make_app, application.intake, application.tokens, additions=(add_codex, add_mcp))
+            instruments = application.instruments
+            operations = partial(
+                add_operations,
+                health=application.health,
+                page=instruments.page if instruments else None,
+                readers=settings.metrics_access,
+            )
+            additions = (add_codex, add_mcp, operations)
+            make = partial(make_app, application.intake, application.tokens, additions=additions)
             group.start_soon(answer, make, application.tokens, settings, Ends(near=near, far=far))
             typer.echo(f"listening at {settings.socket}")
             if settings.listen is not None:

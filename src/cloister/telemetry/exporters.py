@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.metrics import Meter
@@ -10,12 +11,26 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.exposition import choose_encoder
 
 from cloister.errors import ConflictError, UsageError
 
 _CLOSING_MILLISECONDS = 5000
 """How long the last numbers may take to a collector that is slow or gone."""
 _PROTOCOL = "http/protobuf"
+
+
+@dataclass(frozen=True, slots=True)
+class Measuring:
+    """Where instruments come from, and what they have counted."""
+
+    meter: Meter
+    registry: CollectorRegistry
+
+    def page(self, accept: str) -> tuple[bytes, str]:
+        """Return all numbers as Prometheus asks for them, and the media type."""
+        encode, media_type = choose_encoder(accept)
+        return encode(self.registry), media_type
 
 
 def is_sending(environ: Mapping[str, str]) -> bool:
@@ -28,7 +43,7 @@ def is_sending(environ: Mapping[str, str]) -> bool:
 
 
 @contextmanager
-def open_meter(listen: tuple[str, int] | None, environ: Mapping[str, str] = os.environ) -> Iterator[Meter]:
+def open_meter(listen: tuple[str, int] | None, environ: Mapping[str, str] = os.environ) -> Iterator[Measuring]:
     """Serve what is measured at the address `listen`, and send it as the OTEL_ variables say, until the block is left.
 
     ConflictError when the address is taken; UsageError for a variable that asks for what we do not have.
@@ -40,7 +55,7 @@ def open_meter(listen: tuple[str, int] | None, environ: Mapping[str, str] = os.e
     provider = MeterProvider(readers, resource=_resource(environ), shutdown_on_exit=False)
     try:
         with _served(registry, listen):
-            yield provider.get_meter("cloister")
+            yield Measuring(provider.get_meter("cloister"), registry)
     finally:
         provider.shutdown(timeout_millis=_CLOSING_MILLISECONDS)
 

@@ -17,6 +17,7 @@ from cloister.cli.main import app
 from cloister.egress.fake import FakeEgress
 from cloister.environments import Environments
 from cloister.forges.local import LocalForge
+from cloister.health import Health
 from cloister.intake import Intake
 from cloister.model.image import BuildProgress, Image
 from cloister.model.network import EgressRecord
@@ -78,6 +79,7 @@ class Installation:
     decisions: dict[Phase, Sequence[EgressRecord]] = field(default_factory=dict)
     on_call: Callable[[str, str], Awaitable[None]] | None = None
     """Told of each call to a sandbox, before it takes effect."""
+    egress_is_gone: bool = False
     pushed: list[Export] = field(default_factory=list)
     """Snapshots that were exported."""
 
@@ -113,7 +115,7 @@ def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installatio
 
 def _opener(made: Installation) -> Callable[..., Any]:
     @asynccontextmanager
-    async def open_application(settings: Settings, *, measured: bool = False) -> AsyncIterator[wiring.Application]:
+    async def open_application(settings: Settings, **_: bool) -> AsyncIterator[wiring.Application]:
         async with (
             Database.open(settings.state / "cloister.db") as database,
             EmbeddedQueue.open(SqlLedger(database), settings.state / "workers") as queue,
@@ -176,4 +178,7 @@ def _application(
         exporter=Exporter(made.pushed),
         reaper=reaper,
         settings=settings,
+        health=Health(
+            state=settings.state, look_at_database=tools.catalog.list, has_egress=lambda: not made.egress_is_gone
+        ),
     )
