@@ -42,6 +42,7 @@ from cloister.model.sandbox import (
     SandboxSpec,
 )
 from cloister.model.secret import BrokerRule, DeliveredSecrets, Grant, KeptSecret, SecretValue
+from cloister.model.session import Session, SessionId
 from cloister.model.snapshot import CheckedDisk, SnapshotKey, SnapshotRecord
 from cloister.model.stored_environment import StoredEnvironment
 from cloister.model.task import Attempt, AttemptId, FollowUp, Outcome, Repository, Revision, Task, TaskId, TaskStatus
@@ -803,6 +804,10 @@ class TokenStore(Protocol):
         """The token of that digest, valid or not."""
         ...
 
+    async def get(self, token: TokenId) -> Token | None:
+        """The token of that id, valid or not."""
+        ...
+
     async def list(self) -> Sequence[Token]:
         """All, newest first."""
         ...
@@ -812,5 +817,33 @@ class TokenStore(Protocol):
         ...
 
     async def mark_used(self, token: TokenId, at: datetime) -> None:
+        """Remember when it was last used. Absent is not an error."""
+        ...
+
+
+class SessionStore(Protocol):
+    """Sessions of browsers by the digest of what those send."""
+
+    async def add(self, session: Session, digest: str) -> None:
+        """Keep a new session."""
+        ...
+
+    async def find(self, digest: str) -> Session | None:
+        """The session of that digest, valid or not."""
+        ...
+
+    async def list(self) -> Sequence[Session]:
+        """All, newest first, valid or not."""
+        ...
+
+    async def remove(self, session: SessionId) -> Session | None:
+        """Forget it, synced, and return it; None when there is none of that id."""
+        ...
+
+    async def remove_expired(self, now: datetime) -> None:
+        """Forget those that ended by then."""
+        ...
+
+    async def mark_used(self, session: SessionId, at: datetime) -> None:
         """Remember when it was last used. Absent is not an error."""
         ...

@@ -7,6 +7,7 @@ import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import platformdirs
 from pydantic import (
@@ -27,7 +28,7 @@ from cloister.model.ceiling import Ceiling
 from cloister.model.model_access import ModelApi
 from cloister.model.model_provider import ModelProvider
 from cloister.model.network import NetworkMode, parse_domain, parse_host
-from cloister.model.quantity import parse_size
+from cloister.model.quantity import DAY, parse_duration, parse_size
 from cloister.model.upstreams import (
     DirectHosts,
     GivenAddress,
@@ -86,6 +87,24 @@ def _to_size(value: object) -> int | None:
     if not isinstance(value, str):
         raise ValueError('must be a size with its unit, such as "50GiB"')  # noqa: TRY004
     return parse_size(value)
+
+
+def _to_seconds(value: object) -> float:
+    if not isinstance(value, str):
+        raise ValueError('must be a duration, such as "12h"')  # noqa: TRY004
+    return parse_duration(value)
+
+
+def _to_public_url(value: object) -> str | None:
+    """Return an origin as browsers write it: without the port that its scheme means."""
+    if value is None:
+        return None
+    url = urlsplit(value.strip().rstrip("/") if isinstance(value, str) else "")
+    usual = {"http": 80, "https": 443}
+    if url.scheme not in usual or not url.hostname or "@" in url.netloc or url.path or url.query or url.fragment:
+        raise ValueError('must be a scheme and a host, such as "https://cloister.example"')
+    host = f"[{url.hostname}]" if ":" in url.hostname else url.hostname
+    return f"{url.scheme}://{host}" + (f":{url.port}" if url.port not in (None, usual[url.scheme]) else "")
 
 
 def _to_proxy(value: object) -> UpstreamProxy | None:
@@ -293,6 +312,18 @@ class Settings(BaseSettings):
         default=None, examples=['"127.0.0.1:8450"']
     )
     """Address and port at which `cloister serve` is there for callers with tokens; absent: only its socket is."""
+    public_url: Annotated[str | None, NoDecode, PlainValidator(_to_public_url)] = Field(
+        default=None, examples=['"https://cloister.example"']
+    )
+    """Where people reach the server, when that is not what their requests name: behind a proxy of yours."""
+    session_lifetime: Annotated[float, NoDecode, PlainValidator(_to_seconds)] = Field(
+        default=7 * DAY, examples=['"7d"'], validate_default=False
+    )
+    """How long somebody stays logged in, in a browser."""
+    session_idle: Annotated[float, NoDecode, PlainValidator(_to_seconds)] = Field(
+        default=DAY, examples=['"12h"'], validate_default=False
+    )
+    """After how long without a request they have to log in again."""
     agents: dict[AgentName, AgentTable] = Field(default={}, examples=['{ mine = { command = "my-agent --json" } }'])
     """Agents of your own: a table for each, see [agents](../how-to/agents.md)."""
     models: dict[str, ModelTable] = Field(default={}, repr=False)

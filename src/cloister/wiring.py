@@ -6,13 +6,14 @@ import shutil
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
 import anyio
 
+from cloister.access import Access
 from cloister.agents.aider import AiderAgent
 from cloister.agents.check import CheckAgent
 from cloister.agents.claude import ClaudeAgent
@@ -54,6 +55,7 @@ from cloister.sandboxes.oci.image import OciImageStore
 from cloister.sandboxes.oci.network import find_catching_error
 from cloister.sandboxes.oci.packs import OciAgentPacks
 from cloister.sandboxes.oci.volume import find_volume_error
+from cloister.sessions import Sessions
 from cloister.settings import Settings
 from cloister.stores.attempts import SqlLedger
 from cloister.stores.database import Database
@@ -61,6 +63,7 @@ from cloister.stores.environments import SqlEnvironmentStore
 from cloister.stores.kept_files import DirectoryFileStore
 from cloister.stores.queue_depth import read_queue_depth
 from cloister.stores.secrets import SqlSecretStore
+from cloister.stores.sessions import SqlSessionStore
 from cloister.stores.snapshots import SqlSnapshotCatalog
 from cloister.stores.tasks import SqlTaskStore
 from cloister.stores.tokens import SqlTokenStore
@@ -83,7 +86,7 @@ class Application:
     """An open installation on this machine."""
 
     intake: Intake
-    tokens: Tokens
+    access: Access
     images: OciImageStore
     agents: Mapping[str, Agent]
     """By name."""
@@ -96,6 +99,11 @@ class Application:
     health: Health
     instruments: "Instruments | None" = None
     """What counts; None where nobody wants the numbers."""
+
+    @property
+    def tokens(self) -> Tokens:
+        """Of callers from elsewhere."""
+        return self.access.tokens
 
     async def work(self, *, until_idle: bool = False, task: TaskId | None = None) -> None:
         """Run attempts (of `task`, when given) until cancelled, or with `until_idle` until none is left."""
@@ -229,7 +237,7 @@ async def _open_parts(
     )
     return Application(
         intake=intake,
-        tokens=Tokens(store=SqlTokenStore(database), now=_now),
+        access=access_of(settings, database),
         images=images,
         agents=agents,
         packs=packs,
@@ -245,6 +253,19 @@ async def _open_parts(
         ),
         instruments=instruments,
     )
+
+
+def access_of(settings: Settings, database: Database) -> Access:
+    """Return what knows callers from elsewhere."""
+    tokens = Tokens(store=SqlTokenStore(database), now=_now)
+    sessions = Sessions(
+        store=SqlSessionStore(database),
+        tokens=tokens,
+        lifetime=timedelta(seconds=settings.session_lifetime),
+        idle=timedelta(seconds=settings.session_idle),
+        now=_now,
+    )
+    return Access(tokens=tokens, sessions=sessions, public_url=settings.public_url)
 
 
 def _agents(settings: Settings) -> Mapping[str, Agent]:

@@ -9,17 +9,19 @@ from fastapi import APIRouter, FastAPI, Security
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 
-from cloister.api import environments, models, previews, secrets, snapshots, tasks
+from cloister.access import Access
+from cloister.api import environments, models, previews, secrets, sessions, snapshots, tasks
 from cloister.api import tokens as token_routes
 from cloister.api.body_limit import BodyLimit
 from cloister.api.caller import Authenticate
 from cloister.api.gate import Gate
 from cloister.api.problem import Problem, answer_with_problems
 from cloister.intake import Intake
-from cloister.tokens import Tokens
 
 PREFIX = "/api/v1"
-ROUTERS = tuple(part.router for part in (tasks, environments, models, previews, secrets, snapshots, token_routes))
+ROUTERS = tuple(
+    part.router for part in (tasks, environments, models, previews, secrets, snapshots, token_routes, sessions)
+)
 _ERRORS: dict[int | str, dict[str, Any]] = {
     "default": {"model": Problem, "description": "An error."},
     422: {"model": Problem, "description": "The request is not as it is described here."},
@@ -31,7 +33,7 @@ _BEARER = HTTPBearer(
 
 
 def make_app(
-    intake: Intake, tokens: Tokens, authenticate: Authenticate, additions: Sequence[Callable[[FastAPI], None]] = ()
+    intake: Intake, access: Access, authenticate: Authenticate, additions: Sequence[Callable[[FastAPI], None]] = ()
 ) -> FastAPI:
     """Return the application for whoever `authenticate` knows. It has no state of its own.
 
@@ -46,11 +48,11 @@ def make_app(
         generate_unique_id_function=_operation_id,
     )
     app.state.intake = intake
-    app.state.tokens = tokens
+    app.state.access = access
     app.state.open_paths = frozenset({"/healthz"})  # those of them that need no caller
     app.state.ending = anyio.Event()  # set by who serves it; ends event streams
     app.add_middleware(BodyLimit)
-    app.add_middleware(Gate, authenticate=authenticate)
+    app.add_middleware(Gate, authenticate=authenticate, public_url=access.public_url)
     api = APIRouter(prefix=PREFIX, responses=_ERRORS, dependencies=[Security(_BEARER)])
     for router in ROUTERS:
         api.include_router(router)

@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 from starlette.requests import HTTPConnection
 
 from cloister.errors import DeniedError
+from cloister.model.session import SessionId
 from cloister.model.token import Role
 
 
@@ -19,6 +20,12 @@ class Caller:
     role: Role
     on_this_machine: bool = False
     """Whether they own the state directory: then paths that they name are theirs to name."""
+    by: str = "owner"
+    """What let them in: `token ID`, `session ID`, or that they own the state directory."""
+    session: SessionId | None = None
+    """The one of their browser."""
+    page_key: str | None = None
+    """What changes of that session's pages have to be sent with."""
 
 
 OWNER = Caller(name="owner", role=Role.ADMIN, on_this_machine=True)

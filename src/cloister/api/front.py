@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from cloister.access import Access
 from cloister.api.caller import Caller
 from cloister.errors import DeniedError
 from cloister.intake import Intake
@@ -16,12 +17,17 @@ def _intake_of(request: Request) -> Intake:
     return intake
 
 
+def _access_of(request: Request) -> Access:
+    access: Access = request.app.state.access
+    return access
+
+
 def _tokens_of(request: Request) -> Tokens:
-    tokens: Tokens = request.app.state.tokens
-    return tokens
+    return _access_of(request).tokens
 
 
 FrontDoor = Annotated[Intake, Depends(_intake_of)]
+KnownAccess = Annotated[Access, Depends(_access_of)]
 KnownTokens = Annotated[Tokens, Depends(_tokens_of)]
 
 

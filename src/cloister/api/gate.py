@@ -1,32 +1,75 @@
-"""The gate of the application: nothing of a request's body is read before it is known who calls."""
+"""The gate of the application: nothing of a request's body is acted on before it is known who calls."""
+
+from urllib.parse import quote
 
 from starlette.requests import HTTPConnection
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
-from cloister.api.caller import Authenticate
+from cloister.api.caller import Authenticate, Caller
+from cloister.api.own_page import SAFE_METHODS, check_origin, check_page_key
 from cloister.api.problem import problem_response
-from cloister.errors import CloisterError
+from cloister.errors import CloisterError, UnauthenticatedError
+
+LOGIN = "/login"
+"""Where a browser is sent that has no session."""
+
+OPEN_PREFIX = "/static/"
+"""What is below it is shown to whoever asks; nothing of an installation is in there."""
+_PROGRAMS = ("/api/", "/wham/", "/mcp")
+"""Where programs call, which want an error and no page."""
 
 
 class Gate:
-    """An ASGI application in front of another, which finds the caller in `request.state.caller`."""
+    """An ASGI application in front of another, which finds the caller in `request.state.caller`.
 
-    def __init__(self, app: ASGIApp, authenticate: Authenticate) -> None:
+    A change that is asked for with a session's cookie has to come from a page of ours; see `own_page`.
+    """
+
+    def __init__(self, app: ASGIApp, authenticate: Authenticate, public_url: str | None = None) -> None:
         self._app = app
         self._authenticate = authenticate
+        self._public_url = public_url
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it with why not."""
-        if scope["type"] != "http" or scope["path"] in scope["app"].state.open_paths:
+        if scope["type"] != "http" or _is_open(scope):
             await self._app(scope, receive, send)
             return
         connection = HTTPConnection(scope)
         try:
             caller = await self._authenticate(connection)
+            if caller.page_key is not None:
+                receive = await self._check_page(connection, caller.page_key, receive)
         except CloisterError as error:
-            await problem_response(error)(scope, receive, send)
+            await _refusal(connection, error)(scope, receive, send)
             return
+        await self._pass(connection, caller, receive, send)
+
+    async def _pass(self, connection: HTTPConnection, caller: Caller, receive: Receive, send: Send) -> None:
         connection.state.caller = caller
         with bound_contextvars(caller=caller.name):
-            await self._app(scope, receive, send)
+            await self._app(connection.scope, receive, send)
+
+    async def _check_page(self, connection: HTTPConnection, key: str, receive: Receive) -> Receive:
+        if connection.scope["method"] in SAFE_METHODS:
+            return receive
+        check_origin(connection, self._public_url)
+        return await check_page_key(connection, key, receive)
+
+
+def _is_open(scope: Scope) -> bool:
+    path: str = scope["path"]
+    return path in scope["app"].state.open_paths or path.startswith(OPEN_PREFIX)
+
+
+def _refusal(connection: HTTPConnection, error: CloisterError) -> Response:
+    """Send a browser that wants a page to where it can log in; tell everybody else what is wrong."""
+    path = connection.scope["path"]
+    wants_page = connection.scope["method"] == "GET" and "text/html" in connection.headers.get("accept", "")
+    if not isinstance(error, UnauthenticatedError) or not wants_page or path.startswith(_PROGRAMS):
+        return problem_response(error)
+    query = connection.url.query
+    wanted = quote(f"{path}?{query}" if query else path, safe="/")
+    return RedirectResponse(f"{LOGIN}?next={wanted}", 303, headers={"Cache-Control": "no-store"})

@@ -14,11 +14,11 @@ import anyio.lowlevel
 import uvicorn
 from fastapi import FastAPI
 
+from cloister.access import Access
 from cloister.api.caller import Authenticate, authenticate_owner
-from cloister.api.token_guard import TokenGuard
+from cloister.api.guard import Guard
 from cloister.errors import ConflictError, HostError, UsageError
 from cloister.settings import Settings
-from cloister.tokens import Tokens
 
 LAST_WORDS_SECONDS = 5
 """How long answers in the making may take once the server shall end."""
@@ -46,13 +46,13 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def answer(make: Callable[[Authenticate], FastAPI], tokens: Tokens, settings: Settings, ends: Ends) -> None:
+async def answer(make: Callable[[Authenticate], FastAPI], access: Access, settings: Settings, ends: Ends) -> None:
     """Answer at both until cancelled: who called is decided by which of the two was reached."""
     async with anyio.create_task_group() as group:
         near = make(authenticate_owner)
         group.start_soon(_answer_at, ends.near, near, _configured(near))
         if ends.far is not None:
-            far = make(TokenGuard(tokens))
+            far = make(Guard(access))
             group.start_soon(_answer_at, ends.far, far, _public(far, settings))
 
 

@@ -32,6 +32,7 @@ def serve(
     from cloister import log, wiring
     from cloister.api.app import make_app
     from cloister.api.listening import Ends, answer, owned_socket, public_socket
+    from cloister.api.login import add_login
     from cloister.api.operations import add_operations
     from cloister.cli.follow import interruptions
     from cloister.codex_api.routes import add_codex
@@ -54,9 +55,9 @@ def serve(
                 page=instruments.page if instruments else None,
                 readers=settings.metrics_access,
             )
-            additions = (add_codex, add_mcp, operations)
-            make = partial(make_app, application.intake, application.tokens, additions=additions)
-            group.start_soon(answer, make, application.tokens, settings, Ends(near=near, far=far))
+            additions = (add_login, add_codex, add_mcp, operations)
+            make = partial(make_app, application.intake, application.access, additions=additions)
+            group.start_soon(answer, make, application.access, settings, Ends(near=near, far=far))
             typer.echo(f"listening at {settings.socket}")
             if settings.listen is not None:
                 typer.echo(

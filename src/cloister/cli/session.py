@@ -127,7 +127,7 @@ async def open_embedded(context: typer.Context) -> "AsyncIterator[tuple[Client, 
 
     async with (
         open_application(context) as application,
-        Client.in_process(make_app(application.intake, application.tokens, authenticate_owner)) as client,
+        Client.in_process(make_app(application.intake, application.access, authenticate_owner)) as client,
     ):
         yield client, application
 

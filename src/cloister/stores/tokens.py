@@ -38,6 +38,12 @@ class SqlTokenStore:
             row = (await connection.execute(select(TOKENS).where(TOKENS.c.digest == digest))).first()
         return None if row is None else _row_to_token(row)
 
+    async def get(self, token: TokenId) -> Token | None:
+        """By its id."""
+        async with self._database.read() as connection:
+            row = (await connection.execute(select(TOKENS).where(TOKENS.c.id == token))).first()
+        return None if row is None else _row_to_token(row)
+
     async def list(self) -> Sequence[Token]:
         """All, newest first."""
         async with self._database.read() as connection:

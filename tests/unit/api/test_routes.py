@@ -9,6 +9,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from starlette.requests import HTTPConnection
 
+from cloister.access import Access
 from cloister.api.app import PREFIX, ROUTERS, make_app
 from cloister.api.body_limit import MOST_BODY_BYTES
 from cloister.api.caller import Caller
@@ -24,7 +25,8 @@ async def _by_header(request: HTTPConnection) -> Caller:
     return CALLERS[Role[request.headers["x-role"]]]
 
 
-APP = make_app(None, None, _by_header)  # type: ignore[arg-type]  # who is let in meets a bug, who is not never comes so far
+NOBODY = Access(tokens=None, sessions=None)  # type: ignore[arg-type]
+APP = make_app(None, NOBODY, _by_header)  # type: ignore[arg-type]  # who is let in meets a bug, who is not never comes so far
 
 
 def _client() -> httpx.AsyncClient:
@@ -47,7 +49,7 @@ async def test_only_who_has_the_role_of_a_route_is_let_in(route: APIRoute, role:
     (needed,) = _roles(route.dependant)
     path = PREFIX + route.path.replace("{task}", "t").replace("{name}", "n").replace("{key}", "k").replace(
         "{token}", "x"
-    )
+    ).replace("{session}", "s")
     async with _client() as client:
         try:
             answer = await client.request(min(route.methods), path, headers={"X-Role": role.name})

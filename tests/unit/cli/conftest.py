@@ -38,8 +38,6 @@ from cloister.stores.kept_files import DirectoryFileStore
 from cloister.stores.secrets import SqlSecretStore
 from cloister.stores.snapshots import SqlSnapshotCatalog
 from cloister.stores.tasks import SqlTaskStore
-from cloister.stores.tokens import SqlTokenStore
-from cloister.tokens import Tokens
 from cloister.tools import Tools
 from cloister.vault.keys import KeyFile
 from cloister.vault.signing import SigningKeyFile
@@ -169,7 +167,7 @@ def _application(
     reaper = SnapshotReaper(catalog, backend, most_bytes=2**40, now=lambda: datetime.now(UTC))
     return wiring.Application(
         intake=intake,
-        tokens=Tokens(store=SqlTokenStore(database), now=lambda: datetime.now(UTC)),
+        access=wiring.access_of(settings, database),
         images=images,
         agents=tools.agents,
         packs=tools.packs,

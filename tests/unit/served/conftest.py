@@ -12,6 +12,7 @@ import pytest
 from cloister import wiring
 from cloister.api.app import make_app
 from cloister.api.listening import Ends, answer, owned_socket, public_socket
+from cloister.api.login import add_login
 from cloister.client import Client
 from cloister.codex_api.routes import add_codex
 from cloister.mcp.route import add_mcp
@@ -78,12 +79,14 @@ class Machine:
             async with wiring.open_application(settings) as application, anyio.create_task_group() as group:
                 if works:
                     group.start_soon(application.work)
-                make = partial(make_app, application.intake, application.tokens, additions=(add_codex, add_mcp))
+                make = partial(
+                    make_app, application.intake, application.access, additions=(add_login, add_codex, add_mcp)
+                )
                 ended = anyio.Event()
 
                 async def serve() -> None:
                     try:
-                        await answer(make, application.tokens, settings, Ends(near=near, far=far))
+                        await answer(make, application.access, settings, Ends(near=near, far=far))
                     finally:
                         ended.set()
 

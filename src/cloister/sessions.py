@@ -1,0 +1,95 @@
+"""Sessions of browsers: begun with a token, known again by a cookie, and ended."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from cloister.errors import NotFoundError, UnauthenticatedError
+from cloister.model.session import Session, SessionId, is_session_text, new_session_id, new_session_text
+from cloister.model.token import Role, Token, digest_of
+from cloister.protocols import SessionStore, TokenStore
+from cloister.tokens import Tokens
+
+_USE_IS_NOTED_EVERY = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """Whom a session lets in."""
+
+    session: Session
+    name: str
+    role: Role
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sessions:
+    """The part of the front door that knows browsers."""
+
+    store: SessionStore
+    tokens: Tokens
+    lifetime: timedelta
+    """After which somebody logs in again, whatever they did meanwhile."""
+    idle: timedelta
+    """After which a session that nobody used is over."""
+    now: Callable[[], datetime]
+    """Aware, UTC."""
+
+    async def log_in(self, token: str, address: str) -> tuple[Session, str]:
+        """Begin a session for the holder of a token's text; return it with its own, which is not kept.
+
+        UnauthenticatedError.
+        """
+        return await self._begin(await self.tokens.authenticate(token), address)
+
+    async def authenticate(self, text: str) -> Known:
+        """Return whom a session of that text lets in, by what its token may do now. UnauthenticatedError.
+
+        Its token is looked at each time: once that is revoked or expired, so are its sessions.
+        """
+        now = self.now()
+        session = await self.store.find(digest_of(text)) if is_session_text(text) else None
+        if session is None or not session.is_valid(now, self.idle):
+            raise _over()
+        token = await self._token_of(session)
+        if token is None or not token.is_valid(now):
+            raise _over()
+        if now - session.last_used_at >= _USE_IS_NOTED_EVERY:
+            await self.store.mark_used(session.id, now)
+        return Known(session=session, name=token.name, role=token.role)
+
+    async def list(self) -> Sequence[Session]:
+        """Those that let somebody in, newest first."""
+        now = self.now()
+        valid = [session for session in await self.store.list() if session.is_valid(now, self.idle)]
+        tokens = {token.id for token in await self.tokens.list() if token.is_valid(now)}
+        return [session for session in valid if session.token in tokens]
+
+    async def end(self, session: SessionId) -> Session:
+        """Let nobody in with it any more, and forget it. NotFoundError."""
+        if (found := await self.store.remove(session)) is None:
+            raise NotFoundError(f"there is no session {session!r}")
+        return found
+
+    async def _begin(self, token: Token, address: str) -> tuple[Session, str]:
+        now = self.now()
+        session = Session(
+            id=new_session_id(),
+            token=token.id,
+            address=address,
+            created_at=now,
+            expires_at=now + self.lifetime,
+            last_used_at=now,
+        )
+        text = new_session_text()
+        await self.store.remove_expired(now)
+        await self.store.add(session, digest_of(text))
+        return session, text
+
+    async def _token_of(self, session: Session) -> Token | None:
+        store: TokenStore = self.tokens.store
+        return None if session.token is None else await store.get(session.token)
+
+
+def _over() -> UnauthenticatedError:
+    return UnauthenticatedError("this session is over", hint="log in again")

@@ -1,0 +1,78 @@
+"""The table of sessions: digests, never what browsers send."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, delete, insert, select, update
+
+from cloister.model.session import Session, SessionId
+from cloister.model.token import TokenId
+from cloister.protocols import SessionStore
+from cloister.stores.database import Database
+from cloister.stores.schema import SESSIONS
+
+
+class SqlSessionStore:
+    """`SessionStore` over the database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(self, session: Session, digest: str) -> None:
+        """Not synced: after a power cut somebody may have to log in again."""
+        async with self._database.write() as connection:
+            await connection.execute(
+                insert(SESSIONS).values(
+                    id=session.id,
+                    digest=digest,
+                    token=session.token,
+                    address=session.address,
+                    created_at=session.created_at,
+                    expires_at=session.expires_at,
+                    last_used_at=session.last_used_at,
+                )
+            )
+
+    async def find(self, digest: str) -> Session | None:
+        """By an index, as tokens are."""
+        async with self._database.read() as connection:
+            row = (await connection.execute(select(SESSIONS).where(SESSIONS.c.digest == digest))).first()
+        return None if row is None else _row_to_session(row)
+
+    async def list(self) -> Sequence[Session]:
+        """All, newest first."""
+        async with self._database.read() as connection:
+            query = select(SESSIONS).order_by(SESSIONS.c.created_at.desc(), SESSIONS.c.id)
+            return [_row_to_session(row) for row in await connection.execute(query)]
+
+    async def remove(self, session: SessionId) -> Session | None:
+        """Synced."""
+        async with self._database.write(synced=True) as connection:
+            row = (await connection.execute(select(SESSIONS).where(SESSIONS.c.id == session))).first()
+            await connection.execute(delete(SESSIONS).where(SESSIONS.c.id == session))
+        return None if row is None else _row_to_session(row)
+
+    async def remove_expired(self, now: datetime) -> None:
+        """Not synced."""
+        async with self._database.write() as connection:
+            await connection.execute(delete(SESSIONS).where(SESSIONS.c.expires_at <= now))
+
+    async def mark_used(self, session: SessionId, at: datetime) -> None:
+        """Not synced: it may be lost."""
+        async with self._database.write() as connection:
+            await connection.execute(update(SESSIONS).where(SESSIONS.c.id == session).values(last_used_at=at))
+
+
+def _row_to_session(row: Row[Any]) -> Session:
+    return Session(
+        id=SessionId(row.id),
+        token=None if row.token is None else TokenId(row.token),
+        address=row.address,
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        last_used_at=row.last_used_at,
+    )
+
+
+_: type[SessionStore] = SqlSessionStore
