@@ -10,6 +10,7 @@ import pytest
 from starlette.requests import HTTPConnection
 
 from cloister import health
+from cloister.access import Access
 from cloister.api.app import make_app
 from cloister.api.caller import Caller
 from cloister.api.in_process import InProcessTransport
@@ -43,7 +44,8 @@ async def _client(
     has_egress: bool = True,
     works: bool = True,
 ) -> AsyncIterator[httpx.AsyncClient]:
-    app = make_app(None, None, _by_header)  # type: ignore[arg-type]  # nothing of it is asked
+    nobody = Access(tokens=None, sessions=None)  # type: ignore[arg-type]  # nothing of it is asked
+    app = make_app(None, nobody, _by_header)  # type: ignore[arg-type]
     well = Health(state=state, look_at_database=look, has_egress=lambda: has_egress)
     add_operations(app, health=well, page=_page, readers=readers)
     async with httpx.AsyncClient(base_url="http://here", transport=InProcessTransport(app)) as client:
