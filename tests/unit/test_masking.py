@@ -129,9 +129,9 @@ def test_without_values_the_same_object_comes_back() -> None:
 
 
 def test_a_long_value_of_one_repeated_letter_is_masked_in_bounded_time() -> None:
-    redactor = _redactor(A="a" * 60_000)
-    chunks = [b"a" * 59_999 + b"b", *[b"a" * 1000] * 60]
-    assert _through(redactor, chunks) == b"a" * 59_999 + b"b[secret A]"
+    redactor = _redactor(A="a" * 20_000)
+    chunks = [b"a" * 19_999 + b"b", *[b"a" * 1000] * 20]
+    assert _through(redactor, chunks) == b"a" * 19_999 + b"b[secret A]"
 
 
 @given(value=VALUES, before=st.binary(), after=st.binary(), cuts=st.lists(st.integers(0, 200)))
