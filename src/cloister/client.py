@@ -1,9 +1,11 @@
 """What the commands talk to, and other programs may: Cloister's API, wherever it is."""
 
 import json
+import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self, TypeVar
@@ -18,6 +20,7 @@ from cloister.api.app import PREFIX
 from cloister.api.environments import Deleted
 from cloister.api.event_line import line_to_event
 from cloister.api.in_process import InProcessTransport
+from cloister.api.once import HEADER
 from cloister.api.problem import MEDIA_TYPE, problem_to_error
 from cloister.api.requests import choice_to_fields, content_to_fields, request_to_fields
 from cloister.api.task_shape import TaskShape, shape_to_status
@@ -38,6 +41,7 @@ from cloister.model.stored_environment import StoredEnvironment
 from cloister.model.task import AttemptId, AttemptStatus, FollowUp, Task, TaskId, TaskStatus, Turn
 from cloister.model.token import Role, Token
 from cloister.preview import CacheAnswer, Preview
+from cloister.resending import send_again
 
 T = TypeVar("T")
 
@@ -86,9 +90,10 @@ class Client:
         async with httpx.AsyncClient(base_url="http://cloister", transport=transport, headers=headers) as http:
             yield cls(http)
 
-    async def submit(self, request: Request) -> Task:
-        """Accept a task; it is on disk when this returns."""
-        return _status(await self._call("POST", "/tasks", request_to_fields(request))).task
+    async def submit(self, request: Request, *, idempotency_key: str | None = None) -> Task:
+        """Accept a task; it is on disk when this returns. Twice with the same key, it is one task."""
+        fields = request_to_fields(request)
+        return _status(await self._call("POST", "/tasks", fields, key=idempotency_key or _new_key())).task
 
     async def preview(self, repository: str, ref: str | None, environment: EnvironmentChoice | None) -> Preview:
         """Say what a task on that repository would do to be ready, without accepting one."""
@@ -159,11 +164,18 @@ class Client:
         return await self.task(task)
 
     async def follow_up(
-        self, task: str, prompt: str, *, attempt: int | None = None, attempts: int = 1
+        self,
+        task: str,
+        prompt: str,
+        *,
+        attempt: int | None = None,
+        attempts: int = 1,
+        idempotency_key: str | None = None,
     ) -> tuple[TaskId, FollowUp]:
         """Accept one more turn of a task, which goes on from an attempt of the last, by default the best."""
         fields = {"prompt": prompt, "attempt": attempt, "attempts": attempts}
-        accepted = _read(AcceptedTurn, await self._call("POST", f"/tasks/{_part(task)}/turns", fields))
+        path, key = f"/tasks/{_part(task)}/turns", idempotency_key or _new_key()
+        accepted = _read(AcceptedTurn, await self._call("POST", path, fields, key=key))
         return TaskId(accepted.task), accepted.turn
 
     async def cancel(self, task: str, *, attempt: int | None = None, cancellation: Cancellation = AT_ONCE) -> TaskId:
@@ -310,20 +322,31 @@ class Client:
         return await self._get(f"/tasks/{_part(status.task.id)}/diff", query)
 
     async def _call(
-        self, method: str, path: str, fields: dict[str, Any] | None = None, *, query: dict[str, Any] | None = None
+        self,
+        method: str,
+        path: str,
+        fields: dict[str, Any] | None = None,
+        *,
+        query: dict[str, Any] | None = None,
+        key: str | None = None,
     ) -> Any:
         # ASCII: lone surrogates go through, so that the server says what is wrong with them
         content = None if fields is None else json.dumps(fields)
         headers = {} if fields is None else {"Content-Type": "application/json"}
+        headers |= {} if key is None else {HEADER: key}
         response = await self._send(method, path, content=content, headers=headers, params=query)
         return response.json() if response.content else None
 
     async def _get(self, path: str, query: dict[str, Any]) -> bytes:
         return (await self._send("GET", path, params=query)).content
 
-    async def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+    async def _send(
+        self, method: str, path: str, *, headers: dict[str, str] | None = None, **options: Any
+    ) -> httpx.Response:
+        headers = headers or {}
+        send = partial(self._http.request, method, PREFIX + path, headers=headers, **options)
         try:
-            response = await self._http.request(method, PREFIX + path, **options)
+            response = await send_again(send, repeatable=method == "GET" or HEADER in headers)
         except httpx.TransportError as error:
             raise self._unreachable(error) from error
         _check(response)
@@ -341,6 +364,10 @@ class Client:
             async for sent in source.aiter_sse():
                 if sent.data:  # else it only says that the server is still there
                     yield sent.event, sent.json()
+
+
+def _new_key() -> str:
+    return uuid.uuid4().hex
 
 
 def _numbers(**numbers: int | None) -> dict[str, int]:

@@ -5,6 +5,7 @@
     │   ├── NotFoundError          exit 2, status 404   it names something that is not there
     │   ├── EnvironmentFileError   exit 2, status 422   the environment file is wrong; names line and key
     │   └── ConflictError          exit 2, status 409   it does not fit the present state
+    │       └── UnderWayError      exit 2, status 409   the same request is being carried out
     ├── DeniedError                exit 5, status 403   the caller may not
     │   ├── UnauthenticatedError   exit 5, status 401   nobody knows who the caller is
     │   └── TooManyFailuresError   exit 5, status 429   it was tried with wrong tokens too often
@@ -62,6 +63,10 @@ class ConflictError(UsageError):
     """The request does not fit the present state of what it names."""
 
     http_status = 409
+
+
+class UnderWayError(ConflictError):
+    """The same request, by its Idempotency-Key, is being carried out. Asked again a little later, it is answered."""
 
 
 class DeniedError(CloisterError):

@@ -20,6 +20,7 @@ from cloister.model.event import RecordedEvent
 from cloister.model.pack import not_installed
 from cloister.model.reference import is_reference, not_pulled
 from cloister.model.request import EnvironmentChoice, Request
+from cloister.model.request_key import RequestKey
 from cloister.model.sandbox import WORKSPACE, Change
 from cloister.model.secret import BrokerRule, KeptSecret
 from cloister.model.snapshot import CheckedDisk, SnapshotKey, SnapshotRecord, may_hold_secrets, recipe_of
@@ -99,11 +100,11 @@ class Intake:
     models: ModelRoster
     """Who answers agents."""
 
-    async def submit(self, request: Request) -> Task:
-        """Accept a task; it is on disk when this returns.
+    async def submit(self, request: Request, key: RequestKey | None = None) -> Task:
+        """Accept a task; it is on disk when this returns, and with it what its key stands for from now on.
 
         Raises UsageError (NotFoundError for what is not there, EnvironmentFileError for the file), and
-        RepositoryError when the repository cannot be reached.
+        RepositoryError when the repository cannot be reached; UnderWayError when the key stands for a request already.
         """
         check_request(request)
         repository = parse_repository(request.repository)
@@ -156,16 +157,16 @@ class Intake:
             ),
         ]
         with CancelScope(shield=True):  # whoever is cancelled meanwhile still learns that there is a task
-            await self._submit(task, request, notes)
+            await self._submit(task, request, notes, key)
         return task
 
-    async def _submit(self, task: Task, request: Request, notes: Sequence[str]) -> None:
+    async def _submit(self, task: Task, request: Request, notes: Sequence[str], key: RequestKey | None) -> None:
         """Keep what came with the prompt first: what has a task is there, and what has none goes again."""
         if task.files:
             data = {file.name: upload.data for file, upload in zip(task.files, request.files, strict=True)}
             await self.files.keep(task.given_owner, data)
         try:
-            await self.queue.submit(task, notes)
+            await self.queue.submit(task, notes, key)
         except CloisterError:
             await self.files.remove(task.given_owner)
             raise
@@ -262,13 +263,13 @@ class Intake:
         return self.store.events(task, after=after, follow=follow, output=output)
 
     async def follow_up(
-        self, task: str, prompt: str, *, attempt: int | None = None, attempts: int = 1
+        self, task: str, prompt: str, *, attempt: int | None = None, attempts: int = 1, key: RequestKey | None = None
     ) -> tuple[TaskId, FollowUp]:
         """Accept one more turn of a task; it is on disk when this returns.
 
         It goes on from that attempt of the last turn, by default from the best that left something. UsageError;
         NotFoundError for an unknown task or attempt; ConflictError while the last turn is not over, or when nothing
-        is there to go on from.
+        is there to go on from. A key as for `submit`.
         """
         check_prompt(prompt)
         check_attempts(attempts)
@@ -284,7 +285,7 @@ class Intake:
         is_former = all(base.attempt != each.attempt for each in last.attempts)
         notes = [f"turn {last.number} left nothing, so this goes on from what it went on from"] if is_former else []
         with CancelScope(shield=True):  # whoever is cancelled meanwhile still learns that there is a turn
-            await self.queue.follow_up(status.task.id, turn, notes)
+            await self.queue.follow_up(status.task.id, turn, notes, key)
         return status.task.id, turn
 
     async def cancel(self, task: str, *, attempt: int | None = None, cancellation: Cancellation = AT_ONCE) -> TaskId:

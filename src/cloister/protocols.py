@@ -29,6 +29,7 @@ from cloister.model.pack import Pack, PackRecipe
 from cloister.model.phase import Phase
 from cloister.model.project import ProjectFiles
 from cloister.model.record import Signature, SignedRecord
+from cloister.model.request_key import KeptRequest, RequestKey
 from cloister.model.residue import Residue
 from cloister.model.sandbox import (
     Change,
@@ -591,15 +592,21 @@ class AttemptQueue(Protocol):
     nothing is written.
     """
 
-    async def submit(self, task: Task, notes: Sequence[str] = ()) -> None:
-        """Accept the task and its attempts, with the event `task_accepted`. Synced to disk when this returns."""
+    async def submit(self, task: Task, notes: Sequence[str] = (), key: RequestKey | None = None) -> None:
+        """Accept the task and its attempts, with the event `task_accepted`. Synced to disk when this returns.
+
+        With a key, it stands for this request from then on, see `TaskStore.find_request`; UnderWayError when it stands
+        for one already.
+        """
         ...
 
-    async def follow_up(self, task: TaskId, turn: FollowUp, notes: Sequence[str] = ()) -> None:
+    async def follow_up(
+        self, task: TaskId, turn: FollowUp, notes: Sequence[str] = (), key: RequestKey | None = None
+    ) -> None:
         """Accept one more turn and its attempts, with the event `turn_accepted`. Synced to disk when this returns.
 
         The task is then where this turn is. ConflictError unless its last turn is over and has the number before this
-        one's, so that of several callers one succeeds; NotFoundError when there is no such task.
+        one's, so that of several callers one succeeds; NotFoundError when there is no such task. A key as for `submit`.
         """
         ...
 
@@ -680,6 +687,10 @@ class TaskStore(Protocol):
 
         Without `output`, what programs printed is left out.
         """
+        ...
+
+    async def find_request(self, digest: str, now: datetime) -> KeptRequest | None:
+        """Which turn the request of a key made; None when the key is unknown, or was used too long ago."""
         ...
 
     async def find_record(self, attempt: AttemptId) -> bytes | None:

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,7 +11,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from cloister.errors import ConflictError, LeaseLostError, NotFoundError
+from cloister.errors import ConflictError, LeaseLostError, NotFoundError, UnderWayError
 from cloister.model.cancellation import AT_ONCE, Cancellation
 from cloister.model.event import (
     AttemptFinished,
@@ -26,6 +26,7 @@ from cloister.model.event import (
 )
 from cloister.model.phase import Phase
 from cloister.model.record import SignedRecord
+from cloister.model.request_key import KeptRequest, RequestKey, make_request_key
 from cloister.model.sandbox import Change, Commit, DiffStats
 from cloister.model.task import Attempt, AttemptId, Exchange, FollowUp, Outcome, TaskId, TaskState, Verdict
 from cloister.protocols import AttemptQueue, TaskStore
@@ -580,3 +581,49 @@ async def test_one_attempt_is_cancelled_and_the_others_go_on(queue, store, new_t
     status = await store.get("t1")
     ends = [attempt.outcome.verdict for attempt in status.attempts if attempt.outcome]
     assert (status.verdict, ends) == (Verdict.SUCCEEDED, [Verdict.CANCELLED, Verdict.SUCCEEDED, Verdict.CANCELLED])
+
+
+def _key(text: str = "k", *, request: bytes = b"{}", hours: float = 0) -> RequestKey:
+    return make_request_key("owner", text, request, datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=hours))
+
+
+async def test_a_key_stands_for_the_turn_that_its_request_made(queue, store, new_task) -> None:
+    key, later = _key(), _key("l", request=b"more")
+    assert await store.find_request(key.digest, key.at) is None
+    await queue.submit(new_task(), key=key)
+    attempt = await _claim(queue)
+    await queue.finish(attempt, SUCCESS)
+    turn = FollowUp(number=2, prompt="more", continues=attempt.id, accepted_at=later.at)
+    await queue.follow_up(TaskId("t1"), turn, key=later)
+    for each, number in ((key, 1), (later, 2)):
+        kept = await store.find_request(each.digest, each.at)
+        assert kept == KeptRequest(fingerprint=each.fingerprint, task=TaskId("t1"), turn=number)
+
+
+async def test_a_second_request_of_a_key_makes_nothing(queue, store, new_task) -> None:
+    await queue.submit(new_task("t1"), key=_key())
+    with pytest.raises(UnderWayError):
+        await queue.submit(new_task("t2"), key=_key(request=b"another"))
+    assert [status.task.id for status in await store.list()] == ["t1"]
+    await queue.finish(await _claim(queue), SUCCESS)
+    turn = FollowUp(number=2, prompt="x", continues=AttemptId("t1-1-1"), accepted_at=datetime.now(UTC))
+    with pytest.raises(UnderWayError):
+        await queue.follow_up(TaskId("t1"), turn, key=_key())
+    assert (await store.get("t1")).last_turn.number == 1
+    await queue.submit(new_task("t3"), key=make_request_key("another owner", "k", b"{}", _key().at))
+
+
+async def test_a_request_that_is_refused_leaves_no_key(queue, store, new_task) -> None:
+    await queue.submit(new_task("t1"))
+    with pytest.raises(ConflictError):
+        await queue.submit(new_task("t1"), key=_key())
+    assert await store.find_request(_key().digest, _key().at) is None
+
+
+async def test_a_key_is_forgotten_after_a_day(queue, store, new_task) -> None:
+    await queue.submit(new_task("t1"), key=_key())
+    assert await store.find_request(_key().digest, _key(hours=23.9).at) is not None
+    assert await store.find_request(_key().digest, _key(hours=24).at) is None
+    await queue.submit(new_task("t2"), key=_key(hours=24))
+    kept = await store.find_request(_key().digest, _key(hours=24).at)
+    assert kept is not None and kept.task == "t2"

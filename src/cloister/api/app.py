@@ -50,6 +50,7 @@ def make_app(
     app.state.intake = intake
     app.state.access = access
     app.state.open_paths = frozenset({"/healthz"})  # those of them that need no caller
+    app.state.under_way = set()  # digests of request keys
     app.state.ending = anyio.Event()  # set by who serves it; ends event streams
     app.add_middleware(BodyLimit)
     app.add_middleware(Gate, authenticate=authenticate, public_url=access.public_url)

@@ -21,7 +21,7 @@ class Caller:
     on_this_machine: bool = False
     """Whether they own the state directory: then paths that they name are theirs to name."""
     by: str = "owner"
-    """What let them in: `token ID`, `session ID`, or that they own the state directory."""
+    """What let them in, and nobody else: `token ID`, `session ID`, or that they own the state directory."""
     session: SessionId | None = None
     """The one of their browser."""
     page_key: str | None = None

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
 from cloister import errors
-from cloister.errors import CloisterError, UnauthenticatedError, UsageError
+from cloister.errors import CloisterError, UnauthenticatedError, UnderWayError, UsageError
 
 MEDIA_TYPE = "application/problem+json"
 _URN = "urn:cloister:error:"
@@ -65,8 +65,17 @@ def problem_to_error(problem: dict[str, Any]) -> CloisterError:
 
 def problem_response(error: CloisterError) -> JSONResponse:
     """Return the answer to a request that ended so."""
-    headers = {"WWW-Authenticate": "Bearer"} if isinstance(error, UnauthenticatedError) else {}
-    return _response(error_to_problem(error), headers)
+    return _response(error_to_problem(error), _headers_of(error))
+
+
+def _headers_of(error: CloisterError) -> dict[str, str]:
+    match error:
+        case UnauthenticatedError():
+            return {"WWW-Authenticate": "Bearer"}
+        case UnderWayError():
+            return {"Retry-After": "1"}
+        case _:
+            return {}
 
 
 def http_problem_response(status: int, detail: str, headers: Any = None) -> JSONResponse:

@@ -13,12 +13,13 @@ from cloister.api.caller import Member, Viewer
 from cloister.api.event_line import event_to_line
 from cloister.api.event_stream import event_stream
 from cloister.api.front import FrontDoor, check_repository
+from cloister.api.once import AtMostOnce
 from cloister.api.task_request import TaskBody, body_to_request
 from cloister.api.task_shape import TaskShape, status_to_shape
 from cloister.errors import DeniedError
 from cloister.intake import Intake
 from cloister.model.cancellation import Cancellation
-from cloister.model.task import FollowUp, TaskId, TaskStatus
+from cloister.model.task import FollowUp, TaskId, TaskStatus, as_accepted, follow_up_of
 
 MOST_LISTED = 1000
 
@@ -61,13 +62,13 @@ def next_cursor(found: Sequence[TaskStatus], limit: int) -> str | None:
 
 
 @router.post("", status_code=status.HTTP_201_CREATED)
-async def create(body: TaskBody, intake: FrontDoor, caller: Member) -> TaskShape:
-    """Accept a task; it is on disk when this answers."""
+async def create(body: TaskBody, intake: FrontDoor, caller: Member, once: AtMostOnce) -> TaskShape:
+    """Accept a task; it is on disk when this answers, and told of as it was accepted."""
     check_repository(body.repository, caller)
     if body.shell is not None and not caller.on_this_machine:
         raise DeniedError("a shell is opened on the server's own machine")
-    task = await intake.submit(body_to_request(body))
-    return status_to_shape(await intake.task(task.id))
+    task = once.kept.task if once.kept else (await intake.submit(body_to_request(body), once.key)).id
+    return status_to_shape(as_accepted(await intake.task(task)))
 
 
 @router.get("")
@@ -177,7 +178,9 @@ async def cancel(
 
 
 @router.post("/{task}/turns", status_code=status.HTTP_201_CREATED)
-async def follow_up(task: str, body: TurnBody, intake: FrontDoor, _: Member) -> AcceptedTurn:
+async def follow_up(task: str, body: TurnBody, intake: FrontDoor, _: Member, once: AtMostOnce) -> AcceptedTurn:
     """Accept one more turn of a task, which goes on from an attempt of the last. 409 while that is not over."""
-    found, turn = await intake.follow_up(task, body.prompt, attempt=body.attempt, attempts=body.attempts)
+    if once.kept:
+        return AcceptedTurn(task=once.kept.task, turn=follow_up_of(await intake.task(once.kept.task), once.kept.turn))
+    found, turn = await intake.follow_up(task, body.prompt, attempt=body.attempt, attempts=body.attempts, key=once.key)
     return AcceptedTurn(task=found, turn=turn)

@@ -315,6 +315,30 @@ class TaskStatus:
         return self.turns[-1] if self.turns else first_turn(self.task, self.attempts)
 
 
+def as_accepted(status: TaskStatus) -> TaskStatus:
+    """Return where a task was when it was accepted."""
+    [first, *_] = status.turns or (first_turn(status.task, status.attempts),)
+    attempts = tuple(
+        AttemptStatus(attempt=attempt.attempt, number=attempt.number, state=TaskState.QUEUED, outcome=None)
+        for attempt in first.attempts
+    )
+    turns = (replace(first, attempts=attempts),)
+    return replace(status, state=TaskState.QUEUED, verdict=None, finished_at=None, attempts=attempts, turns=turns)
+
+
+def follow_up_of(status: TaskStatus, number: int) -> FollowUp:
+    """Return a turn after the first as it was accepted."""
+    turn = status.turns[number - 1]
+    assert turn.continues is not None, "the first turn goes on from nothing"
+    return FollowUp(
+        number=number,
+        prompt=turn.prompt,
+        continues=turn.continues,
+        attempts=len(turn.attempts),
+        accepted_at=turn.accepted_at,
+    )
+
+
 def first_turn(task: Task, attempts: Iterable[AttemptStatus]) -> Turn:
     """Return the turn that a task begins with."""
     return Turn(

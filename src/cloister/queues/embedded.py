@@ -12,6 +12,7 @@ from cloister.model.cancellation import Cancellation
 from cloister.model.event import Event, PendingEvent, RecordedEvent, RecordMissed
 from cloister.model.phase import Phase
 from cloister.model.record import SignedRecord
+from cloister.model.request_key import RequestKey
 from cloister.model.task import Attempt, FollowUp, Outcome, Task, TaskId
 from cloister.protocols import AttemptQueue
 from cloister.queues.ledger import Ledger
@@ -50,14 +51,16 @@ class EmbeddedQueue:
                     with anyio.CancelScope(shield=True):
                         await queue._recorder.flush()
 
-    async def submit(self, task: Task, notes: Sequence[str] = ()) -> None:
+    async def submit(self, task: Task, notes: Sequence[str] = (), key: RequestKey | None = None) -> None:
         """Accept the task; synced."""
-        await self._ledger.accept(task, notes)
+        await self._ledger.accept(task, notes, key)
         self._submitted.set()
 
-    async def follow_up(self, task: TaskId, turn: FollowUp, notes: Sequence[str] = ()) -> None:
+    async def follow_up(
+        self, task: TaskId, turn: FollowUp, notes: Sequence[str] = (), key: RequestKey | None = None
+    ) -> None:
         """Accept another turn; synced."""
-        await self._ledger.accept_follow_up(task, turn, notes)
+        await self._ledger.accept_follow_up(task, turn, notes, key)
         self._submitted.set()
 
     async def claim(self, task: TaskId | None = None) -> Attempt | None:

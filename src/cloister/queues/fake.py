@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 
-from cloister.errors import CloisterError, ConflictError, LeaseLostError, NotFoundError, UsageError
+from cloister.errors import CloisterError, ConflictError, LeaseLostError, NotFoundError, UnderWayError, UsageError
 from cloister.model.cancellation import AT_ONCE, Cancellation
 from cloister.model.conversation import check_turn, continuation_of
 from cloister.model.event import (
@@ -23,6 +23,7 @@ from cloister.model.event import (
 )
 from cloister.model.phase import Phase
 from cloister.model.record import SignedRecord
+from cloister.model.request_key import REMEMBERED, KeptRequest, RequestKey
 from cloister.model.sandbox import SandboxName
 from cloister.model.snapshot import SnapshotKey, SnapshotRecord
 from cloister.model.task import (
@@ -68,13 +69,15 @@ class FakeQueue:
         self._log: dict[TaskId, list[RecordedEvent]] = {}
         self._later: dict[TaskId, list[tuple[FollowUp, int]]] = {}
         """Turns after the first, each with the seq of its acceptance."""
+        self._requests: dict[str, tuple[RequestKey, KeptRequest]] = {}
         self._changed = anyio.Event()
 
-    async def submit(self, task: Task, notes: Sequence[str] = ()) -> None:
+    async def submit(self, task: Task, notes: Sequence[str] = (), key: RequestKey | None = None) -> None:
         """See `protocols.AttemptQueue`."""
         await self._tell(task.id, "submit")
         if task.id in self._tasks:
             raise ConflictError(f"there is a task {task.id} already")
+        self._keep_request(key, task.id, 1)
         self._tasks[task.id] = task
         self._log[task.id] = []
         self._later[task.id] = []
@@ -92,11 +95,14 @@ class FakeQueue:
             ),
         )
 
-    async def follow_up(self, task: TaskId, turn: FollowUp, notes: Sequence[str] = ()) -> None:
+    async def follow_up(
+        self, task: TaskId, turn: FollowUp, notes: Sequence[str] = (), key: RequestKey | None = None
+    ) -> None:
         """See `protocols.AttemptQueue`."""
         await self._tell(task, "follow up")
         status = self._status(task) if task in self._tasks else None
         check_turn(task, turn, state=status.state if status else None, last=status.last_turn.number if status else None)
+        self._keep_request(key, task, turn.number)
         self._append(
             task,
             TurnAccepted(turn=turn.number, continues=turn.continues, attempts=turn.attempts, notes=tuple(notes)),
@@ -110,6 +116,19 @@ class FakeQueue:
         turns = self._turns(task)
         for entry in self._of_last_turn(task):
             entry.attempt = replace(entry.attempt, continues=continuation_of(turns, turns[-1]))
+
+    def _keep_request(self, key: RequestKey | None, task: TaskId, turn: int) -> None:
+        if key is None:
+            return
+        former = self._requests.get(key.digest)
+        if former is not None and key.at - former[0].at < REMEMBERED:
+            raise UnderWayError("the request of this Idempotency-Key was carried out this very moment")
+        self._requests[key.digest] = (key, KeptRequest(fingerprint=key.fingerprint, task=task, turn=turn))
+
+    async def find_request(self, digest: str, now: datetime) -> KeptRequest | None:
+        """See `protocols.TaskStore`."""
+        key, kept = self._requests.get(digest, (None, None))
+        return kept if key is not None and now - key.at < REMEMBERED else None
 
     async def claim(self, task: TaskId | None = None) -> Attempt | None:
         """See `protocols.AttemptQueue`; no worker dies here but by `abandon`."""

@@ -6,6 +6,7 @@ from typing import Protocol
 from cloister.model.cancellation import Cancellation
 from cloister.model.event import PendingEvent, RecordedEvent, RecordMissed
 from cloister.model.record import SignedRecord
+from cloister.model.request_key import RequestKey
 from cloister.model.task import Attempt, AttemptId, FollowUp, Lease, Outcome, Task, TaskId
 
 
@@ -16,11 +17,13 @@ class Ledger(Protocol):
         """Cheap; differs when another process may have written since the last call."""
         ...
 
-    async def accept(self, task: Task, notes: Sequence[str]) -> None:
+    async def accept(self, task: Task, notes: Sequence[str], key: RequestKey | None = None) -> None:
         """Keep a new task with its attempts and `task_accepted`, synced. ConflictError when the id is taken."""
         ...
 
-    async def accept_follow_up(self, task: TaskId, turn: FollowUp, notes: Sequence[str]) -> None:
+    async def accept_follow_up(
+        self, task: TaskId, turn: FollowUp, notes: Sequence[str], key: RequestKey | None = None
+    ) -> None:
         """Keep one more turn of a task with its attempts and `turn_accepted`, synced. See `AttemptQueue.follow_up`."""
         ...
 

@@ -34,6 +34,7 @@ from cloister.model.event import (
     TurnAccepted,
 )
 from cloister.model.record import SignedRecord
+from cloister.model.request_key import RequestKey
 from cloister.model.task import (
     Attempt,
     AttemptId,
@@ -52,6 +53,7 @@ from cloister.stores.database import Database
 from cloister.stores.documents import document_to_task, outcome_to_document, pack, task_to_document, unpack
 from cloister.stores.events import Entry, append_events, read_output_offset, read_told
 from cloister.stores.records import add_record
+from cloister.stores.request_keys import keep_request
 from cloister.stores.schema import ATTEMPTS, TASKS, TURNS
 from cloister.stores.turns import add_turn, read_turns
 
@@ -69,7 +71,7 @@ class SqlLedger:
         """Differs when any other connection has committed since the last call."""
         return self._database.changes.version()
 
-    async def accept(self, task: Task, notes: Sequence[str]) -> None:
+    async def accept(self, task: Task, notes: Sequence[str], key: RequestKey | None = None) -> None:
         """Keep a new task with its attempts, synced. ConflictError when there is one of that id."""
         row = {
             "id": task.id,
@@ -88,8 +90,11 @@ class SqlLedger:
                 raise ConflictError(f"there is a task {task.id} already") from error
             await connection.execute(insert(ATTEMPTS), [_waiting(task.id, 1, n) for n in range(1, task.attempts + 1)])
             await append_events(connection, task.id, [_acceptance(task, notes)])
+            await keep_request(connection, key, task.id, 1)
 
-    async def accept_follow_up(self, task: TaskId, turn: FollowUp, notes: Sequence[str]) -> None:
+    async def accept_follow_up(
+        self, task: TaskId, turn: FollowUp, notes: Sequence[str], key: RequestKey | None = None
+    ) -> None:
         """Keep one more turn of a task with its attempts, synced. ConflictError when it is not this one's turn."""
         number = select(func.max(ATTEMPTS.c.turn)).where(ATTEMPTS.c.task == task).scalar_subquery()
         query = select(TASKS.c.state, number.label("last")).where(TASKS.c.id == task)
@@ -103,6 +108,7 @@ class SqlLedger:
             event = TurnAccepted(turn=turn.number, continues=turn.continues, attempts=turn.attempts, notes=tuple(notes))
             await append_events(connection, task, [Entry(at=turn.accepted_at, attempt=None, phase=None, event=event)])
             await add_turn(connection, task, turn)
+            await keep_request(connection, key, task, turn.number)
 
     async def claim(
         self, worker: str, is_dead: Callable[[str], bool], task: TaskId | None = None, *, abandoned: bool = False

@@ -162,6 +162,18 @@ SECRETS = Table(
     Column("rule", Text),  # of a brokered secret, as JSON
 )
 
+REQUEST_KEYS = Table(
+    "request_keys",
+    METADATA,
+    Column("digest", Text, primary_key=True),  # of the key and whose it is
+    Column("fingerprint", Text, nullable=False),  # of the request
+    Column("at", UtcDateTime, nullable=False),
+    Column("task", Text, ForeignKey("tasks.id", ondelete="CASCADE"), nullable=False),
+    Column("turn", Integer, nullable=False),
+    Index("request_keys_by_age", "at"),
+    Index("request_keys_by_task", "task"),
+)
+
 TOKENS = Table(
     "tokens",
     METADATA,

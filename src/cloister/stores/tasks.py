@@ -1,6 +1,7 @@
 """The table of tasks: what users ask about them."""
 
 from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, and_, select, update
@@ -9,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from cloister.errors import NotFoundError, UsageError
 from cloister.model.cancellation import AT_ONCE, Cancellation
 from cloister.model.event import RecordedEvent
+from cloister.model.request_key import KeptRequest
 from cloister.model.sandbox import SandboxName
 from cloister.model.task import (
     AttemptId,
@@ -25,6 +27,7 @@ from cloister.stores.database import Database
 from cloister.stores.documents import document_to_task, unpack
 from cloister.stores.events import read_events
 from cloister.stores.records import read_record
+from cloister.stores.request_keys import read_request
 from cloister.stores.schema import ATTEMPTS, TASKS
 from cloister.stores.turns import LIGHT_ATTEMPT, attempt_status, attempts_of, read_turn_rows, to_turns
 
@@ -93,6 +96,11 @@ class SqlTaskStore:
             if state == _OVER or not follow:
                 return
             await self._database.changes.wait(mark)
+
+    async def find_request(self, digest: str, now: datetime) -> KeptRequest | None:
+        """What a caller's key stands for."""
+        async with self._database.read() as connection:
+            return await read_request(connection, digest, now)
 
     async def find_record(self, attempt: AttemptId) -> bytes | None:
         """The signed record of an attempt."""

@@ -7,6 +7,7 @@ from cloister.model.cancellation import Cancellation
 from cloister.model.event import Event, RecordedEvent, RecordMissed
 from cloister.model.phase import Phase
 from cloister.model.record import SignedRecord
+from cloister.model.request_key import RequestKey
 from cloister.model.task import Attempt, FollowUp, Outcome, Task, TaskId
 from cloister.protocols import AttemptQueue
 
@@ -38,15 +39,17 @@ class WatchedQueue:
         self._queue = queue
         self._watchers = watchers
 
-    async def submit(self, task: Task, notes: Sequence[str] = ()) -> None:
+    async def submit(self, task: Task, notes: Sequence[str] = (), key: RequestKey | None = None) -> None:
         """See `protocols.AttemptQueue`."""
-        await self._queue.submit(task, notes)
+        await self._queue.submit(task, notes, key)
         for watcher in self._watchers:
             watcher.accepted(task.attempts)
 
-    async def follow_up(self, task: TaskId, turn: FollowUp, notes: Sequence[str] = ()) -> None:
+    async def follow_up(
+        self, task: TaskId, turn: FollowUp, notes: Sequence[str] = (), key: RequestKey | None = None
+    ) -> None:
         """See `protocols.AttemptQueue`."""
-        await self._queue.follow_up(task, turn, notes)
+        await self._queue.follow_up(task, turn, notes, key)
         for watcher in self._watchers:
             watcher.accepted(turn.attempts)
 

@@ -14,7 +14,6 @@ from pathlib import Path
 import anyio
 from anyio import to_thread
 
-import cloister
 from cloister.errors import NotFoundError, SandboxError
 from cloister.protocols import EnteredShell
 from cloister.sandboxes.oci.containers import SHELL_DOCUMENT
@@ -64,7 +63,7 @@ async def enter(runtime: Runtime, directory: Path, container: str, *, terminal: 
 
 def _open_entrance(order: Mapping[str, object]) -> socket.socket:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    ourselves = str(Path(cloister.__file__).parents[1])
+    ourselves = str(Path(__file__).parents[3])
     with theirs:
         subprocess.run(  # it forks at once
             [sys.executable, "-I", "-S", "-c", _PROGRAM.format(theirs.fileno()), ourselves],
