@@ -24,7 +24,7 @@ from datetime import UTC, datetime
 import anyio
 import structlog
 
-from cloister.deadline import seconds_until
+from cloister.attempt_run import AttemptRun
 from cloister.ending import Ending
 from cloister.errors import CloisterError, TaskFailedError, UsageError
 from cloister.journal import Journal, open_journal
@@ -33,7 +33,6 @@ from cloister.model.event import AttemptStarted
 from cloister.model.network import NetworkMode
 from cloister.model.phase import Phase
 from cloister.model.sandbox import SandboxName, clean_room_of
-from cloister.model.secret import DeliveredSecrets, Grant
 from cloister.model.task import CHECK, Attempt, Outcome, Verdict
 from cloister.model_roster import OpenModel
 from cloister.phases import agent, final_disk, gate, provision, setup, shell, teardown
@@ -59,7 +58,7 @@ async def run_attempt(attempt: Attempt, tools: Tools, ending: Ending) -> Outcome
     async with open_journal(attempt, tools.queue, tools.vault) as journal:
         journal.record(AttemptStarted(retry=attempt.retry))
         try:
-            outcome = await _provision_to_output(attempt, tools, journal, ending)
+            outcome = await _provision_to_output(await _begin(attempt, tools, journal, ending))
         except (TaskFailedError, UsageError) as error:
             hint = journal.mask_text(error.hint or "")
             outcome = Outcome(verdict=Verdict.FAILED, reason=journal.mask_text(str(error)), hint=hint)
@@ -80,96 +79,100 @@ async def end_attempt(attempt: Attempt, tools: Tools, verdict: Verdict, reason: 
         return Outcome(verdict=verdict, reason=reason, seconds=dict(journal.seconds))
 
 
-async def _provision_to_output(attempt: Attempt, tools: Tools, journal: Journal, ending: Ending) -> Outcome:
-    task, environment = attempt.task, attempt.task.environment
-    ends_at = anyio.current_time() + environment.limits.time_seconds
-    secrets = await tools.vault.open_for(task)
+async def _begin(attempt: Attempt, tools: Tools, journal: Journal, ending: Ending) -> AttemptRun:
+    """Open the task's secrets, which from now on nobody reads in the journal."""
+    ends_at = anyio.current_time() + attempt.task.environment.limits.time_seconds
+    secrets = await tools.vault.open_for(attempt.task)
     journal.mask(secrets)
-    gate.refuse_shown_secrets(environment, secrets)
-    grants = grants_of(secrets, attempt.id)
-    model = await _open_model(attempt, tools)
-    if model is not None:
-        journal.mask(with_grant(secrets, model.grant))
+    gate.refuse_shown_secrets(attempt.task.environment, secrets)
+    return AttemptRun(
+        attempt=attempt,
+        tools=tools,
+        journal=journal,
+        ending=ending,
+        secrets=secrets,
+        grants=grants_of(secrets, attempt.id),
+        ends_at=ends_at,
+    )
 
+
+async def _provision_to_output(run: AttemptRun) -> Outcome:
+    shell_of_user = run.task.shell
+    model = await _open_model(run)
     with ExitStack() as building:
-        with journal.phase(Phase.PROVISION):
-            provisioned = await provision.run(
-                attempt,
-                secrets,
-                journal,
-                images=tools.images,
-                forge=tools.forge,
-                catalog=tools.catalog,
-                backend=tools.backend,
-                building=building,
-                now=datetime.now(UTC),
-                seconds_left=seconds_until(ends_at),
-            )
-        sandbox = provisioned.sandbox
-        if task.shell is not None and task.shell.phase is Phase.SETUP:
+        provisioned = await _provision(run, building)
+        if shell_of_user is not None and shell_of_user.phase is Phase.SETUP:
             building.close()  # nothing of what the user does is kept, so nobody shall wait for it
-            return await open_in_setup(
-                attempt, task.shell, provisioned, secrets, grants, tools, journal, ends_at=ends_at
-            )
+            return await open_in_setup(run, shell_of_user, provisioned)
+        sandbox = provisioned.sandbox
         is_ready = provisioned.resumed or sandbox.has_started(agent.AGENT) or sandbox.has_started(shell.SHELL)
         if not is_ready:
-            await _set_up(attempt, provisioned, secrets, grants, tools, journal, building, ends_at=ends_at)
+            await _set_up(run, provisioned, building)
 
-    if task.shell is not None:
-        return await open_for_agent(attempt, task.shell, provisioned, grants, tools, journal, ends_at=ends_at)
-    with ending.heeded():
-        return await work_in_rounds(attempt, provisioned, grants, model, tools, journal, ending, ends_at=ends_at)
+    if shell_of_user is not None:
+        return await open_for_agent(run, shell_of_user, provisioned)
+    with run.ending.heeded():
+        return await work_in_rounds(run, provisioned, model)
 
 
-async def _open_model(attempt: Attempt, tools: Tools) -> OpenModel | None:
+async def _open_model(run: AttemptRun) -> OpenModel | None:
     """Return the way to the agent's model, before anything is made for an attempt that could not use it."""
-    task = attempt.task
+    task, tools = run.task, run.tools
     if task.shell is not None or task.agent == CHECK:
         return None
-    return await tools.models.open(tools.agents[task.agent].api, task.environment, attempt.id, agent=task.agent)
+    api = tools.agents[task.agent].api
+    model = await tools.models.open(api, task.environment, run.attempt.id, agent=task.agent)
+    if model is not None:
+        run.journal.mask(with_grant(run.secrets, model.grant))
+    return model
 
 
-async def _set_up(
-    attempt: Attempt,
-    provisioned: Provisioned,
-    secrets: DeliveredSecrets,
-    grants: Sequence[Grant],
-    tools: Tools,
-    journal: Journal,
-    building: ExitStack,
-    *,
-    ends_at: float,
-) -> None:
+async def _provision(run: AttemptRun, building: ExitStack) -> Provisioned:
+    with run.journal.phase(Phase.PROVISION):
+        return await provision.run(
+            run.attempt,
+            run.secrets,
+            run.journal,
+            images=run.tools.images,
+            forge=run.tools.forge,
+            catalog=run.tools.catalog,
+            backend=run.tools.backend,
+            building=building,
+            now=datetime.now(UTC),
+            seconds_left=run.seconds_left(),
+        )
+
+
+async def _set_up(run: AttemptRun, provisioned: Provisioned, building: ExitStack) -> None:
     """Run the setup phase. Without a script it has neither a network nor secrets."""
-    environment, sandbox = attempt.task.environment, provisioned.sandbox
-    placeholders = {grant.name: grant.placeholder for grant in grants}
-    plan = setup.make_plan(attempt.task, provisioned.needs, provisioned.own, sandbox)
+    environment, sandbox, placeholders = run.task.environment, provisioned.sandbox, run.placeholders
+    plan = setup.make_plan(run.task, provisioned.needs, provisioned.own, sandbox)
     policy = environment.policy(Phase.SETUP, provisioned.registries)
     of_agent = replace(environment.policy(Phase.AGENT, provisioned.registries), phase=Phase.SETUP)
     trusted = plan.is_trusted(sandbox)
     first = policy if trusted else of_agent
-    network, names = (first.mode, sorted(secrets.values) if trusted else []) if plan.runs else (NetworkMode.OFF, [])
+    network, names = (first.mode, sorted(run.secrets.values) if trusted else []) if plan.runs else (NetworkMode.OFF, [])
     brokered = sorted(placeholders) if plan.runs else []
-    with journal.phase(Phase.SETUP, network=network, secrets=names, brokered=brokered):
+    with run.journal.phase(Phase.SETUP, network=network, secrets=names, brokered=brokered):
         if plan.runs:
-            await open_network(first, attempt, provisioned, grants, tools, journal)
+            await open_network(run, provisioned, first)
         kept = await setup.run(
-            attempt.task,
+            run.task,
             plan,
             sandbox,
-            secrets,
-            journal,
+            run.secrets,
+            run.journal,
             placeholders=placeholders,
             recipe=provisioned.recipe,
-            catalog=tools.catalog,
+            catalog=run.tools.catalog,
             building=building,
-            narrow=lambda: open_network(of_agent, attempt, provisioned, grants, tools, journal),
-            patch=attempt.starting_diff,
+            narrow=lambda: open_network(run, provisioned, of_agent),
+            patch=run.attempt.starting_diff,
             now=datetime.now(UTC),
-            seconds_left=seconds_until(ends_at),
+            seconds_left=run.seconds_left(),
         )
     if kept:
-        tools.on_kept()
+        run.tools.on_kept()
 
 
 async def _tear_down(attempt: Attempt, tools: Tools, journal: Journal, *, keeps_disk: bool = False) -> None:

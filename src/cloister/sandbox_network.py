@@ -2,39 +2,51 @@
 
 from collections.abc import Callable, Sequence
 
-from cloister.journal import Journal
+from cloister.attempt_run import AttemptRun
 from cloister.model.asker import Asker, Connection
 from cloister.model.event import PolicyApplied
 from cloister.model.network import EgressTold, NetworkPolicy
 from cloister.model.phase import Phase
 from cloister.model.secret import Grant
-from cloister.model.task import Attempt
 from cloister.phases.provision import Provisioned
-from cloister.tools import Tools
 
 
 async def open_network(
-    policy: NetworkPolicy,
-    attempt: Attempt,
+    run: AttemptRun,
     provisioned: Provisioned,
-    grants: Sequence[Grant],
-    tools: Tools,
-    journal: Journal,
+    policy: NetworkPolicy,
     *,
+    model: Grant | None = None,
     report: Callable[[EgressTold], None] | None = None,
 ) -> None:
-    """Let the proxy judge by `policy`, with these grants and their doors; `report` hears it in the journal's place."""
-    sandbox = provisioned.sandbox
+    """Let the proxy judge by `policy`, with the run's grants, the `model`'s, and their doors.
+
+    `report` hears of it in the journal's place.
+    """
+    sandbox, journal = provisioned.sandbox, run.journal
+    grants: Sequence[Grant] = run.grants if model is None else (*run.grants, model)
 
     async def find_asker(connection: Connection) -> Asker | None:
         owner = await sandbox.owner_of(connection)
         return journal.masked_asker(owner) if owner is not None else None
 
     listeners = sandbox.listeners([grant.door for grant in grants if grant.door is not None])
-    await tools.egress.open(
-        attempt.sandbox, listeners, policy, report or journal.record_egress, grants, find_asker=find_asker
+    await run.tools.egress.open(
+        run.attempt.sandbox, listeners, policy, report or journal.record_egress, grants, find_asker=find_asker
     )
     journal.record(told_of(policy))
+
+
+async def open_agents_network(
+    run: AttemptRun,
+    provisioned: Provisioned,
+    *,
+    model: Grant | None = None,
+    report: Callable[[EgressTold], None] | None = None,
+) -> None:
+    """The same, by the agent's policy."""
+    policy = run.task.environment.policy(Phase.AGENT, provisioned.registries)
+    await open_network(run, provisioned, policy, model=model, report=report)
 
 
 def told_of(policy: NetworkPolicy) -> PolicyApplied:
@@ -47,17 +59,3 @@ def told_of(policy: NetworkPolicy) -> PolicyApplied:
         ports=policy.ports,
         audit=policy.audit,
     )
-
-
-async def open_agents_network(
-    attempt: Attempt,
-    provisioned: Provisioned,
-    grants: Sequence[Grant],
-    tools: Tools,
-    journal: Journal,
-    *,
-    report: Callable[[EgressTold], None] | None = None,
-) -> None:
-    """The same, by the agent's policy."""
-    policy = attempt.task.environment.policy(Phase.AGENT, provisioned.registries)
-    await open_network(policy, attempt, provisioned, grants, tools, journal, report=report)
