@@ -1,6 +1,7 @@
 """What the commands talk to, and other programs may: Cloister's API, wherever it is."""
 
 import json
+import os
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -66,8 +67,20 @@ class Client:
 
     @classmethod
     @asynccontextmanager
-    async def connect(cls, server: str, *, token: str | None = None) -> AsyncIterator[Self]:
-        """Talk to the server at that address, such as `https://cloister.example`."""
+    async def connect(cls, server: str | None = None, *, token: str | None = None) -> AsyncIterator[Self]:
+        """Talk to the server at that address, such as `https://cloister.example`.
+
+        By default to the one that `CLOISTER_SERVER` and `CLOISTER_TOKEN` name, or else to that of this machine's state
+        directory, as its owner.
+        """
+        if server is None:
+            server, token = os.environ.get("CLOISTER_SERVER"), token or os.environ.get("CLOISTER_TOKEN")
+        if server is None:
+            from cloister.settings import load_settings  # commands have read them already
+
+            async with cls.over_socket(load_settings(None).socket) as client:
+                yield client
+            return
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         async with httpx.AsyncClient(base_url=server, headers=headers, timeout=_ANSWER_SECONDS) as http:
             yield cls(http)
