@@ -145,6 +145,7 @@ class Intake:
             sealed_secrets=await self.vault.seal_for_task(values) if values else None,
             attempts=request.attempts,
             accepted_at=accepted_at,
+            trace_parent=request.trace_parent,
         )
         notes = [
             *([left_out] if left_out else []),

@@ -143,6 +143,7 @@ def _of_task(task: Task) -> Fields:
         "ask": task.ask,
         "files": [asdict(file) for file in task.files],
         "attempts": task.attempts,
+        "trace": task.trace_id,
     }
 
 

@@ -298,6 +298,10 @@ class Settings(BaseSettings):
     """Address and port at which `cloister worker` serves metrics to Prometheus; absent: nowhere."""
     metrics_access: Literal["open", "viewer", "admin", "off"] = Field(default="admin", examples=['"viewer"'])
     """Who may read `/metrics` of the server: everybody, who has a token of that role, or nobody."""
+    otlp_endpoint: Annotated[str | None, StringConstraints(pattern=r"^https?://[^\s]+$")] = Field(
+        default=None, examples=['"http://collector.example:4318"']
+    )
+    """Collector of OpenTelemetry that gets metrics and traces by OTLP, where the OTEL_ variables name none."""
     tls_certificate: Directory | None = Field(default=None, examples=['"/etc/cloister/server.pem"'])
     """File of the server's certificate, and those between it and its authority, as PEM."""
     tls_key: Directory | None = Field(default=None, examples=['"/etc/cloister/server.key"'])

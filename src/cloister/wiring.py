@@ -336,15 +336,18 @@ def _open_instruments(
     settings: Settings, stack: AsyncExitStack, database: Database, *, shown: bool
 ) -> "Instruments | None":
     """Return what counts; where nobody wants the numbers, nothing is loaded for them."""
-    if (
-        not shown
-        and settings.metrics_listen is None
-        and not any(n.startswith("OTEL_EXPORTER_OTLP") for n in os.environ)
-    ):
+    is_sent = settings.otlp_endpoint or any(name.startswith("OTEL_EXPORTER_OTLP") for name in os.environ)
+    if not shown and settings.metrics_listen is None and not is_sent:
         return None
     from cloister.telemetry.instruments import open_instruments
 
-    return stack.enter_context(open_instruments(settings.metrics_listen, partial(read_queue_depth, database)))
+    opened = open_instruments(
+        settings.metrics_listen,
+        partial(read_queue_depth, database),
+        SqlTaskStore(database),
+        collector=settings.otlp_endpoint,
+    )
+    return stack.enter_context(opened)
 
 
 def _measure_nothing(_: Database) -> None:

@@ -3,6 +3,7 @@
 import anyio
 import structlog
 from anyio.abc import TaskGroup
+from structlog.contextvars import bind_contextvars
 from tenacity import AsyncRetrying, retry_if_exception, wait_exponential
 
 from cloister.ending import Ending
@@ -47,6 +48,7 @@ async def run_worker(tools: Tools, *, slots: int, until_idle: bool = False, task
 
 
 async def _work(attempt: Attempt, tools: Tools, notary: Notary, free: anyio.Semaphore) -> None:
+    bind_contextvars(task=attempt.task.id, attempt=attempt.id, trace=attempt.task.trace_id)
     try:
         outcome = await _run_leased(attempt, tools)
         if outcome is not None:

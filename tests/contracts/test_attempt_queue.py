@@ -236,7 +236,8 @@ async def test_an_abandoned_attempt_comes_before_younger_ones(queue, new_worker,
 
 
 async def test_the_log_keeps_the_order_and_is_complete_at_the_end(queue, store, new_task) -> None:
-    await queue.submit(new_task(), notes=["uncommitted work was left alone"])
+    task = new_task()
+    await queue.submit(task, notes=["uncommitted work was left alone"])
     attempt = await _claim(queue)
     await queue.record(attempt, Phase.SETUP, PhaseStarted(network="full", secrets=("TOKEN",)))
     for end in range(1, 500):
@@ -246,7 +247,13 @@ async def test_the_log_keeps_the_order_and_is_complete_at_the_end(queue, store, 
     log = await _log(store)
     assert [event.seq for event in log] == list(range(1, 505))
     assert [event.event for event in log] == [
-        TaskAccepted(commit="a" * 40, ref="main", environment="web", notes=("uncommitted work was left alone",)),
+        TaskAccepted(
+            commit="a" * 40,
+            ref="main",
+            environment="web",
+            notes=("uncommitted work was left alone",),
+            trace=task.trace_id,
+        ),
         PhaseStarted(network="full", secrets=("TOKEN",)),
         *[_output(end) for end in range(1, 500)],
         PhaseFinished(seconds=1.5),

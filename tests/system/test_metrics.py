@@ -4,6 +4,7 @@ import gzip
 import re
 import socket
 import urllib.request
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,6 +14,7 @@ import anyio
 import pytest
 from anyio import to_thread
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from prometheus_client.parser import text_string_to_metric_families
 
 from cloister.model.task import TaskId
@@ -155,14 +157,15 @@ def test_a_task_that_is_followed_needs_no_port(installation: Installation) -> No
         assert installation.cloister(*installation.task()).code == 0
 
 
-async def test_a_collector_gets_the_same_numbers(installation: Installation) -> None:
-    with collector() as (address, received):
+async def test_a_collector_gets_the_same_numbers_and_the_trace(installation: Installation) -> None:
+    with collector() as (address, posted):
         installation.variables["OTEL_EXPORTER_OTLP_ENDPOINT"] = address
         with installation.started("worker") as worker:
             events = await run_counted(installation)
             worker.interrupt()  # the last numbers are sent before it ends
             assert worker.end().code == 0
-    asked = ExportMetricsServiceRequest.FromString(received[-1])
+    check_trace(events, posted["/v1/traces"])
+    asked = ExportMetricsServiceRequest.FromString(posted["/v1/metrics"][-1])
     (resource,) = asked.resource_metrics
     assert "cloister" in [
         entry.value.string_value for entry in resource.resource.attributes if entry.key == "service.name"
@@ -174,16 +177,37 @@ async def test_a_collector_gets_the_same_numbers(installation: Installation) -> 
     assert counted == sum(event["event"] in ("egress_allowed", "egress_refused") for event in events) > 0
 
 
+def check_trace(events: list[Event], posted: list[bytes]) -> None:
+    """One trace, under the id that the log tells, with a span for the task, its attempt and each phase."""
+    spans = [
+        span
+        for body in posted
+        for of_resource in ExportTraceServiceRequest.FromString(body).resource_spans
+        for of_scope in of_resource.scope_spans
+        for span in of_scope.spans
+    ]
+    assert {span.trace_id.hex() for span in spans} == {events[0]["trace"]}
+    by_name = {span.name: span for span in spans}
+    phases = [event["phase"] for event in events if event["event"] == "phase_started"]
+    assert set(phases) >= {"provision", "setup", "agent", "output", "teardown"}
+    assert {*phases, "task", "queue", "attempt"} <= set(by_name)
+    assert by_name["task"].parent_span_id == b""
+    assert by_name["attempt"].parent_span_id == by_name["queue"].parent_span_id == by_name["task"].span_id
+    assert {by_name[phase].parent_span_id for phase in phases} == {by_name["attempt"].span_id}
+    refused = [told for told in by_name["agent"].events if told.name == "egress refused"]
+    assert len(refused) == 2
+
+
 @contextmanager
-def collector() -> Iterator[tuple[str, list[bytes]]]:
-    """Its address, and what it was sent at the path for metrics."""
-    received: list[bytes] = []
+def collector() -> Iterator[tuple[str, dict[str, list[bytes]]]]:
+    """Its address, and what it was sent, by path."""
+    posted: dict[str, list[bytes]] = defaultdict(list)
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            if self.path == "/v1/metrics":
-                received.append(gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body)
+            is_packed = self.headers.get("Content-Encoding") == "gzip"
+            posted[self.path].append(gzip.decompress(body) if is_packed else body)
             self.send_response(200)
             self.end_headers()
 
@@ -193,6 +217,6 @@ def collector() -> Iterator[tuple[str, list[bytes]]]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}", received
+            yield f"http://127.0.0.1:{server.server_port}", posted
         finally:
             server.shutdown()

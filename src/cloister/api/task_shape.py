@@ -15,6 +15,7 @@ from cloister.model.model_usage import UsageTotal
 from cloister.model.phase import Phase
 from cloister.model.sandbox import DiffStats
 from cloister.model.task import Repository, Revision, Shell, Task, TaskState, TaskStatus, Verdict
+from cloister.model.trace import TraceParent
 
 
 class _Shape(BaseModel):
@@ -102,6 +103,10 @@ class TaskShape(_Shape):
     shell: Shell | None
     use_cache: bool
     accepted_at: datetime
+    trace_parent: TraceParent | None
+    """The span of somebody else's that asked for it."""
+    trace_id: str
+    """Of the trace that it is in (W3C Trace Context)."""
     state: TaskState
     verdict: Verdict | None
     """Once finished: the best of its attempts' verdicts."""
@@ -132,6 +137,8 @@ def status_to_shape(status: TaskStatus) -> TaskShape:
         shell=task.shell,
         use_cache=task.use_cache,
         accepted_at=task.accepted_at,
+        trace_parent=task.trace_parent,
+        trace_id=task.trace_id,
         state=status.state,
         verdict=status.verdict,
         finished_at=status.finished_at,
@@ -143,7 +150,7 @@ def status_to_shape(status: TaskStatus) -> TaskShape:
 def shape_to_status(shape: TaskShape) -> TaskStatus:
     """Return the status that `status_to_shape` was given, as far as it was told."""
     of_status = {"state", "verdict", "finished_at", "attempts", "turns"}
-    told = shape.model_dump()
+    told = shape.model_dump(exclude={"trace_id"})
     status = {name: told.pop(name) for name in of_status}
     return _STATUS.validate_python({"task": {**told, "attempts": len(shape.attempts)}, **status})
 

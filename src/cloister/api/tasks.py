@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response, status
@@ -20,6 +21,7 @@ from cloister.errors import DeniedError
 from cloister.intake import Intake
 from cloister.model.cancellation import Cancellation
 from cloister.model.task import FollowUp, TaskId, TaskStatus, as_accepted, follow_up_of
+from cloister.model.trace import parse_traceparent
 
 MOST_LISTED = 1000
 
@@ -62,12 +64,22 @@ def next_cursor(found: Sequence[TaskStatus], limit: int) -> str | None:
 
 
 @router.post("", status_code=status.HTTP_201_CREATED)
-async def create(body: TaskBody, intake: FrontDoor, caller: Member, once: AtMostOnce) -> TaskShape:
-    """Accept a task; it is on disk when this answers, and told of as it was accepted."""
+async def create(
+    body: TaskBody,
+    intake: FrontDoor,
+    caller: Member,
+    once: AtMostOnce,
+    traceparent: Annotated[str | None, Header()] = None,
+) -> TaskShape:
+    """Accept a task; it is on disk when this answers, and told of as it was accepted.
+
+    It goes on the caller's trace (W3C Trace Context), if any.
+    """
     check_repository(body.repository, caller)
     if body.shell is not None and not caller.on_this_machine:
         raise DeniedError("a shell is opened on the server's own machine")
-    task = once.kept.task if once.kept else (await intake.submit(body_to_request(body), once.key)).id
+    request = replace(body_to_request(body), trace_parent=parse_traceparent(traceparent))
+    task = once.kept.task if once.kept else (await intake.submit(request, once.key)).id
     return status_to_shape(as_accepted(await intake.task(task)))
 
 

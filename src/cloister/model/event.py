@@ -63,6 +63,8 @@ class TaskAccepted(Event):
     """Of a stored environment."""
     notes: tuple[str, ...] = ()
     """What the user should know, such as uncommitted work that was left alone."""
+    trace: str = ""
+    """Id of the trace that it is in (W3C Trace Context)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from cloister.model.given import Upload
 from cloister.model.network import NetworkMode
 from cloister.model.secret import SecretValue
 from cloister.model.task import Shell
+from cloister.model.trace import TraceParent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,3 +76,5 @@ class Request:
     """An answer is wanted, and no change."""
     files: tuple[Upload, ...] = ()
     """What comes with the prompt."""
+    trace_parent: TraceParent | None = None
+    """The span of the caller's that asks."""

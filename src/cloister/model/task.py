@@ -14,6 +14,7 @@ from cloister.model.given import GivenFile
 from cloister.model.model_usage import UsageTotal
 from cloister.model.phase import Phase
 from cloister.model.sandbox import Change, Commit, SandboxName
+from cloister.model.trace import TraceParent, trace_id_of
 
 TaskId = NewType("TaskId", str)
 AttemptId = NewType("AttemptId", str)
@@ -131,6 +132,13 @@ class Task:
     """Values that came with the request, sealed for this task alone."""
     attempts: int = 1
     accepted_at: datetime
+    trace_parent: TraceParent | None = None
+    """The span of somebody else's that asked for it."""
+
+    @property
+    def trace_id(self) -> str:
+        """Of the trace that it is in, whether anybody keeps that or not."""
+        return self.trace_parent.trace_id if self.trace_parent else trace_id_of(self.id)
 
     @property
     def environment_version(self) -> int | None:

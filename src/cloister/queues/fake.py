@@ -92,6 +92,7 @@ class FakeQueue:
                 environment=task.environment.name,
                 environment_version=task.environment_version,
                 notes=tuple(notes),
+                trace=task.trace_id,
             ),
         )
 

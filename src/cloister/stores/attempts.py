@@ -239,6 +239,7 @@ def _acceptance(task: Task, notes: Sequence[str]) -> Entry:
         environment=task.environment.name,
         environment_version=task.environment_version,
         notes=tuple(notes),
+        trace=task.trace_id,
     )
     return Entry(at=task.accepted_at, attempt=None, phase=None, event=event)
 

@@ -9,10 +9,11 @@ import anyio
 import structlog
 
 from cloister.errors import CloisterError
-from cloister.protocols import AttemptQueue, Egress
+from cloister.protocols import AttemptQueue, Egress, TaskStore
 from cloister.telemetry.egress import CountedEgress, EgressCounters
-from cloister.telemetry.exporters import Measuring, open_meter
+from cloister.telemetry.exporters import Measuring, open_meter, open_tracer
 from cloister.telemetry.tasks import TaskCounters
+from cloister.telemetry.traces import TaskTracer
 from cloister.telemetry.watched_queue import WatchedQueue
 
 DEPTH_SECONDS = 15.0
@@ -34,6 +35,7 @@ class Instruments:
     _measuring: Measuring
     _egress: EgressCounters
     _tasks: TaskCounters
+    _tracer: TaskTracer | None
     _read_depth: Callable[[], Awaitable[Mapping[str, int]]]
 
     def watch_egress(self, egress: BreakableEgress) -> Egress:
@@ -43,7 +45,7 @@ class Instruments:
 
     def watch_queue(self, queue: AttemptQueue) -> AttemptQueue:
         """Return a queue that is counted."""
-        return WatchedQueue(queue, [self._tasks])
+        return WatchedQueue(queue, [self._tasks, *([self._tracer] if self._tracer else [])])
 
     async def page(self, accept: str) -> tuple[bytes, str]:
         """Return all numbers as they are now, and their media type."""
@@ -62,13 +64,18 @@ class Instruments:
 
 @contextmanager
 def open_instruments(
-    listen: tuple[str, int] | None, read_depth: Callable[[], Awaitable[Mapping[str, int]]]
+    listen: tuple[str, int] | None,
+    read_depth: Callable[[], Awaitable[Mapping[str, int]]],
+    store: TaskStore,
+    *,
+    collector: str | None = None,
 ) -> Iterator[Instruments]:
-    """Measure until the block is left; see `open_meter`."""
-    with open_meter(listen) as measuring:
+    """Measure until the block is left; see `open_meter` and `open_tracer`."""
+    with open_meter(listen, collector) as measuring, open_tracer(store, collector) as tracer:
         yield Instruments(
             _measuring=measuring,
             _egress=EgressCounters(measuring.meter),
             _tasks=TaskCounters(measuring.meter),
+            _tracer=tracer,
             _read_depth=read_depth,
         )

@@ -46,7 +46,7 @@ class TaskCounters:
             "cloister.model.tokens", unit="{token}", description="Used by calls of models, as the proxy counted them."
         )
         self._cost = meter.create_counter(
-            "cloister.model.cost", unit="USD", description="Of calls of models whose price is known."
+            "cloister.model.cost", description="Of calls of models whose price is known, in the operator's currency."
         )
         self._failures = meter.create_counter(
             "cloister.model.failures", unit="{call}", description="Calls of models that were not answered."

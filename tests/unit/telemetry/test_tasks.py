@@ -13,6 +13,7 @@ from cloister.queues.embedded import EmbeddedQueue
 from cloister.stores.attempts import SqlLedger
 from cloister.stores.database import Database
 from cloister.stores.queue_depth import read_queue_depth
+from cloister.stores.tasks import SqlTaskStore
 from cloister.telemetry.exporters import open_meter
 from cloister.telemetry.instruments import Instruments, open_instruments
 
@@ -38,7 +39,7 @@ def _usage(source: str = "proxy", **changes: object) -> UsageEvent:
 
 async def test_the_numbers_are_what_passed_through_the_queue(new_task, tmp_path, database: Database) -> None:  # type: ignore[no-untyped-def]
     async with EmbeddedQueue.open(SqlLedger(database), tmp_path / "workers") as real:
-        with open_instruments(None, lambda: read_queue_depth(database)) as instruments:
+        with open_instruments(None, lambda: read_queue_depth(database), SqlTaskStore(database)) as instruments:
             queue = instruments.watch_queue(real)
             waited = datetime.now(UTC) - timedelta(seconds=90)
             await queue.submit(new_task(attempts=3, accepted_at=waited))
@@ -71,7 +72,7 @@ async def test_the_numbers_are_what_passed_through_the_queue(new_task, tmp_path,
     tokens = {kind: of("cloister_model_tokens_total", provider="openai", type=kind) for kind in ("input", "cached")}
     assert tokens == {"input": 80, "cached": 120}, "the agent's own word is not counted beside the proxy's"
     assert of("cloister_model_tokens_total", provider="openai", type="output") == 14
-    assert of("cloister_model_cost_USD_total", provider="openai") == 1.0
+    assert of("cloister_model_cost_total", provider="openai") == 1.0
     assert of("cloister_model_failures_total", provider="openai") == 1
 
 
@@ -81,7 +82,7 @@ async def test_what_was_taken_over_waited_for_nobody(new_task, tmp_path, databas
         await first.submit(new_task())
         assert await first.claim() is not None
     async with EmbeddedQueue.open(SqlLedger(database), workers) as second:
-        with open_instruments(None, lambda: read_queue_depth(database)) as instruments:
+        with open_instruments(None, lambda: read_queue_depth(database), SqlTaskStore(database)) as instruments:
             assert await instruments.watch_queue(second).claim() is not None
             numbers = await _numbers(instruments)
     assert numbers["cloister_attempts_retries_total", ()] == 1
