@@ -105,8 +105,9 @@ class Client:
 
     async def submit(self, request: Request, *, idempotency_key: str | None = None) -> Task:
         """Accept a task; it is on disk when this returns. Twice with the same key, it is one task."""
-        fields = request_to_fields(request)
-        return _status(await self._call("POST", "/tasks", fields, key=idempotency_key or _new_key())).task
+        headers = {"traceparent": str(request.trace_parent)} if request.trace_parent else {}
+        fields, key = request_to_fields(request), idempotency_key or _new_key()
+        return _status(await self._call("POST", "/tasks", fields, key=key, headers=headers)).task
 
     async def preview(self, repository: str, ref: str | None, environment: EnvironmentChoice | None) -> Preview:
         """Say what a task on that repository would do to be ready, without accepting one."""
@@ -342,12 +343,13 @@ class Client:
         *,
         query: dict[str, Any] | None = None,
         key: str | None = None,
+        headers: Mapping[str, str] = MappingProxyType({}),
     ) -> Any:
         # ASCII: lone surrogates go through, so that the server says what is wrong with them
         content = None if fields is None else json.dumps(fields)
-        headers = {} if fields is None else {"Content-Type": "application/json"}
-        headers |= {} if key is None else {HEADER: key}
-        response = await self._send(method, path, content=content, headers=headers, params=query)
+        sent = dict(headers) if fields is None else {"Content-Type": "application/json", **headers}
+        sent |= {} if key is None else {HEADER: key}
+        response = await self._send(method, path, content=content, headers=sent, params=query)
         return response.json() if response.content else None
 
     async def _get(self, path: str, query: dict[str, Any]) -> bytes:

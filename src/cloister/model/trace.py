@@ -19,6 +19,10 @@ class TraceParent:
     sampled: bool = True
     """Whether who asked keeps the trace."""
 
+    def __str__(self) -> str:
+        """Return the header `traceparent`."""
+        return f"00-{self.trace_id}-{self.span_id}-{int(self.sampled):02x}"
+
 
 def parse_traceparent(header: str | None) -> TraceParent | None:
     """Return what the header says; None when it is none: who cannot read it begins a trace of their own (3.2.2)."""

@@ -42,7 +42,7 @@ class AttemptSpans:
         self._span = span
         self._start = start
         self._phase: Span | None = None
-        self._steps_end = 0
+        self._phase_begun = self._steps_end = 0
         self._commands: dict[int, Span] = {}
         self._calls: dict[int, int] = {}
 
@@ -51,8 +51,9 @@ class AttemptSpans:
         match event:
             case PhaseStarted():
                 self._begin_phase(phase, event)
-            case PhaseFinished():
-                self._end_phase()
+            case PhaseFinished(seconds=seconds):
+                # What is told of a short phase arrives together: how long it took is its own word.
+                self._end_phase(self._phase_begun + int(seconds * 1e9))
             case SnapshotHit() | SnapshotMissed() | FinalDiskResumed() | FinalDiskMissed():
                 self._tell_disk(event)
             case SetupStepFinished(seconds=seconds):
@@ -106,14 +107,14 @@ class AttemptSpans:
         self._end_phase()
         facts = {"cloister.phase": str(phase), "cloister.network": event.network}
         self._phase = self._start(str(phase), attributes=facts)
-        self._steps_end = time.time_ns()
+        self._phase_begun = self._steps_end = time.time_ns()
 
-    def _end_phase(self) -> None:
+    def _end_phase(self, at: int | None = None) -> None:
         for command in self._commands.values():
             command.end()
         self._commands.clear()
         if self._phase is not None:
-            self._phase.end()
+            self._phase.end(at)
             self._phase = None
 
     def _tell_disk(self, event: SnapshotHit | SnapshotMissed | FinalDiskResumed | FinalDiskMissed) -> None:

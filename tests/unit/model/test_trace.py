@@ -30,7 +30,8 @@ def test_who_says_it_wrongly_begins_no_trace(header: str | None) -> None:
     [(f"00-{TRACE}-{SPAN}-01", True), (f"00-{TRACE}-{SPAN}-00", False), (f" cc-{TRACE}-{SPAN}-03-later ", True)],
 )
 def test_a_header_is_read_also_of_a_later_version(header: str, sampled: bool) -> None:
-    assert parse_traceparent(header) == TraceParent(trace_id=TRACE, span_id=SPAN, sampled=sampled)
+    parent = TraceParent(trace_id=TRACE, span_id=SPAN, sampled=sampled)
+    assert parse_traceparent(header) == parent == parse_traceparent(str(parent))
 
 
 def test_ids_are_those_of_the_name_alone() -> None:
