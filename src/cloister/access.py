@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from cloister.audit import Audit
 from cloister.sessions import Sessions
 from cloister.tokens import Tokens
 
@@ -12,5 +13,6 @@ class Access:
 
     tokens: Tokens
     sessions: Sessions
+    audit: Audit
     public_url: str | None = None
     """Origin at which people reach the server, such as `https://cloister.example`; None: the one that they name."""

@@ -5,7 +5,8 @@ import os
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -31,6 +32,7 @@ from cloister.environments import EnvironmentReport
 from cloister.errors import CloisterError, UnreachableError
 from cloister.importing import ImportedEnvironment
 from cloister.intake import attempt_of
+from cloister.model.audit import AuditEntry, AuditFilter
 from cloister.model.cancellation import AT_ONCE, Cancellation
 from cloister.model.event import AttemptFinished, RecordedEvent
 from cloister.model.model_provider import ListedProvider
@@ -320,6 +322,13 @@ class Client:
     async def revoke_token(self, token: str) -> Token:
         """Let nobody in with a token any more."""
         return _read(Token, await self._call("DELETE", f"/tokens/{_part(token)}"))
+
+    async def audit(self, wanted: AuditFilter, *, limit: int = 100, before: int | None = None) -> Sequence[AuditEntry]:
+        """Who asked for which change, newest first, and what was refused to whom; those numbered below `before`."""
+        given = {**asdict(wanted), "limit": limit, "cursor": before}
+        query = {name: value for name, value in given.items() if value is not None}
+        times = {name: value.isoformat() for name, value in query.items() if isinstance(value, datetime)}
+        return _read(list[AuditEntry], (await self._call("GET", "/audit", query=query | times))["items"])
 
     async def _with_diffs(self, status: TaskStatus, turn: Turn) -> Turn:
         return replace(turn, attempts=tuple([await self._with_diff(status, one, turn.number) for one in turn.attempts]))

@@ -18,6 +18,7 @@ from cloister.model.agent import AgentCommand, AgentTurn
 from cloister.model.agent_report import AgentReport
 from cloister.model.artifact import FoundFile
 from cloister.model.asker import Asker, Connection
+from cloister.model.audit import AuditEntry, AuditFilter
 from cloister.model.cancellation import AT_ONCE, Cancellation
 from cloister.model.environment import Environment
 from cloister.model.event import Event, RecordedEvent, RecordMissed
@@ -857,4 +858,16 @@ class SessionStore(Protocol):
 
     async def mark_used(self, session: SessionId, at: datetime) -> None:
         """Remember when it was last used. Absent is not an error."""
+        ...
+
+
+class AuditStore(Protocol):
+    """Entries of the audit, which are only ever added to."""
+
+    async def add(self, entry: AuditEntry) -> None:
+        """Keep it; its number is given to it."""
+        ...
+
+    async def list(self, wanted: AuditFilter, *, limit: int, before: int | None = None) -> Sequence[AuditEntry]:
+        """The newest that are wanted, newest first; only those with a number below `before`."""
         ...

@@ -23,6 +23,7 @@ from cloister.agents.configured import ConfiguredAgent
 from cloister.agents.gemini import GeminiAgent
 from cloister.agents.mini_swe_agent import MiniSweAgent
 from cloister.agents.opencode import OpencodeAgent
+from cloister.audit import Audit
 from cloister.certificates import read_certificates
 from cloister.doctor import examine
 from cloister.doctor.finding import Finding
@@ -58,6 +59,7 @@ from cloister.sandboxes.oci.volume import find_volume_error
 from cloister.sessions import Sessions
 from cloister.settings import Settings
 from cloister.stores.attempts import SqlLedger
+from cloister.stores.audit import SqlAuditStore
 from cloister.stores.database import Database
 from cloister.stores.environments import SqlEnvironmentStore
 from cloister.stores.kept_files import DirectoryFileStore
@@ -265,7 +267,8 @@ def access_of(settings: Settings, database: Database) -> Access:
         idle=timedelta(seconds=settings.session_idle),
         now=_now,
     )
-    return Access(tokens=tokens, sessions=sessions, public_url=settings.public_url)
+    audit = Audit(store=SqlAuditStore(database), now=_now)
+    return Access(tokens=tokens, sessions=sessions, audit=audit, public_url=settings.public_url)
 
 
 def _agents(settings: Settings) -> Mapping[str, Agent]:

@@ -6,21 +6,21 @@ from typing import Any
 
 import anyio
 from fastapi import APIRouter, FastAPI, Security
-from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 
 from cloister.access import Access
-from cloister.api import environments, models, previews, secrets, sessions, snapshots, tasks
+from cloister.api import audit, environments, models, previews, secrets, sessions, snapshots, tasks
 from cloister.api import tokens as token_routes
 from cloister.api.body_limit import BodyLimit
 from cloister.api.caller import Authenticate
 from cloister.api.gate import Gate
+from cloister.api.operation import operation_id
 from cloister.api.problem import Problem, answer_with_problems
 from cloister.intake import Intake
 
 PREFIX = "/api/v1"
 ROUTERS = tuple(
-    part.router for part in (tasks, environments, models, previews, secrets, snapshots, token_routes, sessions)
+    part.router for part in (tasks, environments, models, previews, secrets, snapshots, token_routes, sessions, audit)
 )
 _ERRORS: dict[int | str, dict[str, Any]] = {
     "default": {"model": Problem, "description": "An error."},
@@ -45,7 +45,7 @@ def make_app(
         openapi_url=f"{PREFIX}/openapi.json",
         docs_url=None,
         redoc_url=None,
-        generate_unique_id_function=_operation_id,
+        generate_unique_id_function=operation_id,
     )
     app.state.intake = intake
     app.state.access = access
@@ -53,7 +53,7 @@ def make_app(
     app.state.under_way = set()  # digests of request keys
     app.state.ending = anyio.Event()  # set by who serves it; ends event streams
     app.add_middleware(BodyLimit)
-    app.add_middleware(Gate, authenticate=authenticate, public_url=access.public_url)
+    app.add_middleware(Gate, authenticate=authenticate, audit=access.audit, public_url=access.public_url)
     api = APIRouter(prefix=PREFIX, responses=_ERRORS, dependencies=[Security(_BEARER)])
     for router in ROUTERS:
         api.include_router(router)
@@ -63,11 +63,6 @@ def make_app(
     app.add_api_route("/healthz", _say_well, include_in_schema=False)
     answer_with_problems(app)
     return app
-
-
-def _operation_id(route: APIRoute) -> str:
-    """Name an operation for clients that are generated: `tasks_follow_up`."""
-    return f"{route.tags[0]}_{route.name}" if route.tags else route.name
 
 
 async def _say_well() -> dict[str, str]:

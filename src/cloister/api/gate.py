@@ -7,9 +7,11 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
-from cloister.api.caller import Authenticate, Caller
+from cloister.api.audit_trail import Trail
+from cloister.api.caller import Authenticate
 from cloister.api.own_page import SAFE_METHODS, check_origin, check_page_key
 from cloister.api.problem import problem_response
+from cloister.audit import Audit
 from cloister.errors import CloisterError, UnauthenticatedError
 
 LOGIN = "/login"
@@ -27,27 +29,36 @@ class Gate:
     A change that is asked for with a session's cookie has to come from a page of ours; see `own_page`.
     """
 
-    def __init__(self, app: ASGIApp, authenticate: Authenticate, public_url: str | None = None) -> None:
+    def __init__(self, app: ASGIApp, authenticate: Authenticate, audit: Audit, public_url: str | None = None) -> None:
         self._app = app
+        self._audit = audit
         self._authenticate = authenticate
         self._public_url = public_url
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it with why not."""
-        if scope["type"] != "http" or _is_open(scope):
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         connection = HTTPConnection(scope)
+        trail = Trail(self._audit, connection, receive, send)
+        try:
+            await self._let_in(connection, trail.receive, trail.send)
+        finally:
+            await trail.end()
+
+    async def _let_in(self, connection: HTTPConnection, receive: Receive, send: Send) -> None:
+        if _is_open(connection.scope):
+            await self._app(connection.scope, receive, send)
+            return
         try:
             caller = await self._authenticate(connection)
             if caller.page_key is not None:
+                connection.state.caller = caller
                 receive = await self._check_page(connection, caller.page_key, receive)
         except CloisterError as error:
-            await _refusal(connection, error)(scope, receive, send)
+            await _refusal(connection, error)(connection.scope, receive, send)
             return
-        await self._pass(connection, caller, receive, send)
-
-    async def _pass(self, connection: HTTPConnection, caller: Caller, receive: Receive, send: Send) -> None:
         connection.state.caller = caller
         with bound_contextvars(caller=caller.name):
             await self._app(connection.scope, receive, send)

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlencode
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from cloister.api.caller import Viewer
+from cloister.api.caller import Caller, Viewer
 from cloister.api.cookie import borne_session, forget_session, is_secure, set_session
 from cloister.api.failures import Failures, address_of
 from cloister.api.front import KnownAccess
@@ -44,9 +44,11 @@ def add_login(app: FastAPI) -> None:
     """
     app.state.failures = Failures()
     app.state.open_paths |= {LOGIN}
-    app.add_api_route(LOGIN, _show, include_in_schema=False, response_class=HTMLResponse)
-    app.add_api_route(LOGIN, _log_in, methods=["POST"], include_in_schema=False, response_class=Response)
-    app.add_api_route(LOGOUT, _log_out, methods=["POST"], include_in_schema=False, response_class=Response)
+    app.add_api_route(LOGIN, _show, name="show_login", include_in_schema=False, response_class=HTMLResponse)
+    app.add_api_route(LOGIN, _log_in, methods=["POST"], name="log_in", include_in_schema=False, response_class=Response)
+    app.add_api_route(
+        LOGOUT, _log_out, methods=["POST"], name="log_out", include_in_schema=False, response_class=Response
+    )
 
 
 def local_path(text: str) -> str:
@@ -78,6 +80,8 @@ async def _log_in(request: Request, access: KnownAccess) -> Response:
         session, text = await access.sessions.log_in(form.get("token", "").strip(), address_of(request))
     except DeniedError as error:
         return _refused(request, error, wanted)
+    known = await access.sessions.authenticate(text)
+    request.state.caller = Caller(name=known.name, role=known.role, by=f"session {session.id}")  # for the audit
     await _end_former(request, access)
     response = RedirectResponse(wanted, 303)
     seconds = (session.expires_at - session.created_at).total_seconds()

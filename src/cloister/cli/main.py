@@ -20,6 +20,7 @@ from cloister.cli import (
     task,
     token,
 )
+from cloister.cli.audit import audit
 from cloister.cli.demo import demo
 from cloister.cli.diff import apply, diff
 from cloister.cli.doctor import doctor
@@ -88,6 +89,7 @@ app.add_typer(snapshot.app, name="snapshot")
 app.add_typer(egress.app, name="egress")
 app.add_typer(record.app, name="record")
 app.add_typer(token.app, name="token")
+app.command()(audit)
 app.command()(serve)
 app.command()(node.worker)
 app.command()(node.clean)

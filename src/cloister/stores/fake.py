@@ -1,11 +1,12 @@
-"""A store of environments that keeps them in memory."""
+"""Stores of environments and of the audit that keep them in memory."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from cloister.model.audit import AuditEntry, AuditFilter
 from cloister.model.stored_environment import StoredEnvironment, conflict
-from cloister.protocols import EnvironmentStore
+from cloister.protocols import AuditStore, EnvironmentStore
 
 
 class FakeEnvironmentStore:
@@ -53,3 +54,34 @@ class FakeEnvironmentStore:
 
 
 _: type[EnvironmentStore] = FakeEnvironmentStore
+
+
+class FakeAuditStore:
+    """Entries, oldest first."""
+
+    def __init__(self) -> None:
+        self.kept: list[AuditEntry] = []
+
+    async def add(self, entry: AuditEntry) -> None:
+        """See `protocols.AuditStore`."""
+        assert entry.at.tzinfo is not None, "a naive time cannot be stored"
+        assert entry.number == 0, "the store numbers them"
+        self.kept.append(replace(entry, number=len(self.kept) + 1))
+
+    async def list(self, wanted: AuditFilter, *, limit: int, before: int | None = None) -> Sequence[AuditEntry]:
+        """See `protocols.AuditStore`."""
+        older = [entry for entry in reversed(self.kept) if before is None or entry.number < before]
+        return [entry for entry in older if _is_wanted(entry, wanted)][:limit]
+
+
+def _is_wanted(entry: AuditEntry, wanted: AuditFilter) -> bool:
+    return (
+        wanted.who in (None, entry.who)
+        and entry.action.startswith(wanted.action or "")
+        and (wanted.since is None or entry.at >= wanted.since)
+        and (wanted.until is None or entry.at < wanted.until)
+        and (entry.is_refused or not wanted.refused)
+    )
+
+
+_audit: type[AuditStore] = FakeAuditStore

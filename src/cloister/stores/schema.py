@@ -198,3 +198,20 @@ SESSIONS = Table(
     Column("expires_at", UtcDateTime, nullable=False),
     Column("last_used_at", UtcDateTime, nullable=False),
 )
+
+AUDIT = Table(
+    "audit",  # triggers refuse changes and removals
+    METADATA,
+    Column("number", Integer, primary_key=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("method", Text, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("about", JSON, nullable=False),
+    Column("fields", JSON, nullable=False),
+    Column("status", Integer, nullable=False),
+)

@@ -10,7 +10,6 @@ import pytest
 from starlette.requests import HTTPConnection
 
 from cloister import health
-from cloister.access import Access
 from cloister.api.app import make_app
 from cloister.api.caller import Caller
 from cloister.api.in_process import InProcessTransport
@@ -18,6 +17,8 @@ from cloister.api.operations import MetricsReaders, add_operations
 from cloister.errors import StoreError, UnauthenticatedError
 from cloister.health import Health
 from cloister.model.token import Role
+
+from .nobody import access_of_nobody
 
 pytestmark = pytest.mark.anyio
 
@@ -44,7 +45,7 @@ async def _client(
     has_egress: bool = True,
     works: bool = True,
 ) -> AsyncIterator[httpx.AsyncClient]:
-    nobody = Access(tokens=None, sessions=None)  # type: ignore[arg-type]  # nothing of it is asked
+    nobody, _ = access_of_nobody()
     app = make_app(None, nobody, _by_header)  # type: ignore[arg-type]
     well = Health(state=state, look_at_database=look, has_egress=lambda: has_egress)
     add_operations(app, health=well, page=_page, readers=readers)

@@ -9,12 +9,13 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from starlette.requests import HTTPConnection
 
-from cloister.access import Access
 from cloister.api.app import PREFIX, ROUTERS, make_app
 from cloister.api.body_limit import MOST_BODY_BYTES
 from cloister.api.caller import Caller
 from cloister.api.in_process import InProcessTransport
 from cloister.model.token import Role
+
+from .nobody import access_of_nobody
 
 pytestmark = pytest.mark.anyio
 
@@ -25,7 +26,7 @@ async def _by_header(request: HTTPConnection) -> Caller:
     return CALLERS[Role[request.headers["x-role"]]]
 
 
-NOBODY = Access(tokens=None, sessions=None)  # type: ignore[arg-type]
+NOBODY, AUDIT = access_of_nobody()
 APP = make_app(None, NOBODY, _by_header)  # type: ignore[arg-type]  # who is let in meets a bug, who is not never comes so far
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from cloister.client import Client
 from cloister.errors import CloisterError, DeniedError, NotFoundError, UnauthenticatedError
+from cloister.model.audit import AuditFilter
 from cloister.model.request import EnvironmentName, EnvironmentText
 from cloister.model.secret import BrokerRule
 from cloister.model.task import TaskState, Verdict
@@ -127,6 +128,10 @@ async def use_tokens(client: Client, server: Server) -> None:
     async with Client.connect(server.address, token=text) as other:
         await other.tasks()
         assert (await client.revoke_token(token.id)).revoked_at is not None
+        (revoked,) = await client.audit(AuditFilter(action="tokens", since=token.created_at), limit=1)
+        assert (revoked.action, revoked.path) == ("tokens_revoke", f"/api/v1/tokens/{token.id}")
+        (made,) = await client.audit(AuditFilter(action="tokens_create"), limit=1, before=revoked.number)
+        assert made.about == {"name": "ci", "role": "viewer", "made": token.id}
         with pytest.raises(UnauthenticatedError):
             await other.tasks()
 

@@ -1,0 +1,163 @@
+"""Writes down what was asked for at the gate: every change, and whatever was refused to somebody.
+
+It sees requests and not routes, so that a new route is in the audit without a word of its own. What is written down is
+names: of the path, of what was sent, and the values of the few fields that say what a change is about.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import parse_qsl
+
+import anyio
+import structlog
+from fastapi.routing import APIRoute
+from starlette.requests import HTTPConnection
+from starlette.types import Message, Receive, Send
+
+from cloister.api.caller import Caller
+from cloister.api.operation import operation_id
+from cloister.api.own_page import KEY_FIELD, SAFE_METHODS
+from cloister.api.problem import problem_response
+from cloister.audit import Audit
+from cloister.errors import CloisterError, StoreError
+from cloister.model.audit import AuditEntry
+
+_ABOUT = ("environment", "name", "role", "provider", "repository", "attempt", "version")
+"""Fields whose values are written down: they name things."""
+_MOST_FIELDS = 40
+_LONGEST = 200
+_MOST_READ = 1024 * 1024
+"""Of a body; of a larger one, no names are told."""
+_UNREAD = ("(too large to be read)",)
+_MCP = "/mcp"
+"""Its calls are requests of their own, and are written down as such."""
+_REFUSALS = frozenset({401, 403, 429})
+_LOG = structlog.get_logger(__name__)
+
+
+class Trail:
+    """What becomes of one request."""
+
+    def __init__(self, audit: Audit, connection: HTTPConnection, receive: Receive, send: Send) -> None:
+        self._audit = audit
+        self._connection = connection
+        self._receive = receive
+        self._send = send
+        self._body: list[bytes] = []
+        self._start: Message | None = None
+        self._is_written = self._is_lost = False
+
+    async def receive(self) -> Message:
+        """Read on, and remember the body."""
+        message = await self._receive()
+        if self._is_change and message.get("body"):
+            self._body.append(message["body"])
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Answer, once it is written down: nobody is told of a change that the audit knows nothing of."""
+        if message["type"] == "http.response.start" and self._is_told_of(message["status"]):
+            self._start = message
+        elif self._start is not None:
+            start, self._start = self._start, None
+            await self._answer(start, message)
+        elif not self._is_lost:
+            await self._send(message)
+
+    async def end(self) -> None:
+        """Write down a request that was cut off before it was answered."""
+        if not self._is_written and self._is_told_of(0):
+            with anyio.CancelScope(shield=True), suppress(CloisterError):
+                await self._audit.add(self._entry(0, b""))
+
+    @property
+    def _is_change(self) -> bool:
+        return self._connection.scope["method"] not in SAFE_METHODS
+
+    async def _answer(self, start: Message, message: Message) -> None:
+        try:
+            await self._write(start["status"], message.get("body", b""))
+        except CloisterError as error:
+            self._is_lost = True
+            _LOG.exception("the audit cannot be written")
+            lost = StoreError("it was done, but the audit could not be written", hint=error.message)
+            await problem_response(lost)(self._connection.scope, self._receive, self._send)
+            return
+        await self._send(start)
+        await self._send(message)
+
+    async def _write(self, status: int, answer: bytes) -> None:
+        self._is_written = True
+        await self._audit.add(self._entry(status, answer))
+
+    def _is_told_of(self, status: int) -> bool:
+        return status in _REFUSALS or (self._is_change and self._connection.scope["path"] != _MCP)
+
+    def _entry(self, status: int, answer: bytes) -> AuditEntry:
+        scope = self._connection.scope
+        caller: Caller | None = scope.get("state", {}).get("caller")
+        sent = self._sent()
+        return AuditEntry(
+            at=self._audit.now(),
+            who=caller.name if caller else "",
+            by=caller.by if caller else "",
+            role=caller.role if caller else "",
+            address=self._connection.client.host if self._connection.client else "",
+            method=scope["method"],
+            path=_told(scope["path"]),
+            action=_action(scope.get("route")),
+            about={**_about(dict(self._connection.query_params)), **_about(sent or {}), **_made(status, answer)},
+            fields=_UNREAD if sent is None else _names(sent),
+            status=status,
+        )
+
+    def _sent(self) -> Mapping[str, Any] | None:
+        """Return what the body says by name; None when it is too large to look."""
+        if sum(map(len, self._body)) > _MOST_READ:
+            return None
+        body = b"".join(self._body)
+        if self._connection.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+            with suppress(ValueError):
+                return dict(parse_qsl(body.decode("latin-1"), max_num_fields=1000))
+        return _object(body)
+
+
+def _action(route: object) -> str:
+    return operation_id(route) if isinstance(route, APIRoute) else ""
+
+
+def _object(text: bytes) -> Mapping[str, Any]:
+    with suppress(ValueError, RecursionError):
+        found = json.loads(text)
+        return found if isinstance(found, dict) else {}
+    return {}
+
+
+def _names(sent: Mapping[str, Any]) -> tuple[str, ...]:
+    names = [_told(name)[:60] for name in sent if name != KEY_FIELD]
+    return tuple(names[:_MOST_FIELDS])
+
+
+def _about(sent: Mapping[str, Any]) -> dict[str, str]:
+    found = {name: sent[name] for name in _ABOUT if name in sent}
+    return {name: _told(str(value)) for name, value in found.items() if isinstance(value, str | int)}
+
+
+def _made(status: int, answer: bytes) -> dict[str, str]:
+    """Return the id of what was made: of a task, a token (whose text is beside it, and is not told), ..."""
+    if status != HTTPStatus.CREATED or len(answer) > _MOST_READ:
+        return {}
+    shape = _object(answer)
+    places = (shape, shape.get("about"), shape.get("task"))
+    ids = [place["id"] for place in places if isinstance(place, dict) and isinstance(place.get("id"), str)]
+    return {"made": _told(ids[0])} if ids else {}
+
+
+def _told(text: str) -> str:
+    """Return it on one line, of bounded length, and without what an address may hold of a password."""
+    text = re.sub(r"//[^/]*@", "//...@", text)
+    return "".join(letter if letter.isprintable() else "?" for letter in text)[:_LONGEST]
