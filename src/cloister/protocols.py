@@ -69,6 +69,10 @@ class Process(Protocol):
         """Add a read-only file to those in /cloister/in, or replace it, while it runs. Harmless when it has ended."""
         ...
 
+    def awake(self) -> AbstractContextManager[None]:
+        """As long as the block runs, it waits for somebody outside: `stuck_seconds` begin anew at the end of that."""
+        ...
+
     async def stop(self, grace_seconds: float = 0.0) -> None:
         """Ask it to end (SIGTERM), and after the grace kill its whole tree. Returns when it is dead. Harmless twice."""
         ...

@@ -58,9 +58,13 @@ class Rig:
                 await rig.backend.destroy(name)
             await rig._stack.aclose()
 
+    async def close(self) -> None:
+        """Let the worker's backend go: nobody serves the node."""
+        await self._stack.aclose()
+
     async def reopen(self) -> None:
         """Let the next worker's backend take over the node."""
-        await self._stack.aclose()
+        await self.close()
         self.backend = await self._stack.enter_async_context(self._opener())
 
     async def create(

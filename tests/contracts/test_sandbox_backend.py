@@ -6,6 +6,7 @@ Begun from the self-checks that inspect_ai ships for its sandbox providers.
 import json
 import os
 import shlex
+import socket
 
 import anyio
 import pytest
@@ -17,6 +18,7 @@ from cloister.model.sandbox import PROXY_PORT, Checkout, Commit, DiffStats, EndC
 from cloister.model.secret import SecretValue
 from cloister.model.snapshot import SnapshotKey
 from cloister.sandboxes.fake import Append, Hold, Print
+from cloister.sandboxes.oci.sandbox import OciSandbox
 
 from .rig import Rig, Script
 
@@ -384,6 +386,56 @@ async def test_a_door_can_be_had_at_every_phase_border(rig: Rig) -> None:
     assert len({*first, *second}) == 2 * len(first)
     for descriptor in (*first, *second):
         os.close(descriptor)
+
+
+CALLS = """
+import socket
+with socket.create_connection(("127.0.0.1", {port})) as served:
+    print("connected", flush=True)
+    print(served.recv(10), flush=True)
+"""
+
+
+@pytest.mark.parametrize("port", [PROXY_PORT, 8001])
+async def test_who_connects_while_no_worker_lives_waits_for_the_next(oci_rig: Rig, port: int) -> None:
+    """A real agent tries again a few times within seconds; a refused connection would use these trials up."""
+    sandbox = await oci_rig.create()
+    for listener in sandbox.listeners((8001,)).descriptors():
+        os.close(listener)
+    gate = "import os, time\nwhile not os.path.exists('/root/go'):\n    time.sleep(0.02)\n"
+    caller = Script(text="")
+    argv = ("/usr/bin/python3", "-c", gate + CALLS.format(port=port))
+    await oci_rig.start(sandbox, caller, argv=argv)
+    assert isinstance(sandbox, OciSandbox)
+    place = sandbox.root
+    await oci_rig.close()
+    (place / "root/go").touch()
+    output = b""
+    await oci_rig.reopen()
+    process = await oci_rig.start(again := await oci_rig.create(), caller, argv=argv)
+    async for chunk in process.output():
+        output += chunk.data
+        if output == b"connected\n":
+            listeners = again.listeners((8001,))
+            [accepting, _] = listeners.proxy if port == PROXY_PORT else listeners.doors[port]
+            with socket.socket(fileno=accepting) as listener:
+                served, _ = listener.accept()
+            with served:
+                served.send(b"late")
+    assert (await process.wait(), output) == (SUCCESS, b"connected\nb'late'\n")
+
+
+async def test_who_waits_for_somebody_outside_is_not_stuck(rig: Rig) -> None:
+    script = Script(text="sleep 1000", does=[Hold()], ends=Exit(status=137, cause=EndCause.STUCK))
+    process = await rig.start(await rig.create(), script, stuck_seconds=0.2, timeout_seconds=60.0)
+    with process.awake():
+        with anyio.move_on_after(1.0) as waited:
+            await process.wait()
+        assert waited.cancelled_caught, "it runs on, five times as long as it could otherwise"
+    if rig.fake is not None:
+        rig.fake.release(rig.name(), "agent")
+    with anyio.fail_after(20):
+        assert (await process.wait()).cause is EndCause.STUCK
 
 
 async def test_the_size_of_a_kept_disk_is_counted_and_that_of_none_is_not(rig: Rig) -> None:

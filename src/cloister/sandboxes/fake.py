@@ -592,6 +592,11 @@ class FakeProcess:
         """See `protocols.Process`. Nobody reads it."""
         assert "/" not in name, f"{name!r} is no name of a file"
 
+    @contextmanager
+    def awake(self) -> Iterator[None]:
+        """See `protocols.Process`. It is never stuck."""
+        yield
+
     async def stop(self, grace_seconds: float = 0.0) -> None:
         """See `protocols.Process`."""
         assert grace_seconds >= 0, "a grace of less than nothing"

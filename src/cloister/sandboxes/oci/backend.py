@@ -14,7 +14,7 @@ from cloister.errors import HostError, NotFoundError
 from cloister.model.sandbox import SandboxName, SandboxSpec
 from cloister.model.snapshot import CheckedDisk, SnapshotKey
 from cloister.protocols import SandboxBackend
-from cloister.sandboxes.oci import network, syscalls
+from cloister.sandboxes.oci import syscalls
 from cloister.sandboxes.oci.bundle import UID_BASE
 from cloister.sandboxes.oci.cgroup import hasten_entry, hold_controllers, remove_groups
 from cloister.sandboxes.oci.claims import BuildClaims
@@ -25,6 +25,7 @@ from cloister.sandboxes.oci.export import SnapshotExporter
 from cloister.sandboxes.oci.final_disk import first_state, hide_former_answer
 from cloister.sandboxes.oci.guard import make_guard
 from cloister.sandboxes.oci.image import OciImageStore
+from cloister.sandboxes.oci.listening import Listening
 from cloister.sandboxes.oci.node import Node, add_volume
 from cloister.sandboxes.oci.paths import make_passage, open_paths
 from cloister.sandboxes.oci.runtime import find_runtime
@@ -110,7 +111,7 @@ class OciBackend:
 
     async def create(self, name: SandboxName, spec: SandboxSpec) -> OciSandbox:
         """Find or create; see `protocols.SandboxBackend`."""
-        sandbox = self._open.get(name) or self._find(name, spec)
+        sandbox = self._open.get(name) or await self._find(name, spec)
         if sandbox is None:
             hasten_entry()
             if self._node.paths.sandbox(name).exists() or self._node.paths.disk(name).exists():
@@ -187,12 +188,17 @@ class OciBackend:
             sandbox.close_listeners()
         self._open.clear()
 
-    def _find(self, name: SandboxName, spec: SandboxSpec) -> OciSandbox | None:
+    async def _find(self, name: SandboxName, spec: SandboxSpec) -> OciSandbox | None:
+        disk, place = self._find_disk(name), self._node.paths.sandbox(name)
+        if disk is None:
+            return None
+        listening = await Listening.again(place / "netns", place / "processes")
+        return OciSandbox(self._node, name, spec, disk, listening)
+
+    def _find_disk(self, name: SandboxName) -> Disk | None:
         place = self._node.paths.sandbox(name)
         disk = Disk.find(self._node.paths.disk(name))
-        if disk is None or not all(os.path.ismount(place / part) for part in ("root", "netns")):
-            return None
-        return OciSandbox(self._node, name, spec, disk, network.listen_again(place / "netns"))
+        return disk if all(os.path.ismount(place / part) for part in ("root", "netns")) else None
 
     def _make(self, name: SandboxName, spec: SandboxSpec) -> OciSandbox:
         self._node.images.rootfs(spec.image)
@@ -207,12 +213,12 @@ class OciBackend:
             hold_controllers(name)
             for part in ("root", "processes", "tools"):
                 make_passage(place / part, UID_BASE)
-            listeners = network.create_namespace(place / "netns")
+            listening = Listening.create(place / "netns")
             volume.result()
         disk = Disk.create(disk_place, state, owner=UID_BASE)
         if self._is_final(spec):
             hide_former_answer(disk.upper, UID_BASE)
-        sandbox = OciSandbox(self._node, name, spec, disk, listeners)
+        sandbox = OciSandbox(self._node, name, spec, disk, listening)
         try:
             sandbox.mount()
         except FileNotFoundError as error:  # the snapshot was being removed before our disk said that it stands on it

@@ -6,7 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import anyio
@@ -75,10 +75,12 @@ class Containers:
         stuck_seconds: float | None = None,
         output_bytes: int,
         volume: Path | None = None,
+        listeners: Sequence[int] = (),
     ) -> OciProcess:
         """Start `bundle`. `directory` is replaced; `files` are found below its `files`.
 
-        Of a command that fails it is told when `volume`, which it writes to, was full.
+        Of a command that fails it is told when `volume`, which it writes to, was full. Its supervisor holds duplicates
+        of the descriptors `listeners`.
         """
         shutil.rmtree(directory, ignore_errors=True)
         make_passage(directory, UID_BASE)
@@ -107,7 +109,7 @@ class Containers:
             "members": cgroup.member_file(bundle.container),
             "enterable": bool(bundle.shell),
         }
-        await self._ask(order)
+        await self._ask(order, listeners)
         return OciProcess(directory)
 
     async def remove(self, directory: Path, container: str) -> None:
@@ -118,11 +120,11 @@ class Containers:
             await self._ask({"delete": self.runtime.delete(container), "hide": self.runtime.hide})
         shutil.rmtree(directory, ignore_errors=True)
 
-    async def _ask(self, order: Mapping[str, object]) -> None:
+    async def _ask(self, order: Mapping[str, object], descriptors: Sequence[int] = ()) -> None:
         async with self._lock:
             try:
                 with anyio.CancelScope(shield=True):  # an answer that nobody took would be taken for the next one's
-                    answer = await self._exchange(json.dumps(order).encode())
+                    answer = await self._exchange(json.dumps(order).encode(), descriptors)
             except OSError as error:
                 self.close()
                 raise SandboxError(f"the spawner of supervisors has gone: {error}") from error
@@ -132,12 +134,12 @@ class Containers:
         if answer != b"ok":
             raise HostError(f"no supervisor could be started: {answer.decode()}", hint="cloister doctor")
 
-    async def _exchange(self, request: bytes) -> bytes:
+    async def _exchange(self, request: bytes, descriptors: Sequence[int]) -> bytes:
         try:
-            self._open_requests().send(request)
+            socket.send_fds(self._open_requests(), [request], descriptors)
         except BrokenPipeError:  # it was killed while it waited, so nothing was read of this
             self.close()
-            self._open_requests().send(request)
+            socket.send_fds(self._open_requests(), [request], descriptors)
         requests = self._open_requests()
         await anyio.wait_readable(requests)
         return requests.recv(1000)

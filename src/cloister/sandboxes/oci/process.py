@@ -70,6 +70,18 @@ class OciProcess:
             draft.chmod(0o444)
             draft.rename(self._directory / "files" / name)
 
+    @contextlib.contextmanager
+    def awake(self) -> Iterator[None]:
+        """Hold a connection, with which it ends that we wait; see `protocols.Process`."""
+        watch = connect_watch(self._directory)
+        if watch is None:
+            yield
+            return
+        with watch:
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it is just going
+                watch.send(b"awake\n")
+            yield
+
     async def stop(self, grace_seconds: float = 0.0) -> None:
         """Ask it to end, then kill it; see `protocols.Process`."""
         watch = connect_watch(self._directory)

@@ -1,9 +1,7 @@
 """One attempt's sandbox: its disk mounted, its namespace, and the containers that run on it."""
 
-import itertools
 import os
 import shutil
-import socket
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -23,7 +21,7 @@ from cloister.model.sandbox import WORKSPACE, Change, Checkout, Command, Commit,
 from cloister.model.secret import SecretValue
 from cloister.model.snapshot import SnapshotKey
 from cloister.protocols import Listeners
-from cloister.sandboxes.oci import guard, network, syscalls
+from cloister.sandboxes.oci import guard, syscalls
 from cloister.sandboxes.oci.beneath import list_beneath, read_beneath, tail_beneath
 from cloister.sandboxes.oci.bundle import UID_BASE, Bind, Bundle
 from cloister.sandboxes.oci.disk import Disk, DiskState, layers_of
@@ -31,6 +29,7 @@ from cloister.sandboxes.oci.final_disk import FinalDisk
 from cloister.sandboxes.oci.flatten import begin_to_flatten
 from cloister.sandboxes.oci.instructions import LARGEST_READ_BYTES, find_instructions, find_leading
 from cloister.sandboxes.oci.left_behind import list_left_behind
+from cloister.sandboxes.oci.listening import Listening
 from cloister.sandboxes.oci.node import Node, add_volume
 from cloister.sandboxes.oci.overlay import mount_overlay
 from cloister.sandboxes.oci.owner import find_owner
@@ -51,15 +50,12 @@ _MOST_LOOKUPS = 4
 class OciSandbox:
     """`protocols.Sandbox` over a `Disk`, mounted at `root`, and a network namespace."""
 
-    def __init__(
-        self, node: Node, name: SandboxName, spec: SandboxSpec, disk: Disk, listeners: network.ListeningSockets
-    ) -> None:
+    def __init__(self, node: Node, name: SandboxName, spec: SandboxSpec, disk: Disk, listening: Listening) -> None:
         self.name = name
         self._node = node
         self._spec = spec
         self._disk = disk
-        self._listeners = listeners
-        self._doors: dict[int, Sequence[socket.socket]] = {}
+        self._listening = listening
         self._lookups = CapacityLimiter(_MOST_LOOKUPS)
         self._place = node.paths.sandbox(name)
         self._final = FinalDisk(node, disk)
@@ -78,7 +74,7 @@ class OciSandbox:
     @property
     def catches(self) -> bool:
         """Whether there are listeners for it; see `protocols.Sandbox`."""
-        return bool(self._listeners.transparent)
+        return self._listening.catches
 
     @property
     def root(self) -> Path:
@@ -116,21 +112,11 @@ class OciSandbox:
 
     def close_listeners(self) -> None:
         """Close our own descriptors of the listening sockets."""
-        self._listeners.close()
-        for listener in itertools.chain(*self._doors.values()):
-            listener.close()
+        self._listening.close()
 
     def listeners(self, doors: Collection[int] = ()) -> Listeners:
         """Return duplicates; see `protocols.Sandbox`."""
-        for port in doors:  # kept, because a port that somebody listens at cannot be had a second time
-            if port not in self._doors:
-                self._doors[port] = network.listen_in(self._place / "netns", port)
-        return Listeners(
-            proxy=_duplicates(self._listeners.proxy),
-            transparent=_duplicates(self._listeners.transparent),
-            names=_duplicates(self._listeners.names),
-            doors={port: _duplicates(self._doors[port]) for port in doors},
-        )
+        return self._listening.duplicates(doors)
 
     async def owner_of(self, connection: Connection) -> Asker | None:
         """Look in the namespace and among our processes; see `protocols.Sandbox`."""
@@ -196,6 +182,7 @@ class OciSandbox:
             timeout_seconds=command.timeout_seconds,
             stuck_seconds=command.stuck_seconds,
             output_bytes=command.output_bytes,
+            listeners=self._listening.descriptors(),
             volume=self._disk.volume if self._disk.has_volume and not command.terminal else None,
         )
 
@@ -391,7 +378,3 @@ class OciSandbox:
         )
         with told_when_full(self._disk.volume):
             return await run_tool(self._node, self.name, script, request, binds=binds, limits=self._spec.limits)
-
-
-def _duplicates(listeners: Sequence[socket.socket]) -> tuple[int, ...]:
-    return tuple(os.dup(listener.fileno()) for listener in listeners)

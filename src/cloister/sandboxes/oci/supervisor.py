@@ -15,6 +15,8 @@ end of the stream when the supervisor has gone. A client may send
 - `stop SECONDS`,
 - `terminal`: the first one receives the descriptor of our end of the container's terminal with a byte `t`, later ones
   that byte alone. When the first one has gone, the container is hung up,
+- `listeners`: it receives a byte `l` with duplicates of the sockets that the worker gave us to hold, see `listening`,
+- `awake`: as long as this client is there, the container waits for somebody, and is not stuck,
 - `person`: somebody enters the container, see `entrance`. It receives `p NUMBER`; that it came, and when its connection
   ends that it went, is noted among the frames.
 """
@@ -40,6 +42,8 @@ FRAME = struct.Struct("!BI")
 
 READ_BYTES = 64 * 1024
 REQUEST_BYTES = 64 * 1024
+MOST_LISTENERS = 250
+"""Descriptors that one message carries: SCM_MAX_FD of unix(7) is 253."""
 LONGEST_SLEEP_SECONDS = 3600.0
 FULL_DISK_SECONDS = 10.0
 """How long a full disk is remembered when its program has made room again."""
@@ -80,10 +84,14 @@ def spawn_forever(requests: socket.socket) -> None:
     that is as good as none; or null),
     `terminal` (whether `argv` sends one to the socket `console`). The answer is `ok`, sent when the watch socket can be
     connected to.
-    Without `directory`, the container of a lost supervisor is removed, and the answer sent afterwards.
+    Descriptors that come with it are held for the next worker. Without `directory`, the container of a lost
+    supervisor is removed, and the answer sent afterwards.
     """
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    while request := requests.recv(REQUEST_BYTES):
+    while True:
+        request, listeners, _, _ = socket.recv_fds(requests, REQUEST_BYTES, MOST_LISTENERS)
+        if not request:
+            return
         try:
             order = json.loads(request)
             if "directory" not in order:
@@ -93,21 +101,26 @@ def spawn_forever(requests: socket.socket) -> None:
             watch = listen(os.path.join(order["directory"], "watch"))
             if os.fork() == 0:
                 requests.close()
-                _become_supervisor(order, watch)
+                _become_supervisor(order, watch, listeners)
             watch.close()
             requests.send(b"ok")
         except BrokenPipeError:
             return  # who asked has gone
         except OSError as error:
             requests.send(str(error).encode())
+        finally:
+            for listener in listeners:
+                os.close(listener)
 
 
-def _become_supervisor(order: dict[str, Any], watch: socket.socket) -> None:
+def _become_supervisor(order: dict[str, Any], watch: socket.socket, listeners: list[int]) -> None:
     status = 1
     try:
         os.setsid()
         become_reaper(b"cloister-watch")
-        Supervisor(order, watch).run()
+        for listener in listeners:
+            os.set_inheritable(listener, False)
+        Supervisor(order, watch, listeners).run()
         status = 0
     except Exception:
         with open(os.path.join(order["directory"], "supervisor.log"), "w") as file:
@@ -120,10 +133,11 @@ def _become_supervisor(order: dict[str, Any], watch: socket.socket) -> None:
 class Supervisor:
     """One container from its start to its removal."""
 
-    def __init__(self, order: dict[str, Any], watch: socket.socket) -> None:
+    def __init__(self, order: dict[str, Any], watch: socket.socket, listeners: list[int]) -> None:
         self.order = order
         self.directory: str = order["directory"]
         self.watch = watch
+        self.listeners = listeners
         self.clients: list[socket.socket] = []
         self.events = selectors.DefaultSelector()
         self.output = os.open(self._path("output"), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -140,6 +154,7 @@ class Supervisor:
         self.user: socket.socket | None = None
         self.persons: dict[socket.socket, tuple[int, float]] = {}
         self.entered = 0
+        self.awake: set[socket.socket] = set()
         self.moved_at, self.moved_cpu = time.monotonic(), 0.0
 
     def run(self) -> None:
@@ -197,11 +212,11 @@ class Supervisor:
         self._look_at_disk()
 
     def _is_stuck(self, now: float) -> bool:
-        """Whether nothing was printed, next to nothing computed, and nobody in there, for as long as that may be."""
+        """Whether nothing was printed or awaited, next to nothing computed, and nobody in there, for so long."""
         longest, cpu = self.order["stuck_seconds"], _cpu_seconds(self.order["cpu"])
         if longest is None or cpu is None:
             return False
-        if self.persons or cpu - self.moved_cpu > longest * _IDLE_SHARE:
+        if self.persons or self.awake or cpu - self.moved_cpu > longest * _IDLE_SHARE:
             self._moves(now)
         return bool(now - self.moved_at >= longest)
 
@@ -306,6 +321,11 @@ class Supervisor:
             if grace > 0:
                 self.cause = "stopped"
                 self._ask_to_end(grace)
+        elif words[0] == b"awake":
+            self.awake.add(client)
+        elif words[0] == b"listeners":
+            with contextlib.suppress(OSError):  # it has gone again, which is heard next
+                socket.send_fds(client, [b"l"], self.listeners)
         elif words[0] == b"person":
             self._let_in(client)
         elif words[0] == b"terminal":
@@ -364,6 +384,9 @@ class Supervisor:
         client.close()
         if client in self.persons:
             self._let_out(client)
+        if client in self.awake:
+            self.awake.remove(client)
+            self._moves(time.monotonic())
         if client is self.user:
             self._hang_up()
 
