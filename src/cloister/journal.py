@@ -28,7 +28,7 @@ from cloister.model.event import (
 )
 from cloister.model.model_door import ModelCall
 from cloister.model.model_usage import TokenUsage
-from cloister.model.network import EgressEnd, EgressRecord, EgressTold, NetworkMode
+from cloister.model.network import EgressEnd, EgressLost, EgressRecord, EgressTold, NetworkMode
 from cloister.model.phase import Phase
 from cloister.model.sandbox import Chunk, Exit, Stream
 from cloister.model.secret import DeliveredSecrets
@@ -82,6 +82,8 @@ class Journal:
                 self._record(told.phase, _event_of_decision(self._masked(told)))
             case EgressEnd():
                 self._record(told.phase, _event_of_end(told))
+            case EgressLost():
+                pass  # nobody knows how its flows ended
 
     def record_call(self, call: ModelCall, cost: float | None = None) -> None:
         """Append what a call of a model used, with its cost in US dollars where it is known, and why it failed."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import anyio
 
+from cloister.calls_under_way import CallsUnderWay
 from cloister.journal import Journal
 from cloister.model.environment import Limits
 from cloister.model.event import ModelCallFailed, RecordedEvent, Usage
@@ -41,6 +42,7 @@ class ModelWatch:
         self._last_fault: ModelCall | ModelCallFailed | None = None
         self.total = UsageTotal()
         self.stop: Stop | None = None
+        self.calls = CallsUnderWay()
         self.stopped = anyio.Event()
         """Set when the agent has to be stopped."""
         for recorded in told:
@@ -48,6 +50,7 @@ class ModelWatch:
 
     def hear(self, told: EgressTold) -> None:
         """Take in what the egress process tells."""
+        self.calls.hear(told)
         if not isinstance(told, ModelCall):
             self._journal.record_egress(told)
             return

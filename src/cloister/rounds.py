@@ -45,7 +45,7 @@ async def work_in_rounds(run: AttemptRun, provisioned: Provisioned, model: OpenM
             await open_agents_network(run, provisioned, model=grant, report=watch.hear)
             if turn.prompt == attempt.prompt:
                 began = datetime.now(UTC)
-            ran = await _run_agent(run, turn, provisioned, round_, stopped=watch.stopped)
+            ran = await _run_agent(run, turn, provisioned, round_, watch=watch)
         with journal.phase(Phase.OUTPUT):
             if ending.asked is not None and not ending.asked.collect:
                 return Outcome(verdict=Verdict.CANCELLED, reason=CANCELLED, exit_status=ran.ended.status)
@@ -65,7 +65,7 @@ async def work_in_rounds(run: AttemptRun, provisioned: Provisioned, model: OpenM
 
 
 async def _run_agent(
-    run: AttemptRun, turn: AgentTurn, provisioned: Provisioned, round_: int, *, stopped: anyio.Event
+    run: AttemptRun, turn: AgentTurn, provisioned: Provisioned, round_: int, *, watch: ModelWatch
 ) -> agent.Ran:
     adapter = run.tools.agents[run.task.agent]
     return await agent.run(
@@ -80,7 +80,8 @@ async def _run_agent(
         pack=await _find_pack(adapter, run.tools.packs),
         given=_given_with(run.task, run.tools),
         seconds_left=run.seconds_left(),
-        stopped=stopped,
+        stopped=watch.stopped,
+        calls=watch.calls,
     )
 
 

@@ -1,9 +1,12 @@
 """The real agents, each from its registry, on a real project with the network off: a scripted model says what to do."""
 
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
+from anyio import to_thread
 from platformdirs import user_cache_path
 
 from cloister.model.task import Verdict
@@ -75,6 +78,7 @@ expect = { status = 0 }
 say = "I looked twice."
 """
 """Two turns of a task are one conversation of its agent, which is not told in words what it has said itself."""
+DOOR, ESTABLISHED = 3130, "01"
 AGENTS = ("codex", "claude", "gemini", "opencode", "mini-swe-agent", "aider")
 
 
@@ -96,7 +100,9 @@ async def _run(installation: Installation, agent: str, turns: str) -> tuple[Fini
 
 
 @asynccontextmanager
-async def _opened(installation: Installation, agent: str, turns: str) -> AsyncIterator[tuple[Running, ScriptedModel]]:
+async def _opened(
+    installation: Installation, agent: str | None, turns: str
+) -> AsyncIterator[tuple[Running, ScriptedModel]]:
     async with open_model(read_script(turns.encode(), source="turns.toml")) as model:
         models = {
             "openai-like": {
@@ -108,7 +114,8 @@ async def _opened(installation: Installation, agent: str, turns: str) -> AsyncIt
             "others": {"base": model.address, "api": ["messages", "gemini"], "model": "m-1", "keyless": True},
         }
         async with installation.opened(settings={"models": models}) as running:
-            await _ensure_installed(running, agent)
+            if agent is not None:
+                await _ensure_installed(running, agent)
             yield running, model
 
 
@@ -157,3 +164,71 @@ async def test_a_follow_up_resumes_the_agents_own_conversation(installation: Ins
         "I looked twice.",
     ]
     assert former.attempts[0].outcome.session == last.attempts[0].outcome.session
+
+
+WAITS = """
+[[turns]]
+delay_seconds = 3.0
+say = "late"
+"""
+ASKS = """
+curl -sS "$OPENAI_BASE_URL/responses" -d '{"model": "m-1", "input": [{"role": "user", "content": "x"}]}'
+exec sleep 1000
+"""
+
+
+async def test_who_waits_for_the_model_is_not_stuck_and_who_waits_for_nothing_is(installation: Installation) -> None:
+    environment = f'{ALONE}[limits]\nstuck = "1s"\n'
+    async with _opened(installation, None, WAITS) as (running, model):
+        finished = await running.run(ASKS, environment=environment, model="openai-like")
+    assert model.problems == []
+    assert "late" in finished.printed("agent"), "it took three times as long as it may be stuck"
+    assert "neither printed nor computed" in finished.outcome.reason
+
+
+async def test_an_agent_whose_worker_is_killed_while_it_asks_its_model_goes_on(installation: Installation) -> None:
+    """The call is cut, and the agent's next trial waits for the next worker, however long that takes to come."""
+    async with open_model(read_script(CUT_OFF.encode(), source="turns.toml")) as model:
+        settings = installation.state / "model.toml"
+        settings.write_text(
+            f'[models.like]\nbase = "{model.address}/v1"\napi = ["responses"]\nmodel = "m-1"\nkeyless = true\n'
+        )
+        await to_thread.run_sync(_kill_in_a_call, installation, settings, model)
+    assert model.problems == []
+
+
+CUT_OFF = """
+[[turns]]
+delay_seconds = 600.0
+error = { status = 500, message = "nobody waits for this" }
+[[turns]]
+say = "There you are."
+"""
+
+
+def _kill_in_a_call(installation: Installation, settings: Path, model: ScriptedModel) -> None:
+    environment = installation.write(ALONE)
+    asked = ("run", "--json", "--env", environment, "--agent", "codex", "--no-cache", "say something")
+    with installation.started("--config", settings, *asked) as command:
+        command.until("agent_prompted")
+        _until(lambda: len(model.problems) == 1, "the first turn was asked for")
+        command.kill()
+    [agent] = [event["attempt"] for event in command.events if event["event"] == "agent_prompted"]
+    inside = (installation.paths.sandbox(agent) / "processes/agent/init-pid").read_text()
+    _until(lambda: _asks_again(Path(f"/proc/{inside}/net/tcp")), "the agent has tried again")
+    ended = installation.cloister("--config", settings, "task", "wait", "--json", command.task)
+    [attempt] = ended.events[0]["attempts"]
+    assert (attempt["verdict"], attempt["message"]) == ("succeeded", "There you are."), attempt
+
+
+def _until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain until {what}"
+        time.sleep(0.05)
+
+
+def _asks_again(table: Path) -> bool:
+    """Whether somebody is connected to a door, and nobody has taken the connection yet: it has no inode (net/tcp)."""
+    rows = [line.split() for line in table.read_text().splitlines()[1:]]
+    return any(row[1].endswith(f":{DOOR:04X}") and (row[3], row[9]) == (ESTABLISHED, "0") for row in rows)

@@ -6,6 +6,7 @@ from http import HTTPStatus
 import h11
 
 from cloister.egress.answer import AnswerError
+from cloister.egress.decoding import DECODED, Decoder
 from cloister.egress.exchange import PASSING, Exchange, Passing
 from cloister.egress.flow import Flow
 from cloister.egress.forwarded import Forwarded
@@ -88,6 +89,7 @@ class Brokered(Passing):
         self._broker = broker
         self._finder = broker.finder()
         self._masker = masker
+        self._decoder: Decoder | None = None
 
     def upload(self, data: bytes) -> bytes:
         """Return what may go up by now; what may yet become a placeholder is held back. Raises LeakError."""
@@ -98,20 +100,19 @@ class Brokered(Passing):
         return self._innocent(self._finder.flush())
 
     def head(self, response: h11.Response) -> h11.Response:
-        """Return the response's head, masked, and without the length that masking may change."""
+        """Return the response's head, masked, without the length that masking may change, and of a plain body."""
         if self._masker is None:
             return response
         has_body = self._request.method != "HEAD" and response.status_code not in _BODILESS
-        if has_body and any(name == b"content-encoding" and value != b"identity" for name, value in response.headers):
-            raise AnswerError(
-                HTTPStatus.BAD_GATEWAY,
-                f"{self._request.authority} compressed its answer although it was asked not to, so that it could not "
-                "be searched for a secret's value.",
-            )
+        if has_body:
+            self._decoder = self._decoder_for(response)
+        dropped = {b"content-length"} if has_body else set()
+        if self._decoder is not None:
+            dropped.add(b"content-encoding")
         headers = [
             (name, self._masked(value))
             for name, value in response.headers.raw_items()
-            if self._masked(name) == name and not (has_body and name.lower() == b"content-length")
+            if self._masked(name) == name and name.lower() not in dropped
         ]
         return h11.Response(
             status_code=response.status_code, headers=headers, reason=self._masked(bytes(response.reason))
@@ -119,15 +120,33 @@ class Brokered(Passing):
 
     def download(self, data: bytes) -> bytes:
         """Return what can be shown by now."""
+        if self._decoder is not None:
+            data = self._decoder.feed(data)
         return data if self._masker is None else self._masker.feed(data)
 
     def end_of_download(self) -> bytes:
         """Return what was held back."""
+        if self._decoder is not None:
+            self._decoder.end()
         return b"" if self._masker is None else self._masker.flush()
 
     def sentence(self, text: str) -> str:
         """Return it masked: the parser quotes what it could not read."""
         return text if self._masker is None else self._masked(text.encode()).decode()
+
+    def _decoder_for(self, response: h11.Response) -> Decoder | None:
+        """Return what makes the body plain, None when it is. AnswerError for a compression that we do not know."""
+        codings = [value.strip().lower() for name, value in response.headers if name == b"content-encoding"]
+        codings = [coding for coding in codings if coding != b"identity"]
+        if not codings:
+            return None
+        if len(codings) > 1 or codings[0] not in DECODED:
+            raise AnswerError(
+                HTTPStatus.BAD_GATEWAY,
+                f"{self._request.authority} compressed its answer although it was asked not to, so that it could not "
+                "be searched for a secret's value.",
+            )
+        return Decoder()
 
     def _innocent(self, data: bytes) -> bytes:
         for name in sorted(self._finder.found):

@@ -173,6 +173,7 @@ class Gate:
             command=asker.command if asker is not None else None,
             flow=flow.number,
             path=flow.path,
+            of_model=decision.allowed and self._is_of_model(flow),
         )
         await self._tell_at_pace(record)
 
@@ -259,8 +260,11 @@ class Gate:
 
     def _is_own_model(self, flow: Flow) -> bool:
         """Whether it leads to a model at an address that the operator wrote down, and that no name could change."""
+        return self._is_of_model(flow) and is_address(flow.authority.host)
+
+    def _is_of_model(self, flow: Flow) -> bool:
         grant = self.broker.behind(flow.door) if flow.door is not None else None
-        return grant is not None and grant.model is not None and is_address(flow.authority.host)
+        return grant is not None and grant.model is not None
 
     async def _find_addresses(self, flow: Flow, proxy: UpstreamProxy | None) -> list[Address]:
         """Return the host's addresses; none when nobody but a proxy may know them."""

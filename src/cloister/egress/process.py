@@ -34,7 +34,7 @@ from cloister.egress.messages import (
 from cloister.egress.said import SAID, BrokenChildError, hear
 from cloister.egress.teller import Report, Teller
 from cloister.errors import EgressError
-from cloister.model.network import NetworkPolicy, parse_domain, with_registries
+from cloister.model.network import EgressLost, NetworkPolicy, parse_domain, with_registries
 from cloister.model.sandbox import SandboxName
 from cloister.model.secret import Grant
 from cloister.protocols import Egress, FindAsker, Listeners
@@ -265,6 +265,8 @@ class EgressProcess:
         lines = last_words.decode(errors="replace").splitlines()
         self._last_words = lines[-1] if lines else self._last_words
         for order in tuple(self._orders.values()):
+            if order.teller is not None:
+                order.teller.tell(EgressLost(sandbox=str(order.name)))
             if order.policy is None:
                 self._finish(order)  # nothing is open any more
 

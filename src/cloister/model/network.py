@@ -83,6 +83,8 @@ class EgressRecord:
     """Number of the request or tunnel in its sandbox, from 1; `EgressEnd` has it too."""
     path: str = ""
     """Of the request's target, where it could be read; without its query."""
+    of_model: bool = False
+    """Whether it was let out by the door of the agent's model, so that the agent waits until it is over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +101,14 @@ class EgressEnd:
     seconds: float
 
 
-EgressTold = EgressRecord | EgressEnd | ModelCall
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EgressLost:
+    """The egress process has died, and with it all that was open: no end of that is told."""
+
+    sandbox: str
+
+
+EgressTold = EgressRecord | EgressEnd | EgressLost | ModelCall
 """What the egress process tells of a sandbox."""
 
 

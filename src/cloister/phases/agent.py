@@ -10,6 +10,7 @@ from pathlib import Path
 import anyio
 
 from cloister.agent_reader import AgentReader
+from cloister.calls_under_way import CallsUnderWay
 from cloister.ending import Ending, run_beside
 from cloister.journal import Journal
 from cloister.model.agent import AgentTurn
@@ -69,11 +70,12 @@ async def run(
     given: Path | None,
     seconds_left: float,
     stopped: anyio.Event,
+    calls: CallsUnderWay,
 ) -> Ran:
     """Run the agent to its end, its services beside it, or go on following it when a former worker started it.
 
-    `round` counts from 0; each runs it anew on what it left. It is ended when `stopped` is set. TaskFailedError when a
-    service was not ready, so that the agent did not run.
+    `round` counts from 0; each runs it anew on what it left. It is ended when `stopped` is set, and is not stuck while
+    `calls` are under way. TaskFailedError when a service was not ready, so that the agent did not run.
     """
     task = turn.task
     asked, services = agent.command(turn), task.environment.services
@@ -115,7 +117,8 @@ async def run(
     )
     asked_to_end = partial(_stop_when_asked, process, journal, ending)
     warning = partial(_warn, process, journal, seconds_left, task.environment.limits.time_seconds)
-    ended, _ = await run_beside(follow, asked_to_end, partial(_stop_when, stopped, process), warning)
+    stop = partial(_stop_when, stopped, process)
+    ended, _ = await run_beside(follow, asked_to_end, stop, warning, partial(_count_as_awake, process, calls))
     if reader is None:
         return Ran(ended=ended, message="")
     return Ran(ended=ended, message=reader.last_message, session=reader.session)
@@ -124,6 +127,14 @@ async def run(
 async def _stop_when(stopped: anyio.Event, process: Process) -> None:
     await stopped.wait()
     await process.stop(GRACE_SECONDS)
+
+
+async def _count_as_awake(process: Process, calls: CallsUnderWay) -> None:
+    """Whoever waits for the model is not stuck; the egress process has its own limit for a model that is silent."""
+    while True:
+        await calls.until(any_=True)
+        with process.awake():
+            await calls.until(any_=False)
 
 
 def _shell_for_persons(task: Task, foundation: Foundation) -> tuple[str, ...]:

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
-from cloister.model.network import EgressEnd, EgressRecord, EgressTold, NetworkMode, NetworkPolicy
+from cloister.model.model_door import ModelCall
+from cloister.model.network import EgressLost, EgressRecord, EgressTold, NetworkMode, NetworkPolicy
 from cloister.model.phase import Phase
 from cloister.model.sandbox import SandboxName
 from cloister.model.secret import Grant
@@ -47,14 +48,14 @@ class EgressCounters:
 
     def count(self, name: SandboxName, told: EgressTold, modes: dict[Phase, NetworkMode]) -> None:
         """Count one report. `modes` are those of the phases that the sandbox has been in."""
+        if isinstance(told, EgressLost | ModelCall):  # the first: see `forget_all`; the other: see `tasks`
+            return
         where = {"phase": str(told.phase), "mode": str(modes.get(told.phase, NetworkMode.OFF))}
         if isinstance(told, EgressRecord):
             verdict = "allowed" if told.decision.allowed else "refused"
             self._decisions.add(1, {"verdict": verdict, **where})
             if told.decision.allowed and told.flow:
                 self._open.setdefault(name, set()).add(told.flow)
-            return
-        if not isinstance(told, EgressEnd):
             return
         self._bytes.add(told.sent_bytes, {"direction": "sent", **where})
         self._bytes.add(told.received_bytes, {"direction": "received", **where})
