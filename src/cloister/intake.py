@@ -17,6 +17,7 @@ from cloister.model.choice import choose
 from cloister.model.conversation import find_base
 from cloister.model.environment import Environment
 from cloister.model.event import RecordedEvent
+from cloister.model.fairness import OWNER
 from cloister.model.pack import not_installed
 from cloister.model.reference import is_reference, not_pulled
 from cloister.model.request import EnvironmentChoice, Request
@@ -100,8 +101,8 @@ class Intake:
     models: ModelRoster
     """Who answers agents."""
 
-    async def submit(self, request: Request, key: RequestKey | None = None) -> Task:
-        """Accept a task; it is on disk when this returns, and with it what its key stands for from now on.
+    async def submit(self, request: Request, key: RequestKey | None = None, *, asked_by: str = OWNER) -> Task:
+        """Accept a task of that caller; it is on disk when this returns, and with it what its key stands for.
 
         Raises UsageError (NotFoundError for what is not there, EnvironmentFileError for the file), and
         RepositoryError when the repository cannot be reached; UnderWayError when the key stands for a request already.
@@ -146,6 +147,8 @@ class Intake:
             attempts=request.attempts,
             accepted_at=accepted_at,
             trace_parent=request.trace_parent,
+            asked_by=asked_by,
+            priority=request.priority,
         )
         notes = [
             *([left_out] if left_out else []),
@@ -264,7 +267,14 @@ class Intake:
         return self.store.events(task, after=after, follow=follow, output=output)
 
     async def follow_up(
-        self, task: str, prompt: str, *, attempt: int | None = None, attempts: int = 1, key: RequestKey | None = None
+        self,
+        task: str,
+        prompt: str,
+        *,
+        attempt: int | None = None,
+        attempts: int = 1,
+        key: RequestKey | None = None,
+        asked_by: str = OWNER,
     ) -> tuple[TaskId, FollowUp]:
         """Accept one more turn of a task; it is on disk when this returns.
 
@@ -282,6 +292,7 @@ class Intake:
             continues=base.attempt,
             attempts=attempts,
             accepted_at=self.now(),
+            asked_by=asked_by,
         )
         is_former = all(base.attempt != each.attempt for each in last.attempts)
         notes = [f"turn {last.number} left nothing, so this goes on from what it went on from"] if is_former else []

@@ -616,9 +616,10 @@ class AttemptQueue(Protocol):
         ...
 
     async def claim(self, task: TaskId | None = None) -> Attempt | None:
-        """Take the oldest attempt that waits, or whose worker died (then with `retry` counted up); None when none.
+        """Take the oldest attempt whose worker died (`retry` is counted up), else the one whose turn it is.
 
-        With `task`, only attempts of that one.
+        Users take turns, and priorities go first, as `fairness.choose_lane` says. None when none waits, or when limits
+        of what may run at once hold back all that do. With `task`, only attempts of that one.
         """
         ...
 

@@ -25,6 +25,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from cloister.allowlist import builtin_presets, parse_allowlist
 from cloister.errors import UsageError
 from cloister.model.ceiling import Ceiling
+from cloister.model.fairness import RunningLimits
 from cloister.model.model_access import ModelApi
 from cloister.model.model_provider import ModelProvider
 from cloister.model.network import NetworkMode, parse_domain, parse_host
@@ -238,6 +239,12 @@ class Settings(BaseSettings):
     """Name or path of an OCI runtime; `auto` takes the first that works of crun and runc."""
     slots: int = Field(default_factory=_slots, ge=1, le=4096, examples=["4"])
     """Attempts that one worker runs at once."""
+    running_together: int | None = Field(default=None, ge=1, examples=["16"])
+    """Attempts that run at once on all workers of this state directory; absent: as many as they have slots."""
+    running_per_user: int | None = Field(default=None, ge=1, examples=["4"])
+    """Attempts of one user that run at once, see [who goes first](../how-to/server.md#who-goes-first)."""
+    running_per_environment: int | None = Field(default=None, ge=1, examples=["8"])
+    """Attempts of one environment that run at once."""
     snapshots_size: Annotated[int | None, NoDecode, PlainValidator(_to_size)] = Field(
         default=None, examples=['"50GiB"']
     )
@@ -345,6 +352,15 @@ class Settings(BaseSettings):
             deny=self.network_deny,
             methods=self.network_methods,
             ports=self.network_ports,
+        )
+
+    @property
+    def running_limits(self) -> RunningLimits:
+        """What may run at once."""
+        return RunningLimits(
+            together=self.running_together,
+            per_user=self.running_per_user,
+            per_environment=self.running_per_environment,
         )
 
     @property

@@ -190,7 +190,7 @@ async def _open_parts(
         open_backend(settings.state, images, runtime=settings.runtime, authorities=authority.certificate + authorities)
     )
     queue: AttemptQueue = await stack.enter_async_context(
-        EmbeddedQueue.open(SqlLedger(database), settings.state / "workers")
+        EmbeddedQueue.open(SqlLedger(database), settings.state / "workers", settings.running_limits)
     )
     watched: Egress = egress
     if instruments is not None:

@@ -1,11 +1,11 @@
 """What every `AttemptQueue` promises, with the `TaskStore` over the same rows."""
 
 import dataclasses
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import anyio
 import anyio.lowlevel
@@ -13,6 +13,7 @@ import pytest
 
 from cloister.errors import ConflictError, LeaseLostError, NotFoundError, UnderWayError
 from cloister.model.cancellation import AT_ONCE, Cancellation
+from cloister.model.environment import Environment
 from cloister.model.event import (
     AttemptFinished,
     Output,
@@ -24,6 +25,7 @@ from cloister.model.event import (
     TaskFinished,
     TurnAccepted,
 )
+from cloister.model.fairness import NO_LIMITS, Priority, RunningLimits
 from cloister.model.phase import Phase
 from cloister.model.record import SignedRecord
 from cloister.model.request_key import KeptRequest, RequestKey, make_request_key
@@ -39,15 +41,18 @@ from cloister.stores.tasks import SqlTaskStore
 SUCCESS = Outcome(verdict=Verdict.SUCCEEDED)
 
 
-NewWorker = Callable[[], AbstractAsyncContextManager[tuple[AttemptQueue, TaskStore]]]
+class NewWorker(Protocol):
+    def __call__(
+        self, limits: RunningLimits = NO_LIMITS
+    ) -> AbstractAsyncContextManager[tuple[AttemptQueue, TaskStore]]: ...
 
 
 def _embedded(state: Path) -> NewWorker:
     @asynccontextmanager
-    async def new_worker() -> AsyncIterator[tuple[AttemptQueue, TaskStore]]:
+    async def new_worker(limits: RunningLimits = NO_LIMITS) -> AsyncIterator[tuple[AttemptQueue, TaskStore]]:
         async with (
             Database.open(state / "cloister.db") as database,
-            EmbeddedQueue.open(SqlLedger(database), state / "workers") as queue,
+            EmbeddedQueue.open(SqlLedger(database), state / "workers", limits) as queue,
         ):
             yield queue, SqlTaskStore(database)
 
@@ -80,7 +85,8 @@ def _fake(_: Path) -> NewWorker:
     rows = FakeQueue()
 
     @asynccontextmanager
-    async def new_worker() -> AsyncIterator[tuple[AttemptQueue, TaskStore]]:
+    async def new_worker(limits: RunningLimits = NO_LIMITS) -> AsyncIterator[tuple[AttemptQueue, TaskStore]]:
+        rows.limits = limits
         worker = _FakeWorker(rows)
         yield cast(AttemptQueue, worker), rows
         worker.die()
@@ -233,6 +239,74 @@ async def test_an_abandoned_attempt_comes_before_younger_ones(queue, new_worker,
     async with new_worker() as (doomed, _):
         abandoned = await _claim(doomed)
     assert (await _claim(queue)).id == abandoned.id
+
+
+async def test_users_take_turns_and_attempts_of_one_task_count_each(queue, new_task) -> None:
+    await queue.submit(new_task("a1", asked_by="ann", attempts=4))
+    await queue.submit(new_task("a2", asked_by="ann"))
+    await queue.submit(new_task("b1", asked_by="bob", attempts=2))
+    claimed = [await _claim(queue) for _ in range(7)]
+    assert [attempt.task.id for attempt in claimed] == ["a1", "b1", "a1", "b1", "a1", "a1", "a2"]
+    assert await queue.claim() is None
+
+
+async def test_a_high_priority_goes_first(queue, new_task) -> None:
+    for id, priority in (("t1", Priority.LOW), ("t2", Priority.NORMAL), ("t3", Priority.HIGH)):
+        await queue.submit(new_task(id, priority=priority))
+    assert [(await _claim(queue)).task.id for _ in range(3)] == ["t3", "t2", "t1"]
+
+
+@pytest.mark.parametrize(
+    ("limits", "before", "after"),
+    [
+        (RunningLimits(together=2), ["a1", "b1"], ["a2"]),
+        (RunningLimits(per_user=1), ["a1", "b1"], ["a2"]),
+        (RunningLimits(per_environment=1), ["a1", "a3"], ["b1"]),
+    ],
+)
+async def test_no_more_run_than_the_limits_say_over_all_workers(new_worker, new_task, limits, before, after) -> None:
+    async with new_worker(limits) as (queue, store), new_worker(limits) as (other, _):
+        for id, user, environment in (
+            ("a1", "ann", "web"),
+            ("a2", "ann", "web"),
+            ("a3", "ann", "shop"),
+            ("b1", "bob", "web"),
+        ):
+            await queue.submit(new_task(id, asked_by=user, environment=Environment(name=environment)))
+        claimed = [await queue.claim(), await other.claim()]
+        assert [attempt and attempt.task.id for attempt in claimed] == before
+        assert await queue.claim() is None
+        assert await other.claim() is None
+        assert (await store.get(after[0])).state is TaskState.QUEUED
+        await queue.finish(claimed[0], SUCCESS)
+        with anyio.fail_after(20):
+            while (found := await other.claim()) is None:
+                await other.wait_for_work()
+        assert [found.task.id] == after
+        assert await queue.claim() is None
+
+
+async def test_what_waits_has_a_place_until_it_starts(queue, store, new_task) -> None:
+    for number in range(1, 4):
+        await queue.submit(new_task(f"a{number}", asked_by="ann"))
+    await queue.submit(new_task("b1", asked_by="bob", attempts=2))
+    places = {status.task.id: status.queue_position for status in await store.list()}
+    assert places == {"a1": 1, "b1": 2, "a2": 3, "a3": 5}
+    assert [one.queue_position for one in (await store.get("b1")).attempts] == [2, 4]
+    first = await _claim(queue)
+    assert [(await store.get(task)).queue_position for task in ("a1", "b1", "a2", "a3")] == [None, 1, 2, 4]
+    await queue.finish(first, SUCCESS)
+    await store.cancel(TaskId("b1"))
+    assert [(await store.get(task)).queue_position for task in ("a1", "b1", "a2", "a3")] == [None, None, 1, 2]
+
+
+async def test_a_turn_counts_for_whoever_asked_for_it(queue, new_task) -> None:
+    await queue.submit(new_task(asked_by="ann"))
+    await queue.finish(await _claim(queue), _changed("done", b"diff"))
+    await queue.follow_up(TaskId("t1"), _turn(asked_by="bob", attempts=2))
+    await queue.submit(new_task("t2", asked_by="ann"))
+    claimed = [await _claim(queue) for _ in range(3)]
+    assert [(attempt.task.id, attempt.turn) for attempt in claimed] == [("t1", 2), ("t2", 1), ("t1", 2)]
 
 
 async def test_the_log_keeps_the_order_and_is_complete_at_the_end(queue, store, new_task) -> None:

@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 from starlette.requests import HTTPConnection
 
 from cloister.errors import DeniedError
+from cloister.model.fairness import OWNER as OWNER_NAME
 from cloister.model.session import SessionId
 from cloister.model.token import Role
 
@@ -28,7 +29,7 @@ class Caller:
     """What changes of that session's pages have to be sent with."""
 
 
-OWNER = Caller(name="owner", role=Role.ADMIN, on_this_machine=True)
+OWNER = Caller(name=OWNER_NAME, role=Role.ADMIN, on_this_machine=True)
 """Of the state directory: whoever reaches its socket, or runs the application itself."""
 
 Authenticate = Callable[[HTTPConnection], Awaitable[Caller]]

@@ -1,4 +1,4 @@
-"""What routes find behind the application, and what of it is for the machine's owner alone."""
+"""What routes find behind the application, and what of it is not for every caller."""
 
 from typing import Annotated
 
@@ -8,6 +8,8 @@ from cloister.access import Access
 from cloister.api.caller import Caller
 from cloister.errors import DeniedError
 from cloister.intake import Intake
+from cloister.model.fairness import Priority
+from cloister.model.token import Role
 from cloister.repository_address import is_path
 from cloister.tokens import Tokens
 
@@ -35,3 +37,9 @@ def check_repository(address: str, caller: Caller) -> None:
     """Raise DeniedError for a path of this machine that somebody else names."""
     if not caller.on_this_machine and is_path(address):
         raise DeniedError("a path of the server is no repository for a token", hint="give the address of one")
+
+
+def check_priority(priority: Priority, caller: Caller) -> None:
+    """Raise DeniedError for a caller who may not go before others."""
+    if priority is Priority.HIGH and not caller.role.includes(Role.ADMIN):
+        raise DeniedError(f"{caller.name} is a {caller.role}; a high priority takes a role of {Role.ADMIN}")

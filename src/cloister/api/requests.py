@@ -33,6 +33,7 @@ def request_to_fields(request: Request) -> Fields:
             {"name": upload.name, "data": b64encode(upload.data).decode(), "image": upload.image}
             for upload in request.files
         ],
+        "priority": request.priority,
         "shell": None if shell is None else {"phase": shell.phase, "terminal": shell.terminal},
     }
 

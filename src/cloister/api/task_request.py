@@ -3,6 +3,7 @@
 from pydantic import Base64Bytes, Field, SecretStr
 
 from cloister.api.body import Body
+from cloister.model.fairness import Priority
 from cloister.model.given import Upload
 from cloister.model.network import NetworkMode
 from cloister.model.request import EnvironmentChoice, EnvironmentName, EnvironmentText, Request
@@ -72,6 +73,8 @@ class TaskBody(Body):
     """What comes with the prompt: at most 20 files of 10 MiB each, and 32 MiB together."""
     shell: Shell | None = None
     """A shell for the user, in place of an agent; on the same machine alone."""
+    priority: Priority = Priority.NORMAL
+    """Which tasks start first; `high` takes the role of an admin."""
 
 
 def body_to_request(body: TaskBody) -> Request:
@@ -94,4 +97,5 @@ def body_to_request(body: TaskBody) -> Request:
         ask=body.ask,
         files=tuple(Upload(name=file.name, data=file.data, image=file.image) for file in body.files),
         shell=body.shell,
+        priority=body.priority,
     )

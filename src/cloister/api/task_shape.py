@@ -9,6 +9,7 @@ from cloister.model.artifact import Artifact
 from cloister.model.check import CheckResult
 from cloister.model.environment import Environment
 from cloister.model.environment_source import EnvironmentSource
+from cloister.model.fairness import Priority
 from cloister.model.flag import Flag
 from cloister.model.given import GivenFile
 from cloister.model.model_usage import UsageTotal
@@ -69,6 +70,8 @@ class AttemptShape(_Shape):
     state: TaskState
     outcome: OutcomeShape | None
     """Once it is over."""
+    queue_position: int | None
+    """While it waits: about the how-manieth of all that wait it is to start, from 1."""
 
 
 class TurnShape(_Shape):
@@ -107,10 +110,15 @@ class TaskShape(_Shape):
     """The span of somebody else's that asked for it."""
     trace_id: str
     """Of the trace that it is in (W3C Trace Context)."""
+    asked_by: str
+    """Name of the caller."""
+    priority: Priority
     state: TaskState
     verdict: Verdict | None
     """Once finished: the best of its attempts' verdicts."""
     finished_at: datetime | None
+    queue_position: int | None
+    """Of the first of its attempts to start, as long as all wait."""
     attempts: tuple[AttemptShape, ...]
     """Of the last turn."""
     turns: tuple[TurnShape, ...]
@@ -139,9 +147,12 @@ def status_to_shape(status: TaskStatus) -> TaskShape:
         accepted_at=task.accepted_at,
         trace_parent=task.trace_parent,
         trace_id=task.trace_id,
+        asked_by=task.asked_by,
+        priority=task.priority,
         state=status.state,
         verdict=status.verdict,
         finished_at=status.finished_at,
+        queue_position=status.queue_position,
         attempts=tuple(AttemptShape.model_validate(attempt) for attempt in status.attempts),
         turns=tuple(TurnShape.model_validate(turn) for turn in status.turns),
     )
@@ -150,7 +161,7 @@ def status_to_shape(status: TaskStatus) -> TaskShape:
 def shape_to_status(shape: TaskShape) -> TaskStatus:
     """Return the status that `status_to_shape` was given, as far as it was told."""
     of_status = {"state", "verdict", "finished_at", "attempts", "turns"}
-    told = shape.model_dump(exclude={"trace_id"})
+    told = shape.model_dump(exclude={"trace_id", "queue_position"})
     status = {name: told.pop(name) for name in of_status}
     return _STATUS.validate_python({"task": {**told, "attempts": len(shape.attempts)}, **status})
 

@@ -13,7 +13,7 @@ from cloister.api.body import LARGEST_NUMBER, Body
 from cloister.api.caller import Member, Viewer
 from cloister.api.event_line import event_to_line
 from cloister.api.event_stream import event_stream
-from cloister.api.front import FrontDoor, check_repository
+from cloister.api.front import FrontDoor, check_priority, check_repository
 from cloister.api.once import AtMostOnce
 from cloister.api.task_request import TaskBody, body_to_request
 from cloister.api.task_shape import TaskShape, status_to_shape
@@ -78,8 +78,9 @@ async def create(
     check_repository(body.repository, caller)
     if body.shell is not None and not caller.on_this_machine:
         raise DeniedError("a shell is opened on the server's own machine")
+    check_priority(body.priority, caller)
     request = replace(body_to_request(body), trace_parent=parse_traceparent(traceparent))
-    task = once.kept.task if once.kept else (await intake.submit(request, once.key)).id
+    task = once.kept.task if once.kept else (await intake.submit(request, once.key, asked_by=caller.name)).id
     return status_to_shape(as_accepted(await intake.task(task)))
 
 
@@ -190,9 +191,12 @@ async def cancel(
 
 
 @router.post("/{task}/turns", status_code=status.HTTP_201_CREATED)
-async def follow_up(task: str, body: TurnBody, intake: FrontDoor, _: Member, once: AtMostOnce) -> AcceptedTurn:
+async def follow_up(task: str, body: TurnBody, intake: FrontDoor, caller: Member, once: AtMostOnce) -> AcceptedTurn:
     """Accept one more turn of a task, which goes on from an attempt of the last. 409 while that is not over."""
     if once.kept:
-        return AcceptedTurn(task=once.kept.task, turn=follow_up_of(await intake.task(once.kept.task), once.kept.turn))
-    found, turn = await intake.follow_up(task, body.prompt, attempt=body.attempt, attempts=body.attempts, key=once.key)
+        turn = follow_up_of(await intake.task(once.kept.task), once.kept.turn)
+        return AcceptedTurn(task=once.kept.task, turn=replace(turn, asked_by=caller.name))
+    found, turn = await intake.follow_up(
+        task, body.prompt, attempt=body.attempt, attempts=body.attempts, key=once.key, asked_by=caller.name
+    )
     return AcceptedTurn(task=found, turn=turn)

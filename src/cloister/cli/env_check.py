@@ -69,6 +69,10 @@ class _CheckView:
         """Say it."""
         self._inner.say(sentence)
 
+    def wait(self, place: int | None) -> None:
+        """Say where it waits."""
+        self._inner.wait(place)
+
     def tick(self) -> None:
         """Time has passed."""
         self._inner.tick()

@@ -11,12 +11,15 @@ from anyio.abc import TaskGroup
 
 from cloister.cli.live import View
 from cloister.client import Client
+from cloister.errors import UnreachableError
 from cloister.model.task import TaskId, TaskStatus
 
 T = TypeVar("T")
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _TICK_SECONDS = 0.2
+_PLACE_SECONDS = 2.0
+"""How often a task that waits is asked for its place."""
 _NOBODY_READS = (errno.EPIPE, errno.EIO)
 """EIO: the terminal is gone."""
 
@@ -77,6 +80,7 @@ async def follow(client: Client, task: TaskId, view: View, interruption: Interru
     async with anyio.create_task_group() as group:
         group.start_soon(cancel_task_when_interrupted, client, task, view, interruption)
         group.start_soon(tick, view)
+        group.start_soon(_tell_place, client, task, view)
         await _show_all(client, task, view, after)
         group.cancel_scope.cancel()
     return await client.task(task, diffs=True)
@@ -94,6 +98,18 @@ async def _show_all(client: Client, task: TaskId, view: View, after: int) -> Non
                 raise
             read = False
             await client.cancel(task)
+
+
+async def _tell_place(client: Client, task: TaskId, view: View) -> None:
+    """Tell at which place the task waits, until it does not any more."""
+    place: int | None = 0
+    while place is not None:
+        await anyio.sleep(_PLACE_SECONDS)
+        try:
+            place = (await client.task(task)).queue_position
+        except UnreachableError:  # its events are taken up again, or say so
+            continue
+        view.wait(place)
 
 
 async def _cancel_when_interrupted(group: TaskGroup, interruption: Interruption) -> None:

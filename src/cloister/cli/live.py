@@ -40,6 +40,10 @@ class View(Protocol):
         """Tell the user something that is no event."""
         ...
 
+    def wait(self, place: int | None) -> None:
+        """It waits, at this place of the queue; None: it does not wait any more."""
+        ...
+
     def tick(self) -> None:
         """Time has passed."""
         ...
@@ -56,6 +60,7 @@ class PlainView:
         self._console = console
         self._narrator = Narrator(labels, raw=raw)
         self._refused = False
+        self._place: int | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -72,6 +77,12 @@ class PlainView:
     def say(self, sentence: str) -> None:
         """Print it."""
         print_line(self._console, Text(sentence, style="yellow"))
+
+    def wait(self, place: int | None) -> None:
+        """Print it when it is news."""
+        if place is not None and place != self._place:
+            self.say(place_to_text(place))
+        self._place = place
 
     def tick(self) -> None:
         """Nothing moves here."""
@@ -122,6 +133,11 @@ class LiveView(PlainView):
         super().show(recorded)
         self.tick()
 
+    def wait(self, place: int | None) -> None:
+        """Show it below the lines."""
+        self._place = place
+        self.tick()
+
     def tick(self) -> None:
         """Count the seconds on."""
         self._live.refresh()
@@ -132,6 +148,8 @@ class LiveView(PlainView):
             seconds = max(0.0, (self._now() - since).total_seconds())
             label = self._labels.get(attempt, "") if attempt else ""
             rows.append(Text(f"{label}{seconds:6.1f} s  {neutralize(phase)}", style="bold cyan", overflow="ellipsis"))
+        if self._place is not None and not rows:
+            rows.append(Text(f"          {place_to_text(self._place)}", style="bold cyan"))
         self._spinner.update(text=Text("  ctrl-c cancels", style="dim"))
         return Group(*rows, self._spinner) if rows else Group()
 
@@ -163,6 +181,9 @@ class JsonView:
     def say(self, sentence: str) -> None:
         """Programs follow the events."""
 
+    def wait(self, place: int | None) -> None:
+        """Programs ask for it."""
+
     def tick(self) -> None:
         """Nothing moves here."""
 
@@ -170,6 +191,17 @@ class JsonView:
         """Print `task_finished`, the last line."""
         if self._finished is not None:
             self._write(to_json(finished_to_json(self._finished, status)))
+
+
+def state_to_text(status: TaskStatus) -> str:
+    """Say where a task is, and while it waits, at which place."""
+    place = status.queue_position
+    return status.verdict or (status.state if place is None else f"{status.state}, place {place}")
+
+
+def place_to_text(place: int) -> str:
+    """Say at which place of the queue something waits."""
+    return f"waiting: place {place} in the queue"
 
 
 def labels_of(status: TaskStatus) -> dict[AttemptId, str]:
@@ -188,7 +220,7 @@ def summary(status: TaskStatus) -> list[Text]:
 def verdict_lines(status: TaskStatus) -> list[Text]:
     """Say how a task ended, and what to do next."""
     if status.verdict is None:
-        return [Text(f"task {status.task.id} is {status.state}")]
+        return [Text(f"task {status.task.id} is {state_to_text(status)}")]
     seconds = (status.finished_at - status.last_turn.accepted_at).total_seconds() if status.finished_at else 0.0
     choice = choose(status.attempts)
     best, turn = choice.attempt.outcome, status.last_turn.number

@@ -16,6 +16,7 @@ from cloister.cli.session import ask, open_service, start_background_worker
 from cloister.cli.terminal import error_console, output_console, print_line
 from cloister.cli.work_tree import repository_address
 from cloister.errors import UsageError
+from cloister.model.fairness import Priority
 from cloister.model.network import NetworkMode
 from cloister.model.request import Request
 from cloister.model.secret import SecretValue
@@ -87,6 +88,9 @@ def run(
     ] = False,
     internet: Annotated[NetworkMode | None, typer.Option(help="What the agent may reach.")] = None,
     allow: Annotated[list[str] | None, typer.Option(metavar="DOMAIN", help="Domain the agent may reach.")] = None,
+    priority: Annotated[
+        Priority, typer.Option(help="Which tasks start first where many wait; high is for admins.")
+    ] = Priority.NORMAL,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Start from the bare image.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Print the task's id and return.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one event per line.")] = False,
@@ -112,6 +116,7 @@ def run(
         use_cache=not no_cache,
         ask=only_ask,
         files=read_uploads(file or (), image or ()),
+        priority=priority,
     )
     if only_ask and require_checks:
         raise UsageError("no checks run where nothing is changed: leave --require-checks or --ask out")

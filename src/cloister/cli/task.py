@@ -40,6 +40,7 @@ def list_tasks(
     Example:  cloister task list --limit 5
     """
     from cloister.cli.json_lines import task_to_json, to_json
+    from cloister.cli.live import state_to_text
 
     statuses = ask(context, lambda client: client.tasks(limit=limit))
     if as_json:
@@ -48,7 +49,7 @@ def list_tasks(
     rows = [
         (
             status.task.id,
-            status.verdict or status.state,
+            state_to_text(status),
             f"{status.task.accepted_at.astimezone():%Y-%m-%d %H:%M}",
             status.task.repository.directory,
             " ".join(status.task.prompt.split())[:_PROMPT_SHOWN],

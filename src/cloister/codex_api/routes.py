@@ -50,7 +50,7 @@ async def environments_of(forge: str, owner: str, name: str, intake: FrontDoor, 
 
 
 @router.post("/tasks")
-async def create(body: CodexTask, intake: FrontDoor, _: Member) -> Created:
+async def create(body: CodexTask, intake: FrontDoor, caller: Member) -> Created:
     """Accept a task."""
     place = await get_place(intake, body.new_task.environment_id)
     request = Request(
@@ -61,7 +61,7 @@ async def create(body: CodexTask, intake: FrontDoor, _: Member) -> Created:
         attempts=body.metadata.best_of_n,
         patch=body.patch,
     )
-    return Created(task=CreatedTask(id=(await intake.submit(request)).id))
+    return Created(task=CreatedTask(id=(await intake.submit(request, asked_by=caller.name)).id))
 
 
 @router.get("/tasks/list")

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from cloister.model.fairness import Priority
 from cloister.model.given import Upload
 from cloister.model.network import NetworkMode
 from cloister.model.secret import SecretValue
@@ -78,3 +79,5 @@ class Request:
     """What comes with the prompt."""
     trace_parent: TraceParent | None = None
     """The span of the caller's that asks."""
+    priority: Priority = Priority.NORMAL
+    """High takes a role of its own, see `api.front`."""

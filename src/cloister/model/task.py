@@ -10,6 +10,7 @@ from cloister.model.artifact import Artifact
 from cloister.model.check import CheckResult
 from cloister.model.environment import Environment
 from cloister.model.environment_source import EnvironmentSource
+from cloister.model.fairness import OWNER, Priority
 from cloister.model.given import GivenFile
 from cloister.model.model_usage import UsageTotal
 from cloister.model.phase import Phase
@@ -134,6 +135,9 @@ class Task:
     accepted_at: datetime
     trace_parent: TraceParent | None = None
     """The span of somebody else's that asked for it."""
+    asked_by: str = OWNER
+    """Name of the caller, as the queue's turns go by it."""
+    priority: Priority = Priority.NORMAL
 
     @property
     def trace_id(self) -> str:
@@ -176,6 +180,8 @@ class FollowUp:
     """The attempt of an earlier turn whose disk, change and conversation it goes on from."""
     attempts: int = 1
     accepted_at: datetime
+    asked_by: str = OWNER
+    """As of a task; the priority is the task's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -287,6 +293,8 @@ class AttemptStatus:
     number: int
     state: TaskState
     outcome: Outcome | None = None
+    queue_position: int | None = None
+    """While it waits: about the how-manieth of all that wait it is to start, from 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -316,6 +324,13 @@ class TaskStatus:
     """Of the last turn."""
     turns: tuple[Turn, ...] = ()
     """All, oldest first."""
+
+    @property
+    def queue_position(self) -> int | None:
+        """Of the first of its attempts to start, as long as all wait."""
+        if self.state is not TaskState.QUEUED:
+            return None
+        return min((one.queue_position for one in self.attempts if one.queue_position is not None), default=None)
 
     @property
     def last_turn(self) -> Turn:

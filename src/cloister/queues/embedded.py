@@ -10,6 +10,7 @@ import anyio
 
 from cloister.model.cancellation import Cancellation
 from cloister.model.event import Event, PendingEvent, RecordedEvent, RecordMissed
+from cloister.model.fairness import NO_LIMITS, RunningLimits
 from cloister.model.phase import Phase
 from cloister.model.record import SignedRecord
 from cloister.model.request_key import RequestKey
@@ -29,7 +30,8 @@ DEATH_SECONDS = 1.0
 class EmbeddedQueue:
     """`AttemptQueue` for the processes of one machine."""
 
-    def __init__(self, ledger: Ledger, workers: WorkerLocks, worker: str) -> None:
+    def __init__(self, ledger: Ledger, workers: WorkerLocks, worker: str, limits: RunningLimits) -> None:
+        self._limits = limits
         self._ledger = ledger
         self._workers = workers
         self._worker = worker
@@ -39,11 +41,13 @@ class EmbeddedQueue:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, ledger: Ledger, workers_directory: Path) -> AsyncIterator[Self]:
+    async def open(
+        cls, ledger: Ledger, workers_directory: Path, limits: RunningLimits = NO_LIMITS
+    ) -> AsyncIterator[Self]:
         """Be a worker of this machine until the block ends; its leases are void from then on."""
         workers = WorkerLocks(workers_directory)
         with workers.held() as worker:
-            queue = cls(ledger, workers, worker)
+            queue = cls(ledger, workers, worker, limits)
             async with queue._recorder.running():
                 try:
                     yield queue
@@ -64,10 +68,10 @@ class EmbeddedQueue:
         self._submitted.set()
 
     async def claim(self, task: TaskId | None = None) -> Attempt | None:
-        """Take the oldest attempt that waits, or whose worker's lock is free."""
+        """Take the oldest attempt whose worker's lock is free, or that whose turn it is."""
         self._submitted = anyio.Event()
         self._seen = self._ledger.version()
-        return await self._ledger.claim(self._worker, self._workers.is_dead, task)
+        return await self._ledger.claim(self._worker, self._workers.is_dead, task, limits=self._limits)
 
     async def claim_unowned(self) -> Attempt | None:
         """Take the oldest attempt whose worker's lock is free, or that waits where no other lock is held."""

@@ -1,5 +1,6 @@
 """A queue, a task store and a snapshot catalogue in memory, with the fences of the real ones."""
 
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -20,6 +21,16 @@ from cloister.model.event import (
     TaskAccepted,
     TaskFinished,
     TurnAccepted,
+)
+from cloister.model.fairness import (
+    NO_LIMITS,
+    OWNER,
+    Lane,
+    Priority,
+    Running,
+    RunningLimits,
+    choose_lane,
+    place_in_queue,
 )
 from cloister.model.phase import Phase
 from cloister.model.record import SignedRecord
@@ -51,6 +62,7 @@ OnCall = Callable[[str, str], Awaitable[None]]
 @dataclass(slots=True, kw_only=True)
 class _Entry:
     attempt: Attempt
+    asked_by: str = OWNER
     state: TaskState = TaskState.QUEUED
     abandoned: bool = False
     cancelled: bool = False
@@ -62,8 +74,10 @@ class _Entry:
 class FakeQueue:
     """Tasks and attempts in memory: `AttemptQueue` and `TaskStore` in one."""
 
-    def __init__(self, *, on_call: OnCall | None = None) -> None:
+    def __init__(self, *, on_call: OnCall | None = None, limits: RunningLimits = NO_LIMITS) -> None:
         self._on_call = on_call
+        self.limits = limits
+        self._served: dict[tuple[str, Priority], int] = {}
         self._tasks: dict[TaskId, Task] = {}
         self._entries: dict[AttemptId, _Entry] = {}
         self._log: dict[TaskId, list[RecordedEvent]] = {}
@@ -83,7 +97,8 @@ class FakeQueue:
         self._later[task.id] = []
         for number in range(1, task.attempts + 1):
             attempt = Attempt(id=attempt_id(task.id, 1, number), task=task, number=number)
-            self._entries[attempt.id] = _Entry(attempt=attempt)
+            self._entries[attempt.id] = _Entry(attempt=attempt, asked_by=task.asked_by)
+        self._served.setdefault((task.asked_by, task.priority), 0)
         self._append(
             task.id,
             TaskAccepted(
@@ -113,7 +128,8 @@ class FakeQueue:
             attempt = Attempt(
                 id=attempt_id(task, turn.number, number), task=self._tasks[task], turn=turn.number, number=number
             )
-            self._entries[attempt.id] = _Entry(attempt=attempt)
+            self._entries[attempt.id] = _Entry(attempt=attempt, asked_by=turn.asked_by)
+        self._served.setdefault((turn.asked_by, self._tasks[task].priority), 0)
         turns = self._turns(task)
         for entry in self._of_last_turn(task):
             entry.attempt = replace(entry.attempt, continues=continuation_of(turns, turns[-1]))
@@ -134,12 +150,22 @@ class FakeQueue:
     async def claim(self, task: TaskId | None = None) -> Attempt | None:
         """See `protocols.AttemptQueue`; no worker dies here but by `abandon`."""
         await self._tell("", "claim")
-        for entry in self._entries.values():
-            free = entry.state is TaskState.QUEUED or entry.abandoned
-            if free and task in (None, entry.attempt.task.id):
-                entry.state, entry.abandoned = TaskState.RUNNING, False
+        meant = [entry for entry in self._entries.values() if task in (None, entry.attempt.task.id)]
+        for entry in meant:
+            if entry.abandoned:
+                entry.abandoned = False
                 return entry.attempt
-        return None
+        running = self._running()
+        full = running.full_environments(self.limits)
+        able = [entry for entry in meant if entry.attempt.task.environment.name not in full]
+        lane = choose_lane(self._lanes(able), running, self.limits)
+        if lane is None:
+            return None
+        assert lane.oldest is not None
+        entry = [*self._entries.values()][lane.oldest]
+        entry.state = TaskState.RUNNING
+        self._served[lane.user, lane.priority] = max(self._served.values()) + 1
+        return entry.attempt
 
     async def claim_unowned(self) -> Attempt | None:
         """See `protocols.AttemptQueue`; no other worker ever lives here."""
@@ -259,6 +285,39 @@ class FakeQueue:
             raise LeaseLostError(f"attempt {attempt.id} is over, or was taken over after retry {attempt.retry}")
         return entry
 
+    def _running(self) -> Running:
+        running = [entry for entry in self._entries.values() if entry.state is TaskState.RUNNING]
+        return Running(
+            by_user=Counter(entry.asked_by for entry in running),
+            by_environment=Counter(entry.attempt.task.environment.name for entry in running),
+        )
+
+    def _lanes(self, able: Sequence[_Entry]) -> Sequence[Lane]:
+        places = {id(entry): place for place, entry in enumerate(self._entries.values())}
+        lanes = []
+        for (user, priority), served in self._served.items():
+            waiting = [
+                places[id(entry)]
+                for entry in able
+                if entry.state is TaskState.QUEUED and (entry.asked_by, entry.attempt.task.priority) == (user, priority)
+            ]
+            oldest = min(waiting, default=None)
+            lanes.append(Lane(user=user, priority=priority, served=served, oldest=oldest, waiting=len(waiting)))
+        return lanes
+
+    def _place(self, entry: _Entry) -> int | None:
+        if entry.state is not TaskState.QUEUED:
+            return None
+        lanes = self._lanes([*self._entries.values()])
+        key = (entry.asked_by, entry.attempt.task.priority)
+        own = [
+            one
+            for one in self._entries.values()
+            if one.state is TaskState.QUEUED and (one.asked_by, one.attempt.task.priority) == key
+        ]
+        [lane] = [lane for lane in lanes if (lane.user, lane.priority) == key]
+        return place_in_queue(lane, own.index(entry) + 1, lanes, self._running())
+
     def _end(self, entry: _Entry, outcome: Outcome) -> None:
         task = entry.attempt.task.id
         entry.state, entry.outcome = TaskState.FINISHED, outcome
@@ -293,7 +352,13 @@ class FakeQueue:
     def _turns(self, task: TaskId) -> tuple[Turn, ...]:
         by_turn: dict[int, list[AttemptStatus]] = {}
         for e in self._of(task):
-            status = AttemptStatus(attempt=e.attempt.id, number=e.attempt.number, state=e.state, outcome=e.outcome)
+            status = AttemptStatus(
+                attempt=e.attempt.id,
+                number=e.attempt.number,
+                state=e.state,
+                outcome=e.outcome,
+                queue_position=self._place(e),
+            )
             by_turn.setdefault(e.attempt.turn, []).append(status)
         later = (
             Turn(

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from cloister.model.cancellation import Cancellation
 from cloister.model.event import PendingEvent, RecordedEvent, RecordMissed
+from cloister.model.fairness import NO_LIMITS, RunningLimits
 from cloister.model.record import SignedRecord
 from cloister.model.request_key import RequestKey
 from cloister.model.task import Attempt, AttemptId, FollowUp, Lease, Outcome, Task, TaskId
@@ -28,9 +29,15 @@ class Ledger(Protocol):
         ...
 
     async def claim(
-        self, worker: str, is_dead: Callable[[str], bool], task: TaskId | None = None, *, abandoned: bool = False
+        self,
+        worker: str,
+        is_dead: Callable[[str], bool],
+        task: TaskId | None = None,
+        *,
+        limits: RunningLimits = NO_LIMITS,
+        abandoned: bool = False,
     ) -> Attempt | None:
-        """Lease the oldest attempt (of `task`, when given) that waits, or whose worker is dead; None when none.
+        """Lease an attempt (of `task`, when given): the oldest whose worker is dead, or that `choose_lane` chooses.
 
         From a dead worker, `retry` is counted up. With `abandoned`, those that wait are left.
         """

@@ -8,7 +8,6 @@ from typing import Any
 from sqlalchemy import (
     CompoundSelect,
     Row,
-    ScalarSelect,
     and_,
     case,
     exists,
@@ -33,6 +32,7 @@ from cloister.model.event import (
     TaskFinished,
     TurnAccepted,
 )
+from cloister.model.fairness import NO_LIMITS, Priority, RunningLimits
 from cloister.model.record import SignedRecord
 from cloister.model.request_key import RequestKey
 from cloister.model.task import (
@@ -52,6 +52,7 @@ from cloister.model.task import (
 from cloister.stores.database import Database
 from cloister.stores.documents import document_to_task, outcome_to_document, pack, task_to_document, unpack
 from cloister.stores.events import Entry, append_events, read_output_offset, read_told
+from cloister.stores.lanes import add_lane, choose_waiting, note_start
 from cloister.stores.records import add_record
 from cloister.stores.request_keys import keep_request
 from cloister.stores.schema import ATTEMPTS, TASKS, TURNS
@@ -88,7 +89,9 @@ class SqlLedger:
                 await connection.execute(insert(TASKS), row)
             except IntegrityError as error:
                 raise ConflictError(f"there is a task {task.id} already") from error
-            await connection.execute(insert(ATTEMPTS), [_waiting(task.id, 1, n) for n in range(1, task.attempts + 1)])
+            waiting = [_waiting(task, 1, n, task.asked_by) for n in range(1, task.attempts + 1)]
+            await connection.execute(insert(ATTEMPTS), waiting)
+            await add_lane(connection, task.asked_by, task.priority)
             await append_events(connection, task.id, [_acceptance(task, notes)])
             await keep_request(connection, key, task.id, 1)
 
@@ -97,12 +100,15 @@ class SqlLedger:
     ) -> None:
         """Keep one more turn of a task with its attempts, synced. ConflictError when it is not this one's turn."""
         number = select(func.max(ATTEMPTS.c.turn)).where(ATTEMPTS.c.task == task).scalar_subquery()
-        query = select(TASKS.c.state, number.label("last")).where(TASKS.c.id == task)
+        query = select(TASKS.c.state, TASKS.c.document, number.label("last")).where(TASKS.c.id == task)
         async with self._database.write(synced=True) as connection:
             found = (await connection.execute(query)).first()
             check_turn(task, turn, state=found and TaskState(found.state), last=found and found.last)
-            waiting = [_waiting(task, turn.number, n) for n in range(1, turn.attempts + 1)]
+            assert found is not None, "check_turn has refused"
+            asked = document_to_task(found.document, patch=b"", sealed_secrets=None)
+            waiting = [_waiting(asked, turn.number, n, turn.asked_by) for n in range(1, turn.attempts + 1)]
             await connection.execute(insert(ATTEMPTS), waiting)
+            await add_lane(connection, turn.asked_by, asked.priority)
             again = {"state": TaskState.QUEUED, "verdict": None, "finished_at": None}
             await connection.execute(update(TASKS).where(TASKS.c.id == task).values(again))
             event = TurnAccepted(turn=turn.number, continues=turn.continues, attempts=turn.attempts, notes=tuple(notes))
@@ -111,19 +117,30 @@ class SqlLedger:
             await keep_request(connection, key, task, turn.number)
 
     async def claim(
-        self, worker: str, is_dead: Callable[[str], bool], task: TaskId | None = None, *, abandoned: bool = False
+        self,
+        worker: str,
+        is_dead: Callable[[str], bool],
+        task: TaskId | None = None,
+        *,
+        limits: RunningLimits = NO_LIMITS,
+        abandoned: bool = False,
     ) -> Attempt | None:
         """Take the oldest attempt (of `task`, when given) whose worker is dead, for `worker`.
 
-        Or one that waits, unless only the `abandoned` shall be taken.
+        Else the one that waits and whose turn it is, unless only the `abandoned` shall be taken.
         """
         async with self._database.read() as connection:
             found = set(await connection.scalars(_workers_and_waiting()))
-        dead = [other for other in found - {_WAITING} if is_dead(other)]
-        if not dead and (abandoned or _WAITING not in found):
-            return None
+            dead = [other for other in found - {_WAITING} if is_dead(other)]
+            if not dead and (abandoned or _WAITING not in found):
+                return None
+            if not dead and limits != NO_LIMITS and await choose_waiting(connection, limits, task) is None:
+                return None  # what waits is held back: nobody shall be kept from writing for that
         async with self._database.write() as connection:
-            return await _take(connection, _oldest_claimable(dead, task, abandoned=abandoned), worker)
+            position = await _oldest_abandoned(connection, dead, task) if dead else None
+            if position is None and not abandoned:
+                position = await choose_waiting(connection, limits, task)
+            return None if position is None else await _take(connection, position, worker)
 
     async def holds(self, lease: Lease) -> bool:
         """Whether work shall go on: False when the end was asked for. LeaseLostError when the lease is void."""
@@ -220,15 +237,18 @@ def lost(lease: Lease) -> LeaseLostError:
     return LeaseLostError(f"attempt {lease.attempt} is over, or was taken over after retry {lease.retry}")
 
 
-def _waiting(task: TaskId, turn: int, number: int) -> dict[str, object]:
+def _waiting(task: Task, turn: int, number: int, asked_by: str) -> dict[str, object]:
     return {
-        "id": attempt_id(task, turn, number),
-        "task": task,
+        "id": attempt_id(task.id, turn, number),
+        "task": task.id,
         "turn": turn,
         "number": number,
         "retry": 0,
         "state": TaskState.QUEUED,
         "cancel_requested": False,
+        "asked_by": asked_by,
+        "priority": task.priority,
+        "environment": task.environment.name,
     }
 
 
@@ -251,24 +271,22 @@ def _workers_and_waiting() -> CompoundSelect[Any]:
     return running.union(select(literal(_WAITING)).where(waiting))
 
 
-def _oldest_claimable(dead: Collection[str], task: TaskId | None, *, abandoned: bool) -> ScalarSelect[int]:
-    # Two searches in the index by state: with an OR, every attempt that waits would be read and sorted.
-    oldest = select(func.min(ATTEMPTS.c.position).label("position"))
+async def _oldest_abandoned(connection: AsyncConnection, dead: Collection[str], task: TaskId | None) -> int | None:
+    oldest = select(func.min(ATTEMPTS.c.position))
     if task is not None:
         oldest = oldest.where(ATTEMPTS.c.task == task)
-    waiting = oldest.where(ATTEMPTS.c.state == TaskState.QUEUED)
     of_dead = oldest.where(ATTEMPTS.c.state == TaskState.RUNNING, ATTEMPTS.c.worker.in_(dead))
-    wanted = of_dead if abandoned else waiting.union_all(of_dead)
-    return select(func.min(wanted.subquery().c.position)).scalar_subquery()
+    position: int | None = await connection.scalar(of_dead)
+    return position
 
 
-async def _take(connection: AsyncConnection, position: ScalarSelect[int], worker: str) -> Attempt | None:
+async def _take(connection: AsyncConnection, position: int, worker: str) -> Attempt:
     retry = case((ATTEMPTS.c.state == TaskState.RUNNING, ATTEMPTS.c.retry + 1), else_=ATTEMPTS.c.retry)
     claim = update(ATTEMPTS).where(ATTEMPTS.c.position == position)
     claim = claim.values(state=TaskState.RUNNING, worker=worker, retry=retry)
-    row = (await connection.execute(claim.returning(*ATTEMPTS.c))).first()
-    if row is None:
-        return None
+    row = (await connection.execute(claim.returning(*ATTEMPTS.c))).one()
+    if row.retry == 0:
+        await note_start(connection, row.asked_by, Priority(row.priority))
     start = update(TASKS).where(TASKS.c.id == row.task).values(state=TaskState.RUNNING)
     found = (await connection.execute(start.returning(*TASKS.c))).one()
     task = document_to_task(found.document, patch=await unpack(found.patch), sealed_secrets=found.sealed_secrets)

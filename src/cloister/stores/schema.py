@@ -76,8 +76,19 @@ ATTEMPTS = Table(
     Column("verdict", Text),
     Column("outcome", Text),  # as JSON, without the diff
     Column("diff", LargeBinary),  # compressed; absent when there is no change
+    Column("asked_by", Text),  # this and the priority say which lane it waits in
+    Column("priority", Text),
+    Column("environment", Text),  # its name
     Index("attempts_by_task", "task", "number"),
-    Index("attempts_by_state", "state", "position"),
+    Index("attempts_by_lane", "state", "asked_by", "priority", "position"),
+)
+
+LANES = Table(
+    "lanes",
+    METADATA,
+    Column("asked_by", Text, primary_key=True),
+    Column("priority", Text, primary_key=True),
+    Column("served", Integer, nullable=False),  # number of its last start, counted over all lanes
 )
 
 TURNS = Table(

@@ -26,6 +26,7 @@ from cloister.stores.attempts import end_attempt, end_task_with_last_attempt
 from cloister.stores.database import Database
 from cloister.stores.documents import document_to_task, unpack
 from cloister.stores.events import read_events
+from cloister.stores.lanes import read_places
 from cloister.stores.records import read_record
 from cloister.stores.request_keys import read_request
 from cloister.stores.schema import ATTEMPTS, TASKS
@@ -52,8 +53,11 @@ class SqlTaskStore:
             row = (await connection.execute(select(TASKS).where(TASKS.c.id == found))).one()
             attempts = (await connection.execute(attempts_of([found], ATTEMPTS.c))).all()
             turns = await read_turn_rows(connection, [found])
+            places = await read_places(connection, attempts)
         patch = await unpack(row.patch)
-        statuses = [(it.turn, attempt_status(it, diff=await unpack(it.diff))) for it in attempts]
+        statuses = [
+            (it.turn, attempt_status(it, diff=await unpack(it.diff), place=places.get(it.id))) for it in attempts
+        ]
         return _task_status(row, statuses, turns, patch=patch, sealed_secrets=row.sealed_secrets)
 
     async def list(
@@ -70,9 +74,12 @@ class SqlTaskStore:
             ids = [row.id for row in rows]
             attempts = (await connection.execute(attempts_of(ids, LIGHT_ATTEMPT))).all()
             turns = await read_turn_rows(connection, ids)
+            places = await read_places(connection, attempts)
         by_task: dict[str, list[tuple[int, AttemptStatus]]] = {row.id: [] for row in rows}
         for attempt in attempts:
-            by_task[attempt.task].append((attempt.turn, attempt_status(attempt, diff=b"")))
+            by_task[attempt.task].append(
+                (attempt.turn, attempt_status(attempt, diff=b"", place=places.get(attempt.id)))
+            )
         later: dict[str, list[Row[Any]]] = {row.id: [] for row in rows}
         for turn in turns:
             later[turn.task].append(turn)

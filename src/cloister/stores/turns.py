@@ -75,11 +75,12 @@ def attempts_of(tasks: Sequence[str], columns: Any) -> Select[Any]:
     return select(*columns).where(ATTEMPTS.c.task.in_(tasks)).order_by(ATTEMPTS.c.position)
 
 
-def attempt_status(row: Row[Any], *, diff: bytes) -> AttemptStatus:
-    """Return where the attempt of a row is."""
+def attempt_status(row: Row[Any], *, diff: bytes, place: int | None = None) -> AttemptStatus:
+    """Return where the attempt of a row is; `place` is its place in the queue."""
     return AttemptStatus(
         attempt=AttemptId(row.id),
         number=row.number,
         state=TaskState(row.state),
         outcome=None if row.outcome is None else document_to_outcome(row.outcome, diff=diff),
+        queue_position=place,
     )

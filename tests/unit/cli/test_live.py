@@ -134,3 +134,20 @@ def test_every_running_attempt_has_its_phase_line_until_the_phase_is_over(screen
     assert "[2]    7.0 s  agent" in both
     assert "[1]" not in one
     assert "[2]    7.0 s  agent" in one
+
+
+def test_the_place_of_what_waits_is_shown_until_it_starts(screen: io.StringIO) -> None:
+    with live_view(screen, 5.0) as view:
+        view.wait(3)
+        assert "waiting: place 3 in the queue" in screen.getvalue()
+        screen.truncate(screen.seek(0))
+        view.wait(None)
+        assert "place" not in screen.getvalue()
+
+
+def test_a_place_is_printed_when_it_is_news() -> None:
+    file = io.StringIO()
+    view = PlainView(Console(file=file), {})
+    for place in (3, 3, 1, None):
+        view.wait(place)
+    assert file.getvalue().splitlines() == ["waiting: place 3 in the queue", "waiting: place 1 in the queue"]

@@ -55,7 +55,7 @@ def test_what_is_not_there_exits_2(installation: Installation, arguments: tuple[
 
 def test_tasks_are_listed_newest_first(installation: Installation, task: str, waiting: str) -> None:
     lines = installation.run("task", "list").stdout.splitlines()
-    assert [line.split("\t")[:2] for line in lines] == [[waiting, "queued"], [task, "succeeded"]]
+    assert [line.split("\t")[:2] for line in lines] == [[waiting, "queued, place 1"], [task, "succeeded"]]
     listed = json.loads(installation.run("task", "list", "--json", "--limit", "1").stdout)
     assert [(entry["task"], entry["state"], entry["verdict"]) for entry in listed] == [(waiting, "queued", None)]
 
@@ -92,7 +92,7 @@ def test_waiting_ends_as_the_task_did(installation: Installation, task: str) -> 
 
 def test_a_detached_task_is_done_by_a_worker(installation: Installation, waiting: str) -> None:
     shown = installation.run("task", "show", waiting).stdout.splitlines()
-    assert shown[0] == f"task {waiting} is queued"
+    assert shown[0] == f"task {waiting} is queued, place 1"
     assert shown[-1].startswith(f"  next       cloister task logs {waiting} --follow")
     assert installation.run("worker", "--until-idle").exit_code == 0
     assert installation.run("task", "wait", waiting).exit_code == 0

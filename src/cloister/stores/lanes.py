@@ -1,0 +1,100 @@
+"""The table of lanes: who waits for a start, who was served when, and how many run."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, func, insert, literal, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from cloister.model.fairness import NO_LIMITS, Lane, Priority, Running, RunningLimits, choose_lane, place_in_queue
+from cloister.model.task import TaskState
+from cloister.stores.schema import ATTEMPTS, LANES
+
+_WAITS = ATTEMPTS.c.state == TaskState.QUEUED
+_OF_LANE = and_(_WAITS, ATTEMPTS.c.asked_by == LANES.c.asked_by, ATTEMPTS.c.priority == LANES.c.priority)
+
+
+async def add_lane(connection: AsyncConnection, user: str, priority: Priority) -> None:
+    """Make sure that there is this lane."""
+    known = select(LANES.c.asked_by).where(LANES.c.asked_by == user, LANES.c.priority == priority).exists()
+    row = select(literal(user), literal(str(priority)), literal(0)).where(~known)
+    await connection.execute(insert(LANES).from_select(["asked_by", "priority", "served"], row))
+
+
+async def choose_waiting(connection: AsyncConnection, limits: RunningLimits, task: str | None = None) -> int | None:
+    """Return the position of the attempt (of `task`, when given) whose turn it is; None when none may start."""
+    lanes = await _read_lanes(connection, frozenset(), task=task)
+    waiting = [lane for lane in lanes if lane.oldest is not None]
+    if not waiting or (len(waiting) == 1 and limits == NO_LIMITS):
+        return waiting[0].oldest if waiting else None  # on the path to an agent's first instruction
+    running = await _read_running(connection)
+    full = running.full_environments(limits)
+    if full:
+        lanes = await _read_lanes(connection, full, task=task)
+    lane = choose_lane(lanes, running, limits)
+    return lane.oldest if lane else None
+
+
+async def note_start(connection: AsyncConnection, user: str, priority: Priority) -> None:
+    """Write down that an attempt of this lane was started, as the last of all by now."""
+    last = select(func.max(LANES.c.served)).scalar_subquery()
+    lane = and_(LANES.c.asked_by == user, LANES.c.priority == priority)
+    await connection.execute(update(LANES).where(lane).values(served=last + 1))
+
+
+async def read_places(connection: AsyncConnection, attempts: Iterable[Any]) -> Mapping[str, int]:
+    """Return the places in the queue, by id, of those rows of attempts that wait."""
+    rows = sorted((row for row in attempts if row.state == TaskState.QUEUED), key=lambda row: row.position)
+    if not rows:
+        return {}
+    lanes = {(lane.user, lane.priority): lane for lane in await _read_lanes(connection, frozenset(), counted=True)}
+    running = await _read_running(connection)
+    places, counted = {}, dict.fromkeys(lanes, (0, 0))
+    for row in rows:
+        key = (row.asked_by, Priority(row.priority))
+        position, number = counted[key]
+        between = and_(_is_of(*key), ATTEMPTS.c.position > position, ATTEMPTS.c.position <= row.position)
+        number += await connection.scalar(select(func.count()).where(between)) or 0
+        counted[key] = (row.position, number)
+        places[row.id] = place_in_queue(lanes[key], number, list(lanes.values()), running)
+    return places
+
+
+def _is_of(user: str, priority: Priority) -> ColumnElement[bool]:
+    return and_(_WAITS, ATTEMPTS.c.asked_by == user, ATTEMPTS.c.priority == priority)
+
+
+async def _read_lanes(
+    connection: AsyncConnection, full_environments: frozenset[str], *, task: str | None = None, counted: bool = False
+) -> list[Lane]:
+    # One search in an index for each lane: however many attempts wait, few of their rows are read.
+    oldest = select(ATTEMPTS.c.position).where(_OF_LANE).order_by(ATTEMPTS.c.position).limit(1)
+    if task is not None:
+        oldest = oldest.where(ATTEMPTS.c.task == task)
+    if full_environments:
+        oldest = oldest.where(ATTEMPTS.c.environment.not_in(full_environments))
+    query = select(LANES, oldest.scalar_subquery().label("oldest"))
+    if counted:
+        query = query.add_columns(select(func.count()).where(_OF_LANE).scalar_subquery().label("waiting"))
+    return [
+        Lane(
+            user=row.asked_by,
+            priority=Priority(row.priority),
+            served=row.served,
+            oldest=row.oldest,
+            waiting=row.waiting if counted else 0,
+        )
+        for row in await connection.execute(query)
+    ]
+
+
+async def _read_running(connection: AsyncConnection) -> Running:
+    columns = (ATTEMPTS.c.asked_by, ATTEMPTS.c.environment)
+    query = select(*columns, func.count().label("together")).where(ATTEMPTS.c.state == TaskState.RUNNING)
+    by_user: Counter[str] = Counter()
+    by_environment: Counter[str] = Counter()
+    for row in await connection.execute(query.group_by(*columns)):
+        by_user[row.asked_by] += row.together
+        by_environment[row.environment] += row.together
+    return Running(by_user=by_user, by_environment=by_environment)
