@@ -316,7 +316,7 @@ class Settings(BaseSettings):
     trusted_proxies: Annotated[tuple[IPNetwork, ...], NoDecode, PlainValidator(_to_networks)] = Field(
         default=(), examples=['["127.0.0.1/32"]']
     )
-    """Where a proxy of your own stands in front of the server: its X-Forwarded-For and -Proto are believed."""
+    """Where a proxy of your own stands in front of the server: its X-Forwarded-For, -Proto and -Host are believed."""
     plain_http: bool = Field(default=False, examples=["true"])
     """Whether `listen` may be an address that other machines reach, without TLS and without a trusted proxy."""
     listen: Annotated[tuple[str, int] | None, NoDecode, PlainValidator(_to_listen)] = Field(

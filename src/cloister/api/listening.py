@@ -7,14 +7,18 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import anyio
 import anyio.lowlevel
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from cloister.access import Access
+from cloister.api.arrival import Arrival
 from cloister.api.caller import Authenticate, authenticate_owner
 from cloister.api.guard import Guard
 from cloister.errors import ConflictError, HostError, UsageError
@@ -74,14 +78,24 @@ async def _end_when_cancelled(server: uvicorn.Server, app: FastAPI) -> None:
 
 
 def _public(app: FastAPI, settings: Settings) -> uvicorn.Config:
-    config = _configured(app)
-    config.proxy_headers = bool(settings.trusted_proxies)
-    config.forwarded_allow_ips = [str(network) for network in settings.trusted_proxies]
+    config = _configured(_arriving(app, settings))
     config.ssl_certfile, config.ssl_keyfile = settings.tls_certificate, settings.tls_key
     return config
 
 
-def _configured(app: FastAPI) -> uvicorn.Config:
+def _arriving(app: FastAPI, settings: Settings) -> Arrival:
+    """Say who may reach it, and under which names: any, unless it listens for this machine or has a name of its own."""
+    near = settings.listen is None or ip_address(settings.listen[0]).is_loopback
+    name = urlsplit(settings.public_url or "").hostname
+    return Arrival(
+        app,
+        proxies=settings.trusted_proxies,
+        proxied_only=bool(settings.trusted_proxies) and not (near or settings.tls_certificate or settings.plain_http),
+        names={name} if name else set() if near else None,
+    )
+
+
+def _configured(app: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         lifespan="on",

@@ -1,12 +1,12 @@
 """`cloister serve`: the server of this machine."""
 
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cloister.cli.session import open_state
-from cloister.errors import UsageError
 
 if TYPE_CHECKING:
     from cloister.settings import Settings
@@ -19,6 +19,10 @@ def serve(
         str | None,
         typer.Option(metavar="ADDR", help="Address and port for callers with tokens, such as 127.0.0.1:8450."),
     ] = None,
+    tls_certificate: Annotated[
+        Path | None, typer.Option("--tls-cert", metavar="FILE", help="Certificate (PEM), to speak HTTPS there.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="Its private key (PEM).")] = None,
     slots: Annotated[int | None, typer.Option(min=1, help="Attempts at once; by default as the settings say.")] = None,
 ) -> None:
     """Run the server: its API, and a worker. What it leaves unfinished goes on in its containers, for the next one.
@@ -39,7 +43,7 @@ def serve(
     from cloister.mcp.route import add_mcp
     from cloister.settings import endpoint_to_text
 
-    settings = _settings(context, listen, slots)
+    settings = _settings(context, listen, slots, certificate=tls_certificate, key=tls_key)
 
     async def work() -> None:
         async with (
@@ -75,16 +79,17 @@ def serve(
         anyio.run(work)
 
 
-def _settings(context: typer.Context, listen: str | None, slots: int | None) -> "Settings":
+def _settings(
+    context: typer.Context, listen: str | None, slots: int | None, *, certificate: Path | None, key: Path | None
+) -> "Settings":
+    from cloister.api.tls import check_certificate
     from cloister.settings import with_listen
 
+    given = {"slots": slots, "tls_certificate": certificate, "tls_key": key}
     settings = open_state(context)
-    if slots is not None:
-        settings = settings.model_copy(update={"slots": slots})
-    settings = with_listen(settings, listen) if listen is not None else settings
-    if (settings.tls_certificate is None) != (settings.tls_key is None):
-        raise UsageError("tls_certificate and tls_key are set together, or not at all")
-    return settings
+    settings = settings.model_copy(update={name: value for name, value in given.items() if value is not None})
+    check_certificate(settings.tls_certificate, settings.tls_key)
+    return with_listen(settings, listen) if listen is not None else settings
 
 
 async def _make_first_token(tokens: "Tokens") -> None:

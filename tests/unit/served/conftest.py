@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import anyio
 import pytest
@@ -69,11 +70,11 @@ class Machine:
     repository: str
 
     @asynccontextmanager
-    async def server(self, *, port: int = 0, works: bool = True) -> AsyncIterator[Server]:
+    async def server(self, *, port: int = 0, works: bool = True, **settings_: Any) -> AsyncIterator[Server]:
         """Run a server until the end of the block. Containers of the node outlive it."""
         state = self.installation.state
         state.mkdir(exist_ok=True)
-        settings = Settings(state=state)
+        settings = Settings(state=state, **settings_)
         with owned_socket(settings.socket) as near, public_socket(("127.0.0.1", port)) as far:
             assert far is not None
             async with wiring.open_application(settings) as application, anyio.create_task_group() as group:
