@@ -24,6 +24,7 @@ from cloister.agents.gemini import GeminiAgent
 from cloister.agents.mini_swe_agent import MiniSweAgent
 from cloister.agents.opencode import OpencodeAgent
 from cloister.audit import Audit
+from cloister.backup.state import State
 from cloister.certificates import read_certificates
 from cloister.doctor import examine
 from cloister.doctor.finding import Finding
@@ -60,6 +61,7 @@ from cloister.sessions import Sessions
 from cloister.settings import Settings
 from cloister.stores.attempts import SqlLedger
 from cloister.stores.audit import SqlAuditStore
+from cloister.stores.copying import adopt_database, copy_database
 from cloister.stores.database import Database
 from cloister.stores.environments import SqlEnvironmentStore
 from cloister.stores.kept_files import DirectoryFileStore
@@ -169,6 +171,14 @@ async def open_application(
         shown = served and settings.metrics_access != "off"
         open_ = partial(_open_instruments, settings, stack, shown=shown) if measured else _measure_nothing
         yield await _open_parts(settings, stack, open_)
+
+
+def state_of(settings: Settings) -> State:
+    """Return where the installation keeps what a backup is of."""
+    keys = {"master.key": settings.master_key_path, "record.key": settings.record_key_path}
+    for name in ("next", "previous"):
+        keys[f"master.key.{name}"] = settings.master_key_path.with_name(f"{settings.master_key_path.name}.{name}")
+    return State(directory=settings.state, key_files=keys, copy_database=copy_database, upgrade_database=adopt_database)
 
 
 async def examine_host(settings: Settings) -> Sequence[Finding]:

@@ -21,6 +21,7 @@ from cloister.cli import (
     token,
 )
 from cloister.cli.audit import audit
+from cloister.cli.backup import backup, restore
 from cloister.cli.demo import demo
 from cloister.cli.diff import apply, diff
 from cloister.cli.doctor import doctor
@@ -94,5 +95,7 @@ app.command()(serve)
 app.command()(node.worker)
 app.command()(node.clean)
 app.command()(mcp)
+app.command()(backup)
+app.command()(restore)
 app.command()(doctor)
 app.command()(demo)

@@ -25,10 +25,10 @@ def upgrade(path: Path) -> None:
         _make_private(path)
     except OSError as error:
         raise StoreError(f"the database {path} cannot be opened: {error.strerror}") from error
-    if _revision(path) == NEWEST:
+    if revision_of(path) == NEWEST:
         return
     with _locked(path.with_name(path.name + ".lock")):
-        revision = _revision(path)
+        revision = revision_of(path)
         if revision is not None and revision > NEWEST:
             raise StoreError(f"{path} was made by a newer Cloister", hint="update this installation")
         if revision != NEWEST:
@@ -44,7 +44,8 @@ def _make_private(path: Path) -> None:
         os.close(descriptor)
 
 
-def _revision(path: Path) -> str | None:
+def revision_of(path: Path) -> str | None:
+    """Return the revision of a file's tables; None when it has none. StoreError."""
     # Read by hand: the migration library takes longer to import than everything else takes to start.
     with translated(path), closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection:
         known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone()
