@@ -40,7 +40,7 @@ def serve(
     from cloister.api.operations import add_operations
     from cloister.cli.follow import interruptions
     from cloister.codex_api.routes import add_codex
-    from cloister.mcp.route import add_mcp
+    from cloister.mcp.late import add_mcp
     from cloister.settings import endpoint_to_text
 
     settings = _settings(context, listen, slots, certificate=tls_certificate, key=tls_key)

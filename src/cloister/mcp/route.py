@@ -1,4 +1,4 @@
-"""The protocol over HTTP, at `/mcp`, for whoever may call the API there."""
+"""The protocol over HTTP, for whoever may call the API there."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -7,17 +7,16 @@ from typing import Any
 from fastapi import FastAPI
 from mcp.server.mcpserver import Context
 from mcp.server.streamable_http_manager import StreamableHTTPASGIApp, StreamableHTTPSessionManager
-from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from cloister.client import Client
 from cloister.mcp.server import make_server
 from cloister.model.task import TaskId
 
-PATH = "/mcp"
 
-
-def add_mcp(app: FastAPI) -> None:
-    """Let the application answer the protocol too. Its tools call the application itself, as the same caller.
+@asynccontextmanager
+async def open_protocol(app: FastAPI) -> AsyncIterator[ASGIApp]:
+    """Yield what answers it. Its tools call the application itself, as the same caller.
 
     No session is kept between requests, so that none can be taken over with another token.
     """
@@ -33,5 +32,5 @@ def add_mcp(app: FastAPI) -> None:
 
     server = make_server(connect, carried_out_by_our_worker)
     manager = StreamableHTTPSessionManager(server._lowlevel_server, stateless=True)
-    app.router.routes.append(Route(PATH, endpoint=StreamableHTTPASGIApp(manager)))
-    app.router.lifespan_context = lambda _: manager.run()
+    async with manager.run():
+        yield StreamableHTTPASGIApp(manager)

@@ -16,7 +16,7 @@ from cloister.api.listening import Ends, answer, owned_socket, public_socket
 from cloister.api.login import add_login
 from cloister.client import Client
 from cloister.codex_api.routes import add_codex
-from cloister.mcp.route import add_mcp
+from cloister.mcp.late import add_mcp
 from cloister.model.request import Request
 from cloister.model.token import Role
 from cloister.settings import Settings
