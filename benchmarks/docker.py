@@ -21,8 +21,10 @@ _STARTED_SECONDS = 60.0
 class Docker:
     """The client of one daemon."""
 
-    def __init__(self, socket: Path) -> None:
+    def __init__(self, socket: Path, daemon: int) -> None:
         self._command = ("docker", "--host", f"unix://{socket}")
+        self.daemon = daemon
+        """The id of its process."""
 
     async def call(self, *words: str) -> str:
         """Run one command of the docker client and return what it printed. Raises CalledProcessError."""
@@ -47,7 +49,7 @@ async def open_docker(state: Path) -> AsyncIterator[Docker]:
     run = Path(tempfile.mkdtemp(prefix="cloister-docker-", dir="/tmp"))
     socket = run / "docker.sock"
     with _daemon(data, run, socket) as daemon:
-        docker = Docker(socket)
+        docker = Docker(socket, daemon.pid)
         await _wait_for(docker, daemon, data / "log")
         yield docker
     shutil.rmtree(data)

@@ -23,8 +23,9 @@ NAMES = (
     "intercepted",
     "models",
     "agents",
+    "processes",
 )
-BESIDE_DOCKER = {"start", "teardown", "snapshot"}
+BESIDE_DOCKER = {"start", "teardown", "snapshot", "processes"}
 BESIDE_PROXIES = {"proxy", "intercepted"}
 PROXIES = ("squid", "tinyproxy", "mitmdump", "gcc")
 
