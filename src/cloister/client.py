@@ -3,7 +3,7 @@
 import json
 import os
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -24,6 +24,7 @@ from cloister.api.event_line import line_to_event
 from cloister.api.in_process import InProcessTransport
 from cloister.api.once import HEADER
 from cloister.api.problem import MEDIA_TYPE, problem_to_error
+from cloister.api.progress import FAILED, PROGRESS
 from cloister.api.requests import choice_to_fields, content_to_fields, request_to_fields
 from cloister.api.task_shape import TaskShape, shape_to_status
 from cloister.api.tasks import AcceptedTurn
@@ -35,18 +36,24 @@ from cloister.intake import attempt_of
 from cloister.model.audit import AuditEntry, AuditFilter
 from cloister.model.cancellation import AT_ONCE, Cancellation
 from cloister.model.event import AttemptFinished, RecordedEvent
+from cloister.model.image import BuildProgress, Image
 from cloister.model.model_provider import ListedProvider
+from cloister.model.pack import ListedAgent
 from cloister.model.request import EnvironmentChoice, EnvironmentText, RepositoryFile, Request
 from cloister.model.sandbox import Change
 from cloister.model.secret import BrokerRule, KeptSecret
 from cloister.model.snapshot import CheckedDisk, SnapshotKey, SnapshotRecord
+from cloister.model.snapshot_export import Compression
 from cloister.model.stored_environment import StoredEnvironment
 from cloister.model.task import AttemptId, AttemptStatus, FollowUp, Task, TaskId, TaskStatus, Turn
 from cloister.model.token import Role, Token
+from cloister.model.worker import Worker
 from cloister.preview import CacheAnswer, Preview
 from cloister.resending import send_again
 
 T = TypeVar("T")
+Report = Callable[[BuildProgress], None]
+"""Told how far something is that takes minutes."""
 
 _ANSWER_SECONDS = 300.0
 """A repository may have to be fetched first."""
@@ -307,6 +314,50 @@ class Client:
         """Forget a snapshot, by its key or a unique beginning; returns the full key."""
         return SnapshotKey((await self._call("DELETE", f"/snapshots/{_part(key)}"))["key"])
 
+    async def export_snapshot(
+        self, key: str, reference: str, report: Report, *, compression: Compression = "gzip"
+    ) -> str:
+        """Push a snapshot to a registry, as an ordinary image; returns its digest there."""
+        fields = {"reference": reference, "compression": compression}
+        done = await self._carry_out(f"/snapshots/{_part(key)}/export", fields, report)
+        return str(done["digest"])
+
+    async def images(self) -> Sequence[Image]:
+        """The images on the server's machine, newest first."""
+        return _read(list[Image], await self._call("GET", "/images"))
+
+    async def image(self, name: str) -> Image:
+        """An image, by name or a unique beginning of its digest."""
+        return _read(Image, await self._call("GET", "/images/one", query={"name": name}))
+
+    async def build_image(self, recipe: str, report: Report) -> Image:
+        """Build an image from its recipe, from today's packages."""
+        return _read(Image, await self._carry_out("/images", {"recipe": recipe}, report))
+
+    async def pull_image(self, reference: str, report: Report) -> Image:
+        """Pull an image from its registry."""
+        return _read(Image, await self._carry_out("/images", {"reference": reference}, report))
+
+    async def remove_image(self, name: str) -> Image:
+        """Remove an image, by name or a unique beginning of its digest."""
+        return _read(Image, await self._call("DELETE", "/images", query={"name": name}))
+
+    async def agents(self) -> Sequence[ListedAgent]:
+        """The agents, by name, and what of them is installed."""
+        return _read(list[ListedAgent], await self._call("GET", "/agents"))
+
+    async def install_agent(self, name: str, report: Report) -> ListedAgent:
+        """Fetch an agent's packages, and make them what its next tasks run."""
+        return _read(ListedAgent, await self._carry_out(f"/agents/{_part(name)}/install", None, report))
+
+    async def remove_agent(self, name: str) -> None:
+        """Remove an installed agent."""
+        await self._call("DELETE", f"/agents/{_part(name)}")
+
+    async def workers(self) -> Sequence[Worker]:
+        """The workers that live, and the attempts that each carries out."""
+        return _read(list[Worker], await self._call("GET", "/workers"))
+
     async def create_token(
         self, name: str, role: Role = Role.MEMBER, *, lifetime_seconds: float | None = None
     ) -> tuple[Token, str]:
@@ -361,6 +412,19 @@ class Client:
         response = await self._send(method, path, content=content, headers=sent, params=query)
         return response.json() if response.content else None
 
+    async def _carry_out(self, path: str, fields: dict[str, Any] | None, report: Report) -> Any:
+        """Ask for what takes minutes, report how far it is, and return its result."""
+        try:
+            async for name, told in self._stream(path, {}, fields=fields, method="POST"):
+                if name == FAILED:
+                    raise problem_to_error(told)
+                if name != PROGRESS:
+                    return told
+                report(BuildProgress(**told))
+        except httpx.TransportError as error:
+            raise self._unreachable(error) from error
+        raise UnreachableError(f"{self._http.base_url} ended before it was done")
+
     async def _get(self, path: str, query: dict[str, Any]) -> bytes:
         return (await self._send("GET", path, params=query)).content
 
@@ -379,9 +443,12 @@ class Client:
     def _unreachable(self, error: httpx.TransportError) -> UnreachableError:
         return UnreachableError(f"no answer from {self._http.base_url}: {error or type(error).__name__}")
 
-    async def _stream(self, path: str, query: dict[str, Any]) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+    async def _stream(
+        self, path: str, query: dict[str, Any], *, method: str = "GET", fields: dict[str, Any] | None = None
+    ) -> AsyncIterator[tuple[str, dict[str, Any]]]:
         timeout = httpx.Timeout(_ANSWER_SECONDS, read=_SILENCE_SECONDS)
-        async with aconnect_sse(self._http, "GET", PREFIX + path, params=query, timeout=timeout) as source:
+        asked = {"params": query, "timeout": timeout} | ({} if fields is None else {"json": fields})
+        async with aconnect_sse(self._http, method, PREFIX + path, **asked) as source:
             if source.response.is_error:
                 await source.response.aread()
             _check(source.response)

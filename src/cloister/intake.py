@@ -18,13 +18,15 @@ from cloister.model.conversation import find_base
 from cloister.model.environment import Environment
 from cloister.model.event import RecordedEvent
 from cloister.model.fairness import OWNER
+from cloister.model.image import BuildProgress
 from cloister.model.pack import not_installed
-from cloister.model.reference import is_reference, not_pulled
+from cloister.model.reference import is_reference, not_pulled, parse_reference
 from cloister.model.request import EnvironmentChoice, Request
 from cloister.model.request_key import RequestKey
 from cloister.model.sandbox import WORKSPACE, Change
 from cloister.model.secret import BrokerRule, KeptSecret
 from cloister.model.snapshot import CheckedDisk, SnapshotKey, SnapshotRecord, may_hold_secrets, recipe_of
+from cloister.model.snapshot_export import Compression, Export
 from cloister.model.task import (
     CHECK,
     RECORDING,
@@ -49,9 +51,10 @@ from cloister.protocols import (
     AttemptQueue,
     FileStore,
     Forge,
-    ImageStore,
+    ImageKeeper,
     SandboxBackend,
     SnapshotCatalog,
+    SnapshotExporter,
     TaskStore,
     Vault,
 )
@@ -71,6 +74,7 @@ from cloister.request_checks import (
     given_files,
 )
 from cloister.secret_rules import check_uses
+from cloister.stock import Stock
 
 COMMAND_AGENT = "command"
 
@@ -87,9 +91,10 @@ class Intake:
     forge: Forge
     vault: Vault
     environments: Environments
-    images: ImageStore
+    images: ImageKeeper
     catalog: SnapshotCatalog
     backend: SandboxBackend
+    exporter: SnapshotExporter
     agents: Mapping[str, Agent]
     """By name."""
     packs: AgentPacks
@@ -100,6 +105,13 @@ class Intake:
     """What environments get of the network at most."""
     models: ModelRoster
     """Who answers agents."""
+
+    @property
+    def stock(self) -> Stock:
+        """The part that keeps images and agents."""
+        return Stock(
+            images=self.images, packs=self.packs, agents=self.agents, backend=self.backend, catalog=self.catalog
+        )
 
     async def submit(self, request: Request, key: RequestKey | None = None, *, asked_by: str = OWNER) -> Task:
         """Accept a task of that caller; it is on disk when this returns, and with it what its key stands for.
@@ -439,6 +451,19 @@ class Intake:
                 hint='have it made anew with residue = "refuse" or "scrub" in [setup]',
             )
         return record
+
+    async def export_snapshot(
+        self, key: str, text: str, report: Callable[[BuildProgress], None], *, compression: Compression = "gzip"
+    ) -> str:
+        """Push a snapshot, by its key or a unique beginning, to the reference `text`; return the image's digest.
+
+        UsageError for what is no reference; errors of `snapshot_to_export` and the exporter.
+        """
+        reference = parse_reference(text)
+        record = await self.snapshot_to_export(key)
+        directory = parse_repository(record.repository).directory
+        export = Export(record=record, reference=reference, directory=directory, compression=compression)
+        return await self.exporter.export(export, report)
 
     async def remove_snapshot(self, key: str) -> SnapshotKey:
         """Forget a snapshot, by its key or a unique beginning, and the final disks that stand on it.

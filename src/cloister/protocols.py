@@ -46,9 +46,11 @@ from cloister.model.sandbox import (
 from cloister.model.secret import BrokerRule, DeliveredSecrets, Grant, KeptSecret, SecretValue
 from cloister.model.session import Session, SessionId
 from cloister.model.snapshot import CheckedDisk, SnapshotKey, SnapshotRecord
+from cloister.model.snapshot_export import Export
 from cloister.model.stored_environment import StoredEnvironment
 from cloister.model.task import Attempt, AttemptId, FollowUp, Outcome, Repository, Revision, Task, TaskId, TaskStatus
 from cloister.model.token import Token, TokenId
+from cloister.model.worker import Worker
 
 
 class Process(Protocol):
@@ -379,6 +381,44 @@ class ImageStore(Protocol):
         ...
 
 
+class ImageKeeper(ImageStore, Protocol):
+    """An image store that is told what to keep."""
+
+    async def build(self, name: str, progress: Callable[[BuildProgress], None]) -> Image:
+        """Build a recipe anew, from today's packages; what was built before stays usable by its digest.
+
+        NotFoundError names the known recipes; SandboxError, and then nothing has changed.
+        """
+        ...
+
+    async def pull(self, text: str, progress: Callable[[BuildProgress], None]) -> Image:
+        """Pull what a reference stands for now. UsageError when it is none; SandboxError, and nothing has changed."""
+        ...
+
+    async def list(self) -> Sequence[Image]:
+        """Every whole image, newest first."""
+        ...
+
+    async def look_up(self, name_or_digest: str) -> Image:
+        """Return an image, by name or by a unique beginning of its digest. NotFoundError, ConflictError."""
+        ...
+
+    async def remove(self, name_or_digest: str, *, in_use: Callable[[ImageDigest], bool]) -> None:
+        """Forget an image. Errors as of `look_up`; ConflictError when `in_use` says that something stands on it."""
+        ...
+
+
+class SnapshotExporter(Protocol):
+    """Pushes what setup left to registries."""
+
+    async def export(self, export: Export, report: Callable[[BuildProgress], None]) -> str:
+        """Push the image, and return its digest in the registry. The snapshot cannot be removed meanwhile.
+
+        UsageError for a reference by digest; NotFoundError when snapshot or image are not here; SandboxError.
+        """
+        ...
+
+
 FindAsker = Callable[[Connection], Awaitable[Asker | None]]
 """Finds who in a sandbox holds its end of a connection. Never fails."""
 
@@ -613,6 +653,10 @@ class AttemptQueue(Protocol):
         The task is then where this turn is. ConflictError unless its last turn is over and has the number before this
         one's, so that of several callers one succeeds; NotFoundError when there is no such task. A key as for `submit`.
         """
+        ...
+
+    async def workers(self) -> Sequence[Worker]:
+        """Those that live, with the attempts that they hold, by name."""
         ...
 
     async def claim(self, task: TaskId | None = None) -> Attempt | None:

@@ -38,9 +38,7 @@ from cloister.errors import UsageError
 from cloister.forges.local import LocalForge
 from cloister.health import Health
 from cloister.intake import Intake
-from cloister.model.image import BuildProgress
 from cloister.model.model_provider import ModelProvider
-from cloister.model.reference import parse_reference
 from cloister.model.task import SHELL, Outcome, TaskId, Verdict
 from cloister.model.upstreams import Upstreams
 from cloister.model_roster import ModelRoster
@@ -49,10 +47,7 @@ from cloister.phases import final_disk
 from cloister.protocols import Agent, AgentPacks, AttemptQueue, Egress, SandboxBackend
 from cloister.queues.embedded import EmbeddedQueue
 from cloister.reaper import SnapshotReaper, destroy_strays, expire_snapshots, forget_unknown_snapshots
-from cloister.repository_address import parse_repository
 from cloister.sandboxes.oci.backend import open_backend
-from cloister.sandboxes.oci.export import Export, SnapshotExporter
-from cloister.sandboxes.oci.export_layout import Compression
 from cloister.sandboxes.oci.image import OciImageStore
 from cloister.sandboxes.oci.network import find_catching_error
 from cloister.sandboxes.oci.packs import OciAgentPacks
@@ -97,7 +92,6 @@ class Application:
     packs: AgentPacks
     tools: Tools
     backend: SandboxBackend
-    exporter: SnapshotExporter
     reaper: SnapshotReaper
     settings: Settings
     health: Health
@@ -122,23 +116,6 @@ class Application:
             with self.health.at_work():
                 await run_worker(self.tools, slots=self.settings.slots, until_idle=until_idle, task=task)
             group.cancel_scope.cancel()
-
-    async def export_snapshot(
-        self, key: str, text: str, report: Callable[[BuildProgress], None], *, compression: Compression = "gzip"
-    ) -> str:
-        """Push a snapshot, by its key or a unique beginning, to the reference `text`; return the image's digest.
-
-        UsageError for what is no reference; errors of `Intake.snapshot_to_export` and the exporter.
-        """
-        reference = parse_reference(text)
-        record = await self.intake.snapshot_to_export(key)
-        export = Export(
-            record=record,
-            reference=reference,
-            directory=parse_repository(record.repository).directory,
-            compression=compression,
-        )
-        return await self.exporter.export(export, report)
 
     async def clean(self) -> "CleanReport":
         """Cancel what no living worker holds, and remove everything that belongs to nobody."""
@@ -224,6 +201,7 @@ async def _open_parts(
         images=images,
         catalog=catalog,
         backend=backend,
+        exporter=backend.exporter,
         agents=agents,
         packs=packs,
         files=files,
@@ -255,7 +233,6 @@ async def _open_parts(
         packs=packs,
         tools=tools,
         backend=backend,
-        exporter=backend.exporter,
         reaper=reaper,
         settings=settings,
         health=Health(

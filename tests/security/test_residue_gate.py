@@ -113,7 +113,7 @@ async def test_a_disk_that_was_kept_with_a_secret_is_for_nobody_who_refuses_it(i
         await running.run("true", environment=environment("allow"), secrets=secrets)
         (kept,) = await running.application.intake.snapshots()
         with pytest.raises(ConflictError, match="may hold secrets"):
-            await running.application.export_snapshot(kept.key, "localhost:1/team/shop:1", lambda _: None)
+            await running.application.intake.export_snapshot(kept.key, "localhost:1/team/shop:1", lambda _: None)
         refusing = await running.run(LOOK, environment=environment("refuse"), secrets=secrets)
         (missed,) = [event for event in refusing.events if event["event"] == "snapshot_missed"]
         assert missed["reason"] == "changed: residue"

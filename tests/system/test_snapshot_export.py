@@ -86,8 +86,11 @@ async def test_an_exported_environment_comes_back_as_it_was(
         record = await application.intake.snapshot(key)
         found = {"path": ("/venv/bin",), "variables": {"VIRTUAL_ENV": "/venv"}}  # as automatic setup leaves it
         await application.tools.catalog.add(replace(record, **found))
-        digest = await application.export_snapshot(key[:12], reference, ignore, compression="zstd")
-        assert await application.export_snapshot(key, f"{registry.host}/again", ignore, compression="zstd") == digest
+        digest = await application.intake.export_snapshot(key[:12], reference, ignore, compression="zstd")
+        assert (
+            await application.intake.export_snapshot(key, f"{registry.host}/again", ignore, compression="zstd")
+            == digest
+        )
         pulled = await application.images.pull(reference)
         assert pulled.source == digest
         environment = f'image = "{reference}"\n[setup]\nscript = "true"\n[network]\nsetup = "off"\n'
@@ -134,18 +137,18 @@ async def test_nothing_is_pushed_without_credentials_and_nothing_stays(
             credentials.write_text("{}")
             key = await prepared(running, f'image = "{small}"\n[setup]\nscript = "true > /opt/x"\n')
             with pytest.raises(SandboxError, match=f"to docker://{reference} failed: .*authentication required"):
-                await application.export_snapshot(key, reference, ignore)
+                await application.intake.export_snapshot(key, reference, ignore)
             assert list(exports.iterdir()) == []
             credentials.write_text(json.dumps({"auths": {registry.host: {"auth": encoded}}}))
-            assert await application.export_snapshot(key, reference, ignore)
+            assert await application.intake.export_snapshot(key, reference, ignore)
             with small_disk(exports):
                 with pytest.raises(DiskFullError):
-                    await application.export_snapshot(key, reference, ignore)
+                    await application.intake.export_snapshot(key, reference, ignore)
                 assert list(exports.iterdir()) == []
         with pytest.raises(SandboxError, match="connection refused"):
-            await application.export_snapshot(key, reference, ignore)
+            await application.intake.export_snapshot(key, reference, ignore)
         with pytest.raises(UsageError, match="only known afterwards"):
-            await application.export_snapshot(key, f"{registry.host}/a@sha256:{'0' * 64}", ignore)
+            await application.intake.export_snapshot(key, f"{registry.host}/a@sha256:{'0' * 64}", ignore)
         assert list(exports.iterdir()) == []
         await application.intake.remove_snapshot(key)
         (exports / "of-a-killed-one/blobs").mkdir(parents=True)

@@ -21,6 +21,7 @@ from cloister.model.stored_environment import check_stored_name, is_file_name
 from cloister.model_roster import ModelRoster
 from cloister.queues.fake import FakeQueue, FakeSnapshotCatalog
 from cloister.sandboxes.fake import FakeBackend, FakeNode
+from cloister.sandboxes.fake_export import FakeSnapshotExporter
 from cloister.sandboxes.fake_images import FakeImageStore
 from cloister.sandboxes.fake_packs import FakeAgentPacks
 from cloister.stores.fake import FakeEnvironmentStore
@@ -52,6 +53,7 @@ def intake(files: dict[tuple[Commit, str], bytes]) -> Intake:
         images=FakeImageStore(node, ["base", "slim"]),
         catalog=FakeSnapshotCatalog(),
         backend=FakeBackend(node),
+        exporter=FakeSnapshotExporter(),
         agents={"command": CommandAgent()},
         packs=FakeAgentPacks(),
         files=FakeFileStore(),

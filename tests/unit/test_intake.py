@@ -28,6 +28,7 @@ from cloister.model.task import AttemptId, AttemptStatus, Outcome, Shell, TaskSt
 from cloister.model_roster import ModelRoster
 from cloister.queues.fake import FakeQueue, FakeSnapshotCatalog
 from cloister.sandboxes.fake import FakeBackend, FakeNode
+from cloister.sandboxes.fake_export import FakeSnapshotExporter
 from cloister.sandboxes.fake_images import FakeImageStore
 from cloister.sandboxes.fake_packs import FakeAgentPacks
 from cloister.stores.fake import FakeEnvironmentStore
@@ -65,6 +66,7 @@ def intake(files: Mapping[tuple[Commit, str], bytes], node: FakeNode) -> Intake:
         images=FakeImageStore(node, ["base", "slim"]),
         catalog=FakeSnapshotCatalog(),
         backend=FakeBackend(node),
+        exporter=FakeSnapshotExporter(),
         agents={agent.name: agent for agent in AGENTS},
         packs=FakeAgentPacks([ROBOT]),
         files=FakeFileStore(),

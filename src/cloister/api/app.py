@@ -9,7 +9,19 @@ from fastapi import APIRouter, FastAPI, Security
 from fastapi.security import HTTPBearer
 
 from cloister.access import Access
-from cloister.api import audit, environments, models, previews, secrets, sessions, snapshots, tasks
+from cloister.api import (
+    agents,
+    audit,
+    environments,
+    images,
+    models,
+    previews,
+    secrets,
+    sessions,
+    snapshots,
+    tasks,
+    workers,
+)
 from cloister.api import tokens as token_routes
 from cloister.api.body_limit import BodyLimit
 from cloister.api.caller import Authenticate
@@ -20,7 +32,21 @@ from cloister.intake import Intake
 
 PREFIX = "/api/v1"
 ROUTERS = tuple(
-    part.router for part in (tasks, environments, models, previews, secrets, snapshots, token_routes, sessions, audit)
+    part.router
+    for part in (
+        tasks,
+        environments,
+        agents,
+        images,
+        workers,
+        models,
+        previews,
+        secrets,
+        snapshots,
+        token_routes,
+        sessions,
+        audit,
+    )
 )
 _ERRORS: dict[int | str, dict[str, Any]] = {
     "default": {"model": Problem, "description": "An error."},

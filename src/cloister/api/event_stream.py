@@ -20,7 +20,7 @@ def event_stream(events: AsyncIterator[ServerSentEvent], request: Request) -> Ev
     async def send() -> None:
         with sending:
             async with anyio.create_task_group() as group:
-                group.start_soon(_cancel_when, ending, group.cancel_scope)
+                group.start_soon(cancel_when, ending, group.cancel_scope)
                 async for event in events:
                     await sending.send(event)
                 group.cancel_scope.cancel()
@@ -35,6 +35,7 @@ def event_stream(events: AsyncIterator[ServerSentEvent], request: Request) -> Ev
     )
 
 
-async def _cancel_when(happened: anyio.Event, scope: anyio.CancelScope) -> None:
+async def cancel_when(happened: anyio.Event, scope: anyio.CancelScope) -> None:
+    """Cancel the scope when it happened."""
     await happened.wait()
     scope.cancel()

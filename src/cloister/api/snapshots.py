@@ -1,13 +1,20 @@
 """Snapshots: the disks that setup leaves."""
 
+from collections.abc import Callable
 from typing import Annotated
 
-from fastapi import APIRouter, Query
-from pydantic import BaseModel
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, Field
+from sse_starlette import EventSourceResponse
 
+from cloister.api.body import Body
 from cloister.api.caller import Admin, Viewer
 from cloister.api.front import FrontDoor
+from cloister.api.progress import TOLD, progress_response
+from cloister.model.image import BuildProgress
+from cloister.model.reference import parse_reference
 from cloister.model.snapshot import CheckedDisk, SnapshotRecord
+from cloister.model.snapshot_export import Compression
 
 router = APIRouter(prefix="/snapshots", tags=["snapshots"])
 
@@ -16,6 +23,21 @@ class Removed(BaseModel):
     """The snapshot that was forgotten."""
 
     key: str
+
+
+class ExportBody(Body):
+    """Where a snapshot shall be pushed to."""
+
+    reference: str = Field(examples=["registry.example/team/web:ready"])
+    compression: Compression = "gzip"
+    """Every program reads gzip; zstd is faster, and its layers are smaller."""
+
+
+class Exported(BaseModel):
+    """The image that was pushed."""
+
+    digest: str
+    """In the registry."""
 
 
 class Reset(BaseModel):
@@ -40,6 +62,20 @@ async def reset(environment: Annotated[str, Query()], intake: FrontDoor, _: Admi
 async def remove(key: str, intake: FrontDoor, _: Admin) -> Removed:
     """Forget a snapshot, by its key or a unique beginning. 409 while it is in use."""
     return Removed(key=await intake.remove_snapshot(key))
+
+
+@router.post("/{key}/export", response_class=EventSourceResponse, responses=TOLD)
+async def export(key: str, body: ExportBody, request: Request, intake: FrontDoor, _: Admin) -> EventSourceResponse:
+    """Push a snapshot to a registry, as an ordinary image, and tell how far it is. Its result names the digest."""
+    parse_reference(body.reference)
+    found = await intake.snapshot_to_export(key)
+
+    async def work(report: Callable[[BuildProgress], None]) -> Exported:
+        return Exported(
+            digest=await intake.export_snapshot(found.key, body.reference, report, compression=body.compression)
+        )
+
+    return progress_response(request, work, Exported)
 
 
 @router.get("/{key}/check")

@@ -1,18 +1,18 @@
-"""`cloister image`: the root file systems that sandboxes stand on. Works on this machine only."""
+"""`cloister image`: the root file systems that sandboxes stand on."""
 
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cloister.cli.session import open_application
+from cloister.cli.session import ask
 from cloister.cli.task import JsonOption
 from cloister.cli.terminal import output_console, print_line, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from cloister.client import Client
     from cloister.model.image import BuildProgress, Image
-    from cloister.model.sandbox import ImageDigest
     from cloister.wiring import Application
 
 app = typer.Typer(
@@ -33,14 +33,12 @@ def build(
 
     Example:  cloister image build base
     """
-    import anyio
 
-    async def work() -> "Image":
-        async with open_application(context) as application:
-            with BuildBar() as bar:
-                return await application.images.build(name, bar.show)
+    async def build_it(client: "Client") -> "Image":
+        with BuildBar() as bar:
+            return await client.build_image(name, bar.show)
 
-    image = anyio.run(work)
+    image = ask(context, build_it)
     print_line(output_console(), f"{image.name} {image.digest[:_DIGEST_SHOWN]}")
 
 
@@ -53,34 +51,26 @@ def pull(
 
     Example:  cloister image pull localhost:5000/team/tools:1
     """
-    import anyio
 
-    async def work() -> "Image":
-        async with open_application(context) as application:
-            with BuildBar() as bar:
-                return await application.images.pull(reference, bar.show)
+    async def pull_it(client: "Client") -> "Image":
+        with BuildBar() as bar:
+            return await client.pull_image(reference, bar.show)
 
-    image = anyio.run(work)
+    image = ask(context, pull_it)
     print_line(output_console(), f"{image.name} {image.digest[:_DIGEST_SHOWN]}")
     print_line(output_console(), f"pulled from {image.source}")
 
 
 @app.command("list")
 def list_images(context: typer.Context, as_json: JsonOption = False) -> None:
-    """List the images on this machine.
+    """List the images, newest first.
 
     Example:  cloister image list
     """
-    import anyio
-
     from cloister.cli.json_lines import image_to_json, to_json
     from cloister.model.quantity import size_to_text
 
-    async def work() -> "Sequence[Image]":
-        async with open_application(context) as application:
-            return await application.images.list()
-
-    images = anyio.run(work)
+    images = ask(context, lambda client: client.images())
     if as_json:
         typer.echo(to_json([image_to_json(image) for image in images]))
         return
@@ -110,16 +100,10 @@ def show(
 
     Example:  cloister image show base
     """
-    import anyio
-
     from cloister.cli.json_lines import image_to_json, to_json
     from cloister.model.quantity import size_to_text
 
-    async def work() -> "Image":
-        async with open_application(context) as application:
-            return await application.images.look_up(name)
-
-    image = anyio.run(work)
+    image = ask(context, lambda client: client.image(name))
     if as_json:
         typer.echo(to_json(image_to_json(image)))
         return
@@ -154,21 +138,7 @@ def remove(
 
     Example:  cloister image rm base
     """
-    import anyio
-
-    from cloister.model.snapshot import stands_on
-
-    async def work() -> None:
-        async with open_application(context) as application:
-            snapshots = await application.intake.snapshots()
-            sandboxes = await application.backend.list()
-
-            def in_use(digest: "ImageDigest") -> bool:
-                return bool(sandboxes) or any(stands_on(record, digest) for record in snapshots)
-
-            await application.images.remove(name, in_use=in_use)
-
-    anyio.run(work)
+    ask(context, lambda client: client.remove_image(name))
     print_line(output_console(), f"removed {name}")
 
 

@@ -12,6 +12,7 @@ from cloister.model.choice import choose
 from cloister.model.event import RecordedEvent, TaskFinished
 from cloister.model.image import Image
 from cloister.model.model_usage import UsageTotal
+from cloister.model.pack import ListedAgent
 from cloister.model.sandbox import Change
 from cloister.model.snapshot import SnapshotRecord
 from cloister.model.stored_environment import StoredEnvironment
@@ -114,6 +115,11 @@ def image_to_json(image: Image) -> Fields:
         "toolchains": [asdict(toolchain) for toolchain in image.toolchains],
         "package_managers": dict(image.package_managers),
     }
+
+
+def agent_to_json(agent: ListedAgent) -> Fields:
+    """Return an agent, and what of it is installed."""
+    return {**asdict(agent), "installed_at": agent.installed_at.isoformat() if agent.installed_at else None}
 
 
 def snapshot_to_json(record: SnapshotRecord) -> Fields:

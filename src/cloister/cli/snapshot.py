@@ -7,7 +7,7 @@ import typer
 
 from cloister.cli.exit import CHANGED_DISK
 from cloister.cli.image import BuildBar
-from cloister.cli.session import ask, open_application
+from cloister.cli.session import ask
 from cloister.cli.task import JsonOption
 from cloister.cli.terminal import output_console, print_line, print_table
 from cloister.model.quantity import size_to_text
@@ -15,6 +15,7 @@ from cloister.model.quantity import size_to_text
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from cloister.client import Client
     from cloister.model.snapshot import CheckedDisk
 
 
@@ -118,17 +119,15 @@ def export(
         Compression, typer.Option(help="gzip is read by every program; zstd is faster, and its layers are smaller.")
     ] = Compression.GZIP,
 ) -> None:
-    """Push a prepared environment to an OCI registry, as an ordinary image. Works on this machine only.
+    """Push a prepared environment to an OCI registry, as an ordinary image.
 
     Example:  cloister snapshot export 3fa9 localhost:5000/team/web:ready
     """
-    import anyio
 
-    async def work() -> str:
-        async with open_application(context) as application:
-            with BuildBar() as bar:
-                return await application.export_snapshot(key, reference, bar.show, compression=compression.value)
+    async def export_it(client: "Client") -> str:
+        with BuildBar() as bar:
+            return await client.export_snapshot(key, reference, bar.show, compression=compression.value)
 
-    digest = anyio.run(work)
+    digest = ask(context, export_it)
     print_line(output_console(), f"pushed {reference}")
     print_line(output_console(), f"with the digest {digest}")

@@ -68,6 +68,25 @@ class Pack:
     """The folder of this node that sandboxes see as PACKS."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedAgent:
+    """An agent, and what of it is on this machine."""
+
+    agent: str
+    """Its name."""
+    installed: str | None
+    """The version of its pack that is here; None when none is."""
+    digest: str | None
+    size_bytes: int | None
+    installed_at: datetime | None
+    known: str | None
+    """The version that would be installed now; None when it needs no pack."""
+    api: str | None
+    """What it speaks with its model."""
+    needs: str | None
+    """What an image must have, in a few words."""
+
+
 def not_installed(agent: str) -> NotFoundError:
     """Return the answer to who asks for an agent that nobody installed.
 

@@ -19,11 +19,11 @@ class Role(StrEnum):
     """What somebody may do; each may do what those before it may."""
 
     VIEWER = "viewer"
-    """See tasks, environments and names of secrets."""
+    """See tasks, environments, images, agents, workers and names of secrets."""
     MEMBER = "member"
     """Give tasks, follow up on them, and cancel them."""
     ADMIN = "admin"
-    """Keep environments, secrets, snapshots, tokens and keys."""
+    """Keep environments, secrets, images, agents, snapshots, tokens and keys."""
 
     def includes(self, other: "Role") -> bool:
         """Whether it may do what `other` may."""

@@ -15,6 +15,7 @@ from cloister.model.phase import Phase
 from cloister.model.record import SignedRecord
 from cloister.model.request_key import RequestKey
 from cloister.model.task import Attempt, FollowUp, Outcome, Task, TaskId
+from cloister.model.worker import Worker
 from cloister.protocols import AttemptQueue
 from cloister.queues.ledger import Ledger
 from cloister.queues.recorder import EventRecorder
@@ -66,6 +67,11 @@ class EmbeddedQueue:
         """Accept another turn; synced."""
         await self._ledger.accept_follow_up(task, turn, notes, key)
         self._submitted.set()
+
+    async def workers(self) -> Sequence[Worker]:
+        """Those whose locks are held."""
+        held = await self._ledger.held()
+        return [Worker(name=name, attempts=tuple(held.get(name, ()))) for name in self._workers.living()]
 
     async def claim(self, task: TaskId | None = None) -> Attempt | None:
         """Take the oldest attempt whose worker's lock is free, or that whose turn it is."""

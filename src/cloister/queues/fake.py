@@ -53,6 +53,7 @@ from cloister.model.task import (
     best_verdict,
     first_turn,
 )
+from cloister.model.worker import Worker
 from cloister.protocols import AttemptQueue, SnapshotCatalog, TaskStore
 
 OnCall = Callable[[str, str], Awaitable[None]]
@@ -146,6 +147,11 @@ class FakeQueue:
         """See `protocols.TaskStore`."""
         key, kept = self._requests.get(digest, (None, None))
         return kept if key is not None and now - key.at < REMEMBERED else None
+
+    async def workers(self) -> Sequence[Worker]:
+        """See `protocols.AttemptQueue`; there is one."""
+        running = [entry.attempt.id for entry in self._entries.values() if entry.state is TaskState.RUNNING]
+        return [Worker(name="fake", attempts=tuple(running))]
 
     async def claim(self, task: TaskId | None = None) -> Attempt | None:
         """See `protocols.AttemptQueue`; no worker dies here but by `abandon`."""

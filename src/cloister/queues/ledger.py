@@ -1,6 +1,6 @@
 """What a queue needs of the database. A queue adds who is alive, when to look, and when to write."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from cloister.model.cancellation import Cancellation
@@ -26,6 +26,10 @@ class Ledger(Protocol):
         self, task: TaskId, turn: FollowUp, notes: Sequence[str], key: RequestKey | None = None
     ) -> None:
         """Keep one more turn of a task with its attempts and `turn_accepted`, synced. See `AttemptQueue.follow_up`."""
+        ...
+
+    async def held(self) -> Mapping[str, Sequence[AttemptId]]:
+        """The attempts under a lease, by the worker that has it."""
         ...
 
     async def claim(

@@ -7,7 +7,7 @@ a clock. The lock belongs to the open file: a child that is forked without execu
 import fcntl
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -39,8 +39,12 @@ class WorkerLocks:
 
     def has_others(self, worker: str) -> bool:
         """Whether a worker lives beside that one."""
+        return any(name != worker for name in self.living())
+
+    def living(self) -> Sequence[str]:
+        """The names of all workers that live, sorted."""
         names = (path.name.removesuffix(_SUFFIX) for path in self._directory.glob(f"*{_SUFFIX}"))
-        return any(name != worker and not self.is_dead(name) for name in names)
+        return sorted(name for name in names if not self.is_dead(name))
 
     def is_dead(self, worker: str) -> bool:
         """Whether nobody holds that worker's lock."""

@@ -1,7 +1,7 @@
 """The table of attempts: who works on which, under what lease, and how each ended."""
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -141,6 +141,15 @@ class SqlLedger:
             if position is None and not abandoned:
                 position = await choose_waiting(connection, limits, task)
             return None if position is None else await _take(connection, position, worker)
+
+    async def held(self) -> Mapping[str, Sequence[AttemptId]]:
+        """The attempts that run, by worker."""
+        running = select(ATTEMPTS.c.worker, ATTEMPTS.c.id).where(ATTEMPTS.c.state == TaskState.RUNNING)
+        held: dict[str, list[AttemptId]] = defaultdict(list)
+        async with self._database.read() as connection:
+            for row in await connection.execute(running.order_by(ATTEMPTS.c.position)):
+                held[row.worker].append(AttemptId(row.id))
+        return held
 
     async def holds(self, lease: Lease) -> bool:
         """Whether work shall go on: False when the end was asked for. LeaseLostError when the lease is void."""

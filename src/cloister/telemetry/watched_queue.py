@@ -9,6 +9,7 @@ from cloister.model.phase import Phase
 from cloister.model.record import SignedRecord
 from cloister.model.request_key import RequestKey
 from cloister.model.task import Attempt, FollowUp, Outcome, Task, TaskId
+from cloister.model.worker import Worker
 from cloister.protocols import AttemptQueue
 
 
@@ -52,6 +53,10 @@ class WatchedQueue:
         await self._queue.follow_up(task, turn, notes, key)
         for watcher in self._watchers:
             watcher.accepted(turn.attempts)
+
+    async def workers(self) -> Sequence[Worker]:
+        """See `protocols.AttemptQueue`."""
+        return await self._queue.workers()
 
     async def claim(self, task: TaskId | None = None) -> Attempt | None:
         """See `protocols.AttemptQueue`."""

@@ -13,23 +13,26 @@ from typer.testing import CliRunner, Result
 
 from cloister import wiring, worker
 from cloister.agents.command import CommandAgent
+from cloister.agents.fake import FakeAgent
 from cloister.cli.main import app
 from cloister.egress.fake import FakeEgress
 from cloister.environments import Environments
 from cloister.forges.local import LocalForge
 from cloister.health import Health
 from cloister.intake import Intake
-from cloister.model.image import BuildProgress, Image
+from cloister.model.image import Image
 from cloister.model.network import EgressRecord
+from cloister.model.pack import PackRecipe
 from cloister.model.phase import Phase
 from cloister.model.sandbox import DiffStats
+from cloister.model.snapshot_export import Export
 from cloister.model_roster import ModelRoster
 from cloister.queues.embedded import EmbeddedQueue
 from cloister.reaper import SnapshotReaper
 from cloister.sandboxes.fake import FakeBackend, FakeNode, Print, Program
+from cloister.sandboxes.fake_export import FakeSnapshotExporter
 from cloister.sandboxes.fake_images import FakeImageStore
 from cloister.sandboxes.fake_packs import FakeAgentPacks
-from cloister.sandboxes.oci.export import Export
 from cloister.settings import Settings
 from cloister.stores.attempts import SqlLedger
 from cloister.stores.database import Database
@@ -43,6 +46,7 @@ from cloister.vault.keys import KeyFile
 from cloister.vault.signing import SigningKeyFile
 from cloister.vault.vault import SealedVault
 
+AGENTS = (CommandAgent(), FakeAgent(name="robot", pack=PackRecipe(name="robot", version="1", program="run", needs="")))
 DIFF = b"diff --git a/a.txt b/a.txt\n--- a/a.txt\n+++ b/a.txt\n@@ -1 +1 @@\n-one\n+two\n"
 
 
@@ -50,20 +54,8 @@ class BuiltImages(FakeImageStore):
     """Every image was built before."""
 
     async def list(self) -> Sequence[Image]:
-        digest = await self.ensure("base")
-        return [Image(name="base", digest=digest, created_at=datetime.now(UTC), size_bytes=1, packages={})]
-
-
-@dataclass
-class Exporter:
-    """Pushes to nowhere."""
-
-    pushed: list[Export]
-
-    async def export(self, export: Export, report: Callable[[BuildProgress], None]) -> str:
-        report(BuildProgress("pushing", 0.8))
-        self.pushed.append(export)
-        return f"sha256:{'d' * 64}"
+        await self.ensure("base")
+        return await super().list()
 
 
 @dataclass
@@ -133,6 +125,7 @@ def _application(
         SqlSecretStore(database), KeyFile(settings.master_key_path), SigningKeyFile(settings.record_key_path)
     )
     catalog = SqlSnapshotCatalog(database)
+    packs = FakeAgentPacks()
     files = DirectoryFileStore(settings.state / "files")
     intake = Intake(
         store=SqlTaskStore(database),
@@ -145,8 +138,9 @@ def _application(
         images=images,
         catalog=catalog,
         backend=backend,
-        agents={"command": CommandAgent()},
-        packs=FakeAgentPacks(),
+        exporter=FakeSnapshotExporter(made.pushed),
+        agents={agent.name: agent for agent in AGENTS},
+        packs=packs,
         files=files,
         models=ModelRoster(vault=vault, providers=settings.providers),
         now=lambda: datetime.now(UTC),
@@ -159,8 +153,8 @@ def _application(
         catalog=catalog,
         backend=backend,
         egress=FakeEgress(made.decisions),
-        agents={"command": CommandAgent()},
-        packs=FakeAgentPacks(),
+        agents={agent.name: agent for agent in AGENTS},
+        packs=packs,
         files=files,
         models=ModelRoster(vault=vault, providers=settings.providers),
     )
@@ -173,7 +167,6 @@ def _application(
         packs=tools.packs,
         tools=tools,
         backend=backend,
-        exporter=Exporter(made.pushed),
         reaper=reaper,
         settings=settings,
         health=Health(

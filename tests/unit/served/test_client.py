@@ -4,11 +4,13 @@ import inspect
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import anyio
 import pytest
 
 from cloister.client import Client
-from cloister.errors import CloisterError, DeniedError, NotFoundError, UnauthenticatedError
+from cloister.errors import CloisterError, DeniedError, NotFoundError, SandboxError, UnauthenticatedError, UsageError
 from cloister.model.audit import AuditFilter
+from cloister.model.image import BuildProgress
 from cloister.model.request import EnvironmentName, EnvironmentText
 from cloister.model.secret import BrokerRule
 from cloister.model.task import TaskState, Verdict
@@ -52,6 +54,7 @@ async def test_every_method(client: Any, server: Server, installation: Installat
     await use_keys(client)
     task = await use_tasks(client, server)
     await use_snapshots(client, installation)
+    await use_stock(client, installation)
     await use_tokens(client, server)
     assert (await client.task(task)).state is TaskState.FINISHED
     assert client.called >= METHODS
@@ -116,10 +119,43 @@ async def use_tasks(client: Client, server: Server) -> str:
 async def use_snapshots(client: Client, installation: Installation) -> None:
     kept = await client.snapshots()
     assert kept, "a task leaves its disk for the next turn, or what setup made"
+    told: list[BuildProgress] = []
+    digest = await client.export_snapshot(kept[0].key[:20], "localhost:1/team/web:1", told.append, compression="zstd")
+    [pushed] = installation.pushed
+    assert (digest, pushed.record.key, pushed.compression) == (f"sha256:{'d' * 64}", kept[0].key, "zstd")
+    assert told == [BuildProgress("pushing", 0.8)]
+    with pytest.raises(UsageError, match="no reference"):
+        await client.export_snapshot(kept[0].key, "..", told.append)
     assert (await client.check_snapshot(kept[0].key))[0].key == kept[0].key
     assert await client.remove_snapshot(kept[0].key[:20]) == kept[0].key
     with pytest.raises(NotFoundError, match="has no snapshots"):
         await client.reset_cache(kept[0].environment)
+
+
+async def use_stock(client: Client, installation: Installation) -> None:
+    told: list[BuildProgress] = []
+    built = await client.build_image("base", told.append)
+    assert (built.name, told) == ("base", [BuildProgress("done", 1.0)])
+    pulled = await client.pull_image("localhost:1/team/tools:1", told.append)
+    assert pulled in await client.images()
+    assert await client.image("localhost:1/team/tools:1") == pulled == await client.image(pulled.digest[:12])
+    assert await client.remove_image(pulled.name) == pulled
+    for ask in (
+        lambda: client.image(pulled.name),
+        lambda: client.remove_image(""),
+        lambda: client.build_image("none", told.append),
+        lambda: client.install_agent("command", told.append),
+        lambda: client.remove_agent("none"),
+    ):
+        with pytest.raises(NotFoundError):
+            await ask()
+    installed = await client.install_agent("robot", told.append)
+    assert (installed.agent, installed.installed, told[-1].fraction) == ("robot", "1", 1.0)
+    assert [agent.agent for agent in await client.agents()] == ["command", "robot"]
+    await client.remove_agent("robot")
+    assert [agent.installed for agent in await client.agents()] == [None, None]
+    [worker] = await client.workers()
+    assert worker.attempts == (), "all are over"
 
 
 async def use_tokens(client: Client, server: Server) -> None:
@@ -181,3 +217,29 @@ async def test_nobody_calls_from_elsewhere_without_a_token(server: Server) -> No
     async with Client.connect(server.address, token="clo_" + "a" * 43) as client:
         with pytest.raises(UnauthenticatedError, match="lets nobody in"):
             await client.tasks()
+
+
+async def test_what_takes_minutes_says_how_it_failed(server: Server, installation: Installation) -> None:
+    """Once it has begun, the answer has its status."""
+
+    async def fail(name: str, progress: object) -> None:
+        raise SandboxError("the registry is gone", hint="ask again")
+
+    object.__setattr__(server.application.intake.images, "build", fail)
+    async with server.as_owner() as owner:
+        with pytest.raises(SandboxError, match="the registry is gone") as refused:
+            await owner.build_image("base", lambda _: None)
+        assert refused.value.hint == "ask again"
+
+
+async def test_a_worker_is_known_by_what_it_holds(server: Server, installation: Installation) -> None:
+    installation.node.programs["agent"] = Program(steps=[Hold()])
+    async with server.as_owner() as owner:
+        task = await owner.submit(server.request())
+        with anyio.fail_after(60):
+            async for recorded in owner.events(task.id, follow=True):
+                if recorded.event.wire_name == "attempt_started":
+                    break
+        assert (await owner.workers())[0].attempts == (f"{task.id}-1-1",)
+        await owner.cancel(task.id)
+        await owner.wait(task.id)

@@ -21,7 +21,7 @@ from cloister.sandboxes.oci.claims import BuildClaims
 from cloister.sandboxes.oci.containers import Containers
 from cloister.sandboxes.oci.disk import Disk, DiskState, kept_of, volume_of
 from cloister.sandboxes.oci.entering import OciEnteredShell, enter, find_enterable
-from cloister.sandboxes.oci.export import SnapshotExporter
+from cloister.sandboxes.oci.export import OciSnapshotExporter
 from cloister.sandboxes.oci.final_disk import first_state, hide_former_answer
 from cloister.sandboxes.oci.guard import make_guard
 from cloister.sandboxes.oci.image import OciImageStore
@@ -96,7 +96,7 @@ class OciBackend:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._open: dict[SandboxName, OciSandbox] = {}
-        self.exporter = SnapshotExporter(node.snapshots, node.images, node.paths.exports)
+        self.exporter = OciSnapshotExporter(node.snapshots, node.images, node.paths.exports)
 
     @property
     def runtime(self) -> str:

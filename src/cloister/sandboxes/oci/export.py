@@ -20,8 +20,10 @@ from cloister.model.image import BuildProgress, Image
 from cloister.model.reference import ImageReference, is_reference
 from cloister.model.sandbox import WORKSPACE, ImageDigest
 from cloister.model.snapshot import SnapshotRecord
+from cloister.model.snapshot_export import Export
+from cloister.protocols import SnapshotExporter
 from cloister.sandboxes.oci.export_layer import pack_layer
-from cloister.sandboxes.oci.export_layout import Compression, ImageLayout, image_configuration
+from cloister.sandboxes.oci.export_layout import ImageLayout, image_configuration
 from cloister.sandboxes.oci.image import OciImageStore
 from cloister.sandboxes.oci.image_layer import Allowance
 from cloister.sandboxes.oci.skopeo import architecture, run_skopeo, tls_option
@@ -33,19 +35,8 @@ _LABEL = "org.opencontainers.image."
 _PACKED = 0.8
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Export:
-    """What is to be pushed, and what its configuration shall say."""
-
-    record: SnapshotRecord
-    reference: ImageReference
-    directory: str
-    """Name of the work tree's folder below /workspace."""
-    compression: Compression = "gzip"
-
-
 @dataclass(frozen=True, slots=True)
-class SnapshotExporter:
+class OciSnapshotExporter:
     """Exports snapshots of this node. What is being packed lies in `place`, and nothing stays there."""
 
     snapshots: Snapshots
@@ -165,3 +156,6 @@ async def _push(folder: Path, reference: ImageReference) -> None:
     await run_skopeo(
         "copy", "--preserve-digests", tls_option("dest-", reference), f"oci:{folder}", target, shown=f"to {target}"
     )
+
+
+_: type[SnapshotExporter] = OciSnapshotExporter

@@ -7,18 +7,17 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Literal, cast
+from typing import IO, cast
 
 import zstandard
+
+from cloister.model.snapshot_export import Compression
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _CONFIGURATION = "application/vnd.oci.image.config.v1+json"
 _LAYER = "application/vnd.oci.image.layer.v1.tar"
 _GZIP_LEVEL = 3
 """A third of the time of the usual level, and a tenth larger."""
-
-Compression = Literal["gzip", "zstd"]
-"""Every program reads gzip; zstd takes a fifth of the time and makes smaller layers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

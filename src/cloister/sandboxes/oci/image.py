@@ -16,7 +16,7 @@ from cloister.model.image import BuildProgress, Image, Toolchain
 from cloister.model.reference import ImageReference, is_reference, not_pulled, parse_reference
 from cloister.model.sandbox import ImageDigest
 from cloister.model.universal import SCRIPT
-from cloister.protocols import ImageStore
+from cloister.protocols import ImageKeeper
 from cloister.sandboxes.oci.image_build import ReportProgress
 from cloister.sandboxes.oci.image_clients import registries_in
 from cloister.sandboxes.oci.image_install import build_recipe
@@ -250,7 +250,7 @@ class OciImageStore:
         sync(self._folder)
 
 
-def _conforms(store: OciImageStore) -> ImageStore:
+def _conforms(store: OciImageStore) -> ImageKeeper:
     return store
 
 

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from cloister.errors import SandboxError
+from cloister.model.snapshot_export import Compression
 from cloister.sandboxes.oci.bundle import UID_BASE
 from cloister.sandboxes.oci.export_layer import pack_layer
-from cloister.sandboxes.oci.export_layout import Compression, ImageLayout, image_configuration
+from cloister.sandboxes.oci.export_layout import ImageLayout, image_configuration
 from cloister.sandboxes.oci.image_layer import Allowance, LayerReader
 from cloister.sandboxes.oci.image_unpack import unpack_layer
 
