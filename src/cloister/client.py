@@ -144,10 +144,18 @@ class Client:
         return replace(status, attempts=turns[-1].attempts, turns=turns)
 
     async def tasks(
-        self, *, limit: int = 50, before: str | None = None, environment: str | None = None
+        self,
+        *,
+        limit: int = 50,
+        before: str | None = None,
+        environment: str | None = None,
+        archived: bool = False,
     ) -> Sequence[TaskStatus]:
-        """The newest tasks, newest first: those accepted before the task `before`, and of that environment."""
-        asked = {"limit": limit, "cursor": before, "environment": environment}
+        """The newest tasks, newest first: those accepted before the task `before`, and of that environment.
+
+        Those that are not archived, or the others.
+        """
+        asked = {"limit": limit, "cursor": before, "environment": environment, "archived": archived}
         query = {name: value for name, value in asked.items() if value is not None}
         return [_status(one) for one in (await self._call("GET", "/tasks", query=query))["items"]]
 
@@ -206,6 +214,14 @@ class Client:
         query = {"grace_seconds": cancellation.grace_seconds, "collect": cancellation.collect}
         chosen = {} if attempt is None else {"attempt": attempt}
         return _status(await self._call("POST", f"/tasks/{_part(task)}/cancel", query=query | chosen)).task.id
+
+    async def archive(self, task: str) -> TaskStatus:
+        """Leave a task that is over out of lists."""
+        return _status(await self._call("POST", f"/tasks/{_part(task)}/archive"))
+
+    async def restore(self, task: str) -> TaskStatus:
+        """Show a task in lists again."""
+        return _status(await self._call("POST", f"/tasks/{_part(task)}/restore"))
 
     async def change(self, task: str, *, attempt: int | None = None, turn: int | None = None) -> Change:
         """What an attempt changed, by default the best one's of the last turn."""

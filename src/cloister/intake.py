@@ -262,15 +262,29 @@ class Intake:
         return await self.store.get(task)
 
     async def tasks(
-        self, *, limit: int = 50, before: str | None = None, environment: str | None = None
+        self,
+        *,
+        limit: int = 50,
+        before: str | None = None,
+        environment: str | None = None,
+        archived: bool | None = False,
     ) -> Sequence[TaskStatus]:
         """The newest tasks, newest first: those accepted before the task `before`, and of that environment.
 
-        NotFoundError for an unknown `before`.
+        Those that are not archived, or the others; None for all. NotFoundError for an unknown `before`.
         """
         return await self.store.list(
-            limit=limit, before=None if before is None else TaskId(before), environment=environment
+            limit=limit,
+            before=None if before is None else TaskId(before),
+            environment=environment,
+            archived=archived,
         )
+
+    async def archive(self, task: str, *, archived: bool = True) -> TaskStatus:
+        """Put a task that is over out of sight, or back, and return it. NotFoundError, ConflictError."""
+        status = await self.store.get(task)
+        await self.store.set_archived(status.task.id, archived)
+        return await self.store.get(status.task.id)
 
     def events(
         self, task: TaskId, *, after: int = 0, follow: bool = False, output: bool = True

@@ -722,11 +722,24 @@ class TaskStore(Protocol):
         ...
 
     async def list(
-        self, *, limit: int = 50, before: TaskId | None = None, environment: str | None = None
+        self,
+        *,
+        limit: int = 50,
+        before: TaskId | None = None,
+        environment: str | None = None,
+        archived: bool | None = None,
     ) -> Sequence[TaskStatus]:
         """The newest tasks, newest first; their patches and diffs are left out (empty).
 
-        Only those that were accepted before the task `before` (NotFoundError), and of that environment.
+        Only those that were accepted before the task `before` (NotFoundError), of that environment, and that are
+        archived, or are not.
+        """
+        ...
+
+    async def set_archived(self, task: TaskId, archived: bool) -> None:
+        """Put a task that is over out of sight, or back. Harmless twice; a further turn brings it back too.
+
+        ConflictError for one that is not over and shall be archived.
         """
         ...
 

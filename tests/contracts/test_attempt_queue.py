@@ -300,6 +300,31 @@ async def test_what_waits_has_a_place_until_it_starts(queue, store, new_task) ->
     assert [(await store.get(task)).queue_position for task in ("a1", "b1", "a2", "a3")] == [None, None, 1, 2]
 
 
+async def test_what_is_archived_is_listed_when_asked_for(queue, store, new_task) -> None:
+    for id in ("t1", "t2", "t3"):
+        await queue.submit(new_task(id))
+    first = await _claim(queue)
+    for unfinished in ("t1", "t2"):
+        with pytest.raises(ConflictError, match="only what is over is archived"):
+            await store.set_archived(TaskId(unfinished), True)
+        await store.set_archived(TaskId(unfinished), False)
+    with pytest.raises(NotFoundError):
+        await store.set_archived(TaskId("t9"), True)
+    await queue.finish(first, _changed("done", b"diff"))
+    for _ in range(2):
+        await store.set_archived(TaskId("t1"), True)
+    assert [one.task.id for one in await store.list(archived=True)] == ["t1"]
+    assert [one.task.id for one in await store.list(archived=False)] == ["t3", "t2"]
+    assert [one.task.id for one in await store.list()] == ["t3", "t2", "t1"]
+    assert [one.task.id for one in await store.list(archived=False, environment="web", limit=1)] == ["t3"]
+    assert (await store.get("t1")).archived
+    await store.set_archived(TaskId("t1"), False)
+    assert not (await store.get("t1")).archived
+    await store.set_archived(TaskId("t1"), True)
+    await queue.follow_up(TaskId("t1"), _turn())
+    assert not (await store.get("t1")).archived, "a further turn brings it back"
+
+
 async def test_a_turn_counts_for_whoever_asked_for_it(queue, new_task) -> None:
     await queue.submit(new_task(asked_by="ann"))
     await queue.finish(await _claim(queue), _changed("done", b"diff"))

@@ -11,6 +11,7 @@ from fastapi.security import HTTPBearer
 from cloister.access import Access
 from cloister.api import (
     agents,
+    archive,
     audit,
     environments,
     images,
@@ -35,6 +36,7 @@ ROUTERS = tuple(
     part.router
     for part in (
         tasks,
+        archive,
         environments,
         agents,
         images,

@@ -117,6 +117,8 @@ class TaskShape(_Shape):
     verdict: Verdict | None
     """Once finished: the best of its attempts' verdicts."""
     finished_at: datetime | None
+    archived: bool
+    """Left out of lists, unless asked for."""
     queue_position: int | None
     """Of the first of its attempts to start, as long as all wait."""
     attempts: tuple[AttemptShape, ...]
@@ -152,6 +154,7 @@ def status_to_shape(status: TaskStatus) -> TaskShape:
         state=status.state,
         verdict=status.verdict,
         finished_at=status.finished_at,
+        archived=status.archived,
         queue_position=status.queue_position,
         attempts=tuple(AttemptShape.model_validate(attempt) for attempt in status.attempts),
         turns=tuple(TurnShape.model_validate(turn) for turn in status.turns),
@@ -160,7 +163,7 @@ def status_to_shape(status: TaskStatus) -> TaskShape:
 
 def shape_to_status(shape: TaskShape) -> TaskStatus:
     """Return the status that `status_to_shape` was given, as far as it was told."""
-    of_status = {"state", "verdict", "finished_at", "attempts", "turns"}
+    of_status = {"state", "verdict", "finished_at", "archived", "attempts", "turns"}
     told = shape.model_dump(exclude={"trace_id", "queue_position"})
     status = {name: told.pop(name) for name in of_status}
     return _STATUS.validate_python({"task": {**told, "attempts": len(shape.attempts)}, **status})

@@ -91,9 +91,10 @@ async def find(
     limit: Annotated[int, Query(ge=1, le=MOST_LISTED)] = 50,
     cursor: Annotated[str | None, Query(description="Of the page before.")] = None,
     environment: Annotated[str | None, Query(description="Only its tasks.")] = None,
+    archived: Annotated[bool, Query(description="Those that were archived, in place of the others.")] = False,
 ) -> TaskPage:
     """Return the newest tasks, newest first."""
-    found = await intake.tasks(limit=limit, before=cursor, environment=environment)
+    found = await intake.tasks(limit=limit, before=cursor, environment=environment, archived=archived)
     return TaskPage(items=[status_to_shape(task) for task in found], cursor=next_cursor(found, limit))
 
 

@@ -13,7 +13,7 @@ from cloister.model.phase import Phase
 from cloister.model.quantity import parse_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from cloister.client import Client
     from cloister.model.event import RecordedEvent
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="What became of tasks.\n\nExample:  cloister task list")
 
 TaskArgument = Annotated[str, typer.Argument(metavar="T", help="The task's id, or a unique beginning of it.")]
+TasksArgument = Annotated[list[str], typer.Argument(metavar="T...", help="Ids, or unique beginnings of them.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 _PROMPT_SHOWN = 60
@@ -33,6 +34,9 @@ _GRACE_SECONDS = 10.0
 def list_tasks(
     context: typer.Context,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many.")] = 50,
+    archived: Annotated[
+        bool, typer.Option("--archived", help="Those that were archived, in place of the others.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """List the newest tasks.
@@ -42,7 +46,7 @@ def list_tasks(
     from cloister.cli.json_lines import task_to_json, to_json
     from cloister.cli.live import state_to_text
 
-    statuses = ask(context, lambda client: client.tasks(limit=limit))
+    statuses = ask(context, lambda client: client.tasks(limit=limit, archived=archived))
     if as_json:
         typer.echo(to_json([task_to_json(status) for status in statuses]))
         return
@@ -217,6 +221,38 @@ def _grace(text: str | None, *, collect: bool) -> float:
         return parse_duration(text)
     except ValueError as error:
         raise UsageError(f"--grace {text}: {error}") from error
+
+
+@app.command()
+def archive(context: typer.Context, tasks: TasksArgument) -> None:
+    """Leave tasks that are over out of lists. Nothing of them is removed.
+
+    Example:  cloister task archive 0g2x 0g31
+    """
+    _put_each(context, tasks, lambda client, task: client.archive(task), "archived")
+
+
+@app.command()
+def restore(context: typer.Context, tasks: TasksArgument) -> None:
+    """Show archived tasks in lists again.
+
+    Example:  cloister task restore 0g2x
+    """
+    _put_each(context, tasks, lambda client, task: client.restore(task), "restored")
+
+
+def _put_each(
+    context: typer.Context,
+    tasks: list[str],
+    put: "Callable[[Client, str], Awaitable[TaskStatus]]",
+    done: str,
+) -> None:
+    async def work(client: "Client") -> None:
+        for task in tasks:
+            status = await put(client, task)
+            print_line(output_console(), f"task {status.task.id} {done}")
+
+    ask(context, work)
 
 
 @app.command("shell")

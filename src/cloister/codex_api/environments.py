@@ -44,7 +44,7 @@ async def list_places(intake: Intake) -> Sequence[Place]:
         if environment is not None and environment.repository is not None:
             name = EnvironmentName(name=stored.name)
             places[stored.name] = Place(id=stored.name, repository=environment.repository, environment=name)
-    for status in await intake.tasks(limit=_TASKS_SEARCHED):
+    for status in await intake.tasks(limit=_TASKS_SEARCHED, archived=None):
         address = status.task.repository.address
         if not is_path(address):
             places.setdefault(address, Place(id=address, repository=address, environment=None))
@@ -64,5 +64,7 @@ async def get_place(intake: Intake, id: str) -> Place:
 
 async def shown_places(intake: Intake, places: Sequence[Place]) -> list[CodexEnvironment]:
     """Return them as the client lists them."""
-    counts = Counter(status.task.environment.name for status in await intake.tasks(limit=_TASKS_SEARCHED))
+    counts = Counter(
+        status.task.environment.name for status in await intake.tasks(limit=_TASKS_SEARCHED, archived=None)
+    )
     return [CodexEnvironment(id=place.id, label=place.id, task_count=counts[place.id]) for place in places]

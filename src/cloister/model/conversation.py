@@ -37,6 +37,13 @@ def check_can_go_on(status: TaskStatus) -> None:
         raise ConflictError(f"task {task.id} had no agent, so there is nothing to go on from", hint="cloister run")
 
 
+def check_archivable(task: TaskId, state: TaskState, archived: bool) -> None:
+    """Raise ConflictError when the task is not over and shall be put out of sight: nobody would see what it does."""
+    if archived and state is not TaskState.FINISHED:
+        hint = f"wait for it (cloister task wait {task}), or cancel it (cloister task cancel {task})"
+        raise ConflictError(f"task {task} is {state}: only what is over is archived", hint=hint)
+
+
 def check_turn(task: TaskId, turn: FollowUp, *, state: TaskState | None, last: int | None) -> None:
     """Raise NotFoundError for a task of no state, and ConflictError unless its `last` turn is over and before this."""
     if state is None or last is None:

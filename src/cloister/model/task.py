@@ -324,6 +324,8 @@ class TaskStatus:
     """Of the last turn."""
     turns: tuple[Turn, ...] = ()
     """All, oldest first."""
+    archived: bool = False
+    """Out of sight: left out of lists, unless asked for."""
 
     @property
     def queue_position(self) -> int | None:

@@ -11,7 +11,7 @@ import anyio.lowlevel
 
 from cloister.errors import CloisterError, ConflictError, LeaseLostError, NotFoundError, UnderWayError, UsageError
 from cloister.model.cancellation import AT_ONCE, Cancellation
-from cloister.model.conversation import check_turn, continuation_of
+from cloister.model.conversation import check_archivable, check_turn, continuation_of
 from cloister.model.event import (
     AttemptFinished,
     Event,
@@ -78,6 +78,7 @@ class FakeQueue:
     def __init__(self, *, on_call: OnCall | None = None, limits: RunningLimits = NO_LIMITS) -> None:
         self._on_call = on_call
         self.limits = limits
+        self._archived: set[TaskId] = set()
         self._served: dict[tuple[str, Priority], int] = {}
         self._tasks: dict[TaskId, Task] = {}
         self._entries: dict[AttemptId, _Entry] = {}
@@ -124,6 +125,7 @@ class FakeQueue:
             task,
             TurnAccepted(turn=turn.number, continues=turn.continues, attempts=turn.attempts, notes=tuple(notes)),
         )
+        self._archived.discard(task)
         self._later[task].append((turn, len(self._log[task])))
         for number in range(1, turn.attempts + 1):
             attempt = Attempt(
@@ -239,14 +241,26 @@ class FakeQueue:
         return self._status(self._resolve(task))
 
     async def list(
-        self, *, limit: int = 50, before: TaskId | None = None, environment: str | None = None
+        self,
+        *,
+        limit: int = 50,
+        before: TaskId | None = None,
+        environment: str | None = None,
+        archived: bool | None = None,
     ) -> Sequence[TaskStatus]:
         """See `protocols.TaskStore`; patches and diffs are not left out."""
         newest_first = [*reversed(self._tasks)]
         if before is not None:
             newest_first = newest_first[newest_first.index(self._resolve(before)) + 1 :]
         found = [self._status(task) for task in newest_first]
-        return [status for status in found if environment in (None, status.task.environment.name)][:limit]
+        found = [status for status in found if environment in (None, status.task.environment.name)]
+        return [status for status in found if archived in (None, status.archived)][:limit]
+
+    async def set_archived(self, task: TaskId, archived: bool) -> None:
+        """See `protocols.TaskStore`."""
+        status = await self.get(task)
+        check_archivable(status.task.id, status.state, archived)
+        (self._archived.add if archived else self._archived.discard)(status.task.id)
 
     async def events(
         self, task: TaskId, *, after: int = 0, follow: bool = False, output: bool = True
@@ -399,6 +413,7 @@ class FakeQueue:
             state=TaskState.FINISHED if over else TaskState.QUEUED if waiting else TaskState.RUNNING,
             verdict=best_verdict(outcome.verdict for outcome in outcomes) if over else None,
             finished_at=self._log[task][-1].at if over else None,
+            archived=task in self._archived,
             attempts=turns[-1].attempts,
             turns=turns,
         )

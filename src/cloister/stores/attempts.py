@@ -82,6 +82,7 @@ class SqlLedger:
             "state": TaskState.QUEUED,
             "accepted_at": task.accepted_at,
             "last_seq": 0,
+            "archived": False,
             "environment": task.environment.name,
         }
         async with self._database.write(synced=True) as connection:
@@ -109,7 +110,7 @@ class SqlLedger:
             waiting = [_waiting(asked, turn.number, n, turn.asked_by) for n in range(1, turn.attempts + 1)]
             await connection.execute(insert(ATTEMPTS), waiting)
             await add_lane(connection, turn.asked_by, asked.priority)
-            again = {"state": TaskState.QUEUED, "verdict": None, "finished_at": None}
+            again = {"state": TaskState.QUEUED, "verdict": None, "finished_at": None, "archived": False}
             await connection.execute(update(TASKS).where(TASKS.c.id == task).values(again))
             event = TurnAccepted(turn=turn.number, continues=turn.continues, attempts=turn.attempts, notes=tuple(notes))
             await append_events(connection, task, [Entry(at=turn.accepted_at, attempt=None, phase=None, event=event)])

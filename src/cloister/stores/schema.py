@@ -56,7 +56,9 @@ TASKS = Table(
     Column("finished_at", UtcDateTime),
     Column("last_seq", Integer, nullable=False),  # of its events
     Column("environment", Text),  # its name
+    Column("archived", Boolean, nullable=False),
     Index("tasks_by_environment", "environment", "position"),
+    Index("tasks_by_sight", "archived", "position"),
 )
 
 ATTEMPTS = Table(

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cloister.errors import NotFoundError, UsageError
 from cloister.model.cancellation import AT_ONCE, Cancellation
+from cloister.model.conversation import check_archivable
 from cloister.model.event import RecordedEvent
 from cloister.model.request_key import KeptRequest
 from cloister.model.sandbox import SandboxName
@@ -61,12 +62,19 @@ class SqlTaskStore:
         return _task_status(row, statuses, turns, patch=patch, sealed_secrets=row.sealed_secrets)
 
     async def list(
-        self, *, limit: int = 50, before: TaskId | None = None, environment: str | None = None
+        self,
+        *,
+        limit: int = 50,
+        before: TaskId | None = None,
+        environment: str | None = None,
+        archived: bool | None = None,
     ) -> Sequence[TaskStatus]:
         """The newest tasks, newest first, without patches and diffs."""
         query = select(*_LIGHT_TASK).order_by(TASKS.c.position.desc()).limit(limit)
         if environment is not None:
             query = query.where(TASKS.c.environment == environment)
+        if archived is not None:
+            query = query.where(TASKS.c.archived == archived)
         async with self._database.read() as connection:
             if before is not None:
                 query = query.where(TASKS.c.position < await _position_of(connection, before))
@@ -135,6 +143,14 @@ class SqlTaskStore:
             if ids:
                 await end_task_with_last_attempt(connection, task)
 
+    async def set_archived(self, task: TaskId, archived: bool) -> None:
+        """Put a task that is over out of sight, or back."""
+        async with self._database.write(synced=True) as connection:
+            task = await _resolve(connection, task)
+            state = TaskState((await connection.execute(select(TASKS.c.state).where(TASKS.c.id == task))).scalar_one())
+            check_archivable(task, state, archived)
+            await connection.execute(update(TASKS).where(TASKS.c.id == task).values(archived=archived))
+
     async def live_sandboxes(self) -> Sequence[SandboxName]:
         """Sandboxes of attempts that are not over."""
         async with self._database.read() as connection:
@@ -181,6 +197,7 @@ def _task_status(
         state=TaskState(row.state),
         verdict=None if row.verdict is None else Verdict(row.verdict),
         finished_at=row.finished_at,
+        archived=row.archived,
         attempts=turns[-1].attempts,
         turns=turns,
     )

@@ -90,6 +90,17 @@ def test_waiting_ends_as_the_task_did(installation: Installation, task: str) -> 
         assert "the agent ended with status 9" in installation.run("task", command, failed).stdout.splitlines()[line]
 
 
+def test_what_is_archived_is_listed_when_asked_for(installation: Installation, task: str, waiting: str) -> None:
+    refused = installation.run("task", "archive", waiting)
+    assert (refused.exit_code, "only what is over is archived" in refused.stderr) == (2, True), refused.output
+    assert installation.run("task", "archive", task[:10]).stdout == f"task {task} archived\n"
+    assert [line.split("\t")[0] for line in installation.run("task", "list").stdout.splitlines()] == [waiting]
+    listed = installation.run("task", "list", "--archived").stdout
+    assert [line.split("\t")[0] for line in listed.splitlines()] == [task]
+    assert installation.run("task", "restore", task).stdout == f"task {task} restored\n"
+    assert installation.run("task", "list").stdout.count(task) == 1
+
+
 def test_a_detached_task_is_done_by_a_worker(installation: Installation, waiting: str) -> None:
     shown = installation.run("task", "show", waiting).stdout.splitlines()
     assert shown[0] == f"task {waiting} is queued, place 1"

@@ -113,6 +113,10 @@ async def use_tasks(client: Client, server: Server) -> str:
     await client.wait(task.id)
     assert await client.cancel(task.id) == task.id, "harmless when it is over"
     assert [status.task.id for status in await client.tasks(limit=1)] == [task.id]
+    assert (await client.archive(task.id)).archived
+    assert await client.tasks() == []
+    assert [status.task.id for status in await client.tasks(archived=True)] == [task.id]
+    assert not (await client.restore(task.id)).archived
     return task.id
 
 
