@@ -67,7 +67,7 @@ class Environments:
     ) -> EnvironmentReport:
         """Store a text under a name that is not in use; on disk when this returns.
 
-        With `paths`, its repository may be a path of this machine; else that is a DeniedError.
+        With `paths`, its repository may be a path of this machine, and anywhere; else that is a DeniedError.
         Raises ConflictError when it is in use, UsageError when it cannot be a name, and as `read` for the text.
         """
         try:
@@ -135,7 +135,7 @@ class Environments:
     async def _add(
         self, name: str, content: EnvironmentText | RepositoryFile, *, after: int | None, paths: bool
     ) -> EnvironmentReport:
-        raw, source, origin = await self._content(content)
+        raw, source, origin = await self._content(content, guarded=not paths)
         environment = read_environment(raw, source=source, default_name=name)
         if environment.name != name:
             raise EnvironmentFileError(
@@ -151,13 +151,13 @@ class Environments:
             newest = await self.store.add(name, text, origin=origin, created_at=self.now(), after=after)
         return await self._describe(newest)
 
-    async def _content(self, content: EnvironmentText | RepositoryFile) -> tuple[bytes, str, str]:
+    async def _content(self, content: EnvironmentText | RepositoryFile, *, guarded: bool) -> tuple[bytes, str, str]:
         """Return a text, its name in messages, and where it came from."""
         if isinstance(content, EnvironmentText):
             origin = content.source.encode(errors="replace").decode()
             return content.raw, content.source, origin
         check_ref(content.ref)
-        repository = parse_repository(content.repository)
+        repository = parse_repository(content.repository, guarded=guarded)
         revision = await self.forge.resolve(repository, content.ref)
         if revision.foreign:
             raise UsageError(

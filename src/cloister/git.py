@@ -21,9 +21,11 @@ NO_REPOSITORY = Path("/dev/null")
 PROGRAMS_PATH = "/usr/local/bin:/usr/bin:/bin"
 """Where git finds what it starts."""
 _CONFIG = Path(__file__).with_name("git.config")
+PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "HTTPS_PROXY", "ALL_PROXY")
+"""Which git obeys; of the first there is no form in capitals, because a CGI program's caller could set that."""
 _KEPT_VARIABLES = (
-    *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
-    *("HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+    *PROXY_VARIABLES,
+    *("no_proxy", "NO_PROXY"),
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH"),
 )
 """How this host reaches the network is for its administrator to say; nothing else of our environment is handed on."""

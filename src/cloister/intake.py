@@ -120,7 +120,7 @@ class Intake:
         RepositoryError when the repository cannot be reached; UnderWayError when the key stands for a request already.
         """
         check_request(request)
-        repository = parse_repository(request.repository)
+        repository = parse_repository(request.repository, guarded=request.guarded)
         revision = await self.forge.resolve(repository, request.ref)
         chosen, source = await self.environments.read(request.environment, repository, revision)
         environment = environment_from_options(
@@ -187,17 +187,19 @@ class Intake:
             await self.files.remove(task.given_owner)
             raise
 
-    async def preview(self, repository: str, ref: str | None, environment: EnvironmentChoice | None) -> Preview:
+    async def preview(
+        self, repository: str, ref: str | None, environment: EnvironmentChoice | None, *, guarded: bool = True
+    ) -> Preview:
         """Say what a task on that repository would do to be ready, without accepting one. Errors as for `submit`."""
         check_ref(ref)
-        found = parse_repository(repository)
+        found = parse_repository(repository, guarded=guarded)
         revision = await self.forge.resolve(found, ref)
         read, source = await self.environments.read(environment, found, revision)
         needs = await self._needs(found, revision, read)
         return Preview(environment=read, source=source, repository=found, revision=revision, needs=needs)
 
     async def import_environment(
-        self, repository: str, ref: str | None, path: str | None = None
+        self, repository: str, ref: str | None, path: str | None = None, *, guarded: bool = True
     ) -> ImportedEnvironment:
         """Make an environment file of what the repository says to other services, at the commit that `ref` is.
 
@@ -205,7 +207,7 @@ class Intake:
         executed or written. NotFoundError when there is no such file, UsageError when it cannot be read.
         """
         check_ref(ref)
-        found = parse_repository(repository)
+        found = parse_repository(repository, guarded=guarded)
         revision = await self.forge.resolve(found, ref)
         commit = revision.commit
         sources = find_sources(await self.forge.find_files(found, commit, CANDIDATES))
@@ -227,12 +229,14 @@ class Intake:
             default_name=found.address,
         )
 
-    async def why(self, repository: str, ref: str | None, environment: EnvironmentChoice | None) -> CacheAnswer:
+    async def why(
+        self, repository: str, ref: str | None, environment: EnvironmentChoice | None, *, guarded: bool = True
+    ) -> CacheAnswer:
         """Say whether a task on that repository would find a kept disk, and why not. Errors as for `preview`.
 
         Where the ref declares other dependencies than the default branch, about the disk that is its own.
         """
-        preview = await self.preview(repository, ref, environment)
+        preview = await self.preview(repository, ref, environment, guarded=guarded)
         recipe = recipe_of(
             preview.environment,
             repository=preview.repository.address,

@@ -16,12 +16,13 @@ _UNPRINTABLE_IN_PATH = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff
 _OUTSIDE_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 
 
-def parse_repository(address: str) -> Repository:
+def parse_repository(address: str, *, guarded: bool = False) -> Repository:
     """Return the repository at an absolute path, at a file, http or https URL, or behind ssh in both of git's forms.
 
     Everything else that git understands as an address is refused: `ext::` runs programs, and a
     leading dash is read as an option (CVE-2017-1000117). Credentials have no place in an address,
     because it is shown, kept, and given to the sandbox as `origin`; the user's name of ssh is none.
+    One that is `guarded` was named by a caller from elsewhere.
 
     Raises UsageError.
     """
@@ -33,19 +34,19 @@ def parse_repository(address: str) -> Repository:
         raise UsageError(f"the repository's address {address!r} holds a space or a control character")
     try:
         if ssh := parse_ssh_address(address):
-            return Repository(address=address.rstrip("/"), directory=_directory(unquote(ssh.path)))
+            return Repository(address=address.rstrip("/"), directory=_directory(unquote(ssh.path)), guarded=guarded)
         url = urlsplit(address)
         _check_url(url)
     except ValueError as error:
         raise UsageError(
             f"the repository's address {_without_credentials(address)!r} cannot be read: {error}"
         ) from error
-    return Repository(address=address.rstrip("/"), directory=_directory(unquote(url.path)))
+    return Repository(address=address.rstrip("/"), directory=_directory(unquote(url.path)), guarded=guarded)
 
 
 def is_path(address: str) -> bool:
     """Whether the address is a place on this very machine."""
-    return address.startswith(("/", "file:"))
+    return address.startswith("/") or address[:5].lower() == "file:"
 
 
 def _local(path: str) -> Repository:

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING
 
 import anyio
@@ -30,12 +30,14 @@ from cloister.doctor import examine
 from cloister.doctor.finding import Finding
 from cloister.egress.addresses import classify, classify_own
 from cloister.egress.authority import Authority, load_authority
+from cloister.egress.interfaces import own_addresses
 from cloister.egress.messages import EgressSettings
 from cloister.egress.process import EgressProcess
 from cloister.egress.registries import registries_of_host
 from cloister.environments import Environments
 from cloister.errors import UsageError
 from cloister.forges.local import LocalForge
+from cloister.forges.reach import Reach
 from cloister.health import Health
 from cloister.intake import Intake
 from cloister.model.model_provider import ModelProvider
@@ -182,7 +184,7 @@ async def _open_parts(
     watched: Egress = egress
     if instruments is not None:
         queue, watched = instruments.watch_queue(queue), instruments.watch_egress(egress)
-    forge = LocalForge(settings.state, ssh_config=settings.ssh_config)
+    forge = LocalForge(settings.state, ssh_config=settings.ssh_config, reach=reach_of(settings))
     vault = SealedVault(
         SqlSecretStore(database), KeyFile(settings.master_key_path), SigningKeyFile(settings.record_key_path)
     )
@@ -242,6 +244,15 @@ async def _open_parts(
         ),
         instruments=instruments,
     )
+
+
+def reach_of(settings: Settings) -> Reach:
+    """Return where repositories may be that callers from elsewhere name."""
+
+    def judge(address: IPv4Address | IPv6Address) -> str | None:
+        return classify(address, settings.allow_private, own_addresses())
+
+    return Reach(classify=judge, given=_upstreams(settings).addresses)
 
 
 def access_of(settings: Settings, database: Database) -> Access:

@@ -79,7 +79,9 @@ async def create(
     if body.shell is not None and not caller.on_this_machine:
         raise DeniedError("a shell is opened on the server's own machine")
     check_priority(body.priority, caller)
-    request = replace(body_to_request(body), trace_parent=parse_traceparent(traceparent))
+    request = replace(
+        body_to_request(body), trace_parent=parse_traceparent(traceparent), guarded=not caller.on_this_machine
+    )
     task = once.kept.task if once.kept else (await intake.submit(request, once.key, asked_by=caller.name)).id
     return status_to_shape(as_accepted(await intake.task(task)))
 

@@ -5,17 +5,20 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import unquote, urlsplit
 
 from cloister.errors import NotFoundError, RepositoryError, UsageError
 from cloister.forges.mirror import Mirror
 from cloister.forges.project_files import kept_project_files, read_project_files
+from cloister.forges.reach import Reach
 from cloister.forges.remote import DETACHED, HEADS, Remote, read_remote
 from cloister.forges.ssh import ssh_transport
+from cloister.forges.ssh_reach import pinned_options
 from cloister.forges.uncommitted import uncommitted_note
 from cloister.model.project import ProjectFiles
 from cloister.model.sandbox import Commit
-from cloister.model.ssh_address import parse_ssh_address
+from cloister.model.ssh_address import SshAddress, parse_ssh_address
 from cloister.model.task import OWN_BRANCHES, Repository, Revision
 from cloister.protocols import Forge
 
@@ -30,8 +33,12 @@ _FORBIDDEN_ADDRESS = re.compile(r"^-|^[a-z0-9+.-]+::|[\x00-\x1f\x7f]", re.IGNORE
 class LocalForge:
     """`protocols.Forge` over mirrors in `state`/mirrors."""
 
-    def __init__(self, state: Path, *, ssh_config: Path | None = None) -> None:
-        """`ssh_config` takes the place of the user's and the system's own; see ssh_config(5)."""
+    def __init__(self, state: Path, *, ssh_config: Path | None = None, reach: Reach | None = None) -> None:
+        """`ssh_config` takes the place of the user's and the system's own; see ssh_config(5).
+
+        `reach` judges where guarded repositories are; without it, they may be anywhere.
+        """
+        self._reach = reach
         self._mirrors = state / "mirrors"
         self._ssh_config = ssh_config
 
@@ -41,8 +48,7 @@ class LocalForge:
         A warm mirror costs one `git ls-remote`. A branch wins over a tag of its name, and both over a commit;
         `refs/tags/x` names the tag. Raises UsageError for a short commit that stands for several.
         """
-        remote = await self._read(repository)
-        mirror = self._mirror(repository)
+        remote, mirror = await self._read(repository)
         default_branch, default_commit = _default(remote, ref)
         await mirror.follow(remote)
         name = default_branch if ref in (None, DETACHED) else str(ref)
@@ -68,7 +74,8 @@ class LocalForge:
         """Return the mirror with `commit` in it; see `protocols.Forge`."""
         mirror = self._mirror(repository)
         if not await mirror.has(commit):
-            await mirror.follow(await self._read(repository))
+            remote, mirror = await self._read(repository)
+            await mirror.follow(remote)
             if not await mirror.has(commit):
                 await _pin(mirror, repository, commit)
         return mirror.path
@@ -92,17 +99,28 @@ class LocalForge:
         path = local_path(repository)
         return await uncommitted_note(path) if path is not None else None
 
-    def _mirror(self, repository: Repository) -> Mirror:
+    def _mirror(self, repository: Repository, transport: Mapping[str, str] = MappingProxyType({})) -> Mirror:
         digest = hashlib.sha256(repository.address.encode()).hexdigest()
-        return Mirror(self._mirrors / f"{digest}.git", self._transport(repository))
+        return Mirror(self._mirrors / f"{digest}.git", transport)
 
-    def _transport(self, repository: Repository) -> Mapping[str, str]:
-        return ssh_transport(self._ssh_config) if is_behind_ssh(repository.address) else {}
+    async def _transport(self, repository: Repository) -> Mapping[str, str]:
+        """Return the way there. DeniedError when it is guarded, and is where nobody may be sent."""
+        address = repository.address
+        reach = self._reach if repository.guarded else None
+        if (ssh := _ssh_address(address)) is not None:
+            pinned = () if reach is None else await pinned_options(ssh, reach, self._ssh_config)
+            return ssh_transport(self._ssh_config, pinned)
+        is_far = local_path(repository) is None
+        return await reach.pin(address) if reach is not None and is_far else {}
 
-    async def _read(self, repository: Repository) -> Remote:
-        """Ask the repository; what git would take for an option or a program is refused even when nobody did before."""
+    async def _read(self, repository: Repository) -> tuple[Remote, Mirror]:
+        """Ask the repository, and return its mirror with the same way there.
+
+        What git would take for an option or a program is refused even when nobody did before.
+        """
         _check_address(repository)
-        return await read_remote(repository.address, self._transport(repository))
+        transport = await self._transport(repository)
+        return await read_remote(repository.address, transport), self._mirror(repository, transport)
 
 
 _: type[Forge] = LocalForge
@@ -118,8 +136,12 @@ def local_path(repository: Repository) -> Path | None:
 
 def is_behind_ssh(address: str) -> bool:
     """Whether git would run ssh for it. UsageError when that is all that can be said for it."""
+    return _ssh_address(address) is not None
+
+
+def _ssh_address(address: str) -> SshAddress | None:
     try:
-        return parse_ssh_address(address) is not None
+        return parse_ssh_address(address)
     except ValueError as error:
         raise UsageError(f"the repository's address cannot be read: {error}") from error  # it may hold a password
 

@@ -39,14 +39,14 @@ _DENIED = re.compile(r"Permission denied \(|Too many authentication failures")
 _UNREAD = "fatal: Could not read from remote repository."
 
 
-def ssh_transport(config: Path | None) -> Mapping[str, str]:
+def ssh_transport(config: Path | None, options: Sequence[str] = ()) -> Mapping[str, str]:
     """Return the variables under which git fetches by ssh, and by nothing else. HostError when there is no ssh."""
     if shutil.which("ssh", path=PROGRAMS_PATH) is None:
         raise HostError("ssh is not installed", hint="install it: apt-get install openssh-client")
     agent = os.environ.get("SSH_AUTH_SOCK")
     return {
         "GIT_ALLOW_PROTOCOL": "ssh",
-        "GIT_SSH_COMMAND": shlex.join(ssh_command(config)),
+        "GIT_SSH_COMMAND": shlex.join([*ssh_command(config), *options]),
         "GIT_SSH_VARIANT": "ssh",
         **({"SSH_AUTH_SOCK": agent} if agent else {}),
     }

@@ -49,6 +49,8 @@ class Request:
     repository: str
     """An absolute path, or a file, http or https URL."""
     prompt: str
+    guarded: bool = True
+    """Whether it has to be at a public address, or where settings let it be: unless this machine's owner names it."""
     ref: str | None = None
     """Branch, tag, full or short commit; None is the default branch."""
     environment: EnvironmentChoice | None = None

@@ -78,6 +78,8 @@ class Repository:
     """As git reads it, without credentials: an absolute path, or a file, http or https URL."""
     directory: str
     """Name of the work tree's folder below /workspace."""
+    guarded: bool = False
+    """Whether a caller from elsewhere named it: then it is at a public address, or where settings let it be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

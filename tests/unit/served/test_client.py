@@ -196,7 +196,7 @@ async def test_a_token_may_what_its_role_may(server: Server, installation: Insta
         await admin.create_token("mine", Role.ADMIN)
 
 
-@pytest.mark.parametrize("address", ["/", "file:///", "/etc"])
+@pytest.mark.parametrize("address", ["/", "file:///", "FILE:///etc"])
 async def test_a_path_of_the_server_is_for_its_owner_alone(server: Server, address: str) -> None:
     async with server.as_holder(Role.ADMIN) as holder, server.as_owner() as owner:
         for ask in (
@@ -212,6 +212,16 @@ async def test_a_path_of_the_server_is_for_its_owner_alone(server: Server, addre
         assert not isinstance(refused.value, DeniedError), "the twin: it was looked for"
         project = str(server.application.settings.state.parent / "project")
         assert (await owner.submit(server.request(repository=project))).repository.address == project
+
+
+async def test_where_the_owner_sends_git_alone_is_not_guarded(
+    server: Server,
+) -> None:
+    store = server.application.intake.store
+    async with server.as_holder(Role.ADMIN) as holder, server.as_owner() as owner:
+        for client, guarded in ((holder, True), (owner, False)):
+            task = await client.submit(server.request())
+            assert (await store.get(task.id)).task.repository.guarded is guarded
 
 
 async def test_nobody_calls_from_elsewhere_without_a_token(server: Server) -> None:
