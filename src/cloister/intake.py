@@ -43,6 +43,7 @@ from cloister.model.task import (
     artifacts_owner,
     shell_owner,
 )
+from cloister.model.task_filter import IN_SIGHT, TaskFilter
 from cloister.model_roster import ModelRoster
 from cloister.preview import CacheAnswer, OwnDisk, Preview, find_last_miss
 from cloister.protocols import (
@@ -266,23 +267,13 @@ class Intake:
         return await self.store.get(task)
 
     async def tasks(
-        self,
-        *,
-        limit: int = 50,
-        before: str | None = None,
-        environment: str | None = None,
-        archived: bool | None = False,
+        self, *, limit: int = 50, before: str | None = None, only: TaskFilter = IN_SIGHT
     ) -> Sequence[TaskStatus]:
-        """The newest tasks, newest first: those accepted before the task `before`, and of that environment.
+        """The newest tasks, newest first: those accepted before the task `before`, and like `only`.
 
-        Those that are not archived, or the others; None for all. NotFoundError for an unknown `before`.
+        By default those that are not archived. NotFoundError for an unknown `before`.
         """
-        return await self.store.list(
-            limit=limit,
-            before=None if before is None else TaskId(before),
-            environment=environment,
-            archived=archived,
-        )
+        return await self.store.list(limit=limit, before=None if before is None else TaskId(before), only=only)
 
     async def archive(self, task: str, *, archived: bool = True) -> TaskStatus:
         """Put a task that is over out of sight, or back, and return it. NotFoundError, ConflictError."""

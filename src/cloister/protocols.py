@@ -49,6 +49,7 @@ from cloister.model.snapshot import CheckedDisk, SnapshotKey, SnapshotRecord
 from cloister.model.snapshot_export import Export
 from cloister.model.stored_environment import StoredEnvironment
 from cloister.model.task import Attempt, AttemptId, FollowUp, Outcome, Repository, Revision, Task, TaskId, TaskStatus
+from cloister.model.task_filter import EVERY_TASK, TaskFilter
 from cloister.model.token import Token, TokenId
 from cloister.model.worker import Worker
 
@@ -722,17 +723,11 @@ class TaskStore(Protocol):
         ...
 
     async def list(
-        self,
-        *,
-        limit: int = 50,
-        before: TaskId | None = None,
-        environment: str | None = None,
-        archived: bool | None = None,
+        self, *, limit: int = 50, before: TaskId | None = None, only: TaskFilter = EVERY_TASK
     ) -> Sequence[TaskStatus]:
         """The newest tasks, newest first; their patches and diffs are left out (empty).
 
-        Only those that were accepted before the task `before` (NotFoundError), of that environment, and that are
-        archived, or are not.
+        Only those that were accepted before the task `before` (NotFoundError), and that are like `only`.
         """
         ...
 

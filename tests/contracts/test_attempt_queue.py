@@ -31,6 +31,7 @@ from cloister.model.record import SignedRecord
 from cloister.model.request_key import KeptRequest, RequestKey, make_request_key
 from cloister.model.sandbox import Change, Commit, DiffStats
 from cloister.model.task import Attempt, AttemptId, Exchange, FollowUp, Outcome, TaskId, TaskState, Verdict
+from cloister.model.task_filter import IN_SIGHT, TaskFilter
 from cloister.protocols import AttemptQueue, TaskStore
 from cloister.queues.embedded import EmbeddedQueue
 from cloister.queues.fake import FakeQueue
@@ -313,10 +314,12 @@ async def test_what_is_archived_is_listed_when_asked_for(queue, store, new_task)
     await queue.finish(first, _changed("done", b"diff"))
     for _ in range(2):
         await store.set_archived(TaskId("t1"), True)
-    assert [one.task.id for one in await store.list(archived=True)] == ["t1"]
-    assert [one.task.id for one in await store.list(archived=False)] == ["t3", "t2"]
+    assert [one.task.id for one in await store.list(only=TaskFilter(archived=True))] == ["t1"]
+    assert [one.task.id for one in await store.list(only=IN_SIGHT)] == ["t3", "t2"]
     assert [one.task.id for one in await store.list()] == ["t3", "t2", "t1"]
-    assert [one.task.id for one in await store.list(archived=False, environment="web", limit=1)] == ["t3"]
+    assert [one.task.id for one in await store.list(only=TaskFilter(archived=False, environment="web"), limit=1)] == [
+        "t3"
+    ]
     assert (await store.get("t1")).archived
     await store.set_archived(TaskId("t1"), False)
     assert not (await store.get("t1")).archived

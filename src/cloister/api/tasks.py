@@ -20,7 +20,8 @@ from cloister.api.task_shape import TaskShape, status_to_shape
 from cloister.errors import DeniedError
 from cloister.intake import Intake
 from cloister.model.cancellation import Cancellation
-from cloister.model.task import FollowUp, TaskId, TaskStatus, as_accepted, follow_up_of
+from cloister.model.task import FollowUp, TaskId, TaskState, TaskStatus, Verdict, as_accepted, follow_up_of
+from cloister.model.task_filter import TaskFilter
 from cloister.model.trace import parse_traceparent
 
 MOST_LISTED = 1000
@@ -93,10 +94,13 @@ async def find(
     limit: Annotated[int, Query(ge=1, le=MOST_LISTED)] = 50,
     cursor: Annotated[str | None, Query(description="Of the page before.")] = None,
     environment: Annotated[str | None, Query(description="Only its tasks.")] = None,
+    state: Annotated[TaskState | Verdict | None, Query(description="Only those that are, or ended, so.")] = None,
+    text: Annotated[str, Query(max_length=200, description="Of the prompt, the repository, or the id.")] = "",
     archived: Annotated[bool, Query(description="Those that were archived, in place of the others.")] = False,
 ) -> TaskPage:
     """Return the newest tasks, newest first."""
-    found = await intake.tasks(limit=limit, before=cursor, environment=environment, archived=archived)
+    only = TaskFilter(environment=environment, state=state, text=text, archived=archived)
+    found = await intake.tasks(limit=limit, before=cursor, only=only)
     return TaskPage(items=[status_to_shape(task) for task in found], cursor=next_cursor(found, limit))
 
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from cloister.errors import NotFoundError
 from cloister.intake import Intake
 from cloister.model.request import EnvironmentName
+from cloister.model.task_filter import EVERY_TASK
 from cloister.repository_address import is_path
 
 _TASKS_SEARCHED = 1000
@@ -44,7 +45,7 @@ async def list_places(intake: Intake) -> Sequence[Place]:
         if environment is not None and environment.repository is not None:
             name = EnvironmentName(name=stored.name)
             places[stored.name] = Place(id=stored.name, repository=environment.repository, environment=name)
-    for status in await intake.tasks(limit=_TASKS_SEARCHED, archived=None):
+    for status in await intake.tasks(limit=_TASKS_SEARCHED, only=EVERY_TASK):
         address = status.task.repository.address
         if not is_path(address):
             places.setdefault(address, Place(id=address, repository=address, environment=None))
@@ -65,6 +66,6 @@ async def get_place(intake: Intake, id: str) -> Place:
 async def shown_places(intake: Intake, places: Sequence[Place]) -> list[CodexEnvironment]:
     """Return them as the client lists them."""
     counts = Counter(
-        status.task.environment.name for status in await intake.tasks(limit=_TASKS_SEARCHED, archived=None)
+        status.task.environment.name for status in await intake.tasks(limit=_TASKS_SEARCHED, only=EVERY_TASK)
     )
     return [CodexEnvironment(id=place.id, label=place.id, task_count=counts[place.id]) for place in places]

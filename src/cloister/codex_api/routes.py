@@ -20,6 +20,7 @@ from cloister.codex_api.shapes import (
 from cloister.errors import NotFoundError
 from cloister.intake import attempt_of
 from cloister.model.request import Request
+from cloister.model.task_filter import TaskFilter
 
 MOST_LISTED = 20
 
@@ -73,7 +74,7 @@ async def find(
     environment_id: str | None = None,
 ) -> TaskPage:
     """Return tasks, newest first, of one environment or of all."""
-    found = await intake.tasks(limit=limit, before=cursor, environment=environment_id)
+    found = await intake.tasks(limit=limit, before=cursor, only=TaskFilter(environment=environment_id))
     items = [status_to_item(status, attempt_of(status, None)) for status in found]
     return TaskPage(items=items, cursor=next_cursor(found, limit))
 

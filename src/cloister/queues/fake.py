@@ -53,6 +53,7 @@ from cloister.model.task import (
     best_verdict,
     first_turn,
 )
+from cloister.model.task_filter import EVERY_TASK, TaskFilter
 from cloister.model.worker import Worker
 from cloister.protocols import AttemptQueue, SnapshotCatalog, TaskStore
 
@@ -241,20 +242,14 @@ class FakeQueue:
         return self._status(self._resolve(task))
 
     async def list(
-        self,
-        *,
-        limit: int = 50,
-        before: TaskId | None = None,
-        environment: str | None = None,
-        archived: bool | None = None,
+        self, *, limit: int = 50, before: TaskId | None = None, only: TaskFilter = EVERY_TASK
     ) -> Sequence[TaskStatus]:
         """See `protocols.TaskStore`; patches and diffs are not left out."""
         newest_first = [*reversed(self._tasks)]
         if before is not None:
             newest_first = newest_first[newest_first.index(self._resolve(before)) + 1 :]
         found = [self._status(task) for task in newest_first]
-        found = [status for status in found if environment in (None, status.task.environment.name)]
-        return [status for status in found if archived in (None, status.archived)][:limit]
+        return [status for status in found if only.matches(status)][:limit]
 
     async def set_archived(self, task: TaskId, archived: bool) -> None:
         """See `protocols.TaskStore`."""

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, and_, select, update
+from sqlalchemy import JSON, ColumnElement, Row, and_, or_, select, type_coerce, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cloister.errors import NotFoundError, UsageError
@@ -22,6 +22,7 @@ from cloister.model.task import (
     TaskStatus,
     Verdict,
 )
+from cloister.model.task_filter import EVERY_TASK, TaskFilter
 from cloister.protocols import TaskStore
 from cloister.stores.attempts import end_attempt, end_task_with_last_attempt
 from cloister.stores.database import Database
@@ -62,19 +63,10 @@ class SqlTaskStore:
         return _task_status(row, statuses, turns, patch=patch, sealed_secrets=row.sealed_secrets)
 
     async def list(
-        self,
-        *,
-        limit: int = 50,
-        before: TaskId | None = None,
-        environment: str | None = None,
-        archived: bool | None = None,
+        self, *, limit: int = 50, before: TaskId | None = None, only: TaskFilter = EVERY_TASK
     ) -> Sequence[TaskStatus]:
         """The newest tasks, newest first, without patches and diffs."""
-        query = select(*_LIGHT_TASK).order_by(TASKS.c.position.desc()).limit(limit)
-        if environment is not None:
-            query = query.where(TASKS.c.environment == environment)
-        if archived is not None:
-            query = query.where(TASKS.c.archived == archived)
+        query = select(*_LIGHT_TASK).where(*_like(only)).order_by(TASKS.c.position.desc()).limit(limit)
         async with self._database.read() as connection:
             if before is not None:
                 query = query.where(TASKS.c.position < await _position_of(connection, before))
@@ -161,6 +153,25 @@ class SqlTaskStore:
 async def _end_unstarted(connection: AsyncConnection, task: TaskId, attempt: AttemptId) -> None:
     outcome = Outcome(verdict=Verdict.CANCELLED, reason="cancelled before a worker took it")
     await end_attempt(connection, task, attempt, outcome, diff=None)
+
+
+def _like(only: TaskFilter) -> list[ColumnElement[bool]]:
+    """Return the conditions of a filter; see `TaskFilter.matches`."""
+    conditions: list[ColumnElement[bool]] = []
+    if only.archived is not None:
+        conditions.append(TASKS.c.archived == only.archived)
+    if only.environment is not None:
+        conditions.append(TASKS.c.environment == only.environment)
+    if isinstance(only.state, TaskState):
+        conditions.append(TASKS.c.state == only.state)
+    elif only.state is not None:
+        conditions += [TASKS.c.state == _OVER, TASKS.c.verdict == only.state]
+    if only.text:
+        document = type_coerce(TASKS.c.document, JSON)
+        fields = (document["prompt"].as_string(), document["repository"]["address"].as_string())
+        found = [field.icontains(only.text, autoescape=True) for field in fields]
+        conditions.append(or_(*found, TASKS.c.id.startswith(only.text.lower(), autoescape=True)))
+    return conditions
 
 
 async def _position_of(connection: AsyncConnection, task: TaskId) -> int:

@@ -14,6 +14,7 @@ from cloister.model.event import AttemptFinished, PendingEvent, PhaseStarted, Re
 from cloister.model.phase import Phase
 from cloister.model.sandbox import Change, Commit, DiffStats
 from cloister.model.task import Attempt, Lease, Outcome, TaskId, TaskState, Verdict
+from cloister.model.task_filter import TaskFilter
 from cloister.stores.attempts import SqlLedger
 from cloister.stores.database import Database
 from cloister.stores.tasks import SqlTaskStore
@@ -115,6 +116,26 @@ async def test_the_list_is_newest_first_and_light(store, ledger, new_task) -> No
     outcome = oldest.attempts[0].outcome
     assert outcome is not None
     assert outcome.change == dataclasses.replace(CHANGE, diff=b"")
+
+
+async def test_the_list_has_what_is_looked_for(store, ledger, new_task) -> None:
+    prompts = {"t1": "fix 100% of it", "t2": 'say "Hi\\n" to O\'Brien_', "x3": "Fix nothing", "x4": "tidy up"}
+    for id, prompt in prompts.items():
+        await ledger.accept(new_task(id, prompt=prompt), [])
+    await ledger.finish((await _claim(ledger)).lease, Outcome(verdict=Verdict.FAILED))
+    everything = await store.list()
+    for only in [
+        *(
+            TaskFilter(text=text)
+            for text in ("", "FIX", "100%", "%", "_", 'y "hi', "\\n", "o'b", "X", "t", "srv", "none")
+        ),
+        *(TaskFilter(state=state) for state in (*TaskState, *Verdict)),
+        TaskFilter(text="fix", state=Verdict.FAILED),
+        TaskFilter(environment="none"),
+    ]:
+        expected = [status.task.id for status in everything if only.matches(status)]
+        assert [status.task.id for status in await store.list(only=only)] == expected, only
+    assert [status.task.id for status in await store.list(only=TaskFilter(text="fix"), before="x3")] == ["t1"]
 
 
 @pytest.mark.parametrize(
