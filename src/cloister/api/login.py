@@ -22,11 +22,12 @@ LOGOUT = "/logout"
 _MOST_BYTES = 64 * 1024
 _MOST_FIELDS = 20
 _LOCAL = re.compile(r"/(?![/\\])[^\x00-\x20\\\x7f-\U0010ffff]*")
-_WORDS = {
+PROBLEMS = {
     "wrong": "This token lets nobody in.",
     "often": "Too many wrong tokens came from your address. Wait a minute.",
     "elsewhere": "That form was not a page of this server's.",
 }
+"""What a form says in its query, in words."""
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
@@ -58,7 +59,7 @@ def local_path(text: str) -> str:
 
 async def _show(request: Request) -> Response:
     """Show the form. A page that is nicer may take its place; the fields stay."""
-    words = _WORDS.get(request.query_params.get("problem", ""), "")
+    words = PROBLEMS.get(request.query_params.get("problem", ""), "")
     wanted = escape(local_path(request.query_params.get("next", "/")))
     return HTMLResponse(
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"

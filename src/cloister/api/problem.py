@@ -84,6 +84,11 @@ def http_problem_response(status: int, detail: str, headers: Any = None) -> JSON
     return _response(problem, headers)
 
 
+def validation_to_error(error: RequestValidationError) -> UsageError:
+    """Return what a caller is told of a request that is not as it is described."""
+    return UsageError("; ".join(_told(one) for one in error.errors()[:5]))
+
+
 def answer_with_problems(app: FastAPI) -> None:
     """Let the application answer every error with a problem document."""
 
@@ -93,7 +98,7 @@ def answer_with_problems(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        return problem_response(UsageError("; ".join(_told(one) for one in error.errors()[:5])))
+        return problem_response(validation_to_error(error))
 
     @app.exception_handler(HTTPException)
     async def _of_the_protocol(_: Request, error: HTTPException) -> JSONResponse:

@@ -42,6 +42,7 @@ def serve(
     from cloister.codex_api.routes import add_codex
     from cloister.mcp.late import add_mcp
     from cloister.settings import endpoint_to_text
+    from cloister.web.routes import add_web
 
     settings = _settings(context, listen, slots, certificate=tls_certificate, key=tls_key)
 
@@ -59,7 +60,7 @@ def serve(
                 page=instruments.page if instruments else None,
                 readers=settings.metrics_access,
             )
-            additions = (add_login, add_codex, add_mcp, operations)
+            additions = (add_web, add_login, add_codex, add_mcp, operations)
             make = partial(make_app, application.intake, application.access, additions=additions)
             group.start_soon(answer, make, application.access, settings, Ends(near=near, far=far))
             typer.echo(f"listening at {settings.socket}")

@@ -20,6 +20,7 @@ from cloister.mcp.late import add_mcp
 from cloister.model.request import Request
 from cloister.model.token import Role
 from cloister.settings import Settings
+from cloister.web.routes import add_web
 
 from ..cli.conftest import Installation, installation
 from ..forges.conftest import server as git_server
@@ -81,7 +82,7 @@ class Machine:
                 if works:
                     group.start_soon(application.work)
                 make = partial(
-                    make_app, application.intake, application.access, additions=(add_login, add_codex, add_mcp)
+                    make_app, application.intake, application.access, additions=(add_web, add_login, add_codex, add_mcp)
                 )
                 ended = anyio.Event()
 

@@ -1,0 +1,1 @@
+"""The web pages: rendered here, from what the front door answers; scripts only make them livelier."""

@@ -1,0 +1,18 @@
+"""All pages, as an addition to the application."""
+
+from fastapi import FastAPI
+
+from cloister.web import assets, live, login, new_task, task_list, task_pages
+from cloister.web.headers import SecurityHeaders
+
+ROUTERS = tuple(part.router for part in (task_list, new_task, live, task_pages))
+"""Whoever asks has a role."""
+OPEN_ROUTERS = tuple(part.router for part in (assets, login))
+"""Whoever asks is answered."""
+
+
+def add_web(app: FastAPI) -> None:
+    """Let the application show pages."""
+    for router in (*OPEN_ROUTERS, *ROUTERS):
+        app.include_router(router)
+    app.add_middleware(SecurityHeaders)

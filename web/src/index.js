@@ -1,0 +1,2 @@
+import "./app.js";
+import "htmx-ext-sse";
