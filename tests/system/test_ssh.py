@@ -4,12 +4,15 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
 
-from cloister.errors import CloisterError, NotFoundError, RepositoryError, UsageError
+from cloister.egress.addresses import classify
+from cloister.errors import CloisterError, DeniedError, NotFoundError, RepositoryError, UsageError
 from cloister.forges.local import LocalForge
+from cloister.forges.reach import Reach
 from cloister.forges.ssh import ssh_command
 from cloister.model.task import Repository, Revision
 from cloister.repository_address import parse_repository
@@ -171,3 +174,18 @@ def test_both_forms_are_fetched_by_the_agents_key_and_nothing_of_it_is_in_the_sa
     installation.variables["SSH_AUTH_SOCK"] = ""
     ran = installation.cloister(*installation.task(), "--repo", "forge:project")
     assert "accepts no key" in ran.stderr, "the twin: that key was in the agent alone"
+
+
+async def test_a_host_that_a_token_names_is_held_to_its_address(tmp_path: Path, server: SshServer) -> None:
+    async def found(host: str, port: int) -> list[IPv4Address]:
+        return [IPv4Address("127.0.0.1")]
+
+    known = (server.place / "known_hosts").read_text().replace("127.0.0.1", "git.example")
+    (tmp_path / "known").write_text(known)
+    config = server.client_config(key=server.place / "key", known_hosts=tmp_path / "known")
+    named = parse_repository(f"ssh://{USER}@git.example:{server.port}/{server.home}/project", guarded=True)
+    opened = Reach(classify=lambda _: None, look_up=found)
+    assert await LocalForge(tmp_path / "forge", ssh_config=config, reach=opened).resolve(named, None)
+    with pytest.raises(DeniedError, match="loopback"):
+        closed = Reach(classify=classify, look_up=found)
+        await LocalForge(tmp_path / "forge", ssh_config=config, reach=closed).resolve(named, None)
