@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self, TypeVar
+from urllib.parse import unquote, urlsplit
 
 import anyio
 import httpx
@@ -19,6 +20,7 @@ from pydantic import TypeAdapter
 from starlette.types import ASGIApp
 
 from cloister.api.app import PREFIX
+from cloister.api.bundles import MEDIA_TYPE as BUNDLE_TYPE
 from cloister.api.environments import Deleted
 from cloister.api.event_line import line_to_event
 from cloister.api.in_process import InProcessTransport
@@ -29,6 +31,7 @@ from cloister.api.requests import choice_to_fields, content_to_fields, request_t
 from cloister.api.task_shape import TaskShape, shape_to_status
 from cloister.api.tasks import AcceptedTurn
 from cloister.api.tokens import NewToken
+from cloister.bundling import bundled
 from cloister.environments import EnvironmentReport
 from cloister.errors import CloisterError, UnreachableError
 from cloister.importing import ImportedEnvironment
@@ -49,6 +52,7 @@ from cloister.model.task import AttemptId, AttemptStatus, FollowUp, Task, TaskId
 from cloister.model.token import Role, Token
 from cloister.model.worker import Worker
 from cloister.preview import CacheAnswer, Preview
+from cloister.repository_address import is_path
 from cloister.resending import send_again
 
 T = TypeVar("T")
@@ -59,6 +63,7 @@ _ANSWER_SECONDS = 300.0
 """A repository may have to be fetched first."""
 _SILENCE_SECONDS = 60.0
 """Of an event stream, whose server says every 15 that it is there."""
+_SENT_AT_ONCE = 1024 * 1024
 _PAUSE_SECONDS = 1.0
 """Before an event stream that broke is asked for again."""
 _PATIENCE_SECONDS = 600.0
@@ -73,6 +78,8 @@ class Client:
     """
 
     _http: httpx.AsyncClient
+    _is_far: bool = False
+    """Whether the server is not this machine's own: then a repository at a path of ours is sent to it."""
 
     @classmethod
     @asynccontextmanager
@@ -92,7 +99,7 @@ class Client:
             return
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         async with httpx.AsyncClient(base_url=server, headers=headers, timeout=_ANSWER_SECONDS) as http:
-            yield cls(http)
+            yield cls(http, _is_far=True)
 
     @classmethod
     @asynccontextmanager
@@ -115,24 +122,33 @@ class Client:
     async def submit(self, request: Request, *, idempotency_key: str | None = None) -> Task:
         """Accept a task; it is on disk when this returns. Twice with the same key, it is one task."""
         headers = {"traceparent": str(request.trace_parent)} if request.trace_parent else {}
+        request = replace(request, repository=await self._reachable(request.repository))
         fields, key = request_to_fields(request), idempotency_key or _new_key()
         return _status(await self._call("POST", "/tasks", fields, key=key, headers=headers)).task
 
     async def preview(self, repository: str, ref: str | None, environment: EnvironmentChoice | None) -> Preview:
         """Say what a task on that repository would do to be ready, without accepting one."""
-        fields = {"repository": repository, "ref": ref, "environment": choice_to_fields(environment)}
+        fields = {
+            "repository": await self._reachable(repository),
+            "ref": ref,
+            "environment": choice_to_fields(environment),
+        }
         return _read(Preview, await self._call("POST", "/previews", fields))
 
     async def import_environment(
         self, repository: str, ref: str | None, path: str | None = None
     ) -> ImportedEnvironment:
         """Make an environment file of what the repository says to other services."""
-        fields = {"repository": repository, "ref": ref, "path": path}
+        fields = {"repository": await self._reachable(repository), "ref": ref, "path": path}
         return _read(ImportedEnvironment, await self._call("POST", "/imports", fields))
 
     async def why(self, repository: str, ref: str | None, environment: EnvironmentChoice | None) -> CacheAnswer:
         """Say whether a task on that repository would find a kept disk, and why not."""
-        fields = {"repository": repository, "ref": ref, "environment": choice_to_fields(environment)}
+        fields = {
+            "repository": await self._reachable(repository),
+            "ref": ref,
+            "environment": choice_to_fields(environment),
+        }
         return _read(CacheAnswer, await self._call("POST", "/previews/cache", fields))
 
     async def task(self, task: str, *, diffs: bool = False) -> TaskStatus:
@@ -253,14 +269,14 @@ class Client:
 
     async def create_environment(self, name: str, content: EnvironmentText | RepositoryFile) -> EnvironmentReport:
         """Store a text under a name that is not in use."""
-        fields = {"name": name, **content_to_fields(content)}
+        fields = {"name": name, **await self._reachable_content(content)}
         return _read(EnvironmentReport, await self._call("POST", "/environments", fields))
 
     async def edit_environment(
         self, name: str, content: EnvironmentText | RepositoryFile, *, base: int | None = None
     ) -> EnvironmentReport:
         """Store the next version, made from version `base`, by default the newest."""
-        fields = {"base": base, **content_to_fields(content)}
+        fields = {"base": base, **await self._reachable_content(content)}
         return _read(EnvironmentReport, await self._call("PUT", f"/environments/{_part(name)}", fields))
 
     async def environment(self, name: str, version: int | None = None) -> EnvironmentReport:
@@ -397,6 +413,30 @@ class Client:
         times = {name: value.isoformat() for name, value in query.items() if isinstance(value, datetime)}
         return _read(list[AuditEntry], (await self._call("GET", "/audit", query=query | times))["items"])
 
+    async def send_repository(self, path: Path) -> str:
+        """Send all branches and tags of a repository on this machine; returns its address, for other requests.
+
+        It is this caller's alone. NotFoundError, UsageError.
+        """
+        async with bundled(path) as bundle:
+            query = {} if bundle.head is None else {"head": bundle.head}
+            headers = {"Content-Type": BUNDLE_TYPE, "Content-Length": str(bundle.path.stat().st_size)}
+            place, content = f"/bundles/{_part(bundle.name)}", _File(bundle.path)
+            response = await self._send("PUT", place, content=content, headers=headers, params=query)
+        return str(response.json()["repository"])
+
+    async def _reachable(self, repository: str) -> str:
+        """Return the address by which the server finds a repository of ours."""
+        if not self._is_far or not is_path(repository):
+            return repository
+        path = repository if repository.startswith("/") else unquote(urlsplit(repository).path)
+        return await self.send_repository(Path(path))
+
+    async def _reachable_content(self, content: EnvironmentText | RepositoryFile) -> dict[str, Any]:
+        if isinstance(content, RepositoryFile):
+            content = replace(content, repository=await self._reachable(content.repository))
+        return content_to_fields(content)
+
     async def _with_diffs(self, status: TaskStatus, turn: Turn) -> Turn:
         return replace(turn, attempts=tuple([await self._with_diff(status, one, turn.number) for one in turn.attempts]))
 
@@ -471,6 +511,18 @@ class Client:
             async for sent in source.aiter_sse():
                 if sent.data:  # else it only says that the server is still there
                     yield sent.event, sent.json()
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """The body of a request that may be sent again."""
+
+    path: Path
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async with await anyio.open_file(self.path, "rb") as file:
+            while part := await file.read(_SENT_AT_ONCE):
+                yield part
 
 
 def _new_key() -> str:

@@ -1,7 +1,7 @@
 """The front door: every request is checked here before anything is made of it."""
 
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -187,6 +187,13 @@ class Intake:
         except CloisterError:
             await self.files.remove(task.given_owner)
             raise
+
+    async def take_bundle(self, address: str, bundle: AsyncIterable[bytes], *, head: str | None = None) -> str:
+        """Keep a repository that a caller sends, and return its address. Errors as for `Forge.take_bundle`."""
+        repository = parse_repository(address)
+        check_ref(head)
+        await self.forge.take_bundle(repository, bundle, head=head)
+        return repository.address
 
     async def preview(
         self, repository: str, ref: str | None, environment: EnvironmentChoice | None, *, guarded: bool = True

@@ -5,7 +5,7 @@ is a value (`Exit`, `Outcome`), "we failed" an exception from `cloister.errors`.
 cancelled; what it had begun is then either complete or removed by `destroy`.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -525,6 +525,14 @@ class Forge(Protocol):
         repository fetch once. A commit that only branches of Cloister's own have is foreign; a default branch that is
         so is a UsageError. NotFoundError when the repository or the ref does not exist or has no commit;
         RepositoryError when it cannot be reached.
+        """
+        ...
+
+    async def take_bundle(self, repository: Repository, bundle: AsyncIterable[bytes], *, head: str | None) -> None:
+        """Let a repository at a bundle's address be what this git bundle holds, with `head` as its default branch.
+
+        UsageError when it is none, is not whole, or has no such branch; NotFoundError when it is empty. Nothing has
+        changed then.
         """
         ...
 

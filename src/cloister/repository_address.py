@@ -5,6 +5,7 @@ from pathlib import PurePosixPath
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from cloister.errors import UsageError
+from cloister.model.bundle import is_bundle, name_in
 from cloister.model.ssh_address import parse_ssh_address
 from cloister.model.task import Repository
 
@@ -30,6 +31,8 @@ def parse_repository(address: str, *, guarded: bool = False) -> Repository:
         raise UsageError(f"a repository's address has 1 to {_LONGEST_ADDRESS} characters")
     if address.startswith("/"):
         return _local(address)
+    if is_bundle(address):
+        return _bundle(address)
     if _UNPRINTABLE.search(address):
         raise UsageError(f"the repository's address {address!r} holds a space or a control character")
     try:
@@ -47,6 +50,13 @@ def parse_repository(address: str, *, guarded: bool = False) -> Repository:
 def is_path(address: str) -> bool:
     """Whether the address is a place on this very machine."""
     return address.startswith("/") or address[:5].lower() == "file:"
+
+
+def _bundle(address: str) -> Repository:
+    name = name_in(address)
+    if name is None:
+        raise UsageError(f"{address!r} is not the address of a repository that was sent as a bundle")
+    return Repository(address=address, directory=_directory(name))
 
 
 def _local(path: str) -> Repository:

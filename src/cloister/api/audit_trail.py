@@ -48,13 +48,15 @@ class Trail:
         self._receive = receive
         self._send = send
         self._body: list[bytes] = []
+        self._read = 0
         self._start: Message | None = None
         self._is_written = self._is_lost = False
 
     async def receive(self) -> Message:
         """Read on, and remember the body."""
         message = await self._receive()
-        if self._is_change and message.get("body"):
+        if self._is_change and message.get("body") and self._read <= _MOST_READ:
+            self._read += len(message["body"])
             self._body.append(message["body"])
         return message
 
@@ -117,7 +119,7 @@ class Trail:
 
     def _sent(self) -> Mapping[str, Any] | None:
         """Return what the body says by name; None when it is too large to look."""
-        if sum(map(len, self._body)) > _MOST_READ:
+        if self._read > _MOST_READ:
             return None
         body = b"".join(self._body)
         if self._connection.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):

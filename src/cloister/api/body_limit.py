@@ -4,11 +4,13 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cloister.api.problem import http_problem_response
+from cloister.model.bundle import LARGEST_BYTES
 
 MOST_BODY_BYTES = 64 * 1024 * 1024
 """A patch of the largest size in base64, and the rest of a request."""
 
-_TOO_LARGE = f"the body of a request has at most {MOST_BODY_BYTES // 1024**2} MiB"
+_BUNDLES = "/api/v1/bundles/"
+"""Whose bodies are read as they come, and held by nobody."""
 
 
 class BodyLimit:
@@ -19,8 +21,10 @@ class BodyLimit:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it with why not."""
-        if _length(scope) > MOST_BODY_BYTES:
-            await http_problem_response(413, _TOO_LARGE)(scope, receive, send)
+        most = _most(scope)
+        too_large = f"the body of such a request has at most {most // 1024**2} MiB"
+        if _length(scope) > most:
+            await http_problem_response(413, too_large)(scope, receive, send)
             return
         read = 0
 
@@ -28,11 +32,15 @@ class BodyLimit:
             nonlocal read
             message = await receive()
             read += len(message.get("body", b""))
-            if read > MOST_BODY_BYTES:
-                raise HTTPException(413, _TOO_LARGE)
+            if read > most:
+                raise HTTPException(413, too_large)
             return message
 
         await self._app(scope, receive_some, send)
+
+
+def _most(scope: Scope) -> int:
+    return LARGEST_BYTES if scope.get("path", "").startswith(_BUNDLES) else MOST_BODY_BYTES
 
 
 def _length(scope: Scope) -> int:

@@ -8,6 +8,7 @@ from cloister.access import Access
 from cloister.api.caller import Caller
 from cloister.errors import DeniedError
 from cloister.intake import Intake
+from cloister.model.bundle import is_bundle, own_bundles
 from cloister.model.fairness import Priority
 from cloister.model.token import Role
 from cloister.repository_address import is_path
@@ -34,9 +35,13 @@ KnownTokens = Annotated[Tokens, Depends(_tokens_of)]
 
 
 def check_repository(address: str, caller: Caller) -> None:
-    """Raise DeniedError for a path of this machine that somebody else names."""
+    """Raise DeniedError for a path of this machine, or a bundle of another caller, that somebody else names."""
     if not caller.on_this_machine and is_path(address):
         raise DeniedError("a path of the server is no repository for a token", hint="give the address of one")
+    if not caller.on_this_machine and is_bundle(address) and not address.startswith(own_bundles(caller.by)):
+        raise DeniedError(
+            "this repository was sent by somebody else", hint="send it yourself: cloister run --repo PATH"
+        )
 
 
 def check_priority(priority: Priority, caller: Caller) -> None:

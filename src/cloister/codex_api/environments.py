@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from cloister.errors import NotFoundError
 from cloister.intake import Intake
+from cloister.model.bundle import is_bundle
 from cloister.model.request import EnvironmentName
 from cloister.model.task_filter import EVERY_TASK
 from cloister.repository_address import is_path
@@ -47,7 +48,7 @@ async def list_places(intake: Intake) -> Sequence[Place]:
             places[stored.name] = Place(id=stored.name, repository=environment.repository, environment=name)
     for status in await intake.tasks(limit=_TASKS_SEARCHED, only=EVERY_TASK):
         address = status.task.repository.address
-        if not is_path(address):
+        if not is_path(address) and not is_bundle(address):
             places.setdefault(address, Place(id=address, repository=address, environment=None))
     return list(places.values())
 

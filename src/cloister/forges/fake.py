@@ -1,7 +1,7 @@
 """A forge whose repositories are tables in memory."""
 
 import hashlib
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -65,6 +65,15 @@ class FakeForge:
             default_commit=found.refs[default],
             foreign=_is_foreign(found, commit),
         )
+
+    async def take_bundle(self, repository: Repository, bundle: AsyncIterable[bytes], *, head: str | None) -> None:
+        """See `protocols.Forge`. Any bytes are a bundle with one branch, whose commit is their digest."""
+        content = b"".join([part async for part in bundle])
+        if not content:
+            raise UsageError("what was sent is no git bundle")
+        branch = head or "main"
+        refs = {branch: Commit(hashlib.sha1(content).hexdigest())}
+        self._repositories[repository.address] = FakeRepository(refs=refs, default_branch=branch)
 
     async def mirror(self, repository: Repository, commit: Commit) -> Path:
         """See `protocols.Forge`."""

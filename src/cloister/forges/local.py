@@ -3,12 +3,13 @@
 import hashlib
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import unquote, urlsplit
 
 from cloister.errors import NotFoundError, RepositoryError, UsageError
+from cloister.forges.bundle import read_bundle, take_bundle
 from cloister.forges.mirror import Mirror
 from cloister.forges.project_files import kept_project_files, read_project_files
 from cloister.forges.reach import Reach
@@ -16,6 +17,7 @@ from cloister.forges.remote import DETACHED, HEADS, Remote, read_remote
 from cloister.forges.ssh import ssh_transport
 from cloister.forges.ssh_reach import pinned_options
 from cloister.forges.uncommitted import uncommitted_note
+from cloister.model.bundle import is_bundle
 from cloister.model.project import ProjectFiles
 from cloister.model.sandbox import Commit
 from cloister.model.ssh_address import SshAddress, parse_ssh_address
@@ -70,6 +72,11 @@ class LocalForge:
             foreign=foreign,
         )
 
+    async def take_bundle(self, repository: Repository, bundle: AsyncIterable[bytes], *, head: str | None) -> None:
+        """Make the mirror of what was sent; see `protocols.Forge`."""
+        assert is_bundle(repository.address), f"{repository.address} is no bundle's"
+        await take_bundle(self._mirror(repository), repository.address, bundle, head=head)
+
     async def mirror(self, repository: Repository, commit: Commit) -> Path:
         """Return the mirror with `commit` in it; see `protocols.Forge`."""
         mirror = self._mirror(repository)
@@ -118,6 +125,9 @@ class LocalForge:
 
         What git would take for an option or a program is refused even when nobody did before.
         """
+        if is_bundle(repository.address):
+            mirror = self._mirror(repository)
+            return await read_bundle(mirror, repository.address), mirror
         _check_address(repository)
         transport = await self._transport(repository)
         return await read_remote(repository.address, transport), self._mirror(repository, transport)

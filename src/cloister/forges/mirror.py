@@ -58,6 +58,17 @@ class Mirror:
                 await run_git(["pack-refs", "--all"], git_dir=self.path)
                 self._set_head(remote)
 
+    async def take(self, bundle: Path, remote: Remote) -> None:
+        """Be what a bundle holds, which says `remote` of itself. RepositoryError, and then all refs are as before."""
+        async with self._lock():
+            await self._make(remote)
+            await run_git(["bundle", "verify", "--quiet", str(bundle)], git_dir=self.path)
+            await self._fetch(str(bundle), "--prune", "--atomic", refspecs=_EVERYTHING)
+            if remote.head_branch is None and remote.head_commit is not None:
+                await self._fetch(str(bundle), refspecs=(f"+HEAD:{_PINNED}{remote.head_commit}",))
+            await run_git(["pack-refs", "--all"], git_dir=self.path)
+            self._set_head(remote)
+
     async def pin(self, address: str, commit: Commit) -> None:
         """Fetch one commit that no branch or tag leads to. Raises RepositoryError."""
         async with self._lock():

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -73,6 +74,8 @@ async def use_environments(client: Client, server: Server) -> None:
     preview = await client.preview(server.repository, None, EnvironmentName(name="web"))
     assert (preview.environment.name, preview.revision.ref) == ("web", "main")
     assert (await client.why(server.repository, "main", None)).fit.reason is not None
+    sent = await client.send_repository(server.application.settings.state.parent / "project")
+    assert (await client.preview(sent, None, None)).revision == preview.revision
     with pytest.raises(NotFoundError, match="nothing to import"):
         await client.import_environment(server.repository, None)
 
@@ -198,7 +201,8 @@ async def test_a_token_may_what_its_role_may(server: Server, installation: Insta
 
 @pytest.mark.parametrize("address", ["/", "file:///", "FILE:///etc"])
 async def test_a_path_of_the_server_is_for_its_owner_alone(server: Server, address: str) -> None:
-    async with server.as_holder(Role.ADMIN) as holder, server.as_owner() as owner:
+    async with server.as_holder(Role.ADMIN) as far, server.as_owner() as owner:
+        holder = replace(far, _is_far=False)  # or it would send what is there on its own machine
         for ask in (
             lambda: holder.submit(server.request(repository=address)),
             lambda: holder.preview(address, None, None),
