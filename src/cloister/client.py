@@ -28,6 +28,7 @@ from cloister.api.once import HEADER
 from cloister.api.problem import MEDIA_TYPE, problem_to_error
 from cloister.api.progress import FAILED, PROGRESS
 from cloister.api.requests import choice_to_fields, content_to_fields, request_to_fields
+from cloister.api.schedules import ScheduleShape
 from cloister.api.task_shape import TaskShape, shape_to_status
 from cloister.api.tasks import AcceptedTurn
 from cloister.api.tokens import NewToken
@@ -44,6 +45,7 @@ from cloister.model.model_provider import ListedProvider
 from cloister.model.pack import ListedAgent
 from cloister.model.request import EnvironmentChoice, EnvironmentText, RepositoryFile, Request
 from cloister.model.sandbox import Change
+from cloister.model.schedule import Missed, ScheduledRun
 from cloister.model.secret import BrokerRule, KeptSecret
 from cloister.model.snapshot import CheckedDisk, SnapshotKey, SnapshotRecord
 from cloister.model.snapshot_export import Compression
@@ -436,6 +438,39 @@ class Client:
         if isinstance(content, RepositoryFile):
             content = replace(content, repository=await self._reachable(content.repository))
         return content_to_fields(content)
+
+    async def create_schedule(
+        self, name: str, cron: str, request: Request, *, timezone: str = "UTC", missed: Missed = Missed.ONCE
+    ) -> ScheduleShape:
+        """Have a task given by cron expression, in the time of that zone."""
+        fields = {
+            "name": name,
+            "cron": cron,
+            "timezone": timezone,
+            "missed": missed,
+            "task": request_to_fields(request),
+        }
+        return _read(ScheduleShape, await self._call("POST", "/schedules", fields))
+
+    async def schedules(self) -> Sequence[ScheduleShape]:
+        """All schedules, by name."""
+        return _read(list[ScheduleShape], await self._call("GET", "/schedules"))
+
+    async def schedule(self, name: str) -> ScheduleShape:
+        """One of them."""
+        return _read(ScheduleShape, await self._call("GET", f"/schedules/{_part(name)}"))
+
+    async def pause_schedule(self, name: str, *, paused: bool = True) -> ScheduleShape:
+        """Let no task of a schedule come, or let them come again from now on."""
+        return _read(ScheduleShape, await self._call("PATCH", f"/schedules/{_part(name)}", {"paused": paused}))
+
+    async def remove_schedule(self, name: str) -> None:
+        """Forget a schedule and its history."""
+        await self._call("DELETE", f"/schedules/{_part(name)}")
+
+    async def schedule_runs(self, name: str) -> Sequence[ScheduledRun]:
+        """When a schedule was due, newest first, and the task of each time or why there is none."""
+        return _read(list[ScheduledRun], await self._call("GET", f"/schedules/{_part(name)}/runs"))
 
     async def _with_diffs(self, status: TaskStatus, turn: Turn) -> Turn:
         return replace(turn, attempts=tuple([await self._with_diff(status, one, turn.number) for one in turn.attempts]))

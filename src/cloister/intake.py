@@ -195,6 +195,12 @@ class Intake:
         await self.forge.take_bundle(repository, bundle, head=head)
         return repository.address
 
+    async def check(self, request: Request) -> None:
+        """Refuse what `submit` would refuse now for what it asks, without accepting a task. Errors as there."""
+        check_request(request)
+        asked = (request.repository, request.ref, request.environment)
+        await self._agent(request, (await self.preview(*asked, guarded=request.guarded)).environment)
+
     async def preview(
         self, repository: str, ref: str | None, environment: EnvironmentChoice | None, *, guarded: bool = True
     ) -> Preview:

@@ -43,6 +43,7 @@ from cloister.model.sandbox import (
     SandboxName,
     SandboxSpec,
 )
+from cloister.model.schedule import Schedule, ScheduledRun
 from cloister.model.secret import BrokerRule, DeliveredSecrets, Grant, KeptSecret, SecretValue
 from cloister.model.session import Session, SessionId
 from cloister.model.snapshot import CheckedDisk, SnapshotKey, SnapshotRecord
@@ -935,4 +936,43 @@ class AuditStore(Protocol):
 
     async def list(self, wanted: AuditFilter, *, limit: int, before: int | None = None) -> Sequence[AuditEntry]:
         """The newest that are wanted, newest first; only those with a number below `before`."""
+        ...
+
+
+class ScheduleStore(Protocol):
+    """Schedules, and the times at which they were due. Every change is synced to disk when its method returns."""
+
+    async def add(self, schedule: Schedule) -> None:
+        """Keep a new one. ConflictError when its name is in use."""
+        ...
+
+    async def list(self) -> Sequence[Schedule]:
+        """All, by name."""
+        ...
+
+    async def remove(self, name: str) -> None:
+        """Forget it with its runs. Absent is not an error."""
+        ...
+
+    async def set_next(self, name: str, next_at: datetime | None) -> None:
+        """Say when it is due next; None pauses it. Absent is not an error."""
+        ...
+
+    async def begin(self, run: ScheduledRun, *, due_at: datetime, next_at: datetime) -> bool:
+        """Note a run, and that its schedule, due at `due_at` so far, is due next at `next_at`.
+
+        False, and nothing is changed, when the schedule is not due then (any more): of several callers one succeeds.
+        """
+        ...
+
+    async def finish(self, run: ScheduledRun) -> None:
+        """Note the task of a run, or why there is none. One that has a task keeps it."""
+        ...
+
+    async def unfinished(self) -> Sequence[ScheduledRun]:
+        """Runs with neither a task nor a reason, oldest first."""
+        ...
+
+    async def runs(self, name: str) -> Sequence[ScheduledRun]:
+        """The runs of a schedule, newest first; the last hundred of them."""
         ...

@@ -24,6 +24,8 @@ from cloister.agents.gemini import GeminiAgent
 from cloister.agents.mini_swe_agent import MiniSweAgent
 from cloister.agents.opencode import OpencodeAgent
 from cloister.audit import Audit
+from cloister.automation import Automation
+from cloister.automation.schedules import Schedules
 from cloister.backup.state import State
 from cloister.certificates import read_certificates
 from cloister.doctor import examine
@@ -63,6 +65,7 @@ from cloister.stores.database import Database
 from cloister.stores.environments import SqlEnvironmentStore
 from cloister.stores.kept_files import DirectoryFileStore
 from cloister.stores.queue_depth import read_queue_depth
+from cloister.stores.schedules import SqlScheduleStore
 from cloister.stores.secrets import SqlSecretStore
 from cloister.stores.sessions import SqlSessionStore
 from cloister.stores.snapshots import SqlSnapshotCatalog
@@ -97,6 +100,7 @@ class Application:
     reaper: SnapshotReaper
     settings: Settings
     health: Health
+    automation: Automation
     instruments: "Instruments | None" = None
     """What counts; None where nobody wants the numbers."""
 
@@ -150,6 +154,11 @@ async def open_application(
         shown = served and settings.metrics_access != "off"
         open_ = partial(_open_instruments, settings, stack, shown=shown) if measured else _measure_nothing
         yield await _open_parts(settings, stack, open_)
+
+
+def automation_of(database: Database, intake: Intake) -> Automation:
+    """Return what a server shall do by itself."""
+    return Automation(schedules=Schedules(store=SqlScheduleStore(database), intake=intake, now=_now))
 
 
 def state_of(settings: Settings) -> State:
@@ -242,6 +251,7 @@ async def _open_parts(
             look_at_database=partial(intake.store.list, limit=1),
             has_egress=lambda: egress.pid is not None,
         ),
+        automation=automation_of(database, intake),
         instruments=instruments,
     )
 

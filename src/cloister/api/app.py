@@ -18,6 +18,7 @@ from cloister.api import (
     images,
     models,
     previews,
+    schedules,
     secrets,
     sessions,
     snapshots,
@@ -30,6 +31,7 @@ from cloister.api.caller import Authenticate
 from cloister.api.gate import Gate
 from cloister.api.operation import operation_id
 from cloister.api.problem import Problem, answer_with_problems
+from cloister.automation import Automation
 from cloister.intake import Intake
 
 PREFIX = "/api/v1"
@@ -45,6 +47,7 @@ ROUTERS = tuple(
         bundles,
         models,
         previews,
+        schedules,
         secrets,
         snapshots,
         token_routes,
@@ -63,7 +66,12 @@ _BEARER = HTTPBearer(
 
 
 def make_app(
-    intake: Intake, access: Access, authenticate: Authenticate, additions: Sequence[Callable[[FastAPI], None]] = ()
+    intake: Intake,
+    access: Access,
+    authenticate: Authenticate,
+    additions: Sequence[Callable[[FastAPI], None]] = (),
+    *,
+    automation: Automation | None = None,
 ) -> FastAPI:
     """Return the application for whoever `authenticate` knows. It has no state of its own.
 
@@ -79,6 +87,7 @@ def make_app(
     )
     app.state.intake = intake
     app.state.access = access
+    app.state.automation = automation
     app.state.open_paths = frozenset({"/healthz"})  # those of them that need no caller
     app.state.under_way = set()  # digests of request keys
     app.state.ending = anyio.Event()  # set by who serves it; ends event streams

@@ -6,6 +6,7 @@ from fastapi import Depends, Request
 
 from cloister.access import Access
 from cloister.api.caller import Caller
+from cloister.automation import Automation
 from cloister.errors import DeniedError
 from cloister.intake import Intake
 from cloister.model.bundle import is_bundle, own_bundles
@@ -29,7 +30,13 @@ def _tokens_of(request: Request) -> Tokens:
     return _access_of(request).tokens
 
 
+def _automation_of(request: Request) -> Automation:
+    automation: Automation = request.app.state.automation
+    return automation
+
+
 FrontDoor = Annotated[Intake, Depends(_intake_of)]
+KnownAutomation = Annotated[Automation, Depends(_automation_of)]
 KnownAccess = Annotated[Access, Depends(_access_of)]
 KnownTokens = Annotated[Tokens, Depends(_tokens_of)]
 

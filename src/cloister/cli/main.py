@@ -15,6 +15,7 @@ from cloister.cli import (
     model,
     node,
     record,
+    schedule,
     secret,
     snapshot,
     task,
@@ -90,6 +91,7 @@ app.add_typer(snapshot.app, name="snapshot")
 app.add_typer(egress.app, name="egress")
 app.add_typer(record.app, name="record")
 app.add_typer(token.app, name="token")
+app.add_typer(schedule.app, name="schedule")
 app.command()(audit)
 app.command()(serve)
 app.command()(node.worker)

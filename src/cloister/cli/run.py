@@ -109,7 +109,7 @@ def run(
         command=command,
         attempts=attempts,
         patch=read_input(patch, "patch") if patch else None,
-        variables=dict(_variable(pair) for pair in var or ()),
+        variables=dict(read_variable(pair) for pair in var or ()),
         secrets={name: _secret(name) for name in secret_from_env or ()},
         internet=internet,
         allow=tuple(allow or ()),
@@ -235,7 +235,8 @@ def write_line(line: str) -> None:
     sys.stdout.flush()
 
 
-def _variable(pair: str) -> tuple[str, str]:
+def read_variable(pair: str) -> tuple[str, str]:
+    """Return the name and value of `K=V`. UsageError."""
     name, separator, value = pair.partition("=")
     if not separator:
         raise UsageError(f"--var {pair}: write it as NAME=VALUE")

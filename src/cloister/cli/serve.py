@@ -61,7 +61,9 @@ def serve(
                 readers=settings.metrics_access,
             )
             additions = (add_web, add_login, add_codex, add_mcp, operations)
-            make = partial(make_app, application.intake, application.access, additions=additions)
+            automation = application.automation
+            make = partial(make_app, application.intake, application.access, additions=additions, automation=automation)
+            group.start_soon(automation.run)
             group.start_soon(answer, make, application.access, settings, Ends(near=near, far=far))
             typer.echo(f"listening at {settings.socket}")
             if settings.listen is not None:

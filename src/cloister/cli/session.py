@@ -127,7 +127,9 @@ async def open_embedded(context: typer.Context) -> "AsyncIterator[tuple[Client, 
 
     async with (
         open_application(context) as application,
-        Client.in_process(make_app(application.intake, application.access, authenticate_owner)) as client,
+        Client.in_process(
+            make_app(application.intake, application.access, authenticate_owner, automation=application.automation)
+        ) as client,
     ):
         yield client, application
 

@@ -228,3 +228,27 @@ AUDIT = Table(
     Column("fields", JSON, nullable=False),
     Column("status", Integer, nullable=False),
 )
+
+SCHEDULES = Table(
+    "schedules",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("cron", Text, nullable=False),
+    Column("timezone", Text, nullable=False),
+    Column("missed", Text, nullable=False),
+    Column("request", Text, nullable=False),  # as JSON
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("next_at", UtcDateTime),  # absent while it is paused
+)
+
+SCHEDULED_RUNS = Table(
+    "scheduled_runs",
+    METADATA,
+    Column("schedule", Text, ForeignKey("schedules.name", ondelete="CASCADE"), primary_key=True),
+    Column("due_at", UtcDateTime, primary_key=True),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("missed", Integer, nullable=False),
+    Column("task", Text),
+    Column("reason", Text, nullable=False),
+)

@@ -162,6 +162,7 @@ def _application(
     return wiring.Application(
         intake=intake,
         access=wiring.access_of(settings, database),
+        automation=wiring.automation_of(database, intake),
         images=images,
         agents=tools.agents,
         packs=tools.packs,

@@ -82,7 +82,11 @@ class Machine:
                 if works:
                     group.start_soon(application.work)
                 make = partial(
-                    make_app, application.intake, application.access, additions=(add_web, add_login, add_codex, add_mcp)
+                    make_app,
+                    application.intake,
+                    application.access,
+                    additions=(add_web, add_login, add_codex, add_mcp),
+                    automation=application.automation,
                 )
                 ended = anyio.Event()
 

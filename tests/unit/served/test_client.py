@@ -57,6 +57,7 @@ async def test_every_method(client: Any, server: Server, installation: Installat
     await use_snapshots(client, installation)
     await use_stock(client, installation)
     await use_tokens(client, server)
+    await use_schedules(client, server)
     assert (await client.task(task)).state is TaskState.FINISHED
     assert client.called >= METHODS
 
@@ -261,3 +262,15 @@ async def test_a_worker_is_known_by_what_it_holds(server: Server, installation: 
         assert (await owner.workers())[0].attempts == (f"{task.id}-1-1",)
         await owner.cancel(task.id)
         await owner.wait(task.id)
+
+
+async def use_schedules(client: Client, server: Server) -> None:
+    made = await client.create_schedule("nightly", "0 3 * * *", server.request(), timezone="Europe/Berlin")
+    assert made.next_at is not None and made == await client.schedule("nightly")
+    assert (await client.pause_schedule("nightly")).next_at is None
+    assert (await client.pause_schedule("nightly", paused=False)).next_at == made.next_at
+    assert await client.schedule_runs("nightly") == []
+    assert await client.schedules() == [made]
+    await client.remove_schedule("nightly")
+    with pytest.raises(NotFoundError, match="no schedule 'nightly'"):
+        await client.schedule("nightly")
