@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import anyio
@@ -19,26 +19,18 @@ from httpx_sse import aconnect_sse
 from pydantic import TypeAdapter
 from starlette.types import ASGIApp
 
-from cloister.api.app import PREFIX
-from cloister.api.bundles import MEDIA_TYPE as BUNDLE_TYPE
-from cloister.api.environments import Deleted
 from cloister.api.event_line import line_to_event
 from cloister.api.in_process import InProcessTransport
-from cloister.api.once import HEADER
 from cloister.api.problem import MEDIA_TYPE, problem_to_error
-from cloister.api.progress import FAILED, PROGRESS
 from cloister.api.requests import choice_to_fields, content_to_fields, request_to_fields
 from cloister.api.schedules import ScheduleShape
 from cloister.api.task_shape import TaskShape, shape_to_status
-from cloister.api.tasks import AcceptedTurn
-from cloister.api.tokens import NewToken
+from cloister.api.wire import BUNDLE, FAILED, IDEMPOTENCY_KEY, PREFIX, PROGRESS, AcceptedTurn, Deleted, NewToken
 from cloister.bundling import bundled
-from cloister.environments import EnvironmentReport
 from cloister.errors import CloisterError, UnreachableError
-from cloister.importing import ImportedEnvironment
-from cloister.intake import attempt_of
 from cloister.model.audit import AuditEntry, AuditFilter
 from cloister.model.cancellation import AT_ONCE, Cancellation
+from cloister.model.choice import attempt_of
 from cloister.model.event import AttemptFinished, RecordedEvent
 from cloister.model.image import BuildProgress, Image
 from cloister.model.model_provider import ListedProvider
@@ -53,9 +45,13 @@ from cloister.model.stored_environment import StoredEnvironment
 from cloister.model.task import AttemptId, AttemptStatus, FollowUp, Task, TaskId, TaskStatus, Turn
 from cloister.model.token import Role, Token
 from cloister.model.worker import Worker
-from cloister.preview import CacheAnswer, Preview
 from cloister.repository_address import is_path
 from cloister.resending import send_again
+
+if TYPE_CHECKING:  # what reads environments is loaded by the methods that return it
+    from cloister.environments import EnvironmentReport
+    from cloister.importing import ImportedEnvironment
+    from cloister.preview import CacheAnswer, Preview
 
 T = TypeVar("T")
 Report = Callable[[BuildProgress], None]
@@ -128,8 +124,10 @@ class Client:
         fields, key = request_to_fields(request), idempotency_key or _new_key()
         return _status(await self._call("POST", "/tasks", fields, key=key, headers=headers)).task
 
-    async def preview(self, repository: str, ref: str | None, environment: EnvironmentChoice | None) -> Preview:
+    async def preview(self, repository: str, ref: str | None, environment: EnvironmentChoice | None) -> "Preview":
         """Say what a task on that repository would do to be ready, without accepting one."""
+        from cloister.preview import Preview
+
         fields = {
             "repository": await self._reachable(repository),
             "ref": ref,
@@ -139,13 +137,17 @@ class Client:
 
     async def import_environment(
         self, repository: str, ref: str | None, path: str | None = None
-    ) -> ImportedEnvironment:
+    ) -> "ImportedEnvironment":
         """Make an environment file of what the repository says to other services."""
+        from cloister.importing import ImportedEnvironment
+
         fields = {"repository": await self._reachable(repository), "ref": ref, "path": path}
         return _read(ImportedEnvironment, await self._call("POST", "/imports", fields))
 
-    async def why(self, repository: str, ref: str | None, environment: EnvironmentChoice | None) -> CacheAnswer:
+    async def why(self, repository: str, ref: str | None, environment: EnvironmentChoice | None) -> "CacheAnswer":
         """Say whether a task on that repository would find a kept disk, and why not."""
+        from cloister.preview import CacheAnswer
+
         fields = {
             "repository": await self._reachable(repository),
             "ref": ref,
@@ -269,20 +271,26 @@ class Client:
         pem: str = (await self._call("GET", "/secrets/record-key"))["pem"]
         return pem
 
-    async def create_environment(self, name: str, content: EnvironmentText | RepositoryFile) -> EnvironmentReport:
+    async def create_environment(self, name: str, content: EnvironmentText | RepositoryFile) -> "EnvironmentReport":
         """Store a text under a name that is not in use."""
+        from cloister.environments import EnvironmentReport
+
         fields = {"name": name, **await self._reachable_content(content)}
         return _read(EnvironmentReport, await self._call("POST", "/environments", fields))
 
     async def edit_environment(
         self, name: str, content: EnvironmentText | RepositoryFile, *, base: int | None = None
-    ) -> EnvironmentReport:
+    ) -> "EnvironmentReport":
         """Store the next version, made from version `base`, by default the newest."""
+        from cloister.environments import EnvironmentReport
+
         fields = {"base": base, **await self._reachable_content(content)}
         return _read(EnvironmentReport, await self._call("PUT", f"/environments/{_part(name)}", fields))
 
-    async def environment(self, name: str, version: int | None = None) -> EnvironmentReport:
+    async def environment(self, name: str, version: int | None = None) -> "EnvironmentReport":
         """A stored environment, by default in its newest version."""
+        from cloister.environments import EnvironmentReport
+
         query = {} if version is None else {"version": version}
         return _read(EnvironmentReport, await self._call("GET", f"/environments/{_part(name)}", query=query))
 
@@ -422,7 +430,7 @@ class Client:
         """
         async with bundled(path) as bundle:
             query = {} if bundle.head is None else {"head": bundle.head}
-            headers = {"Content-Type": BUNDLE_TYPE, "Content-Length": str(bundle.path.stat().st_size)}
+            headers = {"Content-Type": BUNDLE, "Content-Length": str(bundle.path.stat().st_size)}
             place, content = f"/bundles/{_part(bundle.name)}", _File(bundle.path)
             response = await self._send("PUT", place, content=content, headers=headers, params=query)
         return str(response.json()["repository"])
@@ -499,7 +507,7 @@ class Client:
         # ASCII: lone surrogates go through, so that the server says what is wrong with them
         content = None if fields is None else json.dumps(fields)
         sent = dict(headers) if fields is None else {"Content-Type": "application/json", **headers}
-        sent |= {} if key is None else {HEADER: key}
+        sent |= {} if key is None else {IDEMPOTENCY_KEY: key}
         response = await self._send(method, path, content=content, headers=sent, params=query)
         return response.json() if response.content else None
 
@@ -525,7 +533,7 @@ class Client:
         headers = headers or {}
         send = partial(self._http.request, method, PREFIX + path, headers=headers, **options)
         try:
-            response = await send_again(send, repeatable=method == "GET" or HEADER in headers)
+            response = await send_again(send, repeatable=method == "GET" or IDEMPOTENCY_KEY in headers)
         except httpx.TransportError as error:
             raise self._unreachable(error) from error
         _check(response)

@@ -13,7 +13,7 @@ from cloister.errors import CloisterError, ConflictError, NotFoundError, UsageEr
 from cloister.importing import CANDIDATES, ImportedEnvironment, convert, find_sources
 from cloister.model.cancellation import AT_ONCE, Cancellation
 from cloister.model.ceiling import UNBOUNDED, Ceiling, excess_of
-from cloister.model.choice import choose
+from cloister.model.choice import attempt_of
 from cloister.model.conversation import find_base
 from cloister.model.environment import Environment
 from cloister.model.event import RecordedEvent
@@ -31,7 +31,6 @@ from cloister.model.task import (
     CHECK,
     RECORDING,
     SHELL,
-    AttemptStatus,
     FollowUp,
     Repository,
     Revision,
@@ -39,7 +38,6 @@ from cloister.model.task import (
     TaskId,
     TaskState,
     TaskStatus,
-    Turn,
     artifacts_owner,
     shell_owner,
 )
@@ -589,25 +587,3 @@ def new_task_id(at: datetime) -> TaskId:
     """
     number = (int((at - _EPOCH).total_seconds() * 1000) << 20) | secrets.randbits(20)
     return TaskId("".join(_CROCKFORD[(number >> shift) & 31] for shift in range(55, -1, -5)))
-
-
-def attempt_of(status: TaskStatus, number: int | None, turn: int | None = None) -> AttemptStatus:
-    """Return the attempt of that number, or the best, of that turn, or of the last. NotFoundError."""
-    meant = turn_of(status, turn)
-    if number is None:
-        return choose(meant.attempts).attempt
-    for attempt in meant.attempts:
-        if attempt.number == number:
-            return attempt
-    of_turn = f"turn {meant.number} of task {status.task.id}" if len(status.turns) > 1 else f"task {status.task.id}"
-    raise NotFoundError(f"{of_turn} has {len(meant.attempts)} attempts; there is no number {number}")
-
-
-def turn_of(status: TaskStatus, number: int | None) -> Turn:
-    """Return the turn of that number, or the last. NotFoundError."""
-    if number is None:
-        return status.last_turn
-    for turn in status.turns:
-        if turn.number == number:
-            return turn
-    raise NotFoundError(f"task {status.task.id} has {len(status.turns)} turns; there is no number {number}")

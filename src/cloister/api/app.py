@@ -30,11 +30,12 @@ from cloister.api.body_limit import BodyLimit
 from cloister.api.caller import Authenticate
 from cloister.api.gate import Gate
 from cloister.api.operation import operation_id
-from cloister.api.problem import Problem, answer_with_problems
+from cloister.api.problem import Problem
+from cloister.api.problem_answers import answer_with_problems
+from cloister.api.wire import PREFIX
 from cloister.automation import Automation
 from cloister.intake import Intake
 
-PREFIX = "/api/v1"
 ROUTERS = tuple(
     part.router
     for part in (

@@ -21,7 +21,7 @@ from starlette.types import Message, Receive, Send
 from cloister.api.caller import Caller
 from cloister.api.operation import operation_id
 from cloister.api.own_page import KEY_FIELD, SAFE_METHODS
-from cloister.api.problem import problem_response
+from cloister.api.problem_answers import problem_response
 from cloister.audit import Audit
 from cloister.errors import CloisterError, StoreError
 from cloister.model.audit import AuditEntry

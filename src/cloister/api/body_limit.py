@@ -3,7 +3,7 @@
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cloister.api.problem import http_problem_response
+from cloister.api.problem_answers import http_problem_response
 from cloister.model.bundle import LARGEST_BYTES
 
 MOST_BODY_BYTES = 64 * 1024 * 1024

@@ -7,9 +7,8 @@ from pydantic import BaseModel
 
 from cloister.api.caller import Member
 from cloister.api.front import FrontDoor
+from cloister.api.wire import BUNDLE
 from cloister.model.bundle import own_bundles
-
-MEDIA_TYPE = "application/x-git-bundle"
 
 router = APIRouter(prefix="/bundles", tags=["bundles"])
 
@@ -17,7 +16,7 @@ _BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "description": "As `git bundle create FILE --branches --tags HEAD` writes it; at most 2 GiB.",
-        "content": {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}},
+        "content": {BUNDLE: {"schema": {"type": "string", "format": "binary"}}},
     }
 }
 

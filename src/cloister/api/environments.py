@@ -3,11 +3,11 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query, status
-from pydantic import BaseModel
 
 from cloister.api.body import LARGEST_NUMBER, Body
 from cloister.api.caller import Admin, Viewer
 from cloister.api.front import FrontDoor, check_repository
+from cloister.api.wire import Deleted
 from cloister.environments import EnvironmentReport
 from cloister.model.request import EnvironmentText, RepositoryFile
 from cloister.model.stored_environment import StoredEnvironment
@@ -43,14 +43,6 @@ class EditBody(ContentBody):
 
     base: int | None = None
     """Version that was edited; null is the newest."""
-
-
-class Deleted(BaseModel):
-    """What went with an environment."""
-
-    secrets: list[str]
-    """Names of the secrets."""
-    snapshots: int
 
 
 @router.post("", status_code=status.HTTP_201_CREATED)

@@ -10,7 +10,7 @@ from structlog.contextvars import bound_contextvars
 from cloister.api.audit_trail import Trail
 from cloister.api.caller import Authenticate
 from cloister.api.own_page import SAFE_METHODS, check_origin, check_page_key
-from cloister.api.problem import problem_response
+from cloister.api.problem_answers import problem_response
 from cloister.audit import Audit
 from cloister.errors import CloisterError, UnauthenticatedError
 

@@ -13,7 +13,7 @@ from cloister.api.failures import Failures, address_of
 from cloister.api.front import KnownAccess
 from cloister.api.gate import LOGIN
 from cloister.api.own_page import check_origin
-from cloister.api.problem import problem_response
+from cloister.api.problem_answers import problem_response
 from cloister.errors import CloisterError, DeniedError, TooManyFailuresError, UnauthenticatedError, UsageError
 from cloister.model.session import SessionId
 

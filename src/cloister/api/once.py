@@ -10,10 +10,10 @@ from typing import Annotated
 from fastapi import Depends, Header, Request, Response
 
 from cloister.api.front import FrontDoor
+from cloister.api.wire import IDEMPOTENCY_KEY
 from cloister.errors import UnderWayError, UsageError
 from cloister.model.request_key import KeptRequest, RequestKey, make_request_key
 
-HEADER = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"
 """Header of an answer that was given before."""
 
@@ -50,13 +50,17 @@ async def _once_of(
     key = make_request_key(request.state.caller.by, idempotency_key, asked, intake.now())
     under_way: set[str] = request.app.state.under_way
     if key.digest in under_way:
-        raise UnderWayError(f"the first request of this {HEADER} is being carried out", hint="ask again in a moment")
+        raise UnderWayError(
+            f"the first request of this {IDEMPOTENCY_KEY} is being carried out", hint="ask again in a moment"
+        )
     under_way.add(key.digest)
     try:
         kept = await intake.store.find_request(key.digest, key.at)
         if kept is not None:
             if kept.fingerprint != key.fingerprint:
-                raise UsageError(f"this {HEADER} was used for another request", hint="use a new one for each request")
+                raise UsageError(
+                    f"this {IDEMPOTENCY_KEY} was used for another request", hint="use a new one for each request"
+                )
             response.headers[REPLAYED] = "true"
         yield Once(key, kept)
     finally:

@@ -12,10 +12,10 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from cloister.api.event_stream import KEEP_ALIVE_SECONDS, cancel_when
 from cloister.api.problem import error_to_problem
+from cloister.api.wire import DONE, FAILED, PROGRESS
 from cloister.errors import CloisterError
 from cloister.model.image import BuildProgress
 
-PROGRESS, DONE, FAILED = "progress", "done", "failed"
 TOLD: dict[int | str, dict[str, Any]] = {
     200: {
         "description": f"Events `{PROGRESS}` (`stage`, `fraction` from 0 to 1), and at last `{DONE}` with the result, "

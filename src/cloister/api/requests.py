@@ -3,7 +3,6 @@
 from base64 import b64encode
 from typing import Any
 
-from cloister.environment_file import read_environment
 from cloister.errors import EnvironmentFileError
 from cloister.model.request import EnvironmentChoice, EnvironmentName, EnvironmentText, RepositoryFile, Request
 
@@ -56,6 +55,8 @@ def content_to_fields(content: EnvironmentText | RepositoryFile) -> Fields:
     try:
         text = content.raw.decode()
     except UnicodeDecodeError:
+        from cloister.environment_file import read_environment
+
         read_environment(content.raw, source=content.source, default_name="")  # says where
         raise EnvironmentFileError(f"{content.source}: not UTF-8") from None
     return {"source": content.source.encode(errors="replace").decode(), "text": text}

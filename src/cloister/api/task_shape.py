@@ -20,7 +20,7 @@ from cloister.model.trace import TraceParent
 
 
 class _Shape(BaseModel):
-    model_config = ConfigDict(from_attributes=True, frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(from_attributes=True, frozen=True, use_attribute_docstrings=True, defer_build=True)
 
 
 class ChangeShape(_Shape):

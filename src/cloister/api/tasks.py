@@ -17,10 +17,11 @@ from cloister.api.front import FrontDoor, check_priority, check_repository
 from cloister.api.once import AtMostOnce
 from cloister.api.task_request import TaskBody, body_to_request
 from cloister.api.task_shape import TaskShape, status_to_shape
+from cloister.api.wire import AcceptedTurn
 from cloister.errors import DeniedError
 from cloister.intake import Intake
 from cloister.model.cancellation import Cancellation
-from cloister.model.task import FollowUp, TaskId, TaskState, TaskStatus, Verdict, as_accepted, follow_up_of
+from cloister.model.task import TaskId, TaskState, TaskStatus, Verdict, as_accepted, follow_up_of
 from cloister.model.task_filter import TaskFilter
 from cloister.model.trace import parse_traceparent
 
@@ -42,13 +43,6 @@ class TurnBody(Body):
     attempt: int | None = None
     """The attempt of the last turn to go on from; null is the best that left something."""
     attempts: int = 1
-
-
-class AcceptedTurn(BaseModel):
-    """A turn that is on disk."""
-
-    task: str
-    turn: FollowUp
 
 
 class TaskPage(BaseModel):

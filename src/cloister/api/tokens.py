@@ -1,11 +1,12 @@
 """Tokens: for callers from elsewhere."""
 
 from fastapi import APIRouter, status
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from cloister.api.body import Body
 from cloister.api.caller import Admin
 from cloister.api.front import KnownTokens
+from cloister.api.wire import NewToken
 from cloister.model.token import Role, Token
 
 router = APIRouter(prefix="/tokens", tags=["tokens"])
@@ -19,13 +20,6 @@ class NewTokenBody(Body):
     role: Role = Role.MEMBER
     lifetime_seconds: float | None = Field(default=None, gt=0, le=10 * 366 * 24 * 3600)
     """Null is for ever."""
-
-
-class NewToken(BaseModel):
-    """A token, and the text that its holder sends. It is not kept, and cannot be had again."""
-
-    token: str
-    about: Token
 
 
 @router.post("", status_code=status.HTTP_201_CREATED)

@@ -34,7 +34,7 @@ def log(
     Example:  cloister egress log 0g2x --refused
     """
     from cloister.egress_log import egress_entries, entry_to_line
-    from cloister.intake import attempt_of
+    from cloister.model.choice import attempt_of
 
     status, events = ask(context, lambda client: _read(client, task))
     if attempt is not None:

@@ -61,7 +61,7 @@ async def _of_attempt(
     client: "Client", task: str, attempt: int | None, *, output: bool = True
 ) -> "tuple[TaskStatus, AttemptStatus, Sequence[RecordedEvent]]":
     status = await client.task(task)
-    from cloister.intake import attempt_of
+    from cloister.model.choice import attempt_of
 
     chosen = attempt_of(status, attempt)
     told = [
@@ -150,7 +150,7 @@ def artifacts(
         return
 
     async def answer(client: "Client") -> Sequence[Artifact]:
-        from cloister.intake import attempt_of
+        from cloister.model.choice import attempt_of
 
         chosen = attempt_of(await client.task(task), attempt)
         return chosen.outcome.artifacts if chosen.outcome else ()

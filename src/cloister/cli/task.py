@@ -81,7 +81,7 @@ def show(
     """
     from cloister.cli.json_lines import task_to_json, to_json
     from cloister.cli.outcome_page import Page, print_page
-    from cloister.intake import attempt_of
+    from cloister.model.choice import attempt_of
 
     async def answer(client: "Client") -> "tuple[TaskStatus, list[RecordedEvent]]":
         status = await client.task(task, diffs=True)
@@ -187,8 +187,8 @@ def cancel(
     import anyio
 
     from cloister.cli.live import summary
-    from cloister.intake import attempt_of
     from cloister.model.cancellation import Cancellation
+    from cloister.model.choice import attempt_of
 
     asked = Cancellation(grace_seconds=_grace(grace, collect=collect), collect=collect)
 

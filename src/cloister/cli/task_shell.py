@@ -12,7 +12,7 @@ from cloister.cli.env_shell import check_terminal, terminal_kind
 from cloister.cli.session import open_embedded, server_of
 from cloister.cli.terminal import error_console, output_console, print_line
 from cloister.errors import ConflictError, StoreError, UsageError
-from cloister.intake import attempt_of
+from cloister.model.choice import attempt_of
 from cloister.model.sandbox import SandboxName
 from cloister.model.task import RECORDING, AttemptId, TaskState, shell_owner
 

@@ -18,7 +18,7 @@ from cloister.codex_api.shapes import (
     status_to_item,
 )
 from cloister.errors import NotFoundError
-from cloister.intake import attempt_of
+from cloister.model.choice import attempt_of
 from cloister.model.request import Request
 from cloister.model.task_filter import TaskFilter
 

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cloister.errors import NotFoundError
 from cloister.model.check import ChecksState, state_of
-from cloister.model.task import AttemptStatus, TaskStatus, Verdict
+from cloister.model.task import AttemptStatus, TaskStatus, Turn, Verdict
 
 _CHECKS_BEST_FIRST = (ChecksState.PASSED, ChecksState.NOT_RUN, ChecksState.FAILED)
 
@@ -31,6 +32,28 @@ def choose(attempts: Sequence[AttemptStatus]) -> Choice:
 def best_attempt(status: TaskStatus) -> AttemptStatus:
     """Return the attempt to show first."""
     return choose(status.attempts).attempt
+
+
+def attempt_of(status: TaskStatus, number: int | None, turn: int | None = None) -> AttemptStatus:
+    """Return the attempt of that number, or the best, of that turn, or of the last. NotFoundError."""
+    meant = turn_of(status, turn)
+    if number is None:
+        return choose(meant.attempts).attempt
+    for attempt in meant.attempts:
+        if attempt.number == number:
+            return attempt
+    of_turn = f"turn {meant.number} of task {status.task.id}" if len(status.turns) > 1 else f"task {status.task.id}"
+    raise NotFoundError(f"{of_turn} has {len(meant.attempts)} attempts; there is no number {number}")
+
+
+def turn_of(status: TaskStatus, number: int | None) -> Turn:
+    """Return the turn of that number, or the last. NotFoundError."""
+    if number is None:
+        return status.last_turn
+    for turn in status.turns:
+        if turn.number == number:
+            return turn
+    raise NotFoundError(f"task {status.task.id} has {len(status.turns)} turns; there is no number {number}")
 
 
 def size_of(attempt: AttemptStatus) -> int:

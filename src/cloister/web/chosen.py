@@ -6,8 +6,8 @@ from typing import Annotated
 
 from fastapi import Query
 
-from cloister.intake import Intake, attempt_of, turn_of
-from cloister.model.choice import choose
+from cloister.intake import Intake
+from cloister.model.choice import attempt_of, choose, turn_of
 from cloister.model.event import RecordedEvent
 from cloister.model.task import AttemptStatus, TaskState, TaskStatus, Turn
 from cloister.web.phase_line import PhaseView, phase_line

@@ -14,7 +14,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from cloister.api.caller import Caller
-from cloister.api.problem import Problem, error_to_problem, validation_to_error
+from cloister.api.problem import Problem, error_to_problem
+from cloister.api.problem_answers import validation_to_error
 from cloister.errors import CloisterError
 from cloister.model.task import TaskState, TaskStatus
 from cloister.narration import stats_to_text, usage_to_text

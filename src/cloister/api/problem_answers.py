@@ -1,0 +1,72 @@
+"""Answers that are problem documents."""
+
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from cloister.api.problem import MEDIA_TYPE, Problem, error_to_problem, printable, type_of
+from cloister.errors import CloisterError, UnauthenticatedError, UnderWayError, UsageError
+
+_ABOUT_BLANK = "about:blank"
+
+
+def problem_response(error: CloisterError) -> JSONResponse:
+    """Return the answer to a request that ended so."""
+    return _response(error_to_problem(error), _headers_of(error))
+
+
+def _headers_of(error: CloisterError) -> dict[str, str]:
+    match error:
+        case UnauthenticatedError():
+            return {"WWW-Authenticate": "Bearer"}
+        case UnderWayError():
+            return {"Retry-After": "1"}
+        case _:
+            return {}
+
+
+def http_problem_response(status: int, detail: str, headers: Any = None) -> JSONResponse:
+    """Return the answer to a request that the protocol itself has something against."""
+    problem = Problem(type=_ABOUT_BLANK, title=HTTPStatus(status).phrase, status=status, detail=detail)
+    return _response(problem, headers)
+
+
+def validation_to_error(error: RequestValidationError) -> UsageError:
+    """Return what a caller is told of a request that is not as it is described."""
+    return UsageError("; ".join(_told(one) for one in error.errors()[:5]))
+
+
+def answer_with_problems(app: FastAPI) -> None:
+    """Let the application answer every error with a problem document."""
+
+    @app.exception_handler(CloisterError)
+    async def _ours(_: Request, error: CloisterError) -> JSONResponse:
+        return problem_response(error)
+
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        return problem_response(validation_to_error(error))
+
+    @app.exception_handler(HTTPException)
+    async def _of_the_protocol(_: Request, error: HTTPException) -> JSONResponse:
+        return http_problem_response(error.status_code, str(error.detail), error.headers)
+
+    @app.exception_handler(Exception)
+    async def _bug(_: Request, error: Exception) -> JSONResponse:
+        detail = "an error of Cloister's own; its log has the details"
+        return _response(Problem(type=type_of(CloisterError), title="Internal Server Error", status=500, detail=detail))
+
+
+def _response(problem: Problem, headers: Any = None) -> JSONResponse:
+    content = problem.model_dump(exclude_none=True)
+    return JSONResponse(content, status_code=problem.status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def _told(one: dict[str, Any]) -> str:
+    """Name the place and the reason, never the value: it may be a secret."""
+    place = ".".join(str(part) for part in one["loc"])
+    return printable(f"{place}: {one['msg']}")
