@@ -2,14 +2,12 @@
 
 import hmac
 import json
-import socket
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -24,6 +22,7 @@ from cloister.testing.messages import Messages
 from cloister.testing.player import Cue, Player, UnexpectedRequestError
 from cloister.testing.responses import Responses
 from cloister.testing.script import Fault, Script
+from cloister.testing.serving import bound, serve
 from cloister.testing.side_requests import side_answer, side_reply
 
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
@@ -127,24 +126,11 @@ async def open_model(
     script: Script, *, host: str = "127.0.0.1", port: int = 0, kept: Path | None = None
 ) -> AsyncIterator[ScriptedModel]:
     """Serve a script until the block ends. Requests are appended to `kept`, a line of JSON each."""
-    with socket.create_server((host, port)) as listener:
-        model = ScriptedModel(script, f"http://{host}:{listener.getsockname()[1]}", kept)
-        app = Starlette(routes=[Route("/{path:path}", model.respond, methods=_METHODS)])
-        server = _Server(uvicorn.Config(app, log_config=None, log_level="critical", lifespan="off", http="h11"))
-        async with anyio.create_task_group() as group:
-            group.start_soon(server.serve, [listener])
-            try:
-                yield model
-            finally:
-                server.should_exit = server.force_exit = True
-
-
-class _Server(uvicorn.Server):
-    """Leaves signals to those who run it."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
+    listener, address = bound(host, port)
+    model = ScriptedModel(script, address, kept)
+    app = Starlette(routes=[Route("/{path:path}", model.respond, methods=_METHODS)])
+    async with serve(app, listener):
+        yield model
 
 
 def _dialect_of(path: str) -> Dialect | None:

@@ -1,0 +1,86 @@
+"""What the forge says of what it keeps, in GitHub's words; `filling` adds what nobody here reads."""
+
+from datetime import datetime
+from typing import Any
+
+from cloister.testing.github.hosted import AppOnForge, Caller, Hosted, Pull
+
+Fields = dict[str, Any]
+
+
+def time_of(at: datetime | None) -> str | None:
+    """Write a time as GitHub does."""
+    return None if at is None else at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def user(url: str, login: str) -> Fields:
+    """Of a person, or an app's bot."""
+    number = 1000 + sum(login.encode())
+    return {
+        "login": login,
+        "id": number,
+        "type": "Bot" if login.endswith("[bot]") else "User",
+        "html_url": f"{url}/{login}",
+    }
+
+
+def repository(url: str, it: Hosted, caller: Caller | None) -> Fields:
+    """Of a repository."""
+    may_write = caller is not None and caller.may_write(it)
+    return {
+        "id": it.id,
+        "name": it.name,
+        "full_name": it.full_name,
+        "owner": user(url, it.owner),
+        "private": it.private,
+        "html_url": f"{url}/{it.full_name}",
+        "clone_url": f"{url}/{it.full_name}.git",
+        "default_branch": it.default_branch,
+        "permissions": {"admin": False, "push": may_write, "pull": True},
+    }
+
+
+def branch(it: Hosted, name: str, commit: str) -> Fields:
+    """Of a branch."""
+    return {"name": name, "commit": {"sha": commit}, "protected": name in it.protected}
+
+
+def pull_request(url: str, it: Hosted, pull: Pull, *, whole: bool) -> Fields:
+    """Of a pull request; `whole` has what lists leave out."""
+    place = f"{url}/{it.full_name}/pull/{pull.number}"
+
+    def end(name: str, commit: str) -> Fields:
+        return {
+            "ref": name,
+            "sha": commit,
+            "label": f"{it.owner}:{name}",
+            "repo": {key: value for key, value in repository(url, it, None).items() if key != "permissions"},
+        }
+
+    said: Fields = {
+        "number": pull.number,
+        "id": it.id * 1000 + pull.number,
+        "state": pull.state,
+        "title": pull.title,
+        "body": pull.body,
+        "draft": pull.draft,
+        "html_url": place,
+        "user": user(url, pull.author),
+        "labels": [{"name": name} for name in pull.labels],
+        "head": end(pull.head, pull.last_head),
+        "base": end(pull.base, it.find_commit(pull.base) or pull.last_head),
+        "merged_at": time_of(pull.merged_at),
+    }
+    return {**said, "merged": pull.merged_at is not None} if whole else said
+
+
+def installation(url: str, it: AppOnForge) -> Fields:
+    """Of an app's installation."""
+    return {
+        "id": it.installation,
+        "app_id": it.id,
+        "app_slug": it.slug,
+        "account": user(url, it.owner),
+        "permissions": dict(it.permissions),
+        "suspended_at": None,
+    }

@@ -1,0 +1,176 @@
+"""What the forge keeps: people, apps, repositories and pull requests. The commits are in real bare repositories."""
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+_HOOK = Path(__file__).with_name("update-hook.sh")
+_ENVIRONMENT = {
+    "PATH": "/usr/local/bin:/usr/bin:/bin",
+    "HOME": "/nonexistent",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    **{f"GIT_{role}_NAME": "GitHub" for role in ("AUTHOR", "COMMITTER")},
+    **{f"GIT_{role}_EMAIL": "noreply@github.invalid" for role in ("AUTHOR", "COMMITTER")},
+}
+
+
+@dataclass(slots=True, kw_only=True)
+class Pull:
+    """A pull request."""
+
+    number: int
+    title: str
+    body: str | None
+    head: str
+    """Branch of the same repository."""
+    base: str
+    author: str
+    draft: bool = False
+    state: str = "open"
+    merged_at: datetime | None = None
+    labels: list[str] = field(default_factory=list)
+    last_head: str
+    """The commit of its head, the last one while it was open."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Hosted:
+    """A repository."""
+
+    id: int
+    owner: str
+    name: str
+    path: Path
+    """The bare repository."""
+    private: bool
+    default_branch: str
+    writers: set[str]
+    readers: set[str]
+    protected: set[str]
+    """Branches that nobody pushes to."""
+    pulls: dict[int, Pull] = field(default_factory=dict)
+    labels: set[str] = field(default_factory=lambda: {"bug"})
+
+    @property
+    def full_name(self) -> str:
+        """`owner/name`."""
+        return f"{self.owner}/{self.name}"
+
+    def git(self, *arguments: str) -> str:
+        """Run git in the bare repository."""
+        done = subprocess.run(
+            ["git", f"--git-dir={self.path}", *arguments], env=_ENVIRONMENT, check=True, capture_output=True, text=True
+        )
+        return done.stdout.strip()
+
+    def find_commit(self, branch: str) -> str | None:
+        """Return a branch's commit."""
+        found = self.git("for-each-ref", "--format=%(objectname)", f"refs/heads/{branch}")
+        return found or None
+
+    def branches(self) -> Mapping[str, str]:
+        """Return the commit of every branch by its name, sorted."""
+        listing = self.git("for-each-ref", "--sort=refname", "--format=%(refname:lstrip=2) %(objectname)", "refs/heads")
+        return dict(line.split() for line in listing.splitlines())
+
+    def follow_branches(self) -> None:
+        """Do what a push does to pull requests: a head moves on, and one whose branch is gone is closed."""
+        for pull in self.pulls.values():
+            if pull.state == "open":
+                head = self.find_commit(pull.head)
+                if head is None:
+                    pull.state = "closed"
+                else:
+                    pull.last_head = head
+
+    def merge(self, pull: Pull, *, squash: bool = False) -> str | None:
+        """Merge, and return the new commit of the base; None when that cannot be done without conflict."""
+        base = self.git("rev-parse", f"refs/heads/{pull.base}")
+        done = subprocess.run(
+            ["git", f"--git-dir={self.path}", "merge-tree", "--write-tree", base, pull.last_head],
+            env=_ENVIRONMENT,
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode != 0:
+            return None
+        parents = ["-p", base] if squash else ["-p", base, "-p", pull.last_head]
+        words = f"{pull.title} (#{pull.number})"
+        commit = self.git("commit-tree", done.stdout.split()[0], *parents, "-m", words)
+        self.git("update-ref", f"refs/heads/{pull.base}", commit, base)
+        pull.state, pull.merged_at = "closed", datetime.now(UTC).replace(microsecond=0)
+        return commit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppOnForge:
+    """A GitHub App that is installed for one account."""
+
+    id: int
+    slug: str
+    public_key: str
+    """PEM."""
+    installation: int
+    owner: str
+    """The account whose repositories it may use."""
+    permissions: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who asks."""
+
+    login: str
+    app: AppOnForge | None = None
+    """Of an installation."""
+    workflows: bool = True
+    """May push changes of workflows."""
+    only: frozenset[str] | None = None
+    """Names of the repositories that a token is for; None for all of its installation's."""
+
+    def may_read(self, repository: Hosted) -> bool:
+        """Whether they see it."""
+        return not repository.private or self._is_among(repository, repository.readers | repository.writers)
+
+    def may_write(self, repository: Hosted) -> bool:
+        """Whether they may push, and open pull requests."""
+        if self.app is not None and self.app.permissions.get("contents") != "write":
+            return False
+        return self._is_among(repository, repository.writers)
+
+    def _is_among(self, repository: Hosted, people: set[str]) -> bool:
+        if self.app is None:
+            return self.login in people
+        return repository.owner == self.app.owner and (self.only is None or repository.name in self.only)
+
+
+def make_repository(
+    path: Path, *, number: int, full_name: str, private: bool, writers: Sequence[str], protected: Sequence[str]
+) -> Hosted:
+    """Make an empty one on disk, with the rules for pushes."""
+    owner, name = full_name.split("/")
+    repository = Hosted(
+        id=number,
+        owner=owner,
+        name=name,
+        path=path,
+        private=private,
+        default_branch="main",
+        writers=set(writers),
+        readers=set(),
+        protected=set(protected),
+    )
+    subprocess.run(
+        ["git", "init", "--quiet", "--bare", "--initial-branch=main", "--template=", str(path)],
+        env=_ENVIRONMENT,
+        check=True,
+    )
+    repository.git("config", "http.receivepack", "true")
+    repository.git("config", "uploadpack.allowAnySHA1InWant", "true")
+    hooks = path / "hooks"
+    hooks.mkdir()
+    (hooks / "update").write_bytes(_HOOK.read_bytes())
+    (hooks / "update").chmod(0o755)
+    return repository

@@ -1,0 +1,285 @@
+"""What each operation of the subset does, and when GitHub refuses it."""
+
+import re
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from secrets import token_hex
+from typing import Any
+
+from cloister.testing.github import answers
+from cloister.testing.github.account import Accounts
+from cloister.testing.github.description import Called
+from cloister.testing.github.hosted import AppOnForge, Caller, Hosted, Pull
+
+Answer = tuple[int, object]
+MOST_BODY = 65536
+"""Characters of a pull request's text."""
+_HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
+
+
+class RefusedError(Exception):
+    """GitHub says no."""
+
+    def __init__(self, status: int, message: str, errors: list[object] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.body = {
+            "message": message,
+            "documentation_url": "https://docs.github.com/rest",
+            **({"errors": errors} if errors else {}),
+        }
+
+
+class Operations:
+    """Answers what is asked by whoever asks."""
+
+    def __init__(self, accounts: Accounts, url: str) -> None:
+        self._accounts = accounts
+        self._url = url
+        self._known: Mapping[tuple[str, str], Callable[[Called, Any, Caller], Answer]] = {
+            ("get", "/user"): self._user,
+            ("get", "/users/{username}"): self._named_user,
+            ("get", "/user/repos"): self._own_repositories,
+            ("get", "/installation/repositories"): self._installed_repositories,
+            ("get", "/repos/{owner}/{repo}"): self._repository,
+            ("get", "/repos/{owner}/{repo}/branches"): self._branches,
+            ("get", "/repos/{owner}/{repo}/branches/{branch}"): self._branch,
+            ("get", "/repos/{owner}/{repo}/pulls"): self._pulls,
+            ("post", "/repos/{owner}/{repo}/pulls"): self._open_pull,
+            ("get", "/repos/{owner}/{repo}/pulls/{pull_number}"): self._pull,
+            ("patch", "/repos/{owner}/{repo}/pulls/{pull_number}"): self._edit_pull,
+            ("put", "/repos/{owner}/{repo}/pulls/{pull_number}/merge"): self._merge,
+            ("post", "/repos/{owner}/{repo}/pulls/{pull_number}/reviews"): self._review,
+            ("post", "/repos/{owner}/{repo}/issues/{issue_number}/labels"): self._label,
+        }
+
+    def answer(self, called: Called, body: Any, caller: Caller) -> Answer:
+        """Do it. RefusedError."""
+        return self._known[called.method, called.path](called, body, caller)
+
+    def answer_app(self, called: Called, body: Any, app: AppOnForge) -> Answer:
+        """Do what only an app by itself may ask. RefusedError."""
+        match called.method, called.path:
+            case "get", "/app":
+                return 200, {"id": app.id, "slug": app.slug, "name": app.slug, "permissions": dict(app.permissions)}
+            case "get", "/app/installations":
+                return 200, [answers.installation(self._url, it) for it in self._accounts.installed(app)]
+            case "get", "/repos/{owner}/{repo}/installation":
+                repository = self._find(called)
+                if not self._accounts.installed(app) or repository.owner != app.owner:
+                    raise RefusedError(404, "Not Found")
+                return 200, answers.installation(self._url, app)
+            case "post", "/app/installations/{installation_id}/access_tokens":
+                if not self._accounts.installed(app) or called.values["installation_id"] != str(app.installation):
+                    raise RefusedError(404, "Not Found")
+                return 201, self._token(app, body or {})
+            case _:
+                raise RefusedError(403, "Resource not accessible by integration")
+
+    def _token(self, app: AppOnForge, body: Mapping[str, Any]) -> object:
+        wanted = body.get("permissions", app.permissions)
+        for key, value in wanted.items():
+            if app.permissions.get(key) not in (value, "write"):
+                raise RefusedError(422, "The permissions requested are not granted to this installation.")
+        names = body.get("repositories")
+        if names is not None and any(self._accounts.find(f"{app.owner}/{name}") is None for name in names):
+            raise RefusedError(422, "There is at least one repository that does not exist or is not accessible")
+        token = f"ghs_{token_hex(18)}"
+        expires_at = datetime.now(UTC) + timedelta(hours=1)
+        only = None if names is None else frozenset(names)
+        self._accounts.add_installation_token(token, replace(app, permissions=wanted), expires_at, only)
+        return {"token": token, "expires_at": answers.time_of(expires_at)}
+
+    def _user(self, _: Called, __: Any, caller: Caller) -> Answer:
+        if caller.app is not None:
+            raise RefusedError(403, "Resource not accessible by integration")
+        return 200, answers.user(self._url, caller.login)
+
+    def _named_user(self, called: Called, _: Any, __: Caller) -> Answer:
+        return 200, answers.user(self._url, called.values["username"])
+
+    def _own_repositories(self, called: Called, _: Any, caller: Caller) -> Answer:
+        found = [it for it in self._accounts.repositories if caller.login in it.writers | it.readers]
+        return 200, [answers.repository(self._url, it, caller) for it in _page(called, found)]
+
+    def _installed_repositories(self, called: Called, _: Any, caller: Caller) -> Answer:
+        if caller.app is None:
+            raise RefusedError(403, "You must authenticate with an installation access token")
+        found = [it for it in self._accounts.repositories if it.owner == caller.app.owner]
+        shown = [answers.repository(self._url, it, caller) for it in _page(called, found)]
+        return 200, {"total_count": len(found), "repositories": shown}
+
+    def _repository(self, called: Called, _: Any, caller: Caller) -> Answer:
+        return 200, answers.repository(self._url, self._readable(called, caller), caller)
+
+    def _branches(self, called: Called, _: Any, caller: Caller) -> Answer:
+        repository = self._readable(called, caller)
+        found = list(repository.branches().items())
+        return 200, [answers.branch(repository, name, commit) for name, commit in _page(called, found)]
+
+    def _branch(self, called: Called, _: Any, caller: Caller) -> Answer:
+        repository = self._readable(called, caller)
+        name = called.values["branch"]
+        commit = repository.find_commit(name)
+        if commit is None:
+            raise RefusedError(404, "Branch not found")
+        return 200, answers.branch(repository, name, commit)
+
+    def _pulls(self, called: Called, _: Any, caller: Caller) -> Answer:
+        repository, query = self._readable(called, caller), called.query
+        state, head = query.get("state", "open"), query.get("head")
+        found = [
+            pull
+            for pull in repository.pulls.values()
+            if state in ("all", pull.state) and head in (None, f"{repository.owner}:{pull.head}")
+        ]
+        shown = _page(called, sorted(found, key=lambda pull: -pull.number))
+        return 200, [answers.pull_request(self._url, repository, pull, whole=False) for pull in shown]
+
+    def _open_pull(self, called: Called, body: Any, caller: Caller) -> Answer:
+        repository = self._writable(called, caller)
+        head, base = str(body["head"]).removeprefix(f"{repository.owner}:"), body["base"]
+        commits = {name: repository.find_commit(name) for name in (head, base)}
+        for field, name in (("head", head), ("base", base)):
+            if commits[name] is None:
+                raise _invalid({"resource": "PullRequest", "field": field, "code": "invalid"})
+        if any(it.state == "open" and (it.head, it.base) == (head, base) for it in repository.pulls.values()):
+            raise _failed(f"A pull request already exists for {repository.owner}:{head}.")
+        if repository.git("rev-list", "--count", f"{commits[base]}..{commits[head]}") == "0":
+            raise _failed(f"No commits between {base} and {head}")
+        _check_texts(body)
+        number = max(repository.pulls, default=0) + 1
+        pull = Pull(
+            number=number,
+            title=body["title"],
+            body=body.get("body"),
+            head=head,
+            base=base,
+            author=caller.login,
+            draft=body.get("draft", False),
+            last_head=str(commits[head]),
+        )
+        repository.pulls[number] = pull
+        return 201, answers.pull_request(self._url, repository, pull, whole=True)
+
+    def _pull(self, called: Called, _: Any, caller: Caller) -> Answer:
+        repository = self._readable(called, caller)
+        return 200, answers.pull_request(self._url, repository, _pull_of(repository, called), whole=True)
+
+    def _edit_pull(self, called: Called, body: Any, caller: Caller) -> Answer:
+        repository = self._writable(called, caller)
+        pull = _pull_of(repository, called)
+        _check_texts(body)
+        if body.get("state") == "open" and pull.state == "closed":
+            if pull.merged_at is not None or repository.find_commit(pull.head) is None:
+                raise _failed("state cannot be changed.")
+            pull.state = "open"
+            repository.follow_branches()
+        pull.state = body.get("state", pull.state)
+        pull.title, pull.body = body.get("title", pull.title), body.get("body", pull.body)
+        pull.base = body.get("base", pull.base)
+        return 200, answers.pull_request(self._url, repository, pull, whole=True)
+
+    def _merge(self, called: Called, body: Any, caller: Caller) -> Answer:
+        repository = self._writable(called, caller)
+        pull = _pull_of(repository, called)
+        if pull.state != "open" or pull.draft:
+            raise RefusedError(405, "Pull Request is not mergeable")
+        if (body or {}).get("sha", pull.last_head) != pull.last_head:
+            raise RefusedError(409, "Head branch was modified. Review and try the merge again.")
+        commit = repository.merge(pull, squash=(body or {}).get("merge_method") == "squash")
+        if commit is None:
+            raise RefusedError(405, "Pull Request has merge conflicts")
+        return 200, {"sha": commit, "merged": True, "message": "Pull Request successfully merged"}
+
+    def _review(self, called: Called, body: Any, caller: Caller) -> Answer:
+        """Keep nothing: what is of interest is which comments are refused."""
+        repository = self._writable(called, caller)
+        pull = _pull_of(repository, called)
+        if (body or {}).get("commit_id", pull.last_head) != pull.last_head:
+            raise RefusedError(422, "Unprocessable Entity", ["commit_id is not part of the pull request"])
+        shown = _shown_lines(repository, pull)
+        for comment in (body or {}).get("comments", ()):
+            if (comment["path"], comment.get("side", "RIGHT"), comment.get("line")) not in shown:
+                raise RefusedError(
+                    422, "Unprocessable Entity", ["Pull request review thread line must be part of the diff"]
+                )
+        return 200, {"state": "COMMENTED", "body": (body or {}).get("body", ""), "commit_id": pull.last_head}
+
+    def _label(self, called: Called, body: Any, caller: Caller) -> Answer:
+        repository = self._writable(called, caller)
+        pull = repository.pulls.get(int(called.values["issue_number"]))
+        if pull is None:
+            raise RefusedError(404, "Not Found")
+        given = body["labels"] if isinstance(body, dict) else body
+        names = [each["name"] if isinstance(each, dict) else each for each in given]
+        repository.labels.update(names)
+        pull.labels += [name for name in names if name not in pull.labels]
+        return 200, [{"name": name} for name in pull.labels]
+
+    def _find(self, called: Called) -> Hosted:
+        found = self._accounts.find(f"{called.values['owner']}/{called.values['repo']}")
+        if found is None:
+            raise RefusedError(404, "Not Found")
+        return found
+
+    def _readable(self, called: Called, caller: Caller) -> Hosted:
+        repository = self._find(called)
+        if not caller.may_read(repository):
+            raise RefusedError(404, "Not Found")
+        return repository
+
+    def _writable(self, called: Called, caller: Caller) -> Hosted:
+        repository = self._readable(called, caller)
+        if not caller.may_write(repository):
+            raise RefusedError(403, "Resource not accessible by personal access token")
+        return repository
+
+
+def _page(called: Called, found: list[Any]) -> list[Any]:
+    size, page = int(called.query.get("per_page", "30")), int(called.query.get("page", "1"))
+    return found[(page - 1) * size : page * size]
+
+
+def _pull_of(repository: Hosted, called: Called) -> Pull:
+    pull = repository.pulls.get(int(called.values["pull_number"]))
+    if pull is None:
+        raise RefusedError(404, "Not Found")
+    return pull
+
+
+def _check_texts(body: Mapping[str, Any]) -> None:
+    if len(body.get("body") or "") > MOST_BODY:
+        raise _failed(f"body is too long (maximum is {MOST_BODY} characters)")
+    if len(body.get("title") or "") > 256:
+        raise _failed("title is too long (maximum is 256 characters)")
+
+
+def _failed(message: str) -> RefusedError:
+    return _invalid({"resource": "PullRequest", "code": "custom", "message": message})
+
+
+def _invalid(error: object) -> RefusedError:
+    return RefusedError(422, "Validation Failed", [error])
+
+
+def _shown_lines(repository: Hosted, pull: Pull) -> set[tuple[str, str, int]]:
+    """Return path, side and number of each line that the pull request's diff shows."""
+    shown: set[tuple[str, str, int]] = set()
+    done = subprocess.run(
+        ["git", f"--git-dir={repository.path}", "diff", "--no-renames", f"{pull.base}...{pull.last_head}"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    path = ""
+    for line in done.stdout.splitlines():
+        if line.startswith("+++ b/"):
+            path = line.removeprefix("+++ b/")
+        elif hunk := _HUNK.match(line):
+            old, olds, new, news = (int(number or 1) for number in hunk.groups())
+            shown |= {(path, "LEFT", number) for number in range(old, old + olds)}
+            shown |= {(path, "RIGHT", number) for number in range(new, new + news)}
+    return shown
