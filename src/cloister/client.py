@@ -32,6 +32,7 @@ from cloister.model.audit import AuditEntry, AuditFilter
 from cloister.model.cancellation import AT_ONCE, Cancellation
 from cloister.model.choice import attempt_of
 from cloister.model.event import AttemptFinished, RecordedEvent
+from cloister.model.forge import ForgeBranch, ForgeLogin, ForgeRepository
 from cloister.model.image import BuildProgress, Image
 from cloister.model.model_provider import ListedProvider
 from cloister.model.pack import ListedAgent
@@ -333,6 +334,22 @@ class Client:
     async def remove_model_key(self, provider: str) -> None:
         """Forget a provider's key."""
         await self._call("DELETE", f"/models/{_part(provider)}/key")
+
+    async def forge_login(self) -> ForgeLogin:
+        """As whom Cloister is known at the forge, and what is missing."""
+        return _read(ForgeLogin, await self._call("GET", "/forge"))
+
+    async def set_forge_login(self, kind: str, value: str) -> None:
+        """Keep what Cloister logs in with there: `token` or `key`."""
+        await self._call("PUT", "/forge/login", {"kind": kind, "value": value})
+
+    async def forge_repositories(self, query: str = "") -> Sequence[ForgeRepository]:
+        """The repositories that Cloister's login may use, with that in their name."""
+        return _read(list[ForgeRepository], await self._call("GET", "/forge/repositories", query={"query": query}))
+
+    async def forge_branches(self, repository: str) -> Sequence[ForgeBranch]:
+        """The branches of one of them."""
+        return _read(list[ForgeBranch], await self._call("GET", "/forge/branches", query={"repository": repository}))
 
     async def rotate_key(self) -> int:
         """Replace the master key; returns how many sealed values were wrapped anew."""

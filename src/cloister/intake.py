@@ -50,6 +50,7 @@ from cloister.protocols import (
     AttemptQueue,
     FileStore,
     Forge,
+    ForgeHost,
     ImageKeeper,
     SandboxBackend,
     SnapshotCatalog,
@@ -104,6 +105,8 @@ class Intake:
     """What environments get of the network at most."""
     models: ModelRoster
     """Who answers agents."""
+    host: ForgeHost | None = None
+    """Where repositories are that have pull requests."""
 
     @property
     def stock(self) -> Stock:

@@ -22,6 +22,15 @@ from cloister.model.audit import AuditEntry, AuditFilter
 from cloister.model.cancellation import AT_ONCE, Cancellation
 from cloister.model.environment import Environment
 from cloister.model.event import Event, RecordedEvent, RecordMissed
+from cloister.model.forge import (
+    ForgeBranch,
+    ForgeLogin,
+    ForgeRepository,
+    NewPullRequest,
+    Person,
+    PullRequest,
+    Way,
+)
 from cloister.model.image import BuildProgress, Image
 from cloister.model.instructions import Restored
 from cloister.model.model_access import ModelApi
@@ -561,6 +570,66 @@ class Forge(Protocol):
 
         Executes nothing that the repository's own configuration names.
         """
+        ...
+
+
+class ForgeHost(Protocol):
+    """What a forge has beside git. RepositoryError when it refuses, UnreachableError when it does not answer.
+
+    NotFoundError for what is not there, or not shown to Cloister's login; UsageError without a login.
+    """
+
+    def covers(self, repository: Repository) -> bool:
+        """Whether that repository is at this forge."""
+        ...
+
+    async def way_to(self, repository: Repository, *, push: bool = False, workflows: bool = False) -> Way:
+        """Return how git gets there: without a login where Cloister has none, and for other hosts.
+
+        What is short-lived lasts for minutes. To push changes of the forge's own workflows has to be asked for.
+        """
+        ...
+
+    async def describe(self, repository: Repository) -> ForgeRepository:
+        """Return what the forge knows of a repository, whatever it was called before."""
+        ...
+
+    async def repositories(self) -> Sequence[ForgeRepository]:
+        """Those that Cloister's login may use, the first thousand."""
+        ...
+
+    async def branches(self, repository: Repository) -> Sequence[ForgeBranch]:
+        """The branches of a repository, the first thousand."""
+        ...
+
+    async def author(self) -> Person:
+        """Who commits are by: Cloister's login."""
+        ...
+
+    async def find_pull_request(self, repository: Repository, branch: str) -> PullRequest | None:
+        """Return the open pull request of that branch, else the newest."""
+        ...
+
+    async def open_pull_request(self, repository: Repository, new: NewPullRequest) -> PullRequest:
+        """Open one. Repeatable: an open one of that branch is returned as it is, and none is made beside it."""
+        ...
+
+    async def update_pull_request(
+        self, repository: Repository, number: int, *, title: str | None = None, body: str | None = None
+    ) -> PullRequest:
+        """Replace its title, its text, or both."""
+        ...
+
+    async def label_pull_request(self, repository: Repository, number: int, labels: Sequence[str]) -> None:
+        """Add labels."""
+        ...
+
+    async def set_login(self, kind: str, value: str) -> None:
+        """Keep what Cloister logs in with, `token` or `key`, sealed. UsageError, with nothing changed, for another."""
+        ...
+
+    async def login(self) -> ForgeLogin:
+        """Say as whom Cloister is known there, and what is missing."""
         ...
 
 

@@ -24,6 +24,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 
 from cloister.allowlist import builtin_presets, parse_allowlist
 from cloister.errors import UsageError
+from cloister.github_settings import GitHubTable, with_github_variables
 from cloister.model.ceiling import Ceiling
 from cloister.model.fairness import RunningLimits
 from cloister.model.model_access import ModelApi
@@ -339,6 +340,8 @@ class Settings(BaseSettings):
     """Agents of your own: a table for each, see [agents](../how-to/agents.md)."""
     models: dict[str, ModelTable] = Field(default={}, repr=False)
     """Providers of models, by a name of yours or a known one, with what [their tables](#models) say."""
+    github: GitHubTable = Field(default=GitHubTable(), examples=['{ url = "https://github.example.com" }'])
+    """Where GitHub is, and how Cloister logs in there, with what [its table](#github) says."""
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="warning", examples=['"info"'])
     """Least severe entry of the log that is kept."""
 
@@ -416,6 +419,7 @@ def load_settings(config: Path | None = None) -> Settings:
     for document in documents:
         values.update(document.data, **_merged_models(values, document))
     values["models"] = with_variables(values.get("models", {}), os.environ)
+    values["github"] = with_github_variables(values.get("github", {}), os.environ)
     try:
         settings = Settings(**values)
     except ValidationError as error:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
@@ -38,6 +39,8 @@ from cloister.egress.process import EgressProcess
 from cloister.egress.registries import registries_of_host
 from cloister.environments import Environments
 from cloister.errors import UsageError
+from cloister.forges.github.credentials import LoginSource
+from cloister.forges.github.host import GitHubHost
 from cloister.forges.local import LocalForge
 from cloister.forges.reach import Reach
 from cloister.health import Health
@@ -48,7 +51,7 @@ from cloister.model.upstreams import Upstreams
 from cloister.model_roster import ModelRoster
 from cloister.notary import Notary
 from cloister.phases import final_disk
-from cloister.protocols import Agent, AgentPacks, AttemptQueue, Egress, SandboxBackend
+from cloister.protocols import Agent, AgentPacks, AttemptQueue, Egress, SandboxBackend, Vault
 from cloister.queues.embedded import EmbeddedQueue
 from cloister.reaper import SnapshotReaper, destroy_strays, expire_snapshots, forget_unknown_snapshots
 from cloister.sandboxes.oci.backend import open_backend
@@ -193,10 +196,11 @@ async def _open_parts(
     watched: Egress = egress
     if instruments is not None:
         queue, watched = instruments.watch_queue(queue), instruments.watch_egress(egress)
-    forge = LocalForge(settings.state, ssh_config=settings.ssh_config, reach=reach_of(settings))
     vault = SealedVault(
         SqlSecretStore(database), KeyFile(settings.master_key_path), SigningKeyFile(settings.record_key_path)
     )
+    host = await stack.enter_async_context(open_host(settings, vault))
+    forge = LocalForge(settings.state, ssh_config=settings.ssh_config, reach=reach_of(settings), host=host)
     catalog = SqlSnapshotCatalog(database)
     agents = _agents(settings)
     packs = OciAgentPacks(settings.state)
@@ -218,6 +222,7 @@ async def _open_parts(
         files=files,
         ceiling=settings.ceiling,
         models=models,
+        host=host,
         now=_now,
     )
     reaper = SnapshotReaper(catalog, backend, most_bytes=_room_for_snapshots(settings), now=_now)
@@ -263,6 +268,19 @@ def reach_of(settings: Settings) -> Reach:
         return classify(address, settings.allow_private, own_addresses())
 
     return Reach(classify=judge, given=_upstreams(settings).addresses)
+
+
+@asynccontextmanager
+async def open_host(settings: Settings, vault: Vault) -> AsyncIterator[GitHubHost]:
+    """Return the forge of the settings, which is asked nothing before anybody needs it."""
+    table = settings.github
+    source = LoginSource(
+        app=table.app,
+        key_file=Path(table.key_file) if table.key_file else None,
+        token_file=Path(table.token_file) if table.token_file else None,
+    )
+    async with GitHubHost.open(table.url, vault, source) as host:
+        yield host
 
 
 def access_of(settings: Settings, database: Database) -> Access:

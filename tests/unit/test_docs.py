@@ -14,6 +14,7 @@ from cloister import errors
 from cloister.cli.main import app
 from cloister.environment_file import read_environment
 from cloister.environment_schema import EnvironmentTable
+from cloister.github_settings import GitHubTable
 from cloister.model.event import Event
 from cloister.model_settings import ModelTable, PriceTable
 from cloister.settings import Settings
@@ -68,6 +69,10 @@ def test_every_setting_is_on_its_page_with_its_variable() -> None:
 def test_every_key_of_models_is_on_its_page() -> None:
     prices = {f"prices.MODEL.{name}" for name in PriceTable.model_fields}
     assert set(_rows("models.md")) == {*ModelTable.model_fields, *prices}
+
+
+def test_every_key_of_github_is_on_its_page() -> None:
+    assert set(_rows("github.md")) == set(GitHubTable.model_fields)
 
 
 def test_every_key_of_the_environment_file_is_on_its_page() -> None:

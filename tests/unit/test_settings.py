@@ -28,7 +28,8 @@ def load(tmp_path: Path, text: str) -> Settings:
     [
         ("slots = \n", "cloister.toml, line 1, column 9: not TOML"),
         ('\nstat = "/x"\n', "cloister.toml, line 2: unknown key `stat`; did you mean `state`?"),
-        ("[github]\nsecret = 1\n", "cloister.toml, line 1: unknown key `github`"),
+        ("[gitlab]\nsecret = 1\n", "cloister.toml, line 1: unknown key `gitlab`"),
+        ("[github]\nsecret = 1\n", "cloister.toml, line 2: unknown key `github.secret`"),
         ("slots = 0\n", "cloister.toml, line 1: `slots`: must be greater than or equal to 1; for example `slots = 4`"),
         ('slots = "many"\n', "`slots`: must be an integer"),
         ("egress_uid = 0\n", "`egress_uid`"),

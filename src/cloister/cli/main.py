@@ -11,6 +11,7 @@ from cloister.cli import (
     env,
     env_file,
     evidence,
+    github,
     image,
     model,
     node,
@@ -93,6 +94,7 @@ app.add_typer(record.app, name="record")
 app.add_typer(token.app, name="token")
 app.add_typer(schedule.app, name="schedule")
 app.command()(audit)
+app.add_typer(github.app, name="github")
 app.command()(serve)
 app.command()(node.worker)
 app.command()(node.clean)

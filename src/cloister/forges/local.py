@@ -3,9 +3,8 @@
 import hashlib
 import re
 import shlex
-from collections.abc import AsyncIterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from urllib.parse import unquote, urlsplit
 
 from cloister.errors import NotFoundError, RepositoryError, UsageError
@@ -18,11 +17,12 @@ from cloister.forges.ssh import ssh_transport
 from cloister.forges.ssh_reach import pinned_options
 from cloister.forges.uncommitted import uncommitted_note
 from cloister.model.bundle import is_bundle
+from cloister.model.forge import Way
 from cloister.model.project import ProjectFiles
 from cloister.model.sandbox import Commit
 from cloister.model.ssh_address import SshAddress, parse_ssh_address
 from cloister.model.task import OWN_BRANCHES, Repository, Revision
-from cloister.protocols import Forge
+from cloister.protocols import Forge, ForgeHost
 
 LARGEST_FILE_BYTES = 16 * 1024 * 1024
 _SHORT_COMMIT = re.compile(r"[0-9a-fA-F]{4,64}")
@@ -35,14 +35,23 @@ _FORBIDDEN_ADDRESS = re.compile(r"^-|^[a-z0-9+.-]+::|[\x00-\x1f\x7f]", re.IGNORE
 class LocalForge:
     """`protocols.Forge` over mirrors in `state`/mirrors."""
 
-    def __init__(self, state: Path, *, ssh_config: Path | None = None, reach: Reach | None = None) -> None:
+    def __init__(
+        self,
+        state: Path,
+        *,
+        ssh_config: Path | None = None,
+        reach: Reach | None = None,
+        host: ForgeHost | None = None,
+    ) -> None:
         """`ssh_config` takes the place of the user's and the system's own; see ssh_config(5).
 
-        `reach` judges where guarded repositories are; without it, they may be anywhere.
+        `reach` judges where guarded repositories are; without it, they may be anywhere. `host` knows the way to its
+        own.
         """
         self._reach = reach
         self._mirrors = state / "mirrors"
         self._ssh_config = ssh_config
+        self._host = host
 
     async def resolve(self, repository: Repository, ref: str | None) -> Revision:
         """Bring the mirror up to date and pin `ref`; see `protocols.Forge`.
@@ -50,14 +59,14 @@ class LocalForge:
         A warm mirror costs one `git ls-remote`. A branch wins over a tag of its name, and both over a commit;
         `refs/tags/x` names the tag. Raises UsageError for a short commit that stands for several.
         """
-        remote, mirror = await self._read(repository)
+        remote, mirror, way = await self._read(repository)
         default_branch, default_commit = _default(remote, ref)
         await mirror.follow(remote)
         name = default_branch if ref in (None, DETACHED) else str(ref)
         commit = default_commit if ref in (None, DETACHED) else await _find(mirror, remote, name)
         for pinned in {commit, default_commit}:
             if not await mirror.has(pinned):
-                await _pin(mirror, repository, pinned)
+                await _pin(mirror, way, pinned)
         foreign = commit != default_commit and await mirror.is_foreign(commit)
         if default_branch.startswith(OWN_BRANCHES) and await mirror.is_foreign(default_commit):
             raise UsageError(
@@ -81,10 +90,10 @@ class LocalForge:
         """Return the mirror with `commit` in it; see `protocols.Forge`."""
         mirror = self._mirror(repository)
         if not await mirror.has(commit):
-            remote, mirror = await self._read(repository)
+            remote, mirror, way = await self._read(repository)
             await mirror.follow(remote)
             if not await mirror.has(commit):
-                await _pin(mirror, repository, commit)
+                await _pin(mirror, way, commit)
         return mirror.path
 
     async def read_file(self, repository: Repository, commit: Commit, path: str) -> bytes | None:
@@ -106,31 +115,34 @@ class LocalForge:
         path = local_path(repository)
         return await uncommitted_note(path) if path is not None else None
 
-    def _mirror(self, repository: Repository, transport: Mapping[str, str] = MappingProxyType({})) -> Mirror:
+    def _mirror(self, repository: Repository, way: Way | None = None) -> Mirror:
         digest = hashlib.sha256(repository.address.encode()).hexdigest()
-        return Mirror(self._mirrors / f"{digest}.git", transport)
+        return Mirror(self._mirrors / f"{digest}.git", {} if way is None else way.variables)
 
-    async def _transport(self, repository: Repository) -> Mapping[str, str]:
+    async def _way(self, repository: Repository) -> Way:
         """Return the way there. DeniedError when it is guarded, and is where nobody may be sent."""
         address = repository.address
         reach = self._reach if repository.guarded else None
         if (ssh := _ssh_address(address)) is not None:
             pinned = () if reach is None else await pinned_options(ssh, reach, self._ssh_config)
-            return ssh_transport(self._ssh_config, pinned)
-        is_far = local_path(repository) is None
-        return await reach.pin(address) if reach is not None and is_far else {}
+            return Way(address=address, variables=ssh_transport(self._ssh_config, pinned))
+        if local_path(repository) is not None:
+            return Way(address=address)
+        if self._host is not None and (way := await self._host.way_to(repository)).variables:
+            return way  # where the settings say that the forge is, which is the operator's to say
+        return Way(address=address, variables={} if reach is None else await reach.pin(address))
 
-    async def _read(self, repository: Repository) -> tuple[Remote, Mirror]:
+    async def _read(self, repository: Repository) -> tuple[Remote, Mirror, Way]:
         """Ask the repository, and return its mirror with the same way there.
 
         What git would take for an option or a program is refused even when nobody did before.
         """
         if is_bundle(repository.address):
             mirror = self._mirror(repository)
-            return await read_bundle(mirror, repository.address), mirror
+            return await read_bundle(mirror, repository.address), mirror, Way(address=repository.address)
         _check_address(repository)
-        transport = await self._transport(repository)
-        return await read_remote(repository.address, transport), self._mirror(repository, transport)
+        way = await self._way(repository)
+        return await read_remote(way.address, way.variables), self._mirror(repository, way), way
 
 
 _: type[Forge] = LocalForge
@@ -221,11 +233,11 @@ async def _find_commit(mirror: Mirror, remote: Remote, name: str) -> Commit:
     return Commit(name)
 
 
-async def _pin(mirror: Mirror, repository: Repository, commit: Commit) -> None:
+async def _pin(mirror: Mirror, way: Way, commit: Commit) -> None:
     try:
-        await mirror.pin(repository.address, commit)
+        await mirror.pin(way.address, commit)
     except RepositoryError as error:
-        raise RepositoryError(f"commit {commit} is no longer in {repository.address}: {error}") from error
+        raise RepositoryError(f"commit {commit} is no longer in {way.address}: {error}") from error
 
 
 def _unknown(remote: Remote, ref: str) -> NotFoundError:

@@ -27,6 +27,7 @@ from cloister.model.phase import Phase
 from cloister.model.sandbox import DiffStats
 from cloister.model.snapshot_export import Export
 from cloister.model_roster import ModelRoster
+from cloister.protocols import ForgeHost
 from cloister.queues.embedded import EmbeddedQueue
 from cloister.reaper import SnapshotReaper
 from cloister.sandboxes.fake import FakeBackend, FakeNode, Print, Program
@@ -109,21 +110,26 @@ def _opener(made: Installation) -> Callable[..., Any]:
         async with (
             Database.open(settings.state / "cloister.db") as database,
             EmbeddedQueue.open(SqlLedger(database), settings.state / "workers") as queue,
+            wiring.open_host(settings, _vault(settings, database)) as host,
         ):
-            yield _application(made, settings, database, queue)
+            yield _application(made, settings, database, queue, host)
 
     return open_application
 
 
+def _vault(settings: Settings, database: Database) -> SealedVault:
+    return SealedVault(
+        SqlSecretStore(database), KeyFile(settings.master_key_path), SigningKeyFile(settings.record_key_path)
+    )
+
+
 def _application(
-    made: Installation, settings: Settings, database: Database, queue: EmbeddedQueue
+    made: Installation, settings: Settings, database: Database, queue: EmbeddedQueue, host: ForgeHost
 ) -> wiring.Application:
     images = BuiltImages(made.node)
     backend = FakeBackend(made.node, on_call=made.on_call)
-    forge = LocalForge(settings.state)
-    vault = SealedVault(
-        SqlSecretStore(database), KeyFile(settings.master_key_path), SigningKeyFile(settings.record_key_path)
-    )
+    forge = LocalForge(settings.state, host=host)
+    vault = _vault(settings, database)
     catalog = SqlSnapshotCatalog(database)
     packs = FakeAgentPacks()
     files = DirectoryFileStore(settings.state / "files")
@@ -143,6 +149,7 @@ def _application(
         packs=packs,
         files=files,
         models=ModelRoster(vault=vault, providers=settings.providers),
+        host=host,
         now=lambda: datetime.now(UTC),
     )
     tools = Tools(

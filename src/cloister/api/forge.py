@@ -1,0 +1,60 @@
+"""The forge: what Cloister logs in with, and the repositories and branches to choose from."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, status
+from pydantic import SecretStr
+
+from cloister.api.body import Body
+from cloister.api.caller import Admin, Member
+from cloister.api.front import FrontDoor
+from cloister.errors import UsageError
+from cloister.intake import Intake
+from cloister.model.forge import ForgeBranch, ForgeLogin, ForgeRepository
+from cloister.protocols import ForgeHost
+from cloister.repository_address import parse_repository
+
+router = APIRouter(prefix="/forge", tags=["forge"])
+
+Address = Annotated[str, Query(description="Of the repository.", max_length=2048)]
+
+
+class LoginBody(Body):
+    """A personal token, or the private key of the app that the settings name."""
+
+    kind: Literal["token", "key"]
+    value: SecretStr
+
+
+@router.get("")
+async def get(intake: FrontDoor, _: Admin) -> ForgeLogin:
+    """Say as whom Cloister is known at the forge, and what is missing."""
+    return await host_of(intake).login()
+
+
+@router.put("/login", status_code=status.HTTP_204_NO_CONTENT)
+async def put_login(body: LoginBody, intake: FrontDoor, _: Admin) -> None:
+    """Keep what Cloister logs in with in the vault. It never comes out."""
+    await host_of(intake).set_login(body.kind, body.value.get_secret_value())
+
+
+@router.get("/repositories")
+async def find_repositories(
+    intake: FrontDoor, _: Member, query: Annotated[str, Query(description="Part of the name.", max_length=200)] = ""
+) -> list[ForgeRepository]:
+    """Return the repositories that Cloister's login may use, the first thousand."""
+    found = await host_of(intake).repositories()
+    return [it for it in found if query.lower() in it.name.lower()]
+
+
+@router.get("/branches")
+async def find_branches(repository: Address, intake: FrontDoor, _: Member) -> list[ForgeBranch]:
+    """Return the branches of one of them, the first thousand."""
+    return list(await host_of(intake).branches(parse_repository(repository)))
+
+
+def host_of(intake: Intake) -> ForgeHost:
+    """Return the forge that the settings name. UsageError where there is none."""
+    if intake.host is None:
+        raise UsageError("this installation has no forge")
+    return intake.host

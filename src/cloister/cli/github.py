@@ -1,0 +1,79 @@
+"""`cloister github`: what Cloister logs in to GitHub with, and whether that does."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from cloister.cli.secret import read_value
+from cloister.cli.session import ask
+from cloister.cli.task import JsonOption
+from cloister.cli.terminal import neutralize, output_console, print_line
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="GitHub: Cloister's login there, which no sandbox ever has.\n\nExample:  cloister github set-token < token",
+)
+
+
+@app.command("set-token")
+def set_token(context: typer.Context) -> None:
+    """Keep a personal token in the vault, sealed. It is read from standard input; a terminal does not show it.
+
+    Example:  cloister github set-token < token
+    """
+    value = read_value("the token for GitHub")
+    ask(context, lambda client: client.set_forge_login("token", value))
+
+
+@app.command("set-key")
+def set_key(context: typer.Context) -> None:
+    """Keep the private key of the app that the settings name in the vault, sealed. It is read from standard input.
+
+    Example:  cloister github set-key < key.pem
+    """
+    value = read_value("the private key of the GitHub App")
+    ask(context, lambda client: client.set_forge_login("key", value))
+
+
+@app.command()
+def doctor(context: typer.Context, as_json: JsonOption = False) -> None:
+    """Say as whom Cloister is known at GitHub, and what is missing. Ends with 3 when anything is.
+
+    Example:  cloister github doctor
+    """
+    login = ask(context, lambda client: client.forge_login())
+    if as_json:
+        from cloister.cli.json_lines import to_json
+
+        typer.echo(to_json(asdict(login)))
+    else:
+        console = output_console()
+        if login.name:
+            print_line(console, neutralize(f"{login.address}: logged in as {login.name}, by {login.kind}"))
+        if login.repositories is not None:
+            print_line(console, f"repositories: {login.repositories}")
+        for what in login.missing:
+            print_line(console, neutralize(f"missing: {what}"))
+    raise typer.Exit(3 if login.missing else 0)
+
+
+@app.command()
+def repositories(
+    context: typer.Context,
+    query: Annotated[str, typer.Argument(metavar="PART", help="Only those with this in their name.")] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """List the repositories that Cloister's login may use.
+
+    Example:  cloister github repositories shop
+    """
+    found = ask(context, lambda client: client.forge_repositories(query))
+    if as_json:
+        from cloister.cli.json_lines import to_json
+
+        typer.echo(to_json([asdict(one) for one in found]))
+        return
+    for one in found:
+        notes = [one.default_branch, *(["private"] if one.private else []), *([] if one.may_push else ["read only"])]
+        print_line(output_console(), neutralize(f"{one.address}  {', '.join(notes)}"))

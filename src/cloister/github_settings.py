@@ -1,0 +1,54 @@
+"""The table `[github]` of the settings, and the variables that stand for its keys."""
+
+from collections.abc import Mapping
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+PREFIX = "CLOISTER_GITHUB_"
+
+
+def _to_url(text: str) -> str:
+    """Return an origin. Tokens go there, so it is encrypted, except on this very machine."""
+    url = urlsplit(text.strip().rstrip("/"))
+    if url.scheme not in ("http", "https") or not url.hostname or "@" in url.netloc or url.path or url.query:
+        raise ValueError('must be a scheme and a host, such as "https://github.example.com"')
+    if url.scheme == "http" and url.hostname not in ("127.0.0.1", "::1", "localhost"):
+        raise ValueError("http:// would send tokens unencrypted; write https://")
+    return f"{url.scheme}://{url.netloc.lower()}"
+
+
+def _to_file(text: str) -> str:
+    if not text.startswith("/"):
+        raise ValueError("must be an absolute path")
+    return text
+
+
+class GitHubTable(BaseModel):
+    """Where GitHub is, and how Cloister logs in."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    url: Annotated[str, AfterValidator(_to_url)] = Field(
+        default="https://github.com", examples=['"https://github.example.com"']
+    )
+    """Address of GitHub: github.com's, or your Enterprise Server's."""
+    app: int | None = Field(default=None, ge=1, examples=["123456"])
+    """Number of your GitHub App. Absent: a personal token is used."""
+    key_file: Annotated[str, AfterValidator(_to_file)] | None = Field(
+        default=None, examples=['"/etc/cloister/github.pem"']
+    )
+    """File of the app's private key, that only its owner can read. Absent: the vault has it."""
+    token_file: Annotated[str, AfterValidator(_to_file)] | None = Field(
+        default=None, examples=['"/etc/cloister/github.token"']
+    )
+    """File of the personal token, that only its owner can read. Absent: the vault has it."""
+
+
+def with_github_variables(table: object, environ: Mapping[str, str]) -> object:
+    """Return the table of the files with what CLOISTER_GITHUB_KEY says over it; what is no table stays as it is."""
+    if not isinstance(table, Mapping):
+        return table
+    given = {name.removeprefix(PREFIX).lower(): value for name, value in environ.items() if name.startswith(PREFIX)}
+    return {**table, **given}

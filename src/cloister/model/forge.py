@@ -1,0 +1,101 @@
+"""What a forge has beside git: repositories by name, branches with their rules, pull requests."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from cloister.model.sandbox import Commit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """How git gets to a repository, for a while."""
+
+    address: str
+    """Where it is now: a forge may have renamed it."""
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """For git's environment; a short-lived token may be among them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgeRepository:
+    """A repository as its forge knows it."""
+
+    name: str
+    """`owner/name`, as it is called now."""
+    address: str
+    """For `--repo`."""
+    default_branch: str
+    private: bool
+    may_push: bool
+    """Whether Cloister's own login there may push, and so open pull requests."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgeBranch:
+    """A branch as its forge knows it."""
+
+    name: str
+    commit: Commit
+    protected: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """Who commits are by."""
+
+    name: str
+    email: str
+
+
+class PullRequestState(StrEnum):
+    """Where a pull request is."""
+
+    OPEN = "open"
+    MERGED = "merged"
+    CLOSED = "closed"
+    """Without being merged."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PullRequest:
+    """A pull request as its forge has it."""
+
+    number: int
+    address: str
+    """Its page."""
+    state: PullRequestState
+    branch: str
+    base: str
+    title: str
+    body: str
+    draft: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewPullRequest:
+    """A pull request to be opened."""
+
+    branch: str
+    base: str
+    title: str
+    body: str
+    draft: bool = False
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgeLogin:
+    """As whom Cloister is known to a forge, and how that is known."""
+
+    address: str
+    """Of the forge."""
+    kind: str
+    """`token`, `app`, or nothing."""
+    name: str = ""
+    missing: tuple[str, ...] = ()
+    """What keeps it from working, one sentence each; nothing when it works."""
+    permissions: Mapping[str, str] = field(default_factory=dict)
+    """Of an app."""
+    repositories: int | None = None
+    """How many it may use, as far as was counted."""

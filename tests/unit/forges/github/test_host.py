@@ -1,0 +1,263 @@
+"""Against a forge that holds every request against GitHub's published description."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cloister.errors import DeniedError, NotFoundError, RepositoryError, UnreachableError, UsageError
+from cloister.forges.github import client
+from cloister.forges.github.credentials import APP_KEY, LOGIN_PLACE, TOKEN, LoginSource
+from cloister.forges.local import LocalForge
+from cloister.model.forge import NewPullRequest, PullRequestState
+from cloister.model.task import Repository
+from cloister.testing.github.server import Fault
+
+from .conftest import PERSONAL, Forge, commit
+
+pytestmark = pytest.mark.anyio
+
+PERSON, APP = LoginSource(), LoginSource(app=7)
+NEW = NewPullRequest(branch="cloister/1-two", base="main", title="Two", body="Why", labels=("robot",))
+
+
+@pytest.fixture
+def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long it waited, without waiting."""
+    waited: list[float] = []
+
+    async def sleep(_: object, seconds: float) -> None:
+        waited.append(seconds)
+
+    monkeypatch.setattr(client.GitHubClient, "sleep", sleep)
+    return waited
+
+
+@pytest.fixture
+def branch(forge: Forge) -> None:
+    main = forge.shop.git("rev-parse", "main")
+    forge.shop.git("update-ref", "refs/heads/cloister/1-two", main)
+    commit(forge.shop.path, "cloister/1-two", {"a.txt": "two\n"})
+
+
+async def test_nothing_is_asked_and_nothing_sent_to_other_hosts(forge: Forge) -> None:
+    async with forge.open(PERSON) as host:
+        way = await host.way_to(Repository(address="https://git.example.com/team/shop", directory="shop"))
+    assert (way.address, way.variables, forge.github.asked) == ("https://git.example.com/team/shop", {}, [])
+
+
+async def test_without_a_login_a_repository_is_read_as_everybody_may(forge: Forge) -> None:
+    await forge.vault.remove(LOGIN_PLACE, TOKEN)
+    async with forge.open(PERSON) as host:
+        way = await host.way_to(forge.repository)
+        assert (way.address, way.variables) == (forge.repository.address, {})
+        with pytest.raises(UsageError, match="Cloister has no token for GitHub"):
+            await host.describe(forge.repository)
+    assert forge.github.asked == []
+
+
+@pytest.mark.parametrize("source", [PERSON, APP], ids=["token", "app"])
+async def test_a_private_repository_is_cloned_and_its_token_is_nowhere(
+    forge: Forge, source: LoginSource, tmp_path: Path
+) -> None:
+    async with forge.open(source) as host:
+        local = LocalForge(tmp_path / "state", host=host)
+        revision = await local.resolve(forge.repository, None)
+        assert (revision.default_branch, revision.commit) == ("main", forge.shop.git("rev-parse", "main"))
+        way = await host.way_to(forge.repository)
+        assert "Basic" not in f"{way!r} {way.address}"
+    written = b"".join(file.read_bytes() for file in (tmp_path / "state").rglob("*") if file.is_file())
+    assert b"ghs_" not in written
+    assert PERSONAL.encode() not in written
+    assert b"Authorization" not in written
+    with pytest.raises(RepositoryError, match="asks for a login"):  # the twin: it is private indeed
+        await LocalForge(tmp_path / "other").resolve(forge.repository, None)
+
+
+async def test_a_token_of_an_app_is_for_one_repository_and_to_read_alone(forge: Forge) -> None:
+    other = forge.github.accounts.add("team/other")
+    async with forge.open(APP) as host:
+        token = await host._credentials.token_for("team/shop")
+        writing = await host._credentials.token_for("team/shop", {"contents": "write"})
+    assert token is not None
+    assert writing is not None
+    caller = forge.github.accounts.caller_of(token.reveal())
+    assert caller is not None
+    assert (caller.may_read(forge.shop), caller.may_write(forge.shop), caller.may_read(other)) == (True, False, False)
+    writer = forge.github.accounts.caller_of(writing.reveal())
+    assert writer is not None
+    assert (writer.may_write(forge.shop), writer.may_read(other)) == (True, False)
+
+
+async def test_a_token_is_used_again_until_it_is_old(forge: Forge) -> None:
+    async with forge.open(APP) as host:
+        first = await host._credentials.token_for("team/shop")
+        assert await host._credentials.token_for("team/shop") is first
+    assert sum("access_tokens" in asked for asked in forge.github.asked) == 1
+
+
+async def test_a_renamed_repository_is_found_and_followed(forge: Forge, tmp_path: Path) -> None:
+    forge.github.accounts.rename(forge.shop, "team/store")
+    async with forge.open(PERSON) as host:
+        assert (await host.describe(forge.repository)).name == "team/store"
+        assert (await host.way_to(forge.repository)).address == f"{forge.github.url}/team/store"
+        assert (await LocalForge(tmp_path, host=host).resolve(forge.repository, None)).ref == "main"
+
+
+async def test_an_app_that_was_taken_away_says_so(forge: Forge) -> None:
+    forge.github.accounts.uninstalled.add(7)
+    async with forge.open(APP) as host:
+        with pytest.raises(NotFoundError, match="GitHub App 7 is not installed for team/shop"):
+            await host.describe(forge.repository)
+        assert (await host.way_to(forge.repository)).variables == {}
+        with pytest.raises(NotFoundError):
+            await host.way_to(forge.repository, push=True)
+
+
+async def test_repositories_and_branches_are_listed_page_by_page(forge: Forge) -> None:
+    main = forge.shop.git("rev-parse", "main")
+    forge.shop.git("update-ref", "--stdin")
+    for number in range(120):
+        forge.shop.git("update-ref", f"refs/heads/b{number:03}", main)
+    async with forge.open(PERSON) as host:
+        branches = await host.branches(forge.repository)
+        assert len(branches) == 121
+        assert [(it.name, it.protected) for it in branches if it.protected] == [("main", True)]
+        assert [it.name for it in await host.repositories()] == ["team/shop"]
+    async with forge.open(APP) as host:
+        assert [(it.name, it.may_push) for it in await host.repositories()] == [("team/shop", True)]
+
+
+@pytest.mark.usefixtures("branch")
+@pytest.mark.parametrize("source", [PERSON, APP], ids=["token", "app"])
+async def test_a_pull_request_is_opened_once_and_changed(forge: Forge, source: LoginSource) -> None:
+    async with forge.open(source) as host:
+        assert await host.find_pull_request(forge.repository, NEW.branch) is None
+        opened = await host.open_pull_request(forge.repository, NEW)
+        assert (opened.number, opened.state, opened.base) == (1, PullRequestState.OPEN, "main")
+        assert (await host.open_pull_request(forge.repository, NEW)).number == 1
+        changed = await host.update_pull_request(forge.repository, 1, body="Because")
+        assert (changed.title, changed.body) == ("Two", "Because")
+        forge.shop.merge(forge.shop.pulls[1])
+        found = await host.find_pull_request(forge.repository, NEW.branch)
+        assert found is not None
+        assert found.state is PullRequestState.MERGED
+        author = await host.author()
+    assert forge.shop.pulls[1].labels == ["robot"]
+    login = "ann" if source is PERSON else "cloister-of-team[bot]"
+    assert author.name == login
+    assert author.email.endswith(f"+{login}@users.noreply.127.0.0.1")
+
+
+@pytest.mark.usefixtures("branch", "naps")
+@pytest.mark.parametrize("status", [0, 502])
+@pytest.mark.parametrize("after", [True, False], ids=["done", "not done"])
+async def test_a_lost_answer_leaves_one_pull_request(forge: Forge, status: int, after: bool) -> None:
+    forge.github.faults.append(Fault(method="POST", path=".*/pulls", status=status, after=after))
+    async with forge.open(PERSON) as host:
+        if not after:
+            with pytest.raises(UnreachableError):
+                await host.open_pull_request(forge.repository, NEW)
+        assert (await host.open_pull_request(forge.repository, NEW)).number == 1
+    assert list(forge.shop.pulls) == [1]
+
+
+@pytest.mark.parametrize(
+    ("fault", "waited"),
+    [
+        (Fault(method="GET", path="/repos/team/shop", status=429, headers={"Retry-After": "7"}), [7.0]),
+        (Fault(method="GET", path="/repos/team/shop", status=403, headers={"Retry-After": "7"}, times=2), [7.0, 7.0]),
+        (Fault(method="GET", path="/repos/team/shop", status=502), [0.5]),
+        (Fault(method="GET", path="/repos/team/shop", status=0), [0.5]),
+    ],
+    ids=["429", "403 twice", "502", "cut"],
+)
+async def test_what_passes_is_waited_for(forge: Forge, naps: list[float], fault: Fault, waited: list[float]) -> None:
+    forge.github.faults.append(fault)
+    async with forge.open(PERSON) as host:
+        assert (await host.describe(forge.repository)).name == "team/shop"
+    assert naps == waited
+
+
+async def test_a_limit_that_lasts_is_told_and_not_waited_for(forge: Forge, naps: list[float]) -> None:
+    slow = Fault(method="GET", path="/repos/team/shop", status=403, headers={"Retry-After": "3600"})
+    forge.github.faults.append(slow)
+    async with forge.open(PERSON) as host:
+        with pytest.raises(RepositoryError, match="secondary rate limit"):
+            await host.describe(forge.repository)
+        forge.github.remaining, forge.github.reset_seconds = 0, 3600
+        with pytest.raises(RepositoryError, match=r"no more of our requests until \d\d:\d\d UTC"):
+            await host.describe(forge.repository)
+        assert naps == []
+        forge.github.reset_seconds = 30
+        with pytest.raises(RepositoryError, match="rate limit is reached"):
+            await host.describe(forge.repository)
+    assert all(0 < nap <= 30 for nap in naps)
+    assert naps
+
+
+async def test_a_forge_that_does_not_come_back_is_said_to_be_away(forge: Forge, naps: list[float]) -> None:
+    forge.github.faults.append(Fault(method="GET", path="/repos/team/shop", status=503, times=99))
+    async with forge.open(PERSON) as host:
+        with pytest.raises(UnreachableError, match="fault of its own"):
+            await host.describe(forge.repository)
+    assert len(naps) == client.MOST_TRIES - 1
+
+
+async def test_who_may_not_push_is_told(forge: Forge) -> None:
+    forge.shop.writers.clear()
+    forge.shop.readers.add("ann")
+    async with forge.open(PERSON) as host:
+        assert (await host.describe(forge.repository)).may_push is False
+        with pytest.raises(DeniedError, match="does not let Cloister do that"):
+            await host.open_pull_request(forge.repository, NEW)
+
+
+async def test_the_login_is_looked_at(forge: Forge) -> None:
+    async with forge.open(PERSON) as host:
+        login = await host.login()
+        assert (login.kind, login.name, login.missing, login.repositories) == ("token", "ann", (), 1)
+    forge.github.accounts.apps[0] = replace(forge.app, permissions={"metadata": "read", "contents": "read"})
+    async with forge.open(APP) as host:
+        login = await host.login()
+        assert login.name == "cloister-of-team[bot]"
+        assert login.missing == (
+            "the app has no permission contents: write",
+            "the app has no permission pull_requests: write",
+        )
+    await forge.vault.set(LOGIN_PLACE, TOKEN, "ghp_abcdefghijabcdefghij")
+    async with forge.open(PERSON) as host:
+        (missing,) = (await host.login()).missing
+        assert missing.startswith("GitHub does not accept what Cloister logs in with")
+
+
+@pytest.mark.parametrize(
+    ("source", "kind", "value"),
+    [
+        (PERSON, "key", PERSONAL),
+        (APP, "token", PERSONAL),
+        (PERSON, "token", "two words that are no token"),
+        (PERSON, "token", f"{PERSONAL}\nHost: evil.example"),
+        (APP, "key", "-----BEGIN PRIVATE KEY-----\nno key\n-----END PRIVATE KEY-----"),
+        (replace(PERSON, token_file=Path("/x")), "token", PERSONAL),
+    ],
+)
+async def test_what_cannot_be_a_login_is_refused(forge: Forge, source: LoginSource, kind: str, value: str) -> None:
+    for key in (TOKEN, APP_KEY):
+        await forge.vault.remove(LOGIN_PLACE, key)
+    async with forge.open(source) as host:
+        with pytest.raises(UsageError) as refused:
+            await host.set_login(kind, value)
+    assert value not in str(refused.value)
+    assert await forge.vault.list(LOGIN_PLACE) == []
+
+
+async def test_a_file_that_everyone_may_read_is_no_place_for_a_login(forge: Forge, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text(f"{PERSONAL}\n")
+    file.chmod(0o604)
+    async with forge.open(replace(PERSON, token_file=file)) as host:
+        with pytest.raises(UsageError, match="everyone on this machine"):
+            await host.describe(forge.repository)
+        file.chmod(0o600)
+        assert (await host.describe(forge.repository)).name == "team/shop"
