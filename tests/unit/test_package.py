@@ -30,3 +30,10 @@ def test_the_package_alone_loads_nothing() -> None:
         check=True,
     )
     assert done.stdout.strip() == "cloister"
+
+
+def test_the_client_loads_nothing_of_the_server() -> None:
+    """Commands that ask a server answer twice as soon without it."""
+    told = "import sys, cloister.client; print({'fastapi', 'sqlalchemy', 'structlog', 'mcp', 'yaml'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
