@@ -23,7 +23,7 @@ from cloister.api.event_line import line_to_event
 from cloister.api.in_process import InProcessTransport
 from cloister.api.problem import MEDIA_TYPE, problem_to_error
 from cloister.api.requests import choice_to_fields, content_to_fields, request_to_fields
-from cloister.api.schedules import ScheduleShape
+from cloister.api.schedule_shape import ScheduleShape
 from cloister.api.task_shape import TaskShape, shape_to_status
 from cloister.api.wire import BUNDLE, FAILED, IDEMPOTENCY_KEY, PREFIX, PROGRESS, AcceptedTurn, Deleted, NewToken
 from cloister.bundling import bundled

@@ -1,16 +1,16 @@
 """Schedules: tasks at set times."""
 
 from dataclasses import replace
-from datetime import datetime
 
 from fastapi import APIRouter, status
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from cloister.api.body import Body
 from cloister.api.caller import Member, Viewer
 from cloister.api.front import KnownAutomation, check_priority, check_repository
+from cloister.api.schedule_shape import ScheduleShape, schedule_to_shape
 from cloister.api.task_request import TaskBody, body_to_request
-from cloister.model.schedule import Missed, Schedule, ScheduledRun
+from cloister.model.schedule import Missed, ScheduledRun
 
 router = APIRouter(prefix="/schedules", tags=["schedules"])
 
@@ -33,45 +33,6 @@ class PauseBody(Body):
     """Whether tasks come."""
 
     paused: bool
-
-
-class ScheduleShape(BaseModel):
-    """A schedule."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
-
-    name: str
-    cron: str
-    timezone: str
-    missed: Missed
-    repository: str
-    ref: str | None
-    prompt: str
-    agent: str | None
-    command: str | None
-    created_at: datetime
-    created_by: str
-    next_at: datetime | None
-    """When the next task is due; null while it is paused."""
-
-
-def schedule_to_shape(schedule: Schedule) -> ScheduleShape:
-    """Return what callers see of it."""
-    asked = schedule.request
-    return ScheduleShape(
-        name=schedule.name,
-        cron=schedule.cron,
-        timezone=schedule.timezone,
-        missed=schedule.missed,
-        repository=asked.repository,
-        ref=asked.ref,
-        prompt=asked.prompt,
-        agent=asked.agent,
-        command=asked.command,
-        created_at=schedule.created_at,
-        created_by=schedule.created_by,
-        next_at=schedule.next_at,
-    )
 
 
 @router.post("", status_code=status.HTTP_201_CREATED)
