@@ -1,8 +1,8 @@
 """The egress process asks the worker who in a sandbox holds the other end of a connection."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -31,17 +31,15 @@ class Asking:
         self._last_number = 0
         self._waiting: dict[int, asyncio.Future[Asker | None]] = {}
 
-    @contextmanager
-    def serving(self, sandbox: str, connection: Connection) -> Iterator[None]:
-        """Let what the current task asks be about this connection, whose peer is in the sandbox."""
+    def begin(self, sandbox: str, connection: Connection) -> int:
+        """Let what the current task asks be about this connection, whose peer is in the sandbox. Return its number."""
         self._last_number += 1
-        number = self._last_number
-        _SERVED.set(_Served(Question(sandbox, number, connection)))
-        try:
-            yield
-        finally:
-            _SERVED.set(None)
-            self._waiting.pop(number, None)
+        _SERVED.set(_Served(Question(sandbox, self._last_number, connection)))
+        return self._last_number
+
+    def end(self, number: int) -> None:
+        """Wait no more for what was asked about that connection."""
+        self._waiting.pop(number, None)
 
     def question(self) -> Question | None:
         """Return what could be asked about the current task's connection."""

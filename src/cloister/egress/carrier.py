@@ -9,7 +9,8 @@ from cloister.egress.first_bytes import ForeignTunnelError
 from cloister.egress.pipes import Pipe, PipePool, PipeShare
 from cloister.egress.stream import Stream
 
-_BUFFER = memoryview(bytearray(64 * 1024))
+_BUFFER_BYTES = 64 * 1024
+_BUFFER = memoryview(bytearray(_BUFFER_BYTES))
 """One for all tunnels: whoever reads into it has written it out, or copied the rest, before anybody else runs."""
 _TURNS = 4
 """Chunks of one direction before the others have their turn."""
@@ -26,6 +27,17 @@ class Carrier:
     the direction is busy, and the kernel moves its bytes through a pipe until there are few again. Without
     bytes to carry it holds nothing but the watch on its source.
     """
+
+    _is_paused = False
+    """Whether what the source has does not matter now: the sink has its turn, or others, or it is over."""
+    _has_ended = False
+    _is_busy = False
+    _can_splice = True
+    _held = b""
+    """What the screen has not let pass yet."""
+    _rest = b""
+    """What the sink has not taken yet."""
+    _pipe: Pipe | None = None
 
     def __init__(
         self,
@@ -51,16 +63,6 @@ class Carrier:
         self._pipes = pipes
         self._from = source.watched
         self._to = sink.watched
-        self._held = b""
-        """What the screen has not let pass yet."""
-        self._rest = b""
-        """What the sink has not taken yet."""
-        self._pipe: Pipe | None = None
-        self._is_busy = False
-        self._can_splice = True
-        self._has_ended = False
-        self._is_due = False
-        """Whether the next turn is to come by itself."""
 
     @property
     def is_screened(self) -> bool:
@@ -74,28 +76,27 @@ class Carrier:
             self._try(partial(self._begin_with, first))
 
     def _begin_with(self, first: bytes) -> None:
-        if self._screen is not None:
-            self._pass_screened(first)
-        else:
-            self._pass(first)
+        self._pass(first)
         if self._has_rest():
             self._wait_for_sink()
 
     def stop(self) -> None:
         """Watch nothing any more, and drop what was not delivered. Harmless twice."""
-        self._has_ended = True
-        self._from.read_with(None)
-        self._to.write_with(None)
-        self._give_back()
+        if not self._has_ended:
+            self._has_ended = self._is_paused = True
+            self._from.read_with(None)
+            self._to.write_with(None)
+            self._give_back()
 
     def _read(self) -> None:
         """Move what the source has, until it has no more, the sink takes no more, or it is the others' turn."""
-        if not self._has_ended and not self._has_rest() and not self._is_due:
+        if not self._is_paused:
             self._try(self._take_turns)
 
     def _read_on(self) -> None:
-        self._is_due = False
-        self._read()
+        if not self._has_ended:
+            self._is_paused = False
+            self._read()
 
     def _try(self, step: Callable[[], None]) -> None:
         try:
@@ -107,50 +108,52 @@ class Carrier:
 
     def _take_turns(self) -> None:
         for _ in range(_TURNS):
-            if self._is_busy:
-                self._pipe = self._pipe or self._pipes.take()
-            is_all = self._pipe is None and not self._from.is_ending
-            moved = self._copy() if self._pipe is None else self._splice(self._pipe)
-            if moved == 0:
+            if self._is_busy and self._pipe is None:
+                self._pipe = self._pipes.take()
+            if self._pipe is None:
+                moved = self._copy()
+                if 0 < moved < _BUFFER_BYTES and not self._rest and not self._from.is_ending:
+                    return  # of more that comes, the watch tells
+            else:
+                moved = self._splice(self._pipe)
+            if not moved:
                 self._reach_end()
                 return
             if self._has_rest():
                 self._wait_for_sink()
                 return
-            if is_all and moved < len(_BUFFER):
-                return  # of more that comes, the watch tells
-        if not self._is_due:
-            self._is_due = True
-            asyncio.get_running_loop().call_soon(self._read_on)
+        self._is_paused = True
+        asyncio.get_running_loop().call_soon(self._read_on)
 
     def _wait_for_sink(self) -> None:
         """Watch the sink in place of the source."""
+        self._is_paused = True
         self._to.write_with(self._write)
 
     def _copy(self) -> int:
         count = self._source.recv_into(_BUFFER)
-        if self._screen is not None:
-            self._pass_screened(bytes(_BUFFER[:count]))
-            return count
-        self._is_busy = self._can_splice and count == len(_BUFFER)
-        self._pass(_BUFFER[:count])
+        self._is_busy = count == _BUFFER_BYTES and self._can_splice and self._screen is None
+        if count or self._screen is not None:
+            self._pass(_BUFFER[:count])
         return count
 
-    def _pass_screened(self, data: bytes) -> None:
-        """Give the sink all that came, once the screen lets it pass. EOFError at an end before that."""
-        assert self._screen is not None, "it has not passed"
-        if not data:
-            raise EOFError
-        self._held += data
-        if self._screen(self._held):
-            held, self._screen, self._held = self._held, None, b""
-            self._pass(held)
-
     def _pass(self, data: memoryview | bytes) -> None:
-        """Give the sink what it takes at once, and keep the rest."""
+        """Give the sink what it takes at once of what may pass, and keep the rest."""
+        if self._screen is not None:
+            data = self._screened(data, self._screen)
         sent = self._send(data)
         if sent < len(data):
             self._rest = bytes(data[sent:])
+
+    def _screened(self, data: memoryview | bytes, screen: Screen) -> bytes:
+        """Return all that came, once the screen lets it pass. EOFError at an end before that."""
+        if not data:
+            raise EOFError
+        self._held += data
+        if not screen(self._held):
+            return b""
+        held, self._screen, self._held = self._held, None, b""
+        return held
 
     def _splice(self, pipe: Pipe) -> int:
         try:
@@ -161,7 +164,7 @@ class Carrier:
             self._can_splice = self._is_busy = False
             self._give_back()
             return self._copy()
-        self._is_busy = count >= len(_BUFFER) // 4
+        self._is_busy = count >= _BUFFER_BYTES // 4
         self._drain(pipe)
         return count
 
@@ -176,6 +179,7 @@ class Carrier:
         self._rest = self._rest[self._send(self._rest) :]
         if not self._has_rest():
             self._to.write_with(None)
+            self._is_paused = False
             self._take_turns()
 
     def _send(self, data: memoryview | bytes) -> int:

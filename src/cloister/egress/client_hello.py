@@ -12,8 +12,11 @@ _LARGEST_RECORD = 16384
 _SERVER_NAME = 0
 _HOST_NAME = 0
 _ENCRYPTED_CLIENT_HELLO = 0xFE0D
-_EXTENSION = struct.Struct(">HH")
+_BODY_AT = 4
+"""Behind the message's kind and length."""
+_EXTENSION = struct.Struct(">HH").unpack_from
 """Kind and size; that many bytes follow. Hellos have a score of them, and padding is one too."""
+_TOO_SHORT = "it is shorter than it says"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,42 +27,6 @@ class ClientHello:
     """As sent; None when there is none."""
     encrypted_hello: bool
     """Whether it holds an encrypted ClientHello, real or not (RFC 9849 lets clients pretend)."""
-
-
-class _Reader:
-    """Bytes that are taken from the front; ValueError when there are too few."""
-
-    __slots__ = ("_at", "_data")
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._at = 0
-
-    def take(self, count: int) -> bytes:
-        begin = self._at
-        self._at = end = begin + count
-        if end > len(self._data):
-            raise ValueError("it is shorter than it says")
-        return self._data[begin:end]
-
-    def number(self, size: int) -> int:
-        return int.from_bytes(self.take(size), "big")
-
-    def vector(self, size: int) -> bytes:
-        """Return what follows a length of `size` bytes."""
-        begin = self._at + size
-        self._at = end = begin + int.from_bytes(self._data[self._at : begin], "big")
-        if end > len(self._data):
-            raise ValueError("it is shorter than it says")
-        return self._data[begin:end]
-
-    @property
-    def rest(self) -> int:
-        return len(self._data) - self._at
-
-    def expect_end(self) -> None:
-        if self.rest:
-            raise ValueError("it is longer than it says")
 
 
 def parse_client_hello(data: bytes) -> ClientHello | None:
@@ -81,7 +48,7 @@ def parse_client_hello(data: bytes) -> ClientHello | None:
         end = at + 5 + int.from_bytes(header[3:5], "big")
         message += data[at + 5 : end]
         at = end
-    return _parse_body(_Reader(message[4:])) if _is_complete(message) else None
+    return _parse_body(message) if _is_complete(message) else None
 
 
 def _check_record(header: bytes) -> None:
@@ -105,13 +72,17 @@ def _is_complete(message: bytes) -> bool:
     return len(message) == 4 + size
 
 
-def _parse_body(body: _Reader) -> ClientHello:
-    body.take(2 + 32)  # version, random
-    body.vector(1)  # session id
-    body.vector(2)  # cipher suites
-    body.vector(1)  # compression methods
-    extensions = _parse_extensions(body.vector(2)) if body.rest else {}
-    body.expect_end()
+def _parse_body(message: bytes) -> ClientHello:
+    at = _BODY_AT + 2 + 32  # version, random
+    at = _vector_end(message, at, 1)  # session id
+    at = _vector_end(message, at, 2)  # cipher suites
+    at = _vector_end(message, at, 1)  # compression methods
+    extensions = {}
+    if at < len(message):
+        end = _vector_end(message, at, 2)
+        extensions = _parse_extensions(message[at + 2 : end])
+        at = end
+    _expect_end(message, at)
     name = extensions.get(_SERVER_NAME)
     return ClientHello(
         server_name=None if name is None else _parse_server_name(name),
@@ -119,17 +90,31 @@ def _parse_body(body: _Reader) -> ClientHello:
     )
 
 
+def _vector_end(data: bytes, at: int, size: int) -> int:
+    """Return where the bytes end that follow a length of `size` bytes. ValueError when there are too few."""
+    begin = at + size
+    end = begin + int.from_bytes(data[at:begin], "big")
+    if end > len(data):
+        raise ValueError(_TOO_SHORT)
+    return end
+
+
+def _expect_end(data: bytes, at: int) -> None:
+    if at < len(data):
+        raise ValueError("it is longer than it says")
+
+
 def _parse_extensions(block: bytes) -> dict[int, bytes]:
     extensions: dict[int, bytes] = {}
     at, end = 0, len(block)
     while at < end:
-        if at + _EXTENSION.size > end:
-            raise ValueError("it is shorter than it says")
-        kind, size = _EXTENSION.unpack_from(block, at)
-        begin = at + _EXTENSION.size
+        begin = at + 4
+        if begin > end:
+            raise ValueError(_TOO_SHORT)
+        kind, size = _EXTENSION(block, at)
         at = begin + size
         if at > end:
-            raise ValueError("it is shorter than it says")
+            raise ValueError(_TOO_SHORT)
         if kind in extensions:
             raise ValueError("an extension comes twice")
         extensions[kind] = block[begin:at]
@@ -137,11 +122,11 @@ def _parse_extensions(block: bytes) -> dict[int, bytes]:
 
 
 def _parse_server_name(data: bytes) -> str:
-    extension = _Reader(data)
-    names = _Reader(extension.vector(2))
-    extension.expect_end()
-    if names.number(1) != _HOST_NAME:
+    """Return the one name of a list of names, of the one kind that there is."""
+    _expect_end(data, _vector_end(data, 0, 2))
+    if len(data) < 3:
+        raise ValueError(_TOO_SHORT)
+    if data[2] != _HOST_NAME:
         raise ValueError("its server name is not a host name")
-    name = names.vector(2)
-    names.expect_end()
-    return name.decode("ascii")  # UnicodeDecodeError is a ValueError
+    _expect_end(data, _vector_end(data, 3, 2))
+    return data[5:].decode("ascii")  # UnicodeDecodeError is a ValueError

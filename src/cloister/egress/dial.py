@@ -5,6 +5,7 @@ import socket
 from collections.abc import Sequence
 from http import HTTPStatus
 from ipaddress import ip_address
+from time import monotonic
 
 from cloister.egress.addresses import Address, is_address
 from cloister.egress.answer import AnswerError
@@ -60,10 +61,10 @@ async def dial(authority: Authority, addresses: Sequence[Address], *, seconds: f
 
     AnswerError when none does, with the last one's reason.
     """
-    deadline = asyncio.get_running_loop().time() + seconds
+    deadline = monotonic() + seconds
     failure: AnswerError | None = None
     for position, address in enumerate(addresses):
-        left = max(deadline - asyncio.get_running_loop().time(), 0.0)
+        left = max(deadline - monotonic(), 0.0)
         try:
             # What is left is shared evenly, so that one dead address leaves time for the others.
             return await _connect(address, authority.port, seconds=left / (len(addresses) - position))
@@ -81,7 +82,7 @@ async def dial(authority: Authority, addresses: Sequence[Address], *, seconds: f
 
 async def _connect(address: Address, port: int, *, seconds: float) -> Stream:
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
-    stream = Stream(socket.socket(family, socket.SOCK_STREAM))
+    stream = Stream(socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK))
     try:
         await stream.connect(str(address), port, seconds=seconds)
     except BaseException:

@@ -35,7 +35,7 @@ class Traffic:
         self.received_bytes += count
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Flow:
     """A request or a tunnel that is judged or open, and the task that carries it."""
 

@@ -118,8 +118,9 @@ class Gate:
 
     def must_read(self, authority: Authority) -> bool:
         """Whether requests inside TLS to `authority` have to be read, to judge them or to add a secret."""
-        reads = self.policy.reads_https or self.settings.ceiling.methods is not None
-        return reads or self.broker.must_read(authority.host)
+        if self.policy.reads_https or self.settings.ceiling.methods is not None:
+            return True
+        return bool(self.broker.grants) and self.broker.must_read(authority.host)
 
     def _may_stay(self, flow: Flow) -> bool:
         is_closed = flow.opaque and self.must_read(flow.authority)

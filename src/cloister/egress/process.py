@@ -52,8 +52,6 @@ _TRUST = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 # Nothing else of our own environment: neither its proxies nor its resolver options are the child's business.
 _ENVIRONMENT = {
     "PATH": os.defpath,
-    # Half of these threads of libuv look up names; its default of 4 would let one sandbox starve the others.
-    "UV_THREADPOOL_SIZE": "128",
     # No search list: `example.com` that does not exist must not become `example.com.corp.internal`.
     "LOCALDOMAIN": ".",
 }

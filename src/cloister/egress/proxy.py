@@ -30,8 +30,10 @@ async def serve_client(gate: Gate, client: Stream) -> None:
 
 async def serve_route(gate: Gate, client: Stream, route: Route) -> None:
     """Serve the requests of a connection, all of which take `route`, as `serve_client` does."""
-    with closing(route):
+    try:
         await answer_failures(gate, client, _serve_requests(gate, client, route))
+    finally:
+        route.close()
 
 
 async def _serve_requests(gate: Gate, client: Stream, route: Route) -> None:
@@ -118,9 +120,12 @@ async def _refuse_tunnel(gate: Gate, client: Stream, flow: Flow, reason: str) ->
 async def _serve_opaque_tunnel(gate: Gate, client: Stream, authority: Authority, greeting: bytes) -> None:
     """Serve a tunnel that is not read; on a port of the policy's own, any protocol may be spoken in it."""
     hello_seconds = gate.settings.request_seconds if authority.port == HTTPS_PORT else None
-    with gate.flow(authority, CONNECT, opaque=True) as flow, closing(await gate.reach(flow)) as upstream:
-        await client.send(greeting)
+    with gate.flow(authority, CONNECT, opaque=True) as flow:
+        upstream = await gate.reach(flow)
         try:
+            await client.send(greeting)
             await relay(client, upstream, authority, flow.traffic, gate.pipes, hello_seconds=hello_seconds)
         except ForeignTunnelError as error:
             await _refuse_tunnel(gate, client, flow, str(error))
+        finally:
+            upstream.close()

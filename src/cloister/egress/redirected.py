@@ -3,7 +3,7 @@
 import socket
 import struct
 from contextlib import suppress
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from cloister.egress.addresses import Address
 from cloister.model.asker import Connection
@@ -24,11 +24,22 @@ def original_destination(connection: socket.socket) -> tuple[Address, int]:
     return IPv4Address(packed), port
 
 
-def seen_by_peer(connection: socket.socket, source: str, source_port: int, *, redirected: bool) -> Connection:
-    """Return a connection as its peer at that address has it: when it was redirected, it leads somewhere else."""
+def own_address(listener: socket.socket) -> tuple[str, int] | None:
+    """Return the address of all that comes to a listener, when it has one of its own."""
+    address, port, *_ = listener.getsockname()
+    return None if ip_address(address).is_unspecified else (address, port)
+
+
+def seen_by_peer(
+    connection: socket.socket, source: str, source_port: int, *, own: tuple[str, int] | None, redirected: bool
+) -> Connection:
+    """Return a connection as its peer at that address has it: when it was redirected, it leads somewhere else.
+
+    `own` is of `own_address`.
+    """
     if redirected:
         with suppress(OSError):  # the kernel keeps no account of it
             address, port = original_destination(connection)
             return Connection(source, source_port, str(address), port)
-    target, target_port, *_ = connection.getsockname()
+    target, target_port, *_ = own or connection.getsockname()
     return Connection(source, source_port, target, target_port)

@@ -31,7 +31,7 @@ from cloister.egress.messages import (
 )
 from cloister.egress.names import NameServer
 from cloister.egress.proxy import serve_client
-from cloister.egress.redirected import seen_by_peer
+from cloister.egress.redirected import own_address, seen_by_peer
 from cloister.egress.stand_ins import StandIns
 from cloister.egress.stream import Stream
 from cloister.egress.transparent import serve_caught
@@ -122,6 +122,26 @@ Serve = Callable[[Gate, Stream], Awaitable[None]]
 """Serves one connection of a sandbox to its end. Raises nothing but cancellation."""
 
 
+class _Places:
+    """How many more connections a sandbox may have. One listener after the other takes those that get free."""
+
+    def __init__(self, count: int) -> None:
+        self._free = count
+        self._freed = asyncio.Event()
+
+    async def take(self) -> None:
+        """Return when one was free, and is not any more."""
+        while not self._free:
+            self._freed.clear()
+            await self._freed.wait()
+        self._free -= 1
+
+    def give_back(self) -> None:
+        """Let another connection have it."""
+        self._free += 1
+        self._freed.set()
+
+
 class _Served:
     """The listeners of one sandbox, and the connections that came in through them."""
 
@@ -132,7 +152,7 @@ class _Served:
         self._names = NameServer(self._stand_ins)
         self._accepting: list[asyncio.Task[None]] = []
         self._connections: set[asyncio.Task[None]] = set()
-        self._places = asyncio.Semaphore(gate.settings.connections)
+        self._places = _Places(gate.settings.connections)
 
     async def listen(self, listeners: Listeners) -> None:
         """Accept from these listeners instead of the former ones, which are closed when this returns."""
@@ -164,13 +184,14 @@ class _Served:
     async def _accept(self, listener: socket.socket, serve: Serve, *, redirected: bool = False) -> None:
         listener.setblocking(False)
         with contextlib.closing(watch(listener)) as watched:
+            own = None if redirected else own_address(listener)
             while True:
-                await self._places.acquire()
+                await self._places.take()
                 connection, peer = await self._next(listener, watched)
-                seen = seen_by_peer(connection, *peer[:2], redirected=redirected)
-                task = _owning(connection, self._serve(connection, seen, serve))
+                seen = seen_by_peer(connection, *peer[:2], own=own, redirected=redirected)
+                task = asyncio.create_task(self._serve(connection, seen, serve))
                 self._connections.add(task)
-                task.add_done_callback(self._leave)
+                task.add_done_callback(partial(self._leave, connection))
 
     async def _next(self, listener: socket.socket, watched: Watched) -> tuple[socket.socket, Any]:
         try:
@@ -182,20 +203,27 @@ class _Served:
                 except OSError:  # out of descriptors, or the client has gone already (accept(2))
                     await asyncio.sleep(_BREATH_SECONDS)
         except asyncio.CancelledError:
-            self._places.release()
+            self._places.give_back()
             raise
 
     async def _serve(self, connection: socket.socket, seen: Connection, serve: Serve) -> None:
-        with contextlib.closing(Stream(connection)) as client, self._asking.serving(self.gate.name, seen):
+        client = Stream(connection)
+        number = self._asking.begin(self.gate.name, seen)
+        try:
             await serve(self.gate, client)
+        finally:
+            self._asking.end(number)
+            client.close()
 
-    def _leave(self, task: asyncio.Task[None]) -> None:
+    def _leave(self, connection: socket.socket, task: asyncio.Task[None]) -> None:
+        if connection.fileno() != -1:  # a task that is cancelled before it begins runs no `finally`
+            connection.close()
         self._connections.discard(task)
-        self._places.release()
+        self._places.give_back()
 
 
 def _owning(owned: socket.socket, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-    """Do the work, and close the socket after it; a task that is cancelled before it begins runs no `finally`."""
+    """Do the work, and close the socket after it, also when it is cancelled before it begins."""
     task = asyncio.create_task(work)
     task.add_done_callback(lambda _: owned.close())
     return task

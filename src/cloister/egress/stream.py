@@ -10,12 +10,13 @@ import struct
 from cloister.egress.watch import Watched, watch
 
 _CHUNK_BYTES = 64 * 1024
+_BUFFER = memoryview(bytearray(_CHUNK_BYTES))
+"""One for all: what is read into it is copied at once, and hardly ever fills it."""
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _NORMAL_CLOSE = struct.pack("ii", 0, 0)
 _FAREWELL_SECONDS = 2.0
 _MOST_IN_A_ROW = 8
 """Chunks of one stream before the others have their turn."""
-_UNDER_WAY = (errno.EINPROGRESS, errno.EALREADY)
 
 
 class Stream:
@@ -27,7 +28,8 @@ class Stream:
 
     def __init__(self, connection: socket.socket) -> None:
         # Not left to what it has of its listener: it may have come in before anybody could set something there.
-        connection.setblocking(False)
+        if connection.gettimeout() != 0:
+            connection.setblocking(False)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -41,10 +43,11 @@ class Stream:
 
     async def connect(self, address: str, port: int, *, seconds: float) -> None:
         """Connect a fresh socket. TimeoutError, OSError."""
-        until = asyncio.get_running_loop().time() + seconds
-        while (error := self._socket.connect_ex((address, port))) in _UNDER_WAY:
-            await self.watched.writable(until=until)
-        if error not in (0, errno.EISCONN):
+        error = self._socket.connect_ex((address, port))
+        if error == errno.EINPROGRESS:
+            await self.watched.writable(seconds=seconds)
+            error = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error:
             raise OSError(error, os.strerror(error))
 
     async def receive(self) -> bytes:
@@ -80,7 +83,7 @@ class Stream:
         if self._unread:
             return self.take_unread()
         try:
-            return self._socket.recv(_CHUNK_BYTES, socket.MSG_DONTWAIT)
+            return bytes(_BUFFER[: self._socket.recv_into(_BUFFER)])
         except BlockingIOError:
             return None
 
@@ -142,27 +145,32 @@ class Stream:
         if self._has_finished:
             return
         self._has_finished = True
-        with contextlib.suppress(OSError):  # it may have gone meanwhile, which the next read tells
+        try:
             self._socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            return  # it may have gone meanwhile, which the next read tells
 
     async def close_in_order(self) -> None:
         """End the connection such that the peer gets all that was sent to it. Harmless twice, and after `close`."""
-        if self._socket.fileno() == -1:
-            return
-        # Closing with unread bytes would be a reset, which can overtake what the peer has not read yet.
-        if not self.ended:
-            self.finish_sending()
-            with contextlib.suppress(OSError, TimeoutError):
-                async with asyncio.timeout(_FAREWELL_SECONDS):
-                    while await self.receive():
-                        pass
-        with contextlib.suppress(OSError):
+        if not self.ended and self._socket.fileno() != -1:
+            await self._hear_out()
+        if self._socket.fileno() != -1:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NORMAL_CLOSE)
-        self.close()
+            self.close()
+
+    async def _hear_out(self) -> None:
+        """Take what the peer still says: closing with unread bytes would be a reset, which can overtake the answer."""
+        self.finish_sending()
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(_FAREWELL_SECONDS):
+                while await self.receive():
+                    pass
 
     def close(self) -> None:
         """Close at once; unless it was ended in order, the peer sees a reset. Harmless twice."""
+        if self._socket.fileno() == -1:
+            return
         if self._watched is not None:
-            self._watched.close()
+            self._watched.close(is_shared=False)
             self._watched = None
         self._socket.close()

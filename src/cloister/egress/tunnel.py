@@ -9,6 +9,7 @@ from cloister.egress.flow import Traffic
 from cloister.egress.pipes import PipeShare
 from cloister.egress.request import Authority
 from cloister.egress.stream import Stream
+from cloister.egress.watch import running_watch
 
 
 async def relay(
@@ -37,9 +38,9 @@ async def relay(
         screen=partial(may_go_up, authority=authority, must_be_tls=must_be_tls),
     )
     down = Carrier(upstream, client, count=traffic.count_received, ended=ended.one, pipes=pipes)
-    timer = None
+    alarm = None
     if hello_seconds is not None:
-        timer = asyncio.get_running_loop().call_later(hello_seconds, _end_silent, up, ended, hello_seconds)
+        alarm = running_watch().alarms.after(hello_seconds, partial(_end_silent, up, ended, hello_seconds))
     try:
         down.start()
         up.start()
@@ -47,8 +48,8 @@ async def relay(
     finally:
         up.stop()
         down.stop()
-        if timer is not None:
-            timer.cancel()
+        if alarm is not None:
+            alarm.cancel()
     await client.close_in_order()
     await upstream.close_in_order()
 

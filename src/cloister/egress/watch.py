@@ -1,7 +1,7 @@
 """Which sockets are ready: each is registered with the kernel once, for as long as it is open.
 
-The event loop's own watches (uvloop's, and asyncio's) take several system calls whenever one begins or ends, and a
-tunnel would need a dozen of them.
+The watches of event loops take several system calls whenever one begins or ends, and a tunnel would need a dozen of
+them. In the egress process this epoll is the loop's own (`EgressLoop`); any other loop watches it.
 """
 
 import asyncio
@@ -9,6 +9,8 @@ import select
 import socket
 from collections.abc import Callable
 from functools import lru_cache, partial
+
+from cloister.egress.alarms import Alarms
 
 _ENDS = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 _FOR_READERS = select.EPOLLIN | _ENDS
@@ -22,30 +24,37 @@ class Watch:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self._epoll = select.epoll()
+        self.epoll = select.epoll()
+        self.alarms = Alarms(loop)
         self._watched: dict[int, Watched] = {}
-        loop.add_reader(self._epoll.fileno(), self._tell)
 
     def add(self, end: socket.socket) -> "Watched":
         """Register a socket that does not block; a connecting one after it began to."""
         descriptor = end.fileno()
-        self._epoll.register(descriptor, _EVENTS)
+        self.epoll.register(descriptor, _EVENTS)
         watched = self._watched[descriptor] = Watched(self, descriptor)
         return watched
 
-    def forget(self, descriptor: int, watched: "Watched") -> None:
-        """Let go of a socket. The kernel would do that by itself, but not as long as another process has it too."""
+    def forget(self, descriptor: int, watched: "Watched", *, is_shared: bool) -> None:
+        """Let go of a socket. The kernel does that by itself, but not as long as another process has it too."""
         if self._watched.get(descriptor) is watched:  # else it is another's by now
             del self._watched[descriptor]
-            self._epoll.unregister(descriptor)
+            if is_shared:
+                self.epoll.unregister(descriptor)
 
-    def _tell(self) -> None:
-        for descriptor, events in self._epoll.poll(0, _MOST_AT_ONCE):
+    def wait(self, seconds: float | None = 0) -> list[tuple[int, int]]:
+        """Wait for changes, for ever with None, and tell each watched socket of its own; return the others."""
+        others = []
+        for descriptor, events in self.epoll.poll(seconds, _MOST_AT_ONCE):
+            watched = self._watched.get(descriptor)
+            if watched is None:
+                others.append((descriptor, events))
+                continue
             try:
-                if (watched := self._watched.get(descriptor)) is not None:
-                    watched.tell(events)
+                watched.tell(events)
             except Exception as error:  # a bug in one must not cost the others what they are told only once
                 self.loop.call_exception_handler({"message": "a socket's reader or writer failed", "exception": error})
+        return others
 
 
 class Watched:
@@ -96,34 +105,48 @@ class Watched:
             if self._on_readable is reader:
                 self._on_readable = None
 
-    async def writable(self, *, until: float | None = None) -> None:
-        """Return when more may be written. TimeoutError when the loop's clock comes to `until` before."""
+    async def writable(self, *, seconds: float | None = None) -> None:
+        """Return when more may be written. TimeoutError when that takes more than so many seconds."""
         ready = self._watch.loop.create_future()
         self._on_writable = writer = partial(_settle, ready)
-        timer = self._watch.loop.call_at(until, _give_up, ready) if until is not None else None
+        alarm = self._watch.alarms.after(seconds, partial(_give_up, ready)) if seconds is not None else None
         try:
             await ready
         finally:
-            if timer is not None:
-                timer.cancel()
+            if alarm is not None:
+                alarm.cancel()
             if self._on_writable is writer:
                 self._on_writable = None
 
-    def close(self) -> None:
-        """Let go of the socket, before it is closed; who waits for it goes on, and will see that. Harmless twice."""
-        self._watch.forget(self._descriptor, self)
-        self.tell(select.EPOLLHUP)
+    def close(self, *, is_shared: bool = True) -> None:
+        """Let go of the socket, before it is closed; who waits for it goes on, and will see that. Harmless twice.
+
+        One that is not shared with another process has to be closed at once.
+        """
+        self._watch.forget(self._descriptor, self, is_shared=is_shared)
+        if self._on_readable is not None or self._on_writable is not None:
+            self.tell(select.EPOLLHUP)
 
 
 def watch(end: socket.socket) -> Watched:
     """Watch a socket in the running event loop."""
-    return _watch_of(asyncio.get_running_loop()).add(end)
+    return running_watch().add(end)
+
+
+def running_watch() -> Watch:
+    """Return the running event loop's."""
+    return _watch_of(asyncio.get_running_loop())
 
 
 @lru_cache(maxsize=1)
 def _watch_of(loop: asyncio.AbstractEventLoop) -> Watch:
     """A process has one loop at a time; a second one at once would get a new watch whenever they alternate."""
-    return Watch(loop)
+    own = getattr(loop, "watch", None)
+    if isinstance(own, Watch):
+        return own
+    watch = Watch(loop)
+    loop.add_reader(watch.epoll.fileno(), watch.wait)
+    return watch
 
 
 def _settle(ready: "asyncio.Future[None]") -> None:

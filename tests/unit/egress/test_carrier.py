@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import uvloop
 
 from cloister.egress.carrier import Carrier
+from cloister.egress.loop import EgressLoop
 from cloister.egress.pipes import MOST_PIPES, Pipe, PipePool, PipeShare
 from cloister.egress.stream import Stream
 
@@ -225,9 +225,7 @@ async def test_a_stream_is_closed_in_order_twice_without_harm() -> None:
         assert await asyncio.get_running_loop().sock_recv(far, 10) == b""
 
 
-def test_a_reset_that_waits_behind_bytes_is_seen_where_the_loop_is_libuv() -> None:
-    """libuv ends its watch on a socket at an error, whatever may still be read from it."""
-
+def test_a_reset_that_waits_behind_bytes_is_seen_in_the_loop_of_the_egress_process() -> None:
     async def carry_what_came_before() -> None:
         (writer, source), (sink, reader) = tcp_pair(), tcp_pair()
         with source, sink, reader:
@@ -238,4 +236,5 @@ def test_a_reset_that_waits_behind_bytes_is_seen_where_the_loop_is_libuv() -> No
                 await asyncio.wait_for(carry(source, sink, lambda _: None, PipePool()), 5)
             assert await asyncio.get_running_loop().sock_recv(reader, 2000) == b"x" * 1000
 
-    uvloop.run(carry_what_came_before())
+    with asyncio.Runner(loop_factory=EgressLoop) as runner:
+        runner.run(carry_what_came_before())

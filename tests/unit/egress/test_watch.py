@@ -6,8 +6,8 @@ import socket
 from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
-import uvloop
 
+from cloister.egress.loop import EgressLoop
 from cloister.egress.watch import watch
 
 
@@ -39,10 +39,11 @@ def run(loop: str, work: Callable[[], Awaitable[None]]) -> None:
     async def main() -> None:
         await work()
 
-    uvloop.run(main()) if loop == "uvloop" else asyncio.run(main())
+    with asyncio.Runner(loop_factory=EgressLoop if loop == "own" else None) as runner:
+        runner.run(main())
 
 
-@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+@pytest.mark.parametrize("loop", ["own", "asyncio"])
 def test_what_comes_is_told_and_what_was_told_is_not_told_again(pair: Pair, loop: str) -> None:
     near, far = pair
 
@@ -88,7 +89,7 @@ async def test_a_socket_that_takes_no_more_is_waited_for_until_it_does_or_for_so
         while True:
             near.send(bytes(1 << 20))
     with pytest.raises(TimeoutError):
-        await watched.writable(until=asyncio.get_running_loop().time() + 0.1)
+        await watched.writable(seconds=0.1)
     waiting = asyncio.create_task(watched.writable())
     while not waiting.done():
         await asyncio.sleep(0)
