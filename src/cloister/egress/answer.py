@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+import errno
 from http import HTTPStatus
 
 from cloister.egress.stream import Stream
 
 _SEND_SECONDS = 10.0
 _LONGEST_SENTENCE = 2000
+_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 
 
 class AnswerError(Exception):
@@ -18,6 +20,14 @@ class AnswerError(Exception):
         self.status = status
         self.sentence = sentence
         """Safe to show in the sandbox."""
+
+
+def answer_shortage(error: OSError) -> AnswerError | None:
+    """Return the answer to what this machine has too little of; None for what came from the network."""
+    if error.errno not in _SHORTAGES:
+        return None
+    sentence = f"Cloister has no means left to reach anybody at the moment: {error.strerror}. Try again."
+    return AnswerError(HTTPStatus.SERVICE_UNAVAILABLE, sentence)
 
 
 async def send_answer(client: Stream, answer: AnswerError) -> None:

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from time import monotonic
 
 from cloister.egress.addresses import Address, is_address
-from cloister.egress.answer import AnswerError
+from cloister.egress.answer import AnswerError, answer_shortage
 from cloister.egress.request import Authority
 from cloister.egress.stream import Stream
 
@@ -74,7 +74,7 @@ async def dial(authority: Authority, addresses: Sequence[Address], *, seconds: f
                 f"{authority} did not take a connection within {seconds:g} s (last tried at {address}).",
             )
         except OSError as error:
-            failure = AnswerError(
+            failure = answer_shortage(error) or AnswerError(
                 HTTPStatus.BAD_GATEWAY, f"{authority} did not take a connection at {address}: {error.strerror}."
             )
     raise failure or AnswerError(HTTPStatus.BAD_GATEWAY, f"{authority.host} has no address.")

@@ -21,7 +21,7 @@ async def answer_failures(gate: Gate, client: Stream, serving: Awaitable[None]) 
     except AnswerError as answer:
         await send_answer(client, answer)
     except (OSError, EOFError):
-        return  # one end has gone: the other sees a reset when its stream is closed
+        client.close()  # one end has gone, so the other is reset, also when this was inside a tunnel
 
 
 async def read_first_head(client: Stream, seconds: float) -> bytes | None:

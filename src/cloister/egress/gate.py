@@ -9,7 +9,7 @@ from time import monotonic
 from typing import NoReturn, Protocol
 
 from cloister.egress.addresses import Address, Network, classify, classify_own, is_address
-from cloister.egress.answer import AnswerError
+from cloister.egress.answer import AnswerError, answer_shortage
 from cloister.egress.dial import RecentAddresses, look_up
 from cloister.egress.flow import Flow, shown_path
 from cloister.egress.gateway import decide, explain, judge_door, refuse_address, refuse_behind_proxy
@@ -139,7 +139,12 @@ class Gate:
         With `forwarded`, the connection to a proxy in between takes requests in place of a tunnel's bytes.
         """
         await self.check(flow)
-        hop = await self._find(flow)
+        try:
+            hop = await self._find(flow)
+        except OSError as error:
+            if (answer := answer_shortage(error)) is None:
+                raise
+            raise answer from error
         await self.admit(flow)
         return await take(hop, seconds=self.settings.dial_seconds, forwarded=forwarded)
 
@@ -151,7 +156,8 @@ class Gate:
     async def refuse(self, flow: Flow, decision: Decision) -> NoReturn:
         """Report the refusal, and raise it as AnswerError."""
         policy = self.policy
-        self._flows.discard(flow)  # it goes nowhere, and a new policy that cut it would keep the reason from its client
+        # Neither it nor the tunnel around it goes anywhere; a new policy's cut would keep the reason from the client.
+        self._flows = {other for other in self._flows if other.task is not flow.task}
         await self.record(flow, decision)
         host, port, method = flow.authority.host, flow.authority.port, flow.methods[0]
         asker = await self._worker.find_asker()

@@ -233,7 +233,7 @@ class EgressProcess:
         channel = ControlChannel(ours, SAID)
         last_words = os.memfd_create("egress-stderr")
         try:
-            with theirs:
+            with theirs, anyio.CancelScope(shield=True):  # or nobody would have the child to end it
                 process = await self._start(theirs.fileno(), last_words)
             async with _killed_at_the_end(process):
                 self.pid = process.pid

@@ -14,7 +14,8 @@ _BUFFER = memoryview(bytearray(_CHUNK_BYTES))
 """One for all: what is read into it is copied at once, and hardly ever fills it."""
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _NORMAL_CLOSE = struct.pack("ii", 0, 0)
-_FAREWELL_SECONDS = 2.0
+FAREWELL_SECONDS = 2.0
+"""For a peer to take our last words, and to say its own."""
 _MOST_IN_A_ROW = 8
 """Chunks of one stream before the others have their turn."""
 
@@ -162,7 +163,7 @@ class Stream:
         """Take what the peer still says: closing with unread bytes would be a reset, which can overtake the answer."""
         self.finish_sending()
         with contextlib.suppress(OSError, TimeoutError):
-            async with asyncio.timeout(_FAREWELL_SECONDS):
+            async with asyncio.timeout(FAREWELL_SECONDS):
                 while await self.receive():
                     pass
 

@@ -5,7 +5,7 @@ import contextlib
 import socket
 import ssl
 
-from cloister.egress.stream import Stream
+from cloister.egress.stream import FAREWELL_SECONDS, Stream
 
 _CHUNK_BYTES = 64 * 1024
 _MOST_AT_ONCE = 4
@@ -87,11 +87,19 @@ class TlsStream(Stream):
         """Do nothing: TLS 1.3 could end one direction, but many peers take that for the end of both."""
 
     async def close_in_order(self) -> None:
-        """Say that no more comes, and end the connection such that the peer gets all that was sent to it."""
+        """Say that no more comes, and end the connection such that the peer gets all that was sent to it.
+
+        One that does not take our word within a moment sees a reset: it must not take what it has for all.
+        """
         with contextlib.suppress(OSError):
             self._tls.unwrap()
-        with contextlib.suppress(OSError):
-            await self._flush()
+        try:
+            async with asyncio.timeout(FAREWELL_SECONDS):
+                await self._flush()
+        except TimeoutError:
+            self.close()
+        except OSError:
+            pass  # it has gone
         await self._inner.close_in_order()
 
     def close(self) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import socket
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -32,10 +32,11 @@ class Serving:
         self._listener = listener
         self.address: tuple[str, int] = listener.getsockname()
         self.slow_seconds = 0.0
+        self.when_asked: Callable[[], None] = lambda: None
         self._tickets = 0
 
-    async def open(self, phase: Phase = Phase.AGENT) -> None:
-        policy = NetworkPolicy(mode=NetworkMode.LIMITED, phase=phase, environment="web", allow=("example.com",))
+    async def open(self, phase: Phase = Phase.AGENT, allow: tuple[str, ...] = ("example.com",)) -> None:
+        policy = NetworkPolicy(mode=NetworkMode.LIMITED, phase=phase, environment="web", allow=allow)
         self._tickets += 1
         order = Open(self._tickets, "t-1", policy, (), ListenerCounts(1, 0, 0, ()))
         await self._channel.send(order, (self._listener.fileno(),))
@@ -46,6 +47,7 @@ class Serving:
                 case Done():
                     opened.set()
                 case Who(question=question):
+                    self.when_asked()
                     await asyncio.sleep(self.slow_seconds)
                     await self._channel.send(Answer(question.number, None))
 
@@ -136,3 +138,31 @@ async def test_who_is_refused_as_the_policy_changes_is_told_nevertheless() -> No
         await served.open(Phase.SETUP)
         answers = await asyncio.gather(*asking)
     assert [answer[:12] for answer in answers] == [b"HTTP/1.1 403"] * 2
+
+
+async def test_who_is_refused_inside_a_tunnel_as_the_policy_closes_it_is_told_nevertheless() -> None:
+    tunnel = b"CONNECT example.com:80 HTTP/1.1\r\nHost: example.com:80\r\n\r\n"
+    async with serving() as served, asyncio.timeout(30):
+        served.slow_seconds = 0.1
+        asked = asyncio.Event()
+        served.when_asked = asked.set
+        asking = asyncio.create_task(served.ask(tunnel + b"TRACE / HTTP/1.1\r\nHost: example.com\r\n\r\n"))
+        await asked.wait()
+        await served.open(allow=("other.org",))
+        answer = await asking
+    established, _, refusal = answer.partition(b"\r\n\r\n")
+    assert established.startswith(b"HTTP/1.1 200 ")
+    assert refusal.startswith(b"HTTP/1.1 403 ")
+    assert b"TRACE" in refusal
+
+
+async def test_what_breaks_inside_a_tunnel_to_plain_http_is_reset_and_not_ended() -> None:
+    """A body that ends with the connection would look whole."""
+    async with serving() as served, asyncio.timeout(30):
+        with socket.create_connection(served.address) as client:
+            client.sendall(b"CONNECT example.com:80 HTTP/1.1\r\nHost: example.com:80\r\n\r\n")
+            assert (await asyncio.to_thread(client.recv, 1000)).startswith(b"HTTP/1.1 200 ")
+            client.sendall(b"GET / HTTP/1.1\r\nHost: exam")
+            client.shutdown(socket.SHUT_WR)
+            with pytest.raises(ConnectionResetError):
+                await asyncio.to_thread(client.recv, 1000)
