@@ -22,7 +22,7 @@ from starlette.types import ASGIApp
 from cloister.api.event_line import line_to_event
 from cloister.api.in_process import InProcessTransport
 from cloister.api.problem import MEDIA_TYPE, problem_to_error
-from cloister.api.requests import choice_to_fields, content_to_fields, request_to_fields
+from cloister.api.requests import choice_to_fields, content_to_fields, request_to_fields, uploads_to_fields
 from cloister.api.schedule_shape import ScheduleShape
 from cloister.api.task_shape import TaskShape, shape_to_status
 from cloister.api.wire import BUNDLE, FAILED, IDEMPOTENCY_KEY, PREFIX, PROGRESS, AcceptedTurn, Deleted, NewToken
@@ -33,6 +33,7 @@ from cloister.model.cancellation import AT_ONCE, Cancellation
 from cloister.model.choice import attempt_of
 from cloister.model.event import AttemptFinished, RecordedEvent
 from cloister.model.forge import ForgeBranch, ForgeLogin, ForgeRepository
+from cloister.model.given import Upload
 from cloister.model.image import BuildProgress, Image
 from cloister.model.model_provider import ListedProvider
 from cloister.model.pack import ListedAgent
@@ -222,10 +223,11 @@ class Client:
         *,
         attempt: int | None = None,
         attempts: int = 1,
+        files: Sequence[Upload] = (),
         idempotency_key: str | None = None,
     ) -> tuple[TaskId, FollowUp]:
         """Accept one more turn of a task, which goes on from an attempt of the last, by default the best."""
-        fields = {"prompt": prompt, "attempt": attempt, "attempts": attempts}
+        fields = {"prompt": prompt, "attempt": attempt, "attempts": attempts, "files": uploads_to_fields(files)}
         path, key = f"/tasks/{_part(task)}/turns", idempotency_key or _new_key()
         accepted = _read(AcceptedTurn, await self._call("POST", path, fields, key=key))
         return TaskId(accepted.task), accepted.turn

@@ -18,6 +18,7 @@ from cloister.model.conversation import find_base
 from cloister.model.environment import Environment
 from cloister.model.event import RecordedEvent
 from cloister.model.fairness import OWNER
+from cloister.model.given import Upload
 from cloister.model.image import BuildProgress
 from cloister.model.pack import not_installed
 from cloister.model.reference import is_reference, not_pulled, parse_reference
@@ -39,6 +40,7 @@ from cloister.model.task import (
     TaskState,
     TaskStatus,
     artifacts_owner,
+    given_owner,
     shell_owner,
 )
 from cloister.model.task_filter import IN_SIGHT, TaskFilter
@@ -71,6 +73,7 @@ from cloister.request_checks import (
     check_ref,
     check_request,
     check_secret_name,
+    check_uploads,
     given_files,
 )
 from cloister.secret_rules import check_uses
@@ -182,11 +185,11 @@ class Intake:
         """Keep what came with the prompt first: what has a task is there, and what has none goes again."""
         if task.files:
             data = {file.name: upload.data for file, upload in zip(task.files, request.files, strict=True)}
-            await self.files.keep(task.given_owner, data)
+            await self.files.keep(given_owner(task.id), data)
         try:
             await self.queue.submit(task, notes, key)
         except CloisterError:
-            await self.files.remove(task.given_owner)
+            await self.files.remove(given_owner(task.id))
             raise
 
     async def take_bundle(self, address: str, bundle: AsyncIterable[bytes], *, head: str | None = None) -> str:
@@ -308,6 +311,7 @@ class Intake:
         *,
         attempt: int | None = None,
         attempts: int = 1,
+        files: Sequence[Upload] = (),
         key: RequestKey | None = None,
         asked_by: str = OWNER,
     ) -> tuple[TaskId, FollowUp]:
@@ -319,6 +323,7 @@ class Intake:
         """
         check_prompt(prompt)
         check_attempts(attempts)
+        check_uploads(files)
         status = await self.store.get(task)
         base, last = find_base(status, attempt), status.last_turn
         turn = FollowUp(
@@ -326,14 +331,31 @@ class Intake:
             prompt=prompt,
             continues=base.attempt,
             attempts=attempts,
+            files=given_files(files, taken=[file.name for turn in status.turns for file in turn.files]),
+            given=given_owner(status.task.id, secrets.token_hex(4)) if files else None,
             accepted_at=self.now(),
             asked_by=asked_by,
         )
         is_former = all(base.attempt != each.attempt for each in last.attempts)
         notes = [f"turn {last.number} left nothing, so this goes on from what it went on from"] if is_former else []
         with CancelScope(shield=True):  # whoever is cancelled meanwhile still learns that there is a turn
-            await self.queue.follow_up(status.task.id, turn, notes, key)
+            await self._follow_up(status, turn, files, notes, key)
         return status.task.id, turn
+
+    async def _follow_up(
+        self, status: TaskStatus, turn: FollowUp, files: Sequence[Upload], notes: Sequence[str], key: RequestKey | None
+    ) -> None:
+        """Keep what came with the prompt first, as for a task."""
+        if turn.given is not None:
+            data = {file.name: upload.data for file, upload in zip(turn.files, files, strict=True)}
+            former = next((each.given for each in reversed(status.turns) if each.given), None)
+            await self.files.keep(turn.given, data, with_those_of=former)
+        try:
+            await self.queue.follow_up(status.task.id, turn, notes, key)
+        except CloisterError:
+            if turn.given is not None:
+                await self.files.remove(turn.given)
+            raise
 
     async def cancel(self, task: str, *, attempt: int | None = None, cancellation: Cancellation = AT_ONCE) -> TaskId:
         """Ask for the end of a task, or of one attempt of its last turn. Harmless twice, and when it is over.

@@ -520,8 +520,12 @@ class AgentPacks(Protocol):
         """Return the installed pack of an agent."""
         ...
 
+    def held(self, pack: Pack) -> AbstractContextManager[None]:
+        """Keep it where it is until the block ends: nobody removes it meanwhile. NotFoundError when it has gone."""
+        ...
+
     async def remove(self, name: str) -> None:
-        """Forget an agent's pack. NotFoundError when there is none; ConflictError while a sandbox sees it."""
+        """Forget an agent's pack. NotFoundError when there is none; ConflictError while it is held or seen."""
         ...
 
 
@@ -853,8 +857,15 @@ class FileStore(Protocol):
     Names are letters, digits and `. _ -`, and begin with one of the first two.
     """
 
-    async def keep(self, owner: str, files: Mapping[str, bytes]) -> None:
-        """Keep these, all or none, in place of what the owner had. StoreError; DiskFullError."""
+    async def keep(self, owner: str, files: Mapping[str, bytes], *, with_those_of: str | None = None) -> None:
+        """Keep these, all or none, in place of what the owner had; with another owner's, which are not changed.
+
+        StoreError; DiskFullError.
+        """
+        ...
+
+    def append(self, owner: str, name: str, data: bytes) -> None:
+        """Add to a file that is kept as it grows: each piece is there at once. StoreError; DiskFullError."""
         ...
 
     async def read(self, owner: str, name: str) -> bytes:
@@ -865,8 +876,8 @@ class FileStore(Protocol):
         """Return where an owner's files lie, readable to everybody who gets there; None when it has none here."""
         ...
 
-    async def owners(self) -> Sequence[str]:
-        """Everybody who has files here, sorted."""
+    async def owners(self, *, before: datetime | None = None) -> Sequence[str]:
+        """Everybody who has files here, sorted; with `before`, those whose newest file was kept before that."""
         ...
 
     async def remove(self, owner: str) -> None:

@@ -1,19 +1,21 @@
 """Removes what nobody owns any more: strays of killed workers, and snapshots past their time or their room."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import anyio
 import structlog
 
-from cloister.errors import CloisterError, ConflictError
+from cloister.errors import CloisterError, ConflictError, NotFoundError
 from cloister.model.sandbox import attempted_sandbox
 from cloister.model.snapshot import SnapshotRecord, depth_of
-from cloister.protocols import SandboxBackend, SnapshotCatalog, TaskStore
+from cloister.model.task import TaskId, task_of_given
+from cloister.protocols import FileStore, SandboxBackend, SnapshotCatalog, TaskStore
 from cloister.removal import remove_snapshots, with_those_above
 
 FIRST_LOOK_SECONDS = 0.5
+GIVEN_GRACE = timedelta(hours=1)
 MOST_FINAL_DISKS = 200
 """Of attempts, on one node: each is looked at whenever a command opens it."""
 LONGEST_LOOK_SECONDS = 60.0
@@ -31,6 +33,26 @@ async def destroy_strays(store: TaskStore, backend: SandboxBackend) -> int:
     for name in strays:
         await backend.destroy(name)
     return len(strays)
+
+
+async def forget_given_to_nobody(store: TaskStore, files: FileStore, now: datetime) -> int:
+    """Remove files that came with a prompt which was never accepted, because who submitted it was killed meanwhile.
+
+    Returns of how many prompts. Those of the last hour stay: somebody may be about to submit theirs.
+    """
+    removed = 0
+    for owner in await files.owners(before=now - GIVEN_GRACE):
+        if (task := task_of_given(owner)) is not None and owner not in await _given_with(store, task):
+            await files.remove(owner)
+            removed += 1
+    return removed
+
+
+async def _given_with(store: TaskStore, task: TaskId) -> Collection[str | None]:
+    try:
+        return {turn.given for turn in (await store.get(task)).turns}
+    except NotFoundError:
+        return ()
 
 
 async def forget_unknown_snapshots(catalog: SnapshotCatalog, backend: SandboxBackend) -> int:

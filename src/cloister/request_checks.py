@@ -57,7 +57,7 @@ def check_request(request: Request) -> None:
         raise UsageError("the command line is empty, or holds a NUL")
     if request.shell is not None:
         _check_shell(request)
-    _check_uploads(request.files)
+    check_uploads(request.files)
     if request.patch is not None:
         _check_patch(request.patch)
 
@@ -74,7 +74,8 @@ def _check_shell(request: Request) -> None:
         raise UsageError("a shell asks nothing, and nothing is given with it")
 
 
-def _check_uploads(uploads: Sequence[Upload]) -> None:
+def check_uploads(uploads: Sequence[Upload]) -> None:
+    """Raise UsageError for what cannot come with a prompt."""
     if len(uploads) > MOST_GIVEN:
         raise UsageError(f"{len(uploads)} files and images: at most {MOST_GIVEN} come with a prompt")
     for upload in uploads:
@@ -89,9 +90,9 @@ def _check_uploads(uploads: Sequence[Upload]) -> None:
         raise UsageError(f"files and images of {size} together; at most {most} come with a prompt")
 
 
-def given_files(uploads: Sequence[Upload]) -> tuple[GivenFile, ...]:
-    """Return what is kept of checked uploads, in their order, each with a name of its own."""
-    names = safe_names([upload.name for upload in uploads])
+def given_files(uploads: Sequence[Upload], *, taken: Sequence[str] = ()) -> tuple[GivenFile, ...]:
+    """Return what is kept of checked uploads, in their order, each with a name that no other has, nor one `taken`."""
+    names = safe_names([upload.name for upload in uploads], taken=taken)
     return tuple(
         GivenFile(name=name, size_bytes=len(upload.data), sha256=sha256(upload.data).hexdigest(), image=upload.image)
         for name, upload in zip(names, uploads, strict=True)

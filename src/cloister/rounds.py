@@ -1,6 +1,7 @@
 """The agent and output phases: the agent works, its change is taken out and checked, in one round or several."""
 
 import itertools
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ from cloister.model.event import SnapshotDigested
 from cloister.model.pack import Pack, not_installed
 from cloister.model.phase import Phase
 from cloister.model.sandbox import clean_room_of
-from cloister.model.task import CANCELLED, CHECK, Outcome, Task, Verdict
+from cloister.model.task import CANCELLED, CHECK, Attempt, Outcome, Task, Verdict
 from cloister.model_roster import OpenModel
 from cloister.model_watch import ModelWatch
 from cloister.phases import agent, final_disk, output, verify
@@ -68,21 +69,23 @@ async def _run_agent(
     run: AttemptRun, turn: AgentTurn, provisioned: Provisioned, round_: int, *, watch: ModelWatch
 ) -> agent.Ran:
     adapter = run.tools.agents[run.task.agent]
-    return await agent.run(
-        turn,
-        adapter,
-        provisioned.sandbox,
-        run.journal,
-        run.ending,
-        round=round_,
-        foundation=provisioned.needs.foundation,
-        placeholders=run.placeholders,
-        pack=await _find_pack(adapter, run.tools.packs),
-        given=_given_with(run.task, run.tools),
-        seconds_left=run.seconds_left(),
-        stopped=watch.stopped,
-        calls=watch.calls,
-    )
+    pack = await _find_pack(adapter, run.tools.packs)
+    with run.tools.packs.held(pack) if pack is not None else nullcontext():
+        return await agent.run(
+            turn,
+            adapter,
+            provisioned.sandbox,
+            run.journal,
+            run.ending,
+            round=round_,
+            foundation=provisioned.needs.foundation,
+            placeholders=run.placeholders,
+            pack=pack,
+            given=_given_with(run.attempt, run.tools),
+            seconds_left=run.seconds_left(),
+            stopped=watch.stopped,
+            calls=watch.calls,
+        )
 
 
 def _first_turn(run: AttemptRun, provisioned: Provisioned, model: OpenModel | None) -> AgentTurn:
@@ -94,8 +97,8 @@ def _first_turn(run: AttemptRun, provisioned: Provisioned, model: OpenModel | No
         prompt=run.attempt.prompt,
         briefing=brief(task, run.tools.ceiling, [grant.name for grant in run.grants]),
         ask=task.ask,
-        files=tuple(file.path for file in task.files),
-        images=tuple(file.path for file in task.files if file.image),
+        files=tuple(file.path for file in run.attempt.files),
+        images=tuple(file.path for file in run.attempt.files if file.image),
         session=session,
         conversation=conversation_to_text(former.conversation) if former and not session else "",
         access=model.access if model is not None else None,
@@ -106,11 +109,11 @@ def _has_checks(task: Task) -> bool:
     return bool(task.environment.checks) and task.agent != CHECK and not task.ask
 
 
-def _given_with(task: Task, tools: Tools) -> Path | None:
-    """Return where what came with the prompt lies."""
-    folder = tools.files.folder(task.given_owner) if task.files else None
-    if task.files and folder is None:
-        raise SandboxError(f"the files that came with task {task.id} are not on this node")
+def _given_with(attempt: Attempt, tools: Tools) -> Path | None:
+    """Return where what came with the prompt lies, and with those before it."""
+    folder = tools.files.folder(attempt.given) if attempt.given is not None else None
+    if attempt.given is not None and folder is None:
+        raise SandboxError(f"the files that came with task {attempt.task.id} are not on this node")
     return folder
 
 
@@ -143,15 +146,24 @@ async def _take_output(run: AttemptRun, ran: agent.Ran, provisioned: Provisioned
     await _mark_used(run, provisioned)
     collected = await output.run(run.attempt, provisioned.sandbox, run.journal, run.tools.files, said=ran.message)
     reason = agent.reason_of_failure(ran.ended)
+    nothing = "" if run.task.command is not None or run.task.agent == CHECK else _nothing_done(run, collected)
     return Outcome(
         verdict=Verdict.FAILED if reason else Verdict.SUCCEEDED,
-        reason=reason or "",
+        reason=reason or nothing,
         exit_status=ran.ended.status,
         message=collected.message,
         artifacts=collected.artifacts,
         session=session_named(ran.session),
         change=collected.change,
     )
+
+
+def _nothing_done(run: AttemptRun, collected: output.Collected) -> str:
+    """Say so of an agent that neither changed nor said anything, although it reports no failure."""
+    former = run.attempt.continues.diff if run.attempt.continues else b""
+    if collected.message.strip() or collected.artifacts or collected.change.diff != former:
+        return ""
+    return "the agent gave no answer" if run.task.ask else "the agent did nothing: it changed no file and said nothing"
 
 
 async def _verify(run: AttemptRun, outcome: Outcome, provisioned: Provisioned, round_: int) -> Outcome:

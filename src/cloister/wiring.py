@@ -53,7 +53,13 @@ from cloister.notary import Notary
 from cloister.phases import final_disk
 from cloister.protocols import Agent, AgentPacks, AttemptQueue, Egress, SandboxBackend, Vault
 from cloister.queues.embedded import EmbeddedQueue
-from cloister.reaper import SnapshotReaper, destroy_strays, expire_snapshots, forget_unknown_snapshots
+from cloister.reaper import (
+    SnapshotReaper,
+    destroy_strays,
+    expire_snapshots,
+    forget_given_to_nobody,
+    forget_unknown_snapshots,
+)
 from cloister.sandboxes.oci.backend import open_backend
 from cloister.sandboxes.oci.image import OciImageStore
 from cloister.sandboxes.oci.network import find_catching_error
@@ -116,6 +122,8 @@ class Application:
         """Run attempts (of `task`, when given) until cancelled, or with `until_idle` until none is left."""
         await destroy_strays(self.intake.store, self.backend)
         await self.reaper.reap()
+        if not until_idle:  # it stays, so that nobody waits for this
+            await forget_given_to_nobody(self.intake.store, self.tools.files, datetime.now(UTC))
         gc.collect()
         gc.freeze()  # what is loaded by now stays for good, and looking through it would delay a start
         async with anyio.create_task_group() as group:
@@ -130,6 +138,7 @@ class Application:
         """Cancel what no living worker holds, and remove everything that belongs to nobody."""
         cancelled = await _cancel_unowned(self.tools, Notary(self.tools.queue, self.tools.vault, self.tools.ceiling))
         destroyed = await destroy_strays(self.intake.store, self.backend)
+        await forget_given_to_nobody(self.intake.store, self.tools.files, datetime.now(UTC))
         expired = await expire_snapshots(self.tools.catalog, self.backend, datetime.now(UTC))
         expired += await forget_unknown_snapshots(self.tools.catalog, self.backend)
         return CleanReport(attempts=cancelled, sandboxes=destroyed, snapshots=expired)

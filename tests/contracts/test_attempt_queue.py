@@ -26,6 +26,7 @@ from cloister.model.event import (
     TurnAccepted,
 )
 from cloister.model.fairness import NO_LIMITS, Priority, RunningLimits
+from cloister.model.given import GivenFile
 from cloister.model.phase import Phase
 from cloister.model.record import SignedRecord
 from cloister.model.request_key import KeptRequest, RequestKey, make_request_key
@@ -613,8 +614,10 @@ async def test_of_two_who_follow_up_at_once_one_does(queue, new_task) -> None:
 async def test_a_task_is_where_its_last_turn_is(queue, store, new_task) -> None:
     await queue.submit(new_task())
     await queue.finish(await _claim(queue), _changed("done", b"diff 1"))
-    await queue.follow_up(TaskId("t1"), _turn(attempts=2), ["a note"])
+    given = GivenFile(name="notes.txt", size_bytes=3, sha256="0" * 64)
+    await queue.follow_up(TaskId("t1"), _turn(attempts=2, files=(given,), given="t1.given-2"), ["a note"])
     status = await store.get("t1")
+    assert [(turn.files, turn.given) for turn in status.turns] == [((), None), ((given,), "t1.given-2")]
     assert (status.state, status.verdict, status.finished_at) == (TaskState.QUEUED, None, None)
     assert [attempt.attempt for attempt in status.attempts] == ["t1-2-1", "t1-2-2"]
     assert [(turn.number, turn.prompt, turn.continues) for turn in status.turns] == [
@@ -623,7 +626,9 @@ async def test_a_task_is_where_its_last_turn_is(queue, store, new_task) -> None:
     ]
     assert status.turns[0].attempts[0].outcome == _changed("done", b"diff 1")
     for _ in range(2):
-        await queue.finish(await _claim(queue), Outcome(verdict=Verdict.FAILED))
+        attempt = await _claim(queue)
+        assert (attempt.files, attempt.given) == ((given,), "t1.given-2")
+        await queue.finish(attempt, Outcome(verdict=Verdict.FAILED))
     status = await store.get("t1")
     assert (status.state, status.verdict) == (TaskState.FINISHED, Verdict.FAILED), "not that of the former turn"
     log = await _log(store)

@@ -108,16 +108,24 @@ async def test_an_expired_disk_is_told_of_and_the_change_is_applied_after_setup(
 def test_a_follow_up_from_the_command_line(installation: Installation) -> None:
     command = 'cat "$CLOISTER_PROMPT_FILE" >>prompts; echo x >>a.txt; echo "I wrote x." >/cloister/out/message.md; '
     command += "echo ready; test -e ignored || { echo x >ignored; sleep 10; }"
-    with installation.started(*installation.task(command, prompt="write x")) as started:
+    command += "; ls /cloister/in/given; cat /cloister/in/given/notes*"
+    notes, shot = installation.state.with_name("notes.txt"), installation.state.with_name("shot.png")
+    notes.write_text("first\n")
+    shot.write_bytes(b"\x89PNG\r\n\x1a\n")
+    with installation.started(*installation.task(command, prompt="write x"), "--file", notes) as started:
         started.until("output", text="ready")
         refused = installation.cloister("task", "follow-up", started.task, "more")
         assert (refused.code, "is running" in refused.stderr) == (2, True), refused
         assert started.end().code == 0
+    notes.write_text("second\n")
     task = started.task
     wrong = installation.cloister("task", "follow-up", task, "--attempt", "2", "more")
     assert (wrong.code, "has no attempt 2" in wrong.stderr) == (2, True), wrong
     assert installation.cloister("task", "follow-up", task, " ").code == 2
-    ran = installation.cloister("task", "follow-up", task, "--json", "--attempts", "2", "write more")
+    refused = installation.cloister("task", "follow-up", task, "--file", installation.state / "none", "more")
+    assert (refused.code, "No such file" in refused.stderr) == (2, True), refused
+    files = ("--file", notes, "--image", shot)
+    ran = installation.cloister("task", "follow-up", task, "--json", *files, "--attempts", "2", "write more")
     assert ran.code == 0, ran
     assert (ran.events[0]["event"], ran.events[-1]["event"]) == ("turn_accepted", "task_finished")
     assert [attempt["number"] for attempt in ran.events[-1]["attempts"]] == [1, 2]
@@ -129,6 +137,13 @@ def test_a_follow_up_from_the_command_line(installation: Installation) -> None:
     assert "+I wrote x." in diff
     assert "+write more" in diff
     assert "+## Turn 1" not in installation.cloister("diff", task, "--turn", "1").stdout
+    assert "notes-2.txt\nnotes.txt\nshot.png\nsecond\nfirst\n" in printed(ran.events), "those of both turns"
+    assert [[file["name"] for file in turn["files"]] for turn in shown["turns"]] == [
+        ["notes.txt"],
+        ["notes-2.txt", "shot.png"],
+    ]
+    recorded = installation.cloister("task", "recording", task, "--turn", "1").stdout
+    assert "ready" in recorded and "second" not in recorded
     page = installation.cloister("task", "show", task).stdout
     assert "turn 2 of 2" in page
     assert "--turn 1" in page

@@ -225,6 +225,7 @@ def test_whatever_ends_a_shell_in_a_live_sandbox(installation: Installation, how
     assert events.count("person_entered") == events.count("person_left") == 1
     again = installation.cloister("task", "shell", command.task)
     assert again.code == 2, again
+    assert "up" in installation.cloister("task", "recording", command.task, "--shell", "1").stdout
 
 
 def test_the_program_that_enters_cannot_be_attacked_from_within(installation: Installation) -> None:

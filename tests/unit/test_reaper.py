@@ -8,6 +8,7 @@ import pytest
 
 from cloister import reaper
 from cloister.model.environment import Environment, Limits
+from cloister.model.given import GivenFile
 from cloister.model.sandbox import Commit, SandboxName, SandboxSpec
 from cloister.model.snapshot import SnapshotKey, SnapshotRecord
 from cloister.model.task import Outcome, Repository, Revision, Task, TaskId, Verdict
@@ -17,10 +18,12 @@ from cloister.reaper import (
     destroy_strays,
     evict_snapshots,
     expire_snapshots,
+    forget_given_to_nobody,
     forget_unknown_snapshots,
 )
 from cloister.sandboxes.fake import FakeBackend, FakeNode
 from cloister.sandboxes.fake_images import FakeImageStore
+from cloister.stores.fake_files import FakeFileStore
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -65,6 +68,17 @@ async def test_only_sandboxes_of_attempts_that_are_over_are_strays() -> None:
     assert await destroy_strays(queue, backend) == 2
     assert await backend.list() == [running.sandbox, "t1-1-3"]
     assert await destroy_strays(queue, backend) == 0
+
+
+async def test_files_of_a_prompt_that_was_never_accepted_are_removed(new_task) -> None:
+    queue, files = FakeQueue(), FakeFileStore()
+    given = GivenFile(name="a", size_bytes=1, sha256="0" * 64)
+    await queue.submit(new_task(files=(given,)))
+    kept = ["t1-1-1.artifacts", "t1-1-1.shell-1", "t1.given"]
+    for owner in (*kept, "t1.given-lost", "t9.given"):
+        await files.keep(owner, {"a": b"1"})
+    assert await forget_given_to_nobody(queue, files, NOW) == 2
+    assert await files.owners() == kept
 
 
 async def test_a_snapshot_past_its_time_is_removed_unless_a_sandbox_stands_on_it() -> None:

@@ -4,13 +4,12 @@ import re
 from collections.abc import Iterable, Sequence
 
 from cloister.agents.commands_run import CommandsRun
-from cloister.agents.json_line import Fields, find_cost, number_in, objects_in, read_object, short_json, text_in
+from cloister.agents.json_line import Fields, ObjectLines, find_cost, number_in, objects_in, short_json, text_in
 from cloister.model.agent_report import (
     AgentFailed,
     AgentReport,
     FilesChanged,
     Message,
-    Plain,
     PlanMade,
     PlanStep,
     Reasoning,
@@ -27,7 +26,7 @@ _MOST_CALLS = 1000
 """That have no result yet; older ones are forgotten."""
 
 
-class ClaudeOutput:
+class ClaudeOutput(ObjectLines):
     """`AgentParser` for Claude Code."""
 
     def __init__(self) -> None:
@@ -36,17 +35,8 @@ class ClaudeOutput:
         """Paths that are being changed, by the call's id."""
         self._last_text = ""
 
-    def feed(self, line: str) -> Sequence[AgentReport]:
-        """See `protocols.AgentParser`."""
-        told = read_object(line)
-        reports = self._read(told) if told is not None else None
-        return [Plain(text=line)] if reports is None else reports
-
-    def close(self) -> Sequence[AgentReport]:
-        """Every line is whole."""
-        return []
-
-    def _read(self, told: Fields) -> Sequence[AgentReport] | None:
+    def read(self, told: Fields) -> Sequence[AgentReport] | None:
+        """See `ObjectLines`."""
         match told:
             case {"type": "system", "subtype": "init", "session_id": str(session)}:
                 return [SessionNamed(session=session)]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from cloister.agents.commands_run import CommandsRun
 from cloister.agents.json_line import (
     Fields,
+    ObjectLines,
     find_status,
     number_in,
     objects_in,
@@ -18,7 +19,6 @@ from cloister.model.agent_report import (
     AgentReport,
     FilesChanged,
     Message,
-    Plain,
     PlanMade,
     PlanStep,
     Reasoning,
@@ -29,24 +29,15 @@ from cloister.model.agent_report import (
 from cloister.protocols import AgentParser
 
 
-class CodexOutput:
+class CodexOutput(ObjectLines):
     """`AgentParser` for codex. Its usage is the conversation's: of a resumed one, all that it has taken."""
 
     def __init__(self) -> None:
         self._commands = CommandsRun()
         self._last_failure = ""
 
-    def feed(self, line: str) -> Sequence[AgentReport]:
-        """See `protocols.AgentParser`."""
-        told = read_object(line)
-        reports = self._read(told) if told is not None else None
-        return [Plain(text=line)] if reports is None else reports
-
-    def close(self) -> Sequence[AgentReport]:
-        """Every line is whole."""
-        return []
-
-    def _read(self, told: Fields) -> Sequence[AgentReport] | None:
+    def read(self, told: Fields) -> Sequence[AgentReport] | None:
+        """See `ObjectLines`."""
         match told:
             case {"type": "thread.started", "thread_id": str(session)}:
                 return [SessionNamed(session=session)]

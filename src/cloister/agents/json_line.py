@@ -4,6 +4,8 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 
+from cloister.model.agent_report import AgentReport, Plain
+
 Fields = Mapping[str, object]
 
 _SHELLS = ("bash", "sh", "zsh", "/bin/bash", "/bin/sh", "/bin/zsh", "/usr/bin/bash")
@@ -20,6 +22,24 @@ def read_object(line: str) -> Fields | None:
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
+
+
+class ObjectLines:
+    """`AgentParser` of a program that prints an object a line; who knows the program says what its objects report."""
+
+    def feed(self, line: str) -> Sequence[AgentReport]:
+        """See `protocols.AgentParser`."""
+        told = read_object(line)
+        reports = self.read(told) if told is not None else None
+        return [Plain(text=line)] if reports is None else reports
+
+    def close(self) -> Sequence[AgentReport]:
+        """Every line is whole."""
+        return []
+
+    def read(self, told: Fields) -> Sequence[AgentReport] | None:
+        """Return what an object reports; None for one that is not understood, which is told as it is."""
+        raise NotImplementedError
 
 
 def text_in(fields: object, *keys: str) -> str:

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from cloister.agents.commands_run import CommandsRun
 from cloister.agents.json_line import (
     Fields,
+    ObjectLines,
     find_cost,
     find_status,
     number_in,
     objects_in,
-    read_object,
     short_json,
     text_in,
 )
@@ -18,7 +18,6 @@ from cloister.model.agent_report import (
     AgentReport,
     FilesChanged,
     Message,
-    Plain,
     PlanMade,
     PlanStep,
     Reasoning,
@@ -31,24 +30,17 @@ from cloister.protocols import AgentParser
 _EDITORS = ("edit", "write", "multiedit")
 
 
-class OpencodeOutput:
+class OpencodeOutput(ObjectLines):
     """`AgentParser` for opencode."""
 
     def __init__(self) -> None:
         self._commands = CommandsRun()
         self._session = ""
 
-    def feed(self, line: str) -> Sequence[AgentReport]:
-        """See `protocols.AgentParser`."""
-        told = read_object(line)
-        reports = self._read(told) if told is not None else None
-        if told is None or reports is None:
-            return [Plain(text=line)]
-        return [*self._named(text_in(told, "sessionID")), *reports]
-
-    def close(self) -> Sequence[AgentReport]:
-        """Every line is whole."""
-        return []
+    def read(self, told: Fields) -> Sequence[AgentReport] | None:
+        """See `ObjectLines`."""
+        reports = self._read(told)
+        return None if reports is None else [*self._named(text_in(told, "sessionID")), *reports]
 
     def _named(self, session: str) -> Sequence[AgentReport]:
         """Every line names the session; it is told once."""

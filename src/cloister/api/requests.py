@@ -1,9 +1,11 @@
 """What clients send, as JSON values; the counterpart of the bodies that routes read."""
 
 from base64 import b64encode
+from collections.abc import Sequence
 from typing import Any
 
 from cloister.errors import EnvironmentFileError
+from cloister.model.given import Upload
 from cloister.model.request import EnvironmentChoice, EnvironmentName, EnvironmentText, RepositoryFile, Request
 
 Fields = dict[str, Any]
@@ -28,13 +30,15 @@ def request_to_fields(request: Request) -> Fields:
         "allow": list(request.allow),
         "use_cache": request.use_cache,
         "ask": request.ask,
-        "files": [
-            {"name": upload.name, "data": b64encode(upload.data).decode(), "image": upload.image}
-            for upload in request.files
-        ],
+        "files": uploads_to_fields(request.files),
         "priority": request.priority,
         "shell": None if shell is None else {"phase": shell.phase, "terminal": shell.terminal},
     }
+
+
+def uploads_to_fields(uploads: Sequence[Upload]) -> list[Fields]:
+    """Return what FileBodies are read from."""
+    return [{"name": upload.name, "data": b64encode(upload.data).decode(), "image": upload.image} for upload in uploads]
 
 
 def choice_to_fields(choice: EnvironmentChoice | None) -> Fields | None:

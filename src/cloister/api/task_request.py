@@ -1,5 +1,7 @@
 """Requests for tasks on the wire, and back."""
 
+from collections.abc import Sequence
+
 from pydantic import Base64Bytes, Field, SecretStr
 
 from cloister.api.body import Body
@@ -77,6 +79,11 @@ class TaskBody(Body):
     """Which tasks start first; `high` takes the role of an admin."""
 
 
+def bodies_to_uploads(files: Sequence[FileBody]) -> tuple[Upload, ...]:
+    """Return the files that nobody has checked yet."""
+    return tuple(Upload(name=file.name, data=file.data, image=file.image) for file in files)
+
+
 def body_to_request(body: TaskBody) -> Request:
     """Return the request that nobody has checked yet."""
     return Request(
@@ -95,7 +102,7 @@ def body_to_request(body: TaskBody) -> Request:
         allow=body.allow,
         use_cache=body.use_cache,
         ask=body.ask,
-        files=tuple(Upload(name=file.name, data=file.data, image=file.image) for file in body.files),
+        files=bodies_to_uploads(body.files),
         shell=body.shell,
         priority=body.priority,
     )

@@ -84,6 +84,10 @@ class TurnShape(_Shape):
     """The attempt of an earlier turn that it goes on from; null for the first."""
     seq: int
     """Place in the task's log of the event that it begins with."""
+    files: tuple[GivenFile, ...] = ()
+    """What came with its prompt."""
+    given: str | None = None
+    """What those are kept under."""
     attempts: tuple[AttemptShape, ...]
 
 

@@ -15,7 +15,7 @@ from cloister.api.event_line import event_to_line
 from cloister.api.event_stream import event_stream
 from cloister.api.front import FrontDoor, check_priority, check_repository
 from cloister.api.once import AtMostOnce
-from cloister.api.task_request import TaskBody, body_to_request
+from cloister.api.task_request import FileBody, TaskBody, bodies_to_uploads, body_to_request
 from cloister.api.task_shape import TaskShape, status_to_shape
 from cloister.api.wire import AcceptedTurn
 from cloister.errors import DeniedError
@@ -43,6 +43,8 @@ class TurnBody(Body):
     attempt: int | None = None
     """The attempt of the last turn to go on from; null is the best that left something."""
     attempts: int = 1
+    files: tuple[FileBody, ...] = ()
+    """What comes with the prompt, as for a task."""
 
 
 class TaskPage(BaseModel):
@@ -198,6 +200,12 @@ async def follow_up(task: str, body: TurnBody, intake: FrontDoor, caller: Member
         turn = follow_up_of(await intake.task(once.kept.task), once.kept.turn)
         return AcceptedTurn(task=once.kept.task, turn=replace(turn, asked_by=caller.name))
     found, turn = await intake.follow_up(
-        task, body.prompt, attempt=body.attempt, attempts=body.attempts, key=once.key, asked_by=caller.name
+        task,
+        body.prompt,
+        attempt=body.attempt,
+        attempts=body.attempts,
+        files=bodies_to_uploads(body.files),
+        key=once.key,
+        asked_by=caller.name,
     )
     return AcceptedTurn(task=found, turn=turn)

@@ -26,6 +26,7 @@ def log(
     context: typer.Context,
     task: TaskArgument,
     attempt: Annotated[int | None, typer.Option(metavar="N", help="Only this attempt's.")] = None,
+    turn: Annotated[int | None, typer.Option(metavar="N", help="Only this turn's.")] = None,
     refused: Annotated[bool, typer.Option("--refused", help="Only what was refused.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one object per line.")] = False,
 ) -> None:
@@ -34,12 +35,13 @@ def log(
     Example:  cloister egress log 0g2x --refused
     """
     from cloister.egress_log import egress_entries, entry_to_line
-    from cloister.model.choice import attempt_of
+    from cloister.model.choice import attempt_of, turn_of
 
     status, events = ask(context, lambda client: _read(client, task))
-    if attempt is not None:
-        own = attempt_of(status, attempt).attempt
-        events = [recorded for recorded in events if recorded.attempt == own]
+    if attempt is not None or turn is not None:
+        meant = turn_of(status, turn).attempts if attempt is None else [attempt_of(status, attempt, turn)]
+        own = {each.attempt for each in meant}
+        events = [recorded for recorded in events if recorded.attempt in own]
     entries = [entry for entry in egress_entries(events) if not (refused and entry.allowed)]
     if as_json:
         for entry in entries:

@@ -30,11 +30,14 @@ AttemptOption = Annotated[
     int | None, typer.Option(metavar="N", help="Number of the attempt; by default the best one of the last turn.")
 ]
 
+TurnOption = Annotated[int | None, typer.Option(metavar="N", help="Number of the turn; by default the last one.")]
+
 
 def recording(
     context: typer.Context,
     task: TaskArgument,
     attempt: AttemptOption = None,
+    turn: TurnOption = None,
     shell: Annotated[
         int | None, typer.Option(metavar="N", help="Of a person's shell in that attempt, in place of its agent.")
     ] = None,
@@ -46,8 +49,8 @@ def recording(
 
     async def answer(client: "Client") -> str:
         if shell is not None:
-            return (await client.shell_recording(task, shell, attempt=attempt)).decode()
-        status, chosen, told = await _of_attempt(client, task, attempt)
+            return (await client.shell_recording(task, shell, attempt=attempt, turn=turn)).decode()
+        status, chosen, told = await _of_attempt(client, task, attempt, turn)
         title = f"attempt {chosen.number} of task {status.task.id}"
         lines = list(recording_lines(title, _shown(told)))
         if not lines:
@@ -58,12 +61,12 @@ def recording(
 
 
 async def _of_attempt(
-    client: "Client", task: str, attempt: int | None, *, output: bool = True
+    client: "Client", task: str, attempt: int | None, turn: int | None, *, output: bool = True
 ) -> "tuple[TaskStatus, AttemptStatus, Sequence[RecordedEvent]]":
     status = await client.task(task)
     from cloister.model.choice import attempt_of
 
-    chosen = attempt_of(status, attempt)
+    chosen = attempt_of(status, attempt, turn)
     told = [
         recorded
         async for recorded in client.events(status.task.id, output=output)
@@ -93,6 +96,7 @@ def command(
     address: Annotated[
         str, typer.Argument(metavar="T/ATTEMPT/commands/N", help="A task, an attempt's number, and a command's.")
     ],
+    turn: TurnOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show a command that an agent ran, what it printed and how it ended, as the agent tells it.
@@ -107,7 +111,7 @@ def command(
     number = int(found["number"])
 
     async def answer(client: "Client") -> list[AgentEvent]:
-        status, chosen, told = await _of_attempt(client, found["task"], int(found["attempt"]), output=False)
+        status, chosen, told = await _of_attempt(client, found["task"], int(found["attempt"]), turn, output=False)
         commands = [it.event for it in told if isinstance(it.event, AgentEvent) and it.event.number is not None]
         ours = [event for event in commands if event.number == number]
         if not ours:
@@ -131,6 +135,7 @@ def artifacts(
     context: typer.Context,
     task: TaskArgument,
     attempt: AttemptOption = None,
+    turn: TurnOption = None,
     get: Annotated[str | None, typer.Option(metavar="NAME", help="Save this one.")] = None,
     output: Annotated[Path | None, typer.Option(metavar="FILE", help="Where to save it; there must be none.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -146,13 +151,13 @@ def artifacts(
         raise UsageError("--get NAME and --output FILE go together")
     if get is not None and output is not None:
         name = get
-        _save(ask(context, lambda client: client.artifact(task, name, attempt=attempt)), output)
+        _save(ask(context, lambda client: client.artifact(task, name, attempt=attempt, turn=turn)), output)
         return
 
     async def answer(client: "Client") -> Sequence[Artifact]:
         from cloister.model.choice import attempt_of
 
-        chosen = attempt_of(await client.task(task), attempt)
+        chosen = attempt_of(await client.task(task), attempt, turn)
         return chosen.outcome.artifacts if chosen.outcome else ()
 
     found = ask(context, answer)

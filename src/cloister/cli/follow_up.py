@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cloister.cli.given_files import FileOption, ImageOption, read_uploads
 from cloister.cli.run import carry_out, detach_task, end_as, read_prompt
 from cloister.cli.session import ask
 from cloister.cli.task import JsonOption, TaskArgument
@@ -24,6 +25,8 @@ def follow_up(
         typer.Option(metavar="N", help="The attempt of the last turn to go on from; by default the best one."),
     ] = None,
     attempts: Annotated[int, typer.Option(metavar="1..4", help="Independent answers to make.")] = 1,
+    file: FileOption = None,
+    image: ImageOption = None,
     require_checks: Annotated[
         bool, typer.Option("--require-checks", help="End with 1 unless all of the environment's checks pass.")
     ] = False,
@@ -34,10 +37,10 @@ def follow_up(
 
     Example:  cloister task follow-up 0g2x "now add a test for it"
     """
-    asked = read_prompt(prompt)
+    asked, files = read_prompt(prompt), read_uploads(file or (), image or ())
 
     async def submit(client: "Client") -> "TaskId":
-        full, _ = await client.follow_up(task, asked, attempt=attempt, attempts=attempts)
+        full, _ = await client.follow_up(task, asked, attempt=attempt, attempts=attempts, files=files)
         return full
 
     if detach:

@@ -3,10 +3,16 @@
 import stat
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from cloister.errors import UsageError
 from cloister.model.given import LARGEST_GIVEN_BYTES, Upload
 from cloister.model.quantity import size_to_text
+
+FileOption = Annotated[list[Path] | None, typer.Option(metavar="PATH", help="File to give with the prompt.")]
+ImageOption = Annotated[list[Path] | None, typer.Option(metavar="PATH", help="Picture to give with the prompt.")]
 
 
 def read_uploads(files: Sequence[Path], images: Sequence[Path]) -> tuple[Upload, ...]:

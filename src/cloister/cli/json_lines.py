@@ -71,6 +71,7 @@ def turn_to_json(turn: Turn) -> Fields:
         "prompt": turn.prompt,
         "accepted_at": turn.accepted_at.isoformat(),
         "continues": turn.continues,
+        "files": [asdict(file) for file in turn.files],
         "attempts": [attempt_to_json(attempt, diff=False) for attempt in turn.attempts],
         "choice": choice_to_json(turn.attempts),
     }

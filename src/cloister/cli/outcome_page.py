@@ -97,8 +97,8 @@ class Page:
         version = f" ({source})" if source else ""
         commit = f"{task.revision.ref} ({task.revision.commit[:12]})"
         yield "", f"{commit} of {task.repository.address}{named}{version}", "dim"
-        if task.files:
-            yield from self._list("", "given ", [file.name for file in task.files], "dim")
+        if self._turn.files:
+            yield from self._list("", "given ", [file.name for file in self._turn.files], "dim")
         agent = f"{task.agent}: {task.command}" if task.command else task.agent
         agent = f"{agent} (asked for an answer: the work tree is read-only)" if task.ask else agent
         for _, text, _ in self._text("", f"by {agent}"):

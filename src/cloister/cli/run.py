@@ -11,7 +11,7 @@ import typer
 
 from cloister.cli.environment_argument import read_choice, read_input
 from cloister.cli.exit import CANCELLED, FAILED_CHECKS, code_of_verdict
-from cloister.cli.given_files import read_uploads
+from cloister.cli.given_files import FileOption, ImageOption, read_uploads
 from cloister.cli.session import ask, open_service, start_background_worker
 from cloister.cli.terminal import error_console, output_console, print_line
 from cloister.cli.work_tree import repository_address
@@ -81,8 +81,8 @@ def run(
     only_ask: Annotated[
         bool, typer.Option("--ask", help="Ask for an answer and no change: the work tree is read-only.")
     ] = False,
-    file: Annotated[list[Path] | None, typer.Option(metavar="PATH", help="File to give with the prompt.")] = None,
-    image: Annotated[list[Path] | None, typer.Option(metavar="PATH", help="Picture to give with the prompt.")] = None,
+    file: FileOption = None,
+    image: ImageOption = None,
     require_checks: Annotated[
         bool, typer.Option("--require-checks", help="End with 1 unless all of the environment's checks pass.")
     ] = False,

@@ -96,6 +96,8 @@ def continuation_of(turns: Sequence[Turn], turn: Turn) -> Continuation:
     return Continuation(
         attempt=turn.continues,
         prompt=turn.prompt,
+        files=turn.files,
+        given=next((each.given for each in reversed(turns[: turn.number]) if each.given), None),
         accepted_at=turn.accepted_at,
         diff=outcome.change.diff if outcome and outcome.change else b"",
         conversation=tuple(conversation),

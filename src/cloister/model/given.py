@@ -1,7 +1,7 @@
 """Files and images that come with a prompt: what may come, and how the agent finds them."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 GIVEN = "/cloister/in/given"
@@ -46,10 +46,10 @@ def is_image(data: bytes) -> bool:
     return _IMAGE.match(data) is not None
 
 
-def safe_names(names: Sequence[str]) -> list[str]:
-    """Return a name for each of these that is safe everywhere and that no other has, in their order."""
-    taken: set[str] = set()
-    return [_unlike(_safe_name(name), taken) for name in names]
+def safe_names(names: Sequence[str], *, taken: Iterable[str] = ()) -> list[str]:
+    """Return a name for each of these that is safe everywhere and that no other has, nor one `taken`; in order."""
+    others = {name.lower() for name in taken}
+    return [_unlike(_safe_name(name), others) for name in names]
 
 
 def safe_paths(paths: Sequence[str]) -> list[str]:

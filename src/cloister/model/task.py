@@ -43,6 +43,20 @@ def shell_owner(attempt: AttemptId, number: int) -> str:
     return f"{attempt}.shell-{number}"
 
 
+def given_owner(task: TaskId, mark: str = "") -> str:
+    """Whose files in the store those are that came with a prompt; a follow-up's has a `mark` of its own.
+
+    Two who follow up at once have two, of which one is forgotten.
+    """
+    return f"{task}.given-{mark}" if mark else f"{task}.given"
+
+
+def task_of_given(owner: str) -> TaskId | None:
+    """Return whose prompt's files those are; None for other owners."""
+    task, _, what = owner.partition(".")
+    return TaskId(task) if what.partition("-")[0] == "given" else None
+
+
 class Verdict(StrEnum):
     """How an attempt, or a task, ended."""
 
@@ -129,7 +143,7 @@ class Task:
     ask: bool = False
     """An answer is wanted, and no change: the agent cannot write to the work tree, and no check runs."""
     files: tuple[GivenFile, ...] = ()
-    """What came with the prompt; see `given_owner`."""
+    """What came with the first prompt; see `given_owner`."""
     use_cache: bool = True
     sealed_secrets: bytes | None = field(default=None, repr=False)
     """Values that came with the request, sealed for this task alone."""
@@ -150,11 +164,6 @@ class Task:
     def environment_version(self) -> int | None:
         """Of a stored environment."""
         return self.environment_source.version if self.environment_source else None
-
-    @property
-    def given_owner(self) -> str:
-        """Whose files in the store those are that came with the prompt."""
-        return f"{self.id}.given"
 
     @property
     def branch(self) -> str:
@@ -181,6 +190,10 @@ class FollowUp:
     continues: AttemptId
     """The attempt of an earlier turn whose disk, change and conversation it goes on from."""
     attempts: int = 1
+    files: tuple[GivenFile, ...] = ()
+    """What came with its prompt."""
+    given: str | None = None
+    """Whose files those are, with what came with former prompts; None when nothing came. See `given_owner`."""
     accepted_at: datetime
     asked_by: str = OWNER
     """As of a task; the priority is the task's."""
@@ -201,6 +214,10 @@ class Continuation:
     attempt: AttemptId
     prompt: str
     """What is asked now."""
+    files: tuple[GivenFile, ...] = ()
+    """What came with that prompt."""
+    given: str | None = None
+    """Whose files all are that came with this prompt or a former one, of a follow-up."""
     accepted_at: datetime
     diff: bytes = field(default=b"", repr=False)
     """The change of that attempt, against the task's base."""
@@ -228,6 +245,17 @@ class Attempt:
     def prompt(self) -> str:
         """What its turn asks."""
         return self.continues.prompt if self.continues else self.task.prompt
+
+    @property
+    def files(self) -> tuple[GivenFile, ...]:
+        """What came with the prompt of its turn."""
+        return self.continues.files if self.continues else self.task.files
+
+    @property
+    def given(self) -> str | None:
+        """Whose files all are that came with a prompt of its task by now; None when nothing came."""
+        former = given_owner(self.task.id) if self.task.files else None
+        return (self.continues.given if self.continues else None) or former
 
     @property
     def starting_diff(self) -> bytes:
@@ -310,6 +338,10 @@ class Turn:
     """The attempt of an earlier turn that it goes on from; None for the first."""
     seq: int
     """Place in the task's log of the event that it begins with."""
+    files: tuple[GivenFile, ...] = ()
+    """What came with its prompt."""
+    given: str | None = None
+    """See `FollowUp`."""
     attempts: tuple[AttemptStatus, ...]
 
 
@@ -362,6 +394,8 @@ def follow_up_of(status: TaskStatus, number: int) -> FollowUp:
         prompt=turn.prompt,
         continues=turn.continues,
         attempts=len(turn.attempts),
+        files=turn.files,
+        given=turn.given,
         accepted_at=turn.accepted_at,
     )
 
@@ -374,6 +408,8 @@ def first_turn(task: Task, attempts: Iterable[AttemptStatus]) -> Turn:
         accepted_at=task.accepted_at,
         continues=None,
         seq=1,
+        files=task.files,
+        given=given_owner(task.id) if task.files else None,
         attempts=tuple(attempts),
     )
 

@@ -382,6 +382,8 @@ class FakeQueue:
                 accepted_at=turn.accepted_at,
                 continues=turn.continues,
                 seq=seq,
+                files=turn.files,
+                given=turn.given,
                 attempts=tuple(by_turn[turn.number]),
             )
             for turn, seq in self._later[task]

@@ -1,13 +1,14 @@
 """Packs that are there by being installed; nothing is fetched."""
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cloister.errors import NotFoundError
+from cloister.errors import ConflictError, NotFoundError
 from cloister.model.image import BuildProgress
-from cloister.model.pack import Pack, PackRecipe
+from cloister.model.pack import Pack, PackRecipe, not_installed
 from cloister.protocols import AgentPacks
 
 _INSTALLED_AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -18,6 +19,7 @@ class FakeAgentPacks:
 
     def __init__(self, installed: Iterable[PackRecipe] = ()) -> None:
         self._packs = {recipe.name: _pack_of(recipe) for recipe in installed}
+        self._held: set[str] = set()
 
     async def install(self, recipe: PackRecipe, report: Callable[[BuildProgress], None]) -> Pack:
         """See `protocols.AgentPacks`."""
@@ -29,8 +31,21 @@ class FakeAgentPacks:
         """See `protocols.AgentPacks`."""
         return self._packs.get(name)
 
+    @contextmanager
+    def held(self, pack: Pack) -> Iterator[None]:
+        """See `protocols.AgentPacks`."""
+        if self._packs.get(pack.name) != pack:
+            raise not_installed(pack.name)
+        self._held.add(pack.name)
+        try:
+            yield
+        finally:
+            self._held.discard(pack.name)
+
     async def remove(self, name: str) -> None:
         """See `protocols.AgentPacks`."""
+        if name in self._held:
+            raise ConflictError(f"the agent {name!r} works in a sandbox now", hint="wait for its tasks")
         if self._packs.pop(name, None) is None:
             raise NotFoundError(f"agent {name!r} is not installed here", hint="see: cloister agent list")
 

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 
 import anyio.to_thread
@@ -20,9 +21,19 @@ class DirectoryFileStore:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
-    async def keep(self, owner: str, files: Mapping[str, bytes]) -> None:
+    async def keep(self, owner: str, files: Mapping[str, bytes], *, with_those_of: str | None = None) -> None:
         """Write beside, and rename."""
-        await anyio.to_thread.run_sync(self._keep, owner, files)
+        await anyio.to_thread.run_sync(self._keep, owner, files, with_those_of)
+
+    def append(self, owner: str, name: str, data: bytes) -> None:
+        """Write it behind what is there: the kernel has it then, whatever becomes of us."""
+        place = self._path(owner)
+        try:
+            place.mkdir(mode=0o755, parents=True, exist_ok=True)
+            with (place / _checked(name)).open("ab") as file:
+                file.write(data)
+        except OSError as error:
+            raise _error_of(owner, self._directory, error) from error
 
     async def read(self, owner: str, name: str) -> bytes:
         """Read one."""
@@ -37,24 +48,31 @@ class DirectoryFileStore:
         path = self._path(owner)
         return path if path.is_dir() else None
 
-    async def owners(self) -> Sequence[str]:
+    async def owners(self, *, before: datetime | None = None) -> Sequence[str]:
         """Look into the directory."""
-        try:
-            return sorted(entry.name for entry in os.scandir(self._directory) if _SAFE.fullmatch(entry.name))
-        except FileNotFoundError:
-            return []
+        return await anyio.to_thread.run_sync(self._owners, before)
 
     async def remove(self, owner: str) -> None:
         """Remove the folder."""
         await anyio.to_thread.run_sync(shutil.rmtree, self._path(owner), True)
 
-    def _keep(self, owner: str, files: Mapping[str, bytes]) -> None:
+    def _owners(self, before: datetime | None) -> Sequence[str]:
+        latest = before.timestamp() if before is not None else float("inf")
+        try:
+            entries = [entry for entry in os.scandir(self._directory) if entry.stat().st_mtime < latest]
+        except FileNotFoundError:
+            return []
+        return sorted(entry.name for entry in entries if _SAFE.fullmatch(entry.name))
+
+    def _keep(self, owner: str, files: Mapping[str, bytes], others: str | None) -> None:
         place = self._path(owner)
         draft = place.with_name(f".{place.name}.{os.getpid()}")
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             shutil.rmtree(draft, ignore_errors=True)
             draft.mkdir()
+            for path in self._path(others).iterdir() if others is not None else ():
+                (draft / path.name).hardlink_to(path)
             for name, data in files.items():
                 path = draft / _checked(name)
                 path.write_bytes(data)
@@ -64,11 +82,15 @@ class DirectoryFileStore:
             draft.rename(place)
         except OSError as error:
             shutil.rmtree(draft, ignore_errors=True)
-            kind = DiskFullError if error.errno in (28, 122) else StoreError
-            raise kind(f"files of {owner} cannot be kept in {self._directory}: {error.strerror}") from error
+            raise _error_of(owner, self._directory, error) from error
 
     def _path(self, owner: str) -> Path:
         return self._directory / _checked(owner)
+
+
+def _error_of(owner: str, directory: Path, error: OSError) -> StoreError | DiskFullError:
+    kind = DiskFullError if error.errno in (28, 122) else StoreError
+    return kind(f"files of {owner} cannot be kept in {directory}: {error.strerror}")
 
 
 def _checked(name: str) -> str:

@@ -102,6 +102,8 @@ TURNS = Table(
     Column("continues", Text, nullable=False),  # the attempt that it goes on from
     Column("accepted_at", UtcDateTime, nullable=False),
     Column("seq", Integer, nullable=False),  # of the event that it begins with
+    Column("files", JSON),  # that came with the prompt
+    Column("given", Text),  # whose those are in the store of files
 )
 
 EVENTS = Table(

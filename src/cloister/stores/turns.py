@@ -3,9 +3,11 @@
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
+from pydantic import TypeAdapter
 from sqlalchemy import Row, Select, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from cloister.model.given import GivenFile
 from cloister.model.task import (
     AttemptId,
     AttemptStatus,
@@ -19,6 +21,7 @@ from cloister.model.task import (
 from cloister.stores.documents import document_to_outcome, unpack
 from cloister.stores.schema import ATTEMPTS, TASKS, TURNS
 
+_FILES = TypeAdapter(tuple[GivenFile, ...])
 LIGHT_ATTEMPT = [column for column in ATTEMPTS.c if column.name != "diff"]
 
 
@@ -29,6 +32,8 @@ async def add_turn(connection: AsyncConnection, task: TaskId, turn: FollowUp) ->
         "number": turn.number,
         "prompt": turn.prompt,
         "continues": turn.continues,
+        "files": _FILES.dump_python(turn.files, mode="json"),
+        "given": turn.given,
         "accepted_at": turn.accepted_at,
         "seq": select(TASKS.c.last_seq).where(TASKS.c.id == task).scalar_subquery(),
     }
@@ -63,6 +68,8 @@ def to_turns(task: Task, attempts: Iterable[tuple[int, AttemptStatus]], rows: It
             accepted_at=row.accepted_at,
             continues=AttemptId(row.continues),
             seq=row.seq,
+            files=_FILES.validate_python(row.files or ()),
+            given=row.given,
             attempts=tuple(by_turn.get(row.number, ())),
         )
         for row in rows

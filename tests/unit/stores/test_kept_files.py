@@ -1,3 +1,5 @@
+import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -37,3 +39,24 @@ async def test_where_nothing_can_be_written_the_former_ones_stay(tmp_path: Path)
     (tmp_path / "files").write_text("no directory")
     with pytest.raises(StoreError):
         await DirectoryFileStore(tmp_path / "files").keep("one", {"a": b"1"})
+
+
+async def test_a_file_grows_and_files_of_another_owner_come_along(tmp_path: Path) -> None:
+    store = DirectoryFileStore(tmp_path / "files")
+    for piece in (b"one\n", b"two\n"):
+        store.append("shell", "recording", piece)
+    assert await store.read("shell", "recording") == b"one\ntwo\n"
+    await store.keep("first", {"a": b"1"})
+    await store.keep("second", {"b": b"2"}, with_those_of="first")
+    await store.remove("first")
+    assert [await store.read("second", name) for name in "ab"] == [b"1", b"2"]
+    old = datetime.now(UTC) - timedelta(hours=1)
+    assert await store.owners(before=old) == []
+    os.utime(tmp_path / "files" / "second", (0, 0))
+    assert await store.owners(before=old) == ["second"]
+
+
+async def test_what_cannot_be_added_is_told(tmp_path: Path) -> None:
+    (tmp_path / "files").write_text("no directory")
+    with pytest.raises(StoreError):
+        DirectoryFileStore(tmp_path / "files").append("one", "a", b"1")

@@ -1,8 +1,11 @@
 """The agents' packs on this node: content-addressed, made once, and whole from the moment that they can be seen."""
 
+import fcntl
 import json
+import os
 import re
-from contextlib import AbstractAsyncContextManager, suppress
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +14,7 @@ from anyio import to_thread
 
 from cloister.errors import ConflictError, NotFoundError
 from cloister.model.image import BuildProgress
-from cloister.model.pack import Pack, PackRecipe
+from cloister.model.pack import Pack, PackRecipe, not_installed
 from cloister.protocols import AgentPacks
 from cloister.sandboxes.oci.bundle import UID_BASE
 from cloister.sandboxes.oci.image_build import ReportProgress
@@ -68,13 +71,30 @@ class OciAgentPacks:
             return None
         return Pack(**{**fields, "installed_at": datetime.fromisoformat(fields["installed_at"]), "place": place})
 
+    @contextmanager
+    def held(self, pack: Pack) -> Iterator[None]:
+        """Lock its folder, which goes on being the one of that place; see `protocols.AgentPacks`."""
+        try:
+            folder = os.open(pack.place, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError as error:
+            raise not_installed(pack.name) from error
+        try:
+            fcntl.flock(folder, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            if not os.path.samestat(os.fstat(folder), pack.place.stat()):
+                raise not_installed(pack.name)
+            yield
+        except (BlockingIOError, FileNotFoundError) as error:
+            raise not_installed(pack.name) from error
+        finally:
+            os.close(folder)
+
     async def remove(self, name: str) -> None:
         """Forget it; see `protocols.AgentPacks`."""
         async with locked(self._folder, name):
             pack = await self.find(name)
             if pack is None:
                 raise NotFoundError(f"agent {name!r} is not installed here", hint="see: cloister agent list")
-            if pack.digest in await to_thread.run_sync(_in_use):
+            if pack.digest in await to_thread.run_sync(_in_use) or _is_held(pack.place):
                 raise ConflictError(f"the agent {name!r} works in a sandbox now", hint="wait for its tasks")
             (self._folder / "names" / name).unlink()
             await to_thread.run_sync(self._remove_unused)
@@ -95,20 +115,34 @@ class OciAgentPacks:
         sync(self._folder)
 
     def _remove_unused(self) -> None:
-        """Remove packs that no name stands for and no sandbox sees."""
+        """Remove packs that no name stands for, no sandbox sees and nobody holds, who is about to start one."""
         named = {json.loads(path.read_text())["digest"] for path in (self._folder / "names").glob("[!.]*")}
         kept = named | _in_use()
         for place in self._folder.iterdir():
             if len(place.name) == _DIGEST_LENGTH and place.name not in kept:
                 grave = self._folder / "removing" / place.name
                 grave.parent.mkdir(exist_ok=True)
-                place.rename(grave)
-                remove_tree(grave)
+                if not _is_held(place, move_to=grave):
+                    remove_tree(grave)
 
 
 def _seal(tree: Path) -> SealedTree:
     tree.chmod(0o755)
     return seal_tree(tree, uid_base=UID_BASE)
+
+
+def _is_held(place: Path, *, move_to: Path | None = None) -> bool:
+    """Whether somebody holds the pack; if nobody does, it is moved, and who comes later finds none."""
+    folder = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if move_to is not None:
+            place.rename(move_to)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(folder)
+    return False
 
 
 def _in_use() -> frozenset[str]:

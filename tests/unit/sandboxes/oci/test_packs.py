@@ -69,6 +69,23 @@ async def test_one_in_use_stays_until_nobody_sees_it(store: OciAgentPacks) -> No
     assert (place.exists(), await store.find("one")) == (False, None)
 
 
+async def test_one_that_is_held_stays_although_nobody_sees_it_yet(store: OciAgentPacks) -> None:
+    """Between the look for a pack and the start of its sandbox."""
+    place = await installed(store, ONE)
+    pack = await store.find("one")
+    assert pack is not None
+    with store.held(pack):
+        with store.held(pack), pytest.raises(ConflictError, match="'one' works in a sandbox now"):
+            await store.remove("one")
+        await installed(store, TWO)
+        assert (place / "one/bin/one").read_text() == "1", "superseded, but held"
+    await installed(store, replace(ONE, name="other"))
+    await store.remove("other")
+    assert not place.exists()
+    with pytest.raises(NotFoundError, match="'one' is not installed"), store.held(pack):
+        pass
+
+
 async def test_a_superseded_one_stays_for_who_sees_it_and_goes_with_the_next(store: OciAgentPacks) -> None:
     old = await installed(store, ONE)
     with seen(old):
