@@ -46,6 +46,7 @@ from cloister.model.snapshot_export import Compression
 from cloister.model.stored_environment import StoredEnvironment
 from cloister.model.task import AttemptId, AttemptStatus, FollowUp, Task, TaskId, TaskStatus, Turn
 from cloister.model.token import Role, Token
+from cloister.model.user import User
 from cloister.model.worker import Worker
 from cloister.repository_address import is_path
 from cloister.resending import send_again
@@ -434,6 +435,14 @@ class Client:
     async def revoke_token(self, token: str) -> Token:
         """Let nobody in with a token any more."""
         return _read(Token, await self._call("DELETE", f"/tokens/{_part(token)}"))
+
+    async def users(self) -> Sequence[User]:
+        """Everybody who has logged in by a provider of OpenID Connect, by name."""
+        return _read(list[User], await self._call("GET", "/users"))
+
+    async def set_user_disabled(self, user: str, *, disabled: bool) -> User:
+        """Let nobody in as a user any more, or do again."""
+        return _read(User, await self._call("PUT", f"/users/{_part(user)}", {"disabled": disabled}))
 
     async def audit(self, wanted: AuditFilter, *, limit: int = 100, before: int | None = None) -> Sequence[AuditEntry]:
         """Who asked for which change, newest first, and what was refused to whom; those numbered below `before`."""

@@ -60,7 +60,8 @@ from cloister.model.snapshot_export import Export
 from cloister.model.stored_environment import StoredEnvironment
 from cloister.model.task import Attempt, AttemptId, FollowUp, Outcome, Repository, Revision, Task, TaskId, TaskStatus
 from cloister.model.task_filter import EVERY_TASK, TaskFilter
-from cloister.model.token import Token, TokenId
+from cloister.model.token import Role, Token, TokenId
+from cloister.model.user import Identity, User, UserId
 from cloister.model.worker import Worker
 
 
@@ -1055,4 +1056,36 @@ class ScheduleStore(Protocol):
 
     async def runs(self, name: str) -> Sequence[ScheduledRun]:
         """The runs of a schedule, newest first; the last hundred of them."""
+        ...
+
+
+class UserStore(Protocol):
+    """People whom a provider knows, by issuer and subject."""
+
+    async def note(self, issuer: str, subject: str, *, name: str, role: Role, at: datetime) -> User:
+        """Remember a login of theirs, synced, and what they are called and may do since; return them."""
+        ...
+
+    async def get(self, user: UserId) -> User | None:
+        """The user of that id, disabled or not."""
+        ...
+
+    async def list(self) -> Sequence[User]:
+        """All, by name."""
+        ...
+
+    async def set_disabled(self, user: UserId, at: datetime | None) -> User | None:
+        """Disable since then, or with None not any more; synced. None when there is none of that id."""
+        ...
+
+
+class IdentityProvider(Protocol):
+    """Who says who somebody is. `state`, `nonce` and `verifier` are of one login, and of nobody else's."""
+
+    async def authorization_url(self, *, redirect_uri: str, state: str, nonce: str, verifier: str) -> str:
+        """Where a browser is sent to log in. UnreachableError; UnauthenticatedError for what is not to be believed."""
+        ...
+
+    async def identify(self, *, code: str, redirect_uri: str, nonce: str, verifier: str) -> Identity:
+        """Whom the code that it came back with is about. Errors as above."""
         ...

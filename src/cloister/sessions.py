@@ -1,4 +1,4 @@
-"""Sessions of browsers: begun with a token, known again by a cookie, and ended."""
+"""Sessions of browsers: begun with a token or by a provider, known again by a cookie, and ended."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,9 +6,11 @@ from datetime import datetime, timedelta
 
 from cloister.errors import NotFoundError, UnauthenticatedError
 from cloister.model.session import Session, SessionId, is_session_text, new_session_id, new_session_text
-from cloister.model.token import Role, Token, digest_of
-from cloister.protocols import SessionStore, TokenStore
+from cloister.model.token import Role, Token, TokenId, digest_of
+from cloister.model.user import User, UserId
+from cloister.protocols import SessionStore
 from cloister.tokens import Tokens
+from cloister.users import Users
 
 _USE_IS_NOTED_EVERY = timedelta(minutes=1)
 
@@ -28,6 +30,7 @@ class Sessions:
 
     store: SessionStore
     tokens: Tokens
+    users: Users
     lifetime: timedelta
     """After which somebody logs in again, whatever they did meanwhile."""
     idle: timedelta
@@ -40,30 +43,35 @@ class Sessions:
 
         UnauthenticatedError.
         """
-        return await self._begin(await self.tokens.authenticate(token), address)
+        return await self._begin(address, token=(await self.tokens.authenticate(token)).id)
+
+    async def log_in_user(self, user: User, address: str) -> tuple[Session, str]:
+        """Begin a session for somebody whom a provider knows, as `log_in` does."""
+        return await self._begin(address, user=user.id)
 
     async def authenticate(self, text: str) -> Known:
-        """Return whom a session of that text lets in, by what its token may do now. UnauthenticatedError.
+        """Return whom a session of that text lets in, by what its token or user may do now. UnauthenticatedError.
 
-        Its token is looked at each time: once that is revoked or expired, so are its sessions.
+        That is looked at each time: with a token that is revoked or expired, or a user who is disabled, it is over.
         """
         now = self.now()
         session = await self.store.find(digest_of(text)) if is_session_text(text) else None
         if session is None or not session.is_valid(now, self.idle):
             raise _over()
-        token = await self._token_of(session)
-        if token is None or not token.is_valid(now):
+        holder = await self._holder_of(session, now)
+        if holder is None:
             raise _over()
         if now - session.last_used_at >= _USE_IS_NOTED_EVERY:
             await self.store.mark_used(session.id, now)
-        return Known(session=session, name=token.name, role=token.role)
+        return Known(session=session, name=holder.name, role=holder.role)
 
     async def list(self) -> Sequence[Session]:
         """Those that let somebody in, newest first."""
         now = self.now()
         valid = [session for session in await self.store.list() if session.is_valid(now, self.idle)]
         tokens = {token.id for token in await self.tokens.list() if token.is_valid(now)}
-        return [session for session in valid if session.token in tokens]
+        users = {user.id for user in await self.users.list() if user.disabled_at is None}
+        return [session for session in valid if session.token in tokens or session.user in users]
 
     async def end(self, session: SessionId) -> Session:
         """Let nobody in with it any more, and forget it. NotFoundError."""
@@ -71,11 +79,14 @@ class Sessions:
             raise NotFoundError(f"there is no session {session!r}")
         return found
 
-    async def _begin(self, token: Token, address: str) -> tuple[Session, str]:
+    async def _begin(
+        self, address: str, *, token: TokenId | None = None, user: UserId | None = None
+    ) -> tuple[Session, str]:
         now = self.now()
         session = Session(
             id=new_session_id(),
-            token=token.id,
+            token=token,
+            user=user,
             address=address,
             created_at=now,
             expires_at=now + self.lifetime,
@@ -86,9 +97,13 @@ class Sessions:
         await self.store.add(session, digest_of(text))
         return session, text
 
-    async def _token_of(self, session: Session) -> Token | None:
-        store: TokenStore = self.tokens.store
-        return None if session.token is None else await store.get(session.token)
+    async def _holder_of(self, session: Session, now: datetime) -> Token | User | None:
+        """Return whose it is; None when they are not let in any more."""
+        if session.user is not None:
+            user = await self.users.store.get(session.user)
+            return user if user is not None and user.disabled_at is None else None
+        token = None if session.token is None else await self.tokens.store.get(session.token)
+        return token if token is not None and token.is_valid(now) else None
 
 
 def _over() -> UnauthenticatedError:

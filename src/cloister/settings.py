@@ -41,6 +41,7 @@ from cloister.model.upstreams import (
     parse_upstream_proxy,
 )
 from cloister.model_settings import ModelTable, providers_of, with_variables
+from cloister.oidc_settings import OidcTable
 from cloister.toml_document import TomlDocument, TomlSyntaxError, parse_toml, problems_of
 
 VARIABLE_PREFIX = "CLOISTER_"
@@ -336,6 +337,8 @@ class Settings(BaseSettings):
         default=DAY, examples=['"12h"'], validate_default=False
     )
     """After how long without a request they have to log in again."""
+    oidc: OidcTable | None = Field(default=None)
+    """A provider of OpenID Connect, where people log in: a table, see [access](../how-to/access.md)."""
     agents: dict[AgentName, AgentTable] = Field(default={}, examples=['{ mine = { command = "my-agent --json" } }'])
     """Agents of your own: a table for each, see [agents](../how-to/agents.md)."""
     models: dict[str, ModelTable] = Field(default={}, repr=False)
@@ -425,8 +428,10 @@ def load_settings(config: Path | None = None) -> Settings:
     except ValidationError as error:
         raise UsageError(_explain(error, documents, os.environ)) from error
     if settings.upstream_proxy is not None and settings.upstream_proxy.credentials is not None:
-        _check_privacy(documents)
+        _check_privacy(documents, "upstream_proxy", "a password")
     _check_models(settings, documents)
+    if settings.oidc is not None and settings.oidc.client_secret is not None:
+        _check_privacy(documents, "oidc", "the secret of a client")
     return settings
 
 
@@ -470,12 +475,12 @@ def _check_models(settings: Settings, documents: Sequence[TomlDocument]) -> None
             )
 
 
-def _check_privacy(documents: Sequence[TomlDocument]) -> None:
-    """Refuse a file with the proxy's password that every user of this machine can read."""
+def _check_privacy(documents: Sequence[TomlDocument], key: str, what: str) -> None:
+    """Refuse a file with something secret that every user of this machine can read."""
     for document in documents:
-        if "upstream_proxy" in document.data and Path(document.source).stat().st_mode & stat.S_IROTH:
+        if key in document.data and Path(document.source).stat().st_mode & stat.S_IROTH:
             raise UsageError(
-                f"{document.source}: everyone on this machine can read it, and upstream_proxy has a password",
+                f"{document.source}: everyone on this machine can read it, and {key} has {what}",
                 hint=f"chmod o= {document.source}",
             )
 

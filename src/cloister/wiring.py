@@ -51,7 +51,7 @@ from cloister.model.upstreams import Upstreams
 from cloister.model_roster import ModelRoster
 from cloister.notary import Notary
 from cloister.phases import final_disk
-from cloister.protocols import Agent, AgentPacks, AttemptQueue, Egress, SandboxBackend, Vault
+from cloister.protocols import Agent, AgentPacks, AttemptQueue, Egress, IdentityProvider, SandboxBackend, Vault
 from cloister.queues.embedded import EmbeddedQueue
 from cloister.reaper import (
     SnapshotReaper,
@@ -80,8 +80,10 @@ from cloister.stores.sessions import SqlSessionStore
 from cloister.stores.snapshots import SqlSnapshotCatalog
 from cloister.stores.tasks import SqlTaskStore
 from cloister.stores.tokens import SqlTokenStore
+from cloister.stores.users import SqlUserStore
 from cloister.tokens import Tokens
 from cloister.tools import Tools
+from cloister.users import Users
 from cloister.vault.keys import KeyFile
 from cloister.vault.signing import SigningKeyFile
 from cloister.vault.vault import SealedVault
@@ -295,15 +297,40 @@ async def open_host(settings: Settings, vault: Vault) -> AsyncIterator[GitHubHos
 def access_of(settings: Settings, database: Database) -> Access:
     """Return what knows callers from elsewhere."""
     tokens = Tokens(store=SqlTokenStore(database), now=_now)
+    users = Users(store=SqlUserStore(database), rules=settings.oidc.rules if settings.oidc else {}, now=_now)
     sessions = Sessions(
         store=SqlSessionStore(database),
         tokens=tokens,
+        users=users,
         lifetime=timedelta(seconds=settings.session_lifetime),
         idle=timedelta(seconds=settings.session_idle),
         now=_now,
     )
     audit = Audit(store=SqlAuditStore(database), now=_now)
-    return Access(tokens=tokens, sessions=sessions, audit=audit, public_url=settings.public_url)
+    return Access(
+        tokens=tokens,
+        sessions=sessions,
+        audit=audit,
+        users=users,
+        provider=_provider(settings),
+        public_url=settings.public_url,
+    )
+
+
+def _provider(settings: Settings) -> IdentityProvider | None:
+    if (table := settings.oidc) is None:
+        return None
+    from cloister.identity.oidc import OidcClient, OidcProvider  # no start waits for it that does not need it
+
+    client = OidcClient(
+        issuer=table.issuer,
+        client_id=table.client_id,
+        client_secret=table.secret(),
+        scopes=table.scopes,
+        role_claim=table.role_claim,
+        name_claim=table.name_claim,
+    )
+    return OidcProvider(client, authorities=read_certificates(settings.authorities))
 
 
 def _agents(settings: Settings) -> Mapping[str, Agent]:

@@ -4,14 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from cloister.errors import NotFoundError, UnauthenticatedError
+from cloister.errors import DeniedError, NotFoundError, UnauthenticatedError
 from cloister.model.session import SessionId
 from cloister.model.token import PREFIX, Role
+from cloister.model.user import Identity, UserId
 from cloister.sessions import Sessions
 from cloister.stores.database import Database
 from cloister.stores.sessions import SqlSessionStore
 from cloister.stores.tokens import SqlTokenStore
+from cloister.stores.users import SqlUserStore
 from cloister.tokens import Tokens
+from cloister.users import Users
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -35,7 +38,9 @@ def clock() -> Clock:
 def sessions(database: Database, clock: Clock) -> Sessions:
     tokens = Tokens(store=SqlTokenStore(database), now=clock)
     store = SqlSessionStore(database)
-    return Sessions(store=store, tokens=tokens, lifetime=timedelta(days=7), idle=timedelta(hours=12), now=clock)
+    users = Users(store=SqlUserStore(database), rules={Role.MEMBER: ["m"], Role.ADMIN: ["a"]}, now=clock)
+    times = {"lifetime": timedelta(days=7), "idle": timedelta(hours=12)}
+    return Sessions(store=store, tokens=tokens, users=users, **times, now=clock)
 
 
 async def _refused(sessions: Sessions, text: str) -> bool:
@@ -118,3 +123,41 @@ async def test_use_keeps_a_session_but_not_beyond_its_lifetime(sessions: Session
 async def test_one_that_is_not_there_cannot_be_ended(sessions: Sessions) -> None:
     with pytest.raises(NotFoundError):
         await sessions.end(SessionId("none"))
+
+
+def _identity(*groups: str, subject: str = "1", name: str = "ann") -> Identity:
+    return Identity(issuer="https://id.example", subject=subject, name=name, groups=groups)
+
+
+async def test_who_has_no_group_of_ours_is_nobody_here(sessions: Sessions) -> None:
+    with pytest.raises(DeniedError, match="no role"):
+        await sessions.users.admit(_identity("other"))
+    assert await sessions.users.list() == []
+
+
+async def test_a_user_has_the_role_of_their_last_login_in_all_sessions(sessions: Sessions, clock: Clock) -> None:
+    user = await sessions.users.admit(_identity("a", "m"))
+    _, text = await sessions.log_in_user(user, "192.0.2.1")
+    known = await sessions.authenticate(text)
+    assert (known.name, known.role, known.session.user) == ("ann", Role.ADMIN, user.id)
+    again = await sessions.users.admit(_identity("m", name="Ann\x1b[31m"))
+    assert (again.id, again.role, again.name) == (user.id, Role.MEMBER, "Ann?[31m")
+    assert (await sessions.authenticate(text)).role == Role.MEMBER
+    other = await sessions.users.admit(_identity("a", subject="2"))
+    assert other.id != user.id, "a name is nobody's"
+    assert [one.id for one in await sessions.users.list()] == [again.id, other.id]
+
+
+async def test_a_disabled_users_sessions_are_over_at_once(sessions: Sessions) -> None:
+    user = await sessions.users.admit(_identity("m"))
+    _, text = await sessions.log_in_user(user, "")
+    assert len(await sessions.list()) == 1
+    await sessions.users.set_disabled(user.id, disabled=True)
+    assert await _refused(sessions, text)
+    assert await sessions.list() == []
+    with pytest.raises(DeniedError, match="disabled"):
+        await sessions.users.admit(_identity("a"))
+    await sessions.users.set_disabled(user.id, disabled=False)
+    assert not await _refused(sessions, text), "nobody had taken it back"
+    with pytest.raises(NotFoundError):
+        await sessions.users.set_disabled(UserId("none"), disabled=True)

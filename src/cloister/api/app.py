@@ -24,6 +24,7 @@ from cloister.api import (
     sessions,
     snapshots,
     tasks,
+    users,
     workers,
 )
 from cloister.api import tokens as token_routes
@@ -56,6 +57,7 @@ ROUTERS = tuple(
         token_routes,
         sessions,
         audit,
+        users,
     )
 )
 _ERRORS: dict[int | str, dict[str, Any]] = {

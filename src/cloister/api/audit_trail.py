@@ -78,7 +78,8 @@ class Trail:
 
     @property
     def _is_change(self) -> bool:
-        return self._connection.scope["method"] not in SAFE_METHODS
+        scope = self._connection.scope
+        return scope["method"] not in SAFE_METHODS or scope.get("state", {}).get("is_change", False)
 
     async def _answer(self, start: Message, message: Message) -> None:
         try:
@@ -97,7 +98,8 @@ class Trail:
         await self._audit.add(self._entry(status, answer))
 
     def _is_told_of(self, status: int) -> bool:
-        return status in _REFUSALS or (self._is_change and self._connection.scope["path"] != _MCP)
+        is_told_elsewhere = self._connection.scope["path"] == _MCP
+        return status in _REFUSALS or (self._is_change and not is_told_elsewhere)
 
     def _entry(self, status: int, answer: bytes) -> AuditEntry:
         scope = self._connection.scope
@@ -114,7 +116,7 @@ class Trail:
             action=_action(scope.get("route")),
             about={**_about(dict(self._connection.query_params)), **_about(sent or {}), **_made(status, answer)},
             fields=_UNREAD if sent is None else _names(sent),
-            status=status,
+            status=scope.get("state", {}).get("outcome", status),
         )
 
     def _sent(self) -> Mapping[str, Any] | None:

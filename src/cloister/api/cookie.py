@@ -12,7 +12,6 @@ from cloister.access import Access
 from cloister.errors import UnauthenticatedError
 
 _NAME = "cloister"
-_SECURE_NAME = f"__Host-{_NAME}"
 
 
 def is_secure(connection: HTTPConnection, access: Access) -> bool:
@@ -26,7 +25,12 @@ def borne_session(connection: HTTPConnection, access: Access) -> str | None:
     UnauthenticatedError when it bears two: one of them was put there by somebody else, for a part of the paths or for
     all hosts of a domain, and nobody knows which.
     """
-    name = _SECURE_NAME if is_secure(connection, access) else _NAME
+    return borne_cookie(connection, access, _NAME)
+
+
+def borne_cookie(connection: HTTPConnection, access: Access, name: str) -> str | None:
+    """Return the value of a cookie that `set_cookie` set; None when there is none. UnauthenticatedError as above."""
+    name = _full_name(name, secure=is_secure(connection, access))
     found = [value for key, value in _cookies(connection) if key == name]
     if len(found) > 1:
         raise UnauthenticatedError("two sessions came at once", hint="delete this site's cookies, and log in again")
@@ -35,9 +39,14 @@ def borne_session(connection: HTTPConnection, access: Access) -> str | None:
 
 def set_session(response: Response, text: str, *, secure: bool, seconds: float) -> None:
     """Let the browser bear it from now on."""
+    set_cookie(response, _NAME, text, secure=secure, seconds=seconds)
+
+
+def set_cookie(response: Response, name: str, value: str, *, secure: bool, seconds: float) -> None:
+    """Let the browser bear a cookie of ours for so long."""
     response.set_cookie(
-        _SECURE_NAME if secure else _NAME,
-        text,
+        _full_name(name, secure=secure),
+        value,
         max_age=int(seconds),
         path="/",
         secure=secure,
@@ -50,6 +59,10 @@ def set_session(response: Response, text: str, *, secure: bool, seconds: float) 
 def forget_session(response: Response, *, secure: bool) -> None:
     """Let the browser bear none any more."""
     set_session(response, "", secure=secure, seconds=0)
+
+
+def _full_name(name: str, *, secure: bool) -> str:
+    return f"__Host-{name}" if secure else name
 
 
 def _cookies(connection: HTTPConnection) -> list[tuple[str, str]]:

@@ -1,12 +1,13 @@
 """Logging in with a token, and out, as a form of a page does."""
 
 import re
-from html import escape
 from urllib.parse import parse_qsl, urlencode
 
+import structlog
 from fastapi import FastAPI, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import RedirectResponse, Response
 
+from cloister.access import Access
 from cloister.api.caller import Caller, Viewer
 from cloister.api.cookie import borne_session, forget_session, is_secure, set_session
 from cloister.api.failures import Failures, address_of
@@ -19,6 +20,7 @@ from cloister.model.session import SessionId
 
 LOGOUT = "/logout"
 
+_LOG = structlog.get_logger(__name__)
 _MOST_BYTES = 64 * 1024
 _MOST_FIELDS = 20
 _LOCAL = re.compile(r"/(?![/\\])[^\x00-\x20\\\x7f-\U0010ffff]*")
@@ -26,18 +28,14 @@ PROBLEMS = {
     "wrong": "This token lets nobody in.",
     "often": "Too many wrong tokens came from your address. Wait a minute.",
     "elsewhere": "That form was not a page of this server's.",
+    "provider": "Nobody can be let in on what your provider said. The server's log says why.",
+    "role": "Your provider knows you, and you have no role here.",
 }
 """What a form says in its query, in words."""
-_HEADERS = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
-    "Referrer-Policy": "same-origin",
-    "X-Content-Type-Options": "nosniff",
-}
 
 
 def add_login(app: FastAPI) -> None:
-    """Let the application show the form, read it, and end sessions.
+    """Let the application read the form of `GET /login`, and end sessions.
 
     `POST /login` takes the fields `token` and `next` (a path of ours), and answers 303: to `next`, with the cookie of a
     new session, or back to the form with `problem` in its query. `POST /logout` (as every change of a page, with its
@@ -45,7 +43,6 @@ def add_login(app: FastAPI) -> None:
     """
     app.state.failures = Failures()
     app.state.open_paths |= {LOGIN}
-    app.add_api_route(LOGIN, _show, name="show_login", include_in_schema=False, response_class=HTMLResponse)
     app.add_api_route(LOGIN, _log_in, methods=["POST"], name="log_in", include_in_schema=False, response_class=Response)
     app.add_api_route(
         LOGOUT, _log_out, methods=["POST"], name="log_out", include_in_schema=False, response_class=Response
@@ -55,20 +52,6 @@ def add_login(app: FastAPI) -> None:
 def local_path(text: str) -> str:
     """Return a path of ours, as it was wished for; the first page in place of what leads elsewhere."""
     return text if _LOCAL.fullmatch(text) else "/"
-
-
-async def _show(request: Request) -> Response:
-    """Show the form. A page that is nicer may take its place; the fields stay."""
-    words = PROBLEMS.get(request.query_params.get("problem", ""), "")
-    wanted = escape(local_path(request.query_params.get("next", "/")))
-    return HTMLResponse(
-        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
-        f"<title>Cloister</title><h1>Cloister</h1><p role=alert>{words}</p><form method=post action={LOGIN}>"
-        f'<input type=hidden name=next value="{wanted}"><label>Token '
-        "<input type=password name=token required autocomplete=current-password></label> "
-        "<button>Log in</button></form>",
-        headers=_HEADERS,
-    )
 
 
 async def _log_in(request: Request, access: KnownAccess) -> Response:
@@ -83,7 +66,7 @@ async def _log_in(request: Request, access: KnownAccess) -> Response:
         return _refused(request, error, wanted)
     known = await access.sessions.authenticate(text)
     request.state.caller = Caller(name=known.name, role=known.role, by=f"session {session.id}")  # for the audit
-    await _end_former(request, access)
+    await end_former(request, access)
     response = RedirectResponse(wanted, 303)
     seconds = (session.expires_at - session.created_at).total_seconds()
     set_session(response, text, secure=is_secure(request, access), seconds=seconds)
@@ -111,7 +94,8 @@ async def read_form(request: Request) -> dict[str, str]:
         raise UsageError("this is no form that can be read") from error
 
 
-async def _end_former(request: Request, access: KnownAccess) -> None:
+async def end_former(request: Request, access: Access) -> None:
+    """End the session that the browser had, if any."""
     try:
         text = borne_session(request, access)
         if text is not None:
@@ -129,6 +113,13 @@ def _refused(request: Request, error: DeniedError, wanted: str) -> Response:
             failures.count(request)
         except TooManyFailuresError as many:
             problem, error = "often", many
+    return back_to_login(request, error, problem, wanted)
+
+
+def back_to_login(request: Request, error: CloisterError, problem: str, wanted: str) -> Response:
+    """Send a browser back to the form, which says in words what `problem` is; tell everybody else the error."""
+    request.state.outcome = error.http_status  # for the audit: 303 alone would not say it
+    _LOG.warning("nobody was let in", problem=problem, reason=str(error), address=address_of(request))
     if "text/html" not in request.headers.get("accept", ""):
         return problem_response(error)
     return RedirectResponse(f"{LOGIN}?{urlencode({'problem': problem, 'next': wanted})}", 303)

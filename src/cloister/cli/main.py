@@ -21,6 +21,7 @@ from cloister.cli import (
     snapshot,
     task,
     token,
+    user,
 )
 from cloister.cli.audit import audit
 from cloister.cli.backup import backup, restore
@@ -93,6 +94,7 @@ app.add_typer(egress.app, name="egress")
 app.add_typer(record.app, name="record")
 app.add_typer(token.app, name="token")
 app.add_typer(schedule.app, name="schedule")
+app.add_typer(user.app, name="user")
 app.command()(audit)
 app.add_typer(github.app, name="github")
 app.command()(serve)

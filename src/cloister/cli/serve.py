@@ -37,6 +37,7 @@ def serve(
     from cloister.api.app import make_app
     from cloister.api.listening import Ends, answer, owned_socket, public_socket
     from cloister.api.login import add_login
+    from cloister.api.oidc_login import add_oidc_login
     from cloister.api.operations import add_operations
     from cloister.cli.follow import interruptions
     from cloister.codex_api.routes import add_codex
@@ -60,7 +61,7 @@ def serve(
                 page=instruments.page if instruments else None,
                 readers=settings.metrics_access,
             )
-            additions = (add_web, add_login, add_codex, add_mcp, operations)
+            additions = (add_web, add_login, add_oidc_login, add_codex, add_mcp, operations)
             automation = application.automation
             make = partial(make_app, application.intake, application.access, additions=additions, automation=automation)
             group.start_soon(automation.run)

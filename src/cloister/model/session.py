@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import NewType
 
 from cloister.model.token import TokenId
+from cloister.model.user import UserId
 
 SessionId = NewType("SessionId", str)
 
@@ -23,6 +24,8 @@ class Session:
     id: SessionId
     token: TokenId | None
     """What it was begun with; what that may do, it may do, for as long as that is valid."""
+    user: UserId | None = None
+    """Who began it in place of a token."""
     address: str
     """From where it was begun."""
     created_at: datetime

@@ -212,6 +212,7 @@ SESSIONS = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("expires_at", UtcDateTime, nullable=False),
     Column("last_used_at", UtcDateTime, nullable=False),
+    Column("user", Text),  # who began it, without a token
 )
 
 AUDIT = Table(
@@ -253,4 +254,18 @@ SCHEDULED_RUNS = Table(
     Column("missed", Integer, nullable=False),
     Column("task", Text),
     Column("reason", Text, nullable=False),
+)
+
+USERS = Table(
+    "users",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("issuer", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("last_login_at", UtcDateTime, nullable=False),
+    Column("disabled_at", UtcDateTime),
+    Index("users_by_subject", "issuer", "subject", unique=True),
 )

@@ -8,6 +8,7 @@ from sqlalchemy import Row, delete, insert, select, update
 
 from cloister.model.session import Session, SessionId
 from cloister.model.token import TokenId
+from cloister.model.user import UserId
 from cloister.protocols import SessionStore
 from cloister.stores.database import Database
 from cloister.stores.schema import SESSIONS
@@ -27,6 +28,7 @@ class SqlSessionStore:
                     id=session.id,
                     digest=digest,
                     token=session.token,
+                    user=session.user,
                     address=session.address,
                     created_at=session.created_at,
                     expires_at=session.expires_at,
@@ -68,6 +70,7 @@ def _row_to_session(row: Row[Any]) -> Session:
     return Session(
         id=SessionId(row.id),
         token=None if row.token is None else TokenId(row.token),
+        user=None if row.user is None else UserId(row.user),
         address=row.address,
         created_at=row.created_at,
         expires_at=row.expires_at,

@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
+from cloister.api.front import KnownAccess
 from cloister.api.login import PROBLEMS, local_path
 from cloister.web.page import render
 
@@ -10,6 +11,7 @@ router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
 
 @router.get("/login")
-async def log_in(request: Request, problem: str = "", next: str = "/") -> Response:
+async def log_in(request: Request, access: KnownAccess, problem: str = "", next: str = "/") -> Response:
     """Show the form."""
-    return render(request, "login.html", words=PROBLEMS.get(problem, ""), wanted=local_path(next))
+    words, by_provider = PROBLEMS.get(problem, ""), access.provider is not None
+    return render(request, "login.html", words=words, wanted=local_path(next), by_provider=by_provider)

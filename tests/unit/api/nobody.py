@@ -11,4 +11,4 @@ def access_of_nobody() -> tuple[Access, FakeAuditStore]:
     """Return it, and what its audit keeps."""
     store = FakeAuditStore()
     audit = Audit(store=store, now=lambda: datetime.now(UTC))
-    return Access(tokens=None, sessions=None, audit=audit), store  # type: ignore[arg-type]  # nobody asks for them
+    return Access(tokens=None, sessions=None, users=None, audit=audit), store  # type: ignore[arg-type]  # nobody asks for them

@@ -29,7 +29,9 @@ from cloister.stores.database import Database
 from cloister.stores.fake import FakeAuditStore
 from cloister.stores.sessions import SqlSessionStore
 from cloister.stores.tokens import SqlTokenStore
+from cloister.stores.users import SqlUserStore
 from cloister.tokens import Tokens
+from cloister.users import Users
 
 from .nobody import access_of_nobody
 
@@ -86,9 +88,11 @@ def test_the_test_above_knows_routes() -> None:
 async def _real(database: Database, store: AuditStore | None = None) -> AsyncIterator[httpx.AsyncClient]:
     tokens = Tokens(store=SqlTokenStore(database), now=lambda: NOON)
     week, sessions = timedelta(days=7), SqlSessionStore(database)
+    users = Users(store=SqlUserStore(database), rules={}, now=lambda: NOON)
     access = Access(
         tokens=tokens,
-        sessions=Sessions(store=sessions, tokens=tokens, lifetime=week, idle=week, now=lambda: NOON),
+        sessions=Sessions(store=sessions, tokens=tokens, users=users, lifetime=week, idle=week, now=lambda: NOON),
+        users=users,
         audit=Audit(store=store or SqlAuditStore(database), now=lambda: NOON),
     )
     async with _client(_app(access)) as client:

@@ -14,6 +14,7 @@ from cloister import wiring
 from cloister.api.app import make_app
 from cloister.api.listening import Ends, answer, owned_socket, public_socket
 from cloister.api.login import add_login
+from cloister.api.oidc_login import add_oidc_login
 from cloister.client import Client
 from cloister.codex_api.routes import add_codex
 from cloister.mcp.late import add_mcp
@@ -81,11 +82,12 @@ class Machine:
             async with wiring.open_application(settings) as application, anyio.create_task_group() as group:
                 if works:
                     group.start_soon(application.work)
+                additions = (add_web, add_login, add_oidc_login, add_codex, add_mcp)
                 make = partial(
                     make_app,
                     application.intake,
                     application.access,
-                    additions=(add_web, add_login, add_codex, add_mcp),
+                    additions=additions,
                     automation=application.automation,
                 )
                 ended = anyio.Event()

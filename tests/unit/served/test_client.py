@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import anyio
@@ -58,6 +59,7 @@ async def test_every_method(client: Any, server: Server, installation: Installat
     await use_stock(client, installation)
     await use_tokens(client, server)
     await use_schedules(client, server)
+    await use_users(client, server)
     assert (await client.task(task)).state is TaskState.FINISHED
     assert client.called >= METHODS
 
@@ -164,6 +166,14 @@ async def use_stock(client: Client, installation: Installation) -> None:
     assert [agent.installed for agent in await client.agents()] == [None, None]
     [worker] = await client.workers()
     assert worker.attempts == (), "all are over"
+
+
+async def use_users(client: Client, server: Server) -> None:
+    store = server.application.access.users.store
+    user = await store.note("https://id.example", "1", name="ann", role=Role.VIEWER, at=datetime.now(UTC))
+    assert [one.id for one in await client.users()] == [user.id]
+    assert (await client.set_user_disabled(user.id, disabled=True)).disabled_at is not None
+    assert (await client.set_user_disabled(user.id, disabled=False)).disabled_at is None
 
 
 async def use_tokens(client: Client, server: Server) -> None:
