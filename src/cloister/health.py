@@ -27,6 +27,8 @@ class Health:
     has_egress: Callable[[], bool]
     """Whether the egress process runs."""
     working: int = field(default=0, init=False)
+    is_draining: bool = field(default=False, init=False)
+    """Whether what runs may end, and nothing new starts."""
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
@@ -41,7 +43,7 @@ class Health:
         """Return by part `ok`, or what is wrong with it, in words that give nothing away."""
         return {
             "database": await self._look_at_database(),
-            "worker": WELL if self.working else "does not run",
+            "worker": self._look_at_worker(),
             "egress": WELL if self.has_egress() else "its process does not run",
             "disk": self._look_at_disk(),
         }
@@ -54,6 +56,11 @@ class Health:
                 return "cannot be read"
             return WELL
         return "does not answer"
+
+    def _look_at_worker(self) -> str:
+        if self.is_draining:
+            return "takes no more attempts"
+        return WELL if self.working else "does not run"
 
     def _look_at_disk(self) -> str:
         try:

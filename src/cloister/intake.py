@@ -5,7 +5,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Seq
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from anyio import CancelScope
+from anyio import CancelScope, Event
 
 from cloister.environment_file import REPOSITORY_FILE, environment_from_options, unsupported
 from cloister.environments import Environments
@@ -299,10 +299,16 @@ class Intake:
         return await self.store.get(status.task.id)
 
     def events(
-        self, task: TaskId, *, after: int = 0, follow: bool = False, output: bool = True
+        self,
+        task: TaskId,
+        *,
+        after: int = 0,
+        follow: bool = False,
+        output: bool = True,
+        until: Event | None = None,
     ) -> AsyncIterator[RecordedEvent]:
-        """What happened in a task, from after that `seq`; with `follow` until it is over."""
-        return self.store.events(task, after=after, follow=follow, output=output)
+        """What happened in a task, from after that `seq`; with `follow` until it is over, or `until` is set."""
+        return self.store.events(task, after=after, follow=follow, output=output, until=until)
 
     async def follow_up(
         self,

@@ -822,11 +822,18 @@ class TaskStore(Protocol):
         ...
 
     def events(
-        self, task: TaskId, *, after: int = 0, follow: bool = False, output: bool = True
+        self,
+        task: TaskId,
+        *,
+        after: int = 0,
+        follow: bool = False,
+        output: bool = True,
+        until: anyio.Event | None = None,
     ) -> AsyncIterator[RecordedEvent]:
         """Yield the task's log from after that `seq`; with `follow` until the task is over, also across processes.
 
-        Without `output`, what programs printed is left out.
+        Or until `until` is set, and all that there is by then is told. Without `output`, what programs printed is left
+        out. Whoever reads slowly holds little of the log in memory.
         """
         ...
 

@@ -98,6 +98,10 @@ def _to_seconds(value: object) -> float:
     return parse_duration(value)
 
 
+def _to_drain(value: object) -> float:
+    return 0.0 if value in ("0", "0s") else _to_seconds(value)
+
+
 def _to_public_url(value: object) -> str | None:
     """Return an origin as browsers write it: without the port that its scheme means."""
     if value is None:
@@ -241,6 +245,10 @@ class Settings(BaseSettings):
     """Name or path of an OCI runtime; `auto` takes the first that works of crun and runc."""
     slots: int = Field(default_factory=_slots, ge=1, le=4096, examples=["4"])
     """Attempts that one worker runs at once."""
+    drain: Annotated[float, NoDecode, PlainValidator(_to_drain)] = Field(
+        default=10.0, examples=['"10s"'], validate_default=False
+    )
+    """How long running attempts may go on when a server is asked to end; what is not over then is left to the next."""
     running_together: int | None = Field(default=None, ge=1, examples=["16"])
     """Attempts that run at once on all workers of this state directory; absent: as many as they have slots."""
     running_per_user: int | None = Field(default=None, ge=1, examples=["4"])

@@ -87,7 +87,7 @@ from cloister.users import Users
 from cloister.vault.keys import KeyFile
 from cloister.vault.signing import SigningKeyFile
 from cloister.vault.vault import SealedVault
-from cloister.worker import run_worker
+from cloister.worker import Drain, run_worker
 
 if TYPE_CHECKING:
     from cloister.telemetry.instruments import Instruments
@@ -120,8 +120,11 @@ class Application:
         """Of callers from elsewhere."""
         return self.access.tokens
 
-    async def work(self, *, until_idle: bool = False, task: TaskId | None = None) -> None:
-        """Run attempts (of `task`, when given) until cancelled, or with `until_idle` until none is left."""
+    async def work(self, *, until_idle: bool = False, task: TaskId | None = None, drain: Drain | None = None) -> None:
+        """Run attempts (of `task`, when given) until cancelled, or with `until_idle` until none is left.
+
+        Or until what runs is over, when `drain` was asked.
+        """
         await destroy_strays(self.intake.store, self.backend)
         await self.reaper.reap()
         if not until_idle:  # it stays, so that nobody waits for this
@@ -133,7 +136,7 @@ class Application:
             if self.instruments is not None:
                 group.start_soon(self.instruments.keep_depth)
             with self.health.at_work():
-                await run_worker(self.tools, slots=self.settings.slots, until_idle=until_idle, task=task)
+                await run_worker(self.tools, slots=self.settings.slots, until_idle=until_idle, task=task, drain=drain)
             group.cancel_scope.cancel()
 
     async def clean(self) -> "CleanReport":

@@ -1,5 +1,7 @@
 """Claims attempts and runs them, as many at once as it has slots, and keeps their leases."""
 
+from collections.abc import Awaitable, Callable
+
 import anyio
 import structlog
 from anyio.abc import TaskGroup
@@ -25,29 +27,65 @@ MOST_RETRIES = 10
 _log = structlog.get_logger(__name__)
 
 
-async def run_worker(tools: Tools, *, slots: int, until_idle: bool = False, task: TaskId | None = None) -> None:
+class Drain:
+    """Asks a worker to take no more attempts, and to end when those that it has are over."""
+
+    def __init__(self) -> None:
+        self.running = 0
+        """How many attempts the worker has."""
+        self._asked = anyio.Event()
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether it was asked."""
+        return self._asked.is_set()
+
+    def ask(self) -> None:
+        """From now on. Harmless twice."""
+        self._asked.set()
+
+    async def cuts_short(self, wait: Callable[[], Awaitable[object]]) -> None:
+        """Wait, but not longer than until it is asked."""
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._cancel_when_asked, group)
+            await wait()
+            group.cancel_scope.cancel()
+
+    async def _cancel_when_asked(self, group: TaskGroup) -> None:
+        await self._asked.wait()
+        group.cancel_scope.cancel()
+
+
+async def run_worker(
+    tools: Tools, *, slots: int, until_idle: bool = False, task: TaskId | None = None, drain: Drain | None = None
+) -> None:
     """Run attempts (of `task`, when given) until cancelled, or with `until_idle` until none is left.
 
-    What runs when it is cancelled goes on in its containers, for the next worker.
+    What runs when it is cancelled goes on in its containers, for the next worker. When `drain` is asked, it returns
+    once what runs is over.
     """
     free = anyio.Semaphore(slots)
     notary = Notary(tools.queue, tools.vault, tools.ceiling)
+    drain = drain or Drain()
     async with anyio.create_task_group() as group:
         while True:
-            await free.acquire()
-            attempt = await tools.queue.claim(task)
+            await drain.cuts_short(free.acquire)
+            if drain.is_asked:
+                return
+            attempt = await tools.queue.claim(task)  # not cut short: it would be ours, and nobody would know
             if attempt is not None:
-                group.start_soon(_work, attempt, tools, notary, free)
+                drain.running += 1
+                group.start_soon(_work, attempt, tools, notary, free, drain)
                 await anyio.sleep(HEAD_START_SECONDS)
                 continue
             free.release()
             if until_idle and free.value == slots:
                 return
             with anyio.move_on_after(RENEW_SECONDS if until_idle else None):
-                await tools.queue.wait_for_work()
+                await drain.cuts_short(tools.queue.wait_for_work)
 
 
-async def _work(attempt: Attempt, tools: Tools, notary: Notary, free: anyio.Semaphore) -> None:
+async def _work(attempt: Attempt, tools: Tools, notary: Notary, free: anyio.Semaphore, drain: Drain) -> None:
     bind_contextvars(task=attempt.task.id, attempt=attempt.id, trace=attempt.task.trace_id)
     try:
         outcome = await _run_leased(attempt, tools)
@@ -58,6 +96,7 @@ async def _work(attempt: Attempt, tools: Tools, notary: Notary, free: anyio.Sema
     except Exception:  # the attempt is taken over once we have ended
         _log.exception("attempt not finished", attempt=attempt.id)
     finally:
+        drain.running -= 1
         free.release()
 
 

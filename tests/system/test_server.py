@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,11 +58,24 @@ def test_commands_go_to_the_server(installation: Installation) -> None:
         assert (second.code, "a server is running on" in second.stderr) == (2, True), second
 
 
-def test_a_task_outlives_the_server_that_was_killed(installation: Installation) -> None:
+def until_drained(installation: Installation) -> None:
+    """Wait until the server has heard that it shall end."""
+    over_socket = httpx2.HTTPTransport(uds=str(installation.state / "cloister.sock"))
+    with httpx2.Client(transport=over_socket, timeout=60) as http:
+        for _ in range(600):
+            if "takes no more attempts" in http.get("http://cloister/readyz").text:
+                return
+            time.sleep(0.1)
+    raise AssertionError("it never heard")
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_task_outlives_the_server_that_was_killed(installation: Installation, signal_number: int) -> None:
+    installation.variables["CLOISTER_DRAIN"] = "0s"
     with serving(installation) as first, installation.started(*installation.task(PACED)) as command:
         started = command.until("output", text="first")
-        first.kill()
-        first.wait()
+        first.send_signal(signal_number)
+        assert first.wait(timeout=60) == (0 if signal_number == signal.SIGTERM else -signal.SIGKILL)
         gate = installation.paths.sandbox(started["attempt"]) / "root" / "cloister" / "out" / "gate"
         gate.write_text("go\n")
         with serving(installation):
@@ -73,7 +87,25 @@ def test_a_task_outlives_the_server_that_was_killed(installation: Installation) 
             assert "+two" in installation.cloister("diff", command.task).stdout
 
 
+def test_a_server_that_is_asked_to_end_lets_its_attempts_end_and_starts_no_more(installation: Installation) -> None:
+    installation.variables["CLOISTER_DRAIN"] = "1h"
+    with serving(installation) as first, installation.started(*installation.task(PACED)) as command:
+        started = command.until("output", text="first")
+        first.send_signal(signal.SIGTERM)
+        until_drained(installation)
+        later = installation.cloister(*installation.task("echo three >a.txt"), "--detach").events[0]["task"]
+        gate = installation.paths.sandbox(started["attempt"]) / "root" / "cloister" / "out" / "gate"
+        gate.write_text("go\n")
+        assert command.until("task_finished")["verdict"] == "succeeded"
+        assert command.end().code == 0
+        assert first.wait(timeout=60) == 0
+        assert "is queued" in installation.cloister("task", "show", str(later)).stdout
+        with serving(installation):
+            assert installation.cloister("task", "wait", str(later)).code == 0
+
+
 def test_a_server_ends_in_time_while_it_is_followed(installation: Installation) -> None:
+    installation.variables["CLOISTER_DRAIN"] = "1s"
     with installation.started("serve") as server:
         assert server.process.stdout is not None
         assert "listening" in server.process.stdout.readline()

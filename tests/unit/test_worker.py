@@ -12,7 +12,7 @@ from cloister.forges.fake import FakeForge, FakeRepository
 from cloister.model.environment import Environment, Limits
 from cloister.model.event import RecordMissed
 from cloister.model.sandbox import Commit
-from cloister.model.task import AttemptId, Repository, Revision, Task, TaskId, Verdict
+from cloister.model.task import AttemptId, Repository, Revision, Task, TaskId, TaskState, Verdict
 from cloister.model_roster import ModelRoster
 from cloister.queues.fake import FakeQueue, FakeSnapshotCatalog
 from cloister.sandboxes.fake import FakeBackend, FakeNode, Hold, OnCall, Program
@@ -21,7 +21,7 @@ from cloister.sandboxes.fake_packs import FakeAgentPacks
 from cloister.stores.fake_files import FakeFileStore
 from cloister.tools import Tools
 from cloister.vault.fake import FakeVault
-from cloister.worker import run_worker
+from cloister.worker import Drain, run_worker
 
 COMMIT = Commit("a" * 40)
 
@@ -122,6 +122,40 @@ async def test_work_that_comes_later_is_taken() -> None:
             pass
         group.cancel_scope.cancel()
     assert (await queue.get("t1")).verdict is Verdict.SUCCEEDED
+
+
+async def test_a_worker_that_is_drained_takes_no_more_and_ends_with_what_it_has() -> None:
+    node, queue, drain = FakeNode(programs={"agent": Program(steps=[Hold()])}), FakeQueue(), Drain()
+    await queue.submit(made_task("t1", attempts=2))
+    async with anyio.create_task_group() as group:
+
+        async def work() -> None:
+            await run_worker(made_tools(node, queue), slots=1, drain=drain)
+            assert drain.running == 0
+            ended.set()
+
+        ended = anyio.Event()
+        group.start_soon(work)
+        await anyio.wait_all_tasks_blocked()
+        drain.ask()
+        await anyio.wait_all_tasks_blocked()
+        assert (drain.running, ended.is_set()) == (1, False), "what it has goes on"
+        node.release_all()
+        await ended.wait()
+    assert [one.state for one in (await queue.get("t1")).attempts] == [TaskState.FINISHED, TaskState.QUEUED]
+
+
+async def test_an_idle_worker_that_is_drained_ends() -> None:
+    drain = Drain()
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as group:
+
+            async def work() -> None:
+                await run_worker(made_tools(FakeNode(), FakeQueue()), slots=1, drain=drain)
+
+            group.start_soon(work)
+            await anyio.wait_all_tasks_blocked()
+            drain.ask()
 
 
 async def test_an_attempt_without_time_fails_before_its_agent() -> None:

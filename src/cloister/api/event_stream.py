@@ -10,17 +10,22 @@ KEEP_ALIVE_SECONDS = 15
 """How often an event stream says that it is still there."""
 SLOWEST_READER_SECONDS = 30.0
 """How long one event may take to be read before the stream is cut; its reader can come back with Last-Event-ID."""
+LAST_WORDS_SECONDS = 2.0
+"""How long a stream may take to tell what there is to tell when its server ends."""
 
 
 def event_stream(events: AsyncIterator[ServerSentEvent], request: Request) -> EventSourceResponse:
-    """Return the response. One that ends with its server has no last event; its reader comes back to the next one."""
+    """Return the response. One that ends with its server has no last event; its reader comes back to the next one.
+
+    `events` end by themselves, and soon, once `app.state.ending` is set.
+    """
     ending: anyio.Event = request.app.state.ending
     sending, receiving = anyio.create_memory_object_stream[ServerSentEvent]()
 
     async def send() -> None:
         with sending:
             async with anyio.create_task_group() as group:
-                group.start_soon(cancel_when, ending, group.cancel_scope)
+                group.start_soon(_cut, ending, group.cancel_scope)
                 async for event in events:
                     await sending.send(event)
                 group.cancel_scope.cancel()
@@ -38,4 +43,10 @@ def event_stream(events: AsyncIterator[ServerSentEvent], request: Request) -> Ev
 async def cancel_when(happened: anyio.Event, scope: anyio.CancelScope) -> None:
     """Cancel the scope when it happened."""
     await happened.wait()
+    scope.cancel()
+
+
+async def _cut(ending: anyio.Event, scope: anyio.CancelScope) -> None:
+    await ending.wait()
+    await anyio.sleep(LAST_WORDS_SECONDS)
     scope.cancel()

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Annotated
 
+from anyio import Event
 from fastapi import APIRouter, Header, Query, Request, Response, status
 from pydantic import BaseModel
 from sse_starlette import EventSourceResponse, ServerSentEvent
@@ -21,6 +22,7 @@ from cloister.api.wire import AcceptedTurn
 from cloister.errors import DeniedError
 from cloister.intake import Intake
 from cloister.model.cancellation import Cancellation
+from cloister.model.event import TaskFinished
 from cloister.model.task import TaskId, TaskState, TaskStatus, Verdict, as_accepted, follow_up_of
 from cloister.model.task_filter import TaskFilter
 from cloister.model.trace import parse_traceparent
@@ -123,18 +125,21 @@ async def events(
     """
     found = (await intake.task(task)).task.id
     start = after if last_event_id is None else last_event_id
-    told = _server_sent(intake, found, after=start, follow=follow, output=output)
+    told = _server_sent(intake, found, after=start, follow=follow, output=output, ending=request.app.state.ending)
     return event_stream(told, request)
 
 
 async def _server_sent(
-    intake: Intake, task: TaskId, *, after: int, follow: bool, output: bool
+    intake: Intake, task: TaskId, *, after: int, follow: bool, output: bool, ending: Event
 ) -> AsyncIterator[ServerSentEvent]:
-    async for recorded in intake.events(task, after=after, follow=follow, output=output):
+    is_over = False
+    async for recorded in intake.events(task, after=after, follow=follow, output=output, until=ending):
+        is_over = isinstance(recorded.event, TaskFinished)
         yield ServerSentEvent(
             json.dumps(event_to_line(recorded)), event=recorded.event.wire_name, id=str(recorded.seq), sep="\n"
         )
-    yield ServerSentEvent("{}", event="end", sep="\n")
+    if is_over or not (follow and ending.is_set()):
+        yield ServerSentEvent("{}", event="end", sep="\n")
 
 
 @router.get("/{task}/diff", response_class=Response, responses={200: {"content": {"text/x-diff": {}}}})

@@ -12,7 +12,7 @@ from anyio.abc import TaskGroup
 from cloister.cli.live import View
 from cloister.client import Client
 from cloister.errors import UnreachableError
-from cloister.model.task import TaskId, TaskStatus
+from cloister.model.task import TaskId
 
 T = TypeVar("T")
 
@@ -72,7 +72,7 @@ async def unless_interrupted(work: Callable[[], Awaitable[T]], interruption: Int
     return result
 
 
-async def follow(client: Client, task: TaskId, view: View, interruption: Interruption, *, after: int = 0) -> TaskStatus:
+async def follow(client: Client, task: TaskId, view: View, interruption: Interruption, *, after: int = 0) -> None:
     """Show the task, from after that `seq`, until it is over.
 
     It is cancelled when we are interrupted, or when nobody reads any more.
@@ -83,7 +83,6 @@ async def follow(client: Client, task: TaskId, view: View, interruption: Interru
         group.start_soon(_tell_place, client, task, view)
         await _show_all(client, task, view, after)
         group.cancel_scope.cancel()
-    return await client.task(task, diffs=True)
 
 
 async def _show_all(client: Client, task: TaskId, view: View, after: int) -> None:

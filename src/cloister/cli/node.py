@@ -23,14 +23,18 @@ def worker(
     until_idle: Annotated[bool, typer.Option("--until-idle", hidden=True)] = False,
     task: Annotated[str | None, typer.Option("--task", hidden=True)] = None,
 ) -> None:
-    """Run waiting tasks until stopped. What it leaves unfinished goes on in its containers, for the next worker.
+    """Run waiting tasks until stopped; then those that run have the time that the setting `drain` gives.
+
+    What is not over by then goes on in its containers, for the next worker.
 
     Example:  cloister worker --slots 8
     """
     import anyio
 
     from cloister import log, wiring
+    from cloister.cli.draining import end_in_time, work_until_drained
     from cloister.cli.follow import interruptions
+    from cloister.worker import Drain
 
     settings = open_state(context)
     if slots is not None:
@@ -43,8 +47,13 @@ def worker(
             interruptions() as interruption,
             anyio.create_task_group() as group,
         ):
-            group.start_soon(_stop_when_interrupted, interruption, group)
-            await application.work(until_idle=until_idle, task=TaskId(task) if task else None)
+            if until_idle:
+                group.start_soon(_stop_when_interrupted, interruption, group)
+                await application.work(until_idle=True, task=TaskId(task) if task else None)
+            else:
+                drain, worked = Drain(), anyio.Event()
+                group.start_soon(work_until_drained, application, drain, worked)
+                await end_in_time(application, drain, worked, interruption)
             group.cancel_scope.cancel()
 
     with log.logging_to_stderr(settings.log_level):

@@ -15,7 +15,7 @@ from cloister.cli.given_files import FileOption, ImageOption, read_uploads
 from cloister.cli.session import ask, open_service, start_background_worker
 from cloister.cli.terminal import error_console, output_console, print_line
 from cloister.cli.work_tree import repository_address
-from cloister.errors import UsageError
+from cloister.errors import UnreachableError, UsageError
 from cloister.model.fairness import Priority
 from cloister.model.network import NetworkMode
 from cloister.model.request import Request
@@ -196,9 +196,9 @@ def carry_out(
                 async with anyio.create_task_group() as worker:
                     if application is not None:
                         worker.start_soon(partial(application.work, task=task))
-                    status = await follow(client, task, view, interruption, after=turn.seq - 1)
+                    await follow(client, task, view, interruption, after=turn.seq - 1)
                     worker.cancel_scope.cancel()
-            return view, status
+            return view, await _ended(context, client, task)
 
     ended = anyio.run(work)
     if ended is None:
@@ -207,6 +207,15 @@ def carry_out(
     view, status = ended
     view.finish(status)
     return status
+
+
+async def _ended(context: typer.Context, client: "Client", task: "TaskId") -> "TaskStatus":
+    """Return where a task ended that was followed to its end; its server may have ended with it."""
+    try:
+        return await client.task(task, diffs=True)
+    except UnreachableError:
+        async with open_service(context) as service:
+            return await service.client.task(task, diffs=True)
 
 
 def detach_task(context: typer.Context, task: "TaskId", *, as_json: bool) -> None:

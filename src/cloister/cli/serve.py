@@ -25,7 +25,10 @@ def serve(
     tls_key: Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="Its private key (PEM).")] = None,
     slots: Annotated[int | None, typer.Option(min=1, help="Attempts at once; by default as the settings say.")] = None,
 ) -> None:
-    """Run the server: its API, and a worker. What it leaves unfinished goes on in its containers, for the next one.
+    """Run the server: its API, and a worker, until SIGTERM or Ctrl-C.
+
+    Then no more attempts start, and those that run have the time that the setting `drain` gives. What is not over by
+    then goes on in its containers, for the next server.
 
     Its owner needs no token: commands of the same state directory reach it over the socket in it.
 
@@ -39,11 +42,13 @@ def serve(
     from cloister.api.login import add_login
     from cloister.api.oidc_login import add_oidc_login
     from cloister.api.operations import add_operations
+    from cloister.cli.draining import end_in_time, work_until_drained
     from cloister.cli.follow import interruptions
     from cloister.codex_api.routes import add_codex
     from cloister.mcp.late import add_mcp
     from cloister.settings import endpoint_to_text
     from cloister.web.routes import add_web
+    from cloister.worker import Drain
 
     settings = _settings(context, listen, slots, certificate=tls_certificate, key=tls_key)
 
@@ -53,7 +58,8 @@ def serve(
             interruptions() as interruption,
             anyio.create_task_group() as group,
         ):
-            group.start_soon(application.work)
+            drain, worked = Drain(), anyio.Event()
+            group.start_soon(work_until_drained, application, drain, worked)
             instruments = application.instruments
             operations = partial(
                 add_operations,
@@ -72,7 +78,7 @@ def serve(
                     f"listening at {'https' if settings.tls_certificate else 'http'}://{endpoint_to_text(settings.listen)}"
                 )
                 await _make_first_token(application.tokens)
-            await interruption.next()
+            await end_in_time(application, drain, worked, interruption)
             group.cancel_scope.cancel()
 
     with (

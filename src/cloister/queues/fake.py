@@ -258,7 +258,13 @@ class FakeQueue:
         (self._archived.add if archived else self._archived.discard)(status.task.id)
 
     async def events(
-        self, task: TaskId, *, after: int = 0, follow: bool = False, output: bool = True
+        self,
+        task: TaskId,
+        *,
+        after: int = 0,
+        follow: bool = False,
+        output: bool = True,
+        until: anyio.Event | None = None,
     ) -> AsyncIterator[RecordedEvent]:
         """See `protocols.TaskStore`."""
         log = self._log[self._resolve(task)]
@@ -268,9 +274,11 @@ class FakeQueue:
                 after = event.seq
                 if output or not isinstance(event.event, Output):
                     yield event
-            if not follow or (log and isinstance(log[-1].event, TaskFinished)):
+            if not follow or (log and isinstance(log[-1].event, TaskFinished)) or (until and until.is_set()):
                 return
-            await changed.wait()
+            async with anyio.create_task_group() as group:
+                for happened in (changed, *([until] if until else [])):
+                    group.start_soon(_cancel_when, happened, group.cancel_scope)
 
     async def find_record(self, attempt: AttemptId) -> bytes | None:
         """See `protocols.TaskStore`."""
@@ -419,6 +427,11 @@ class FakeQueue:
         await anyio.lowlevel.checkpoint()
         if self._on_call is not None:
             await self._on_call(about, call)
+
+
+async def _cancel_when(happened: anyio.Event, scope: anyio.CancelScope) -> None:
+    await happened.wait()
+    scope.cancel()
 
 
 class FakeSnapshotCatalog:

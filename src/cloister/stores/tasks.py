@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Any
 
+import anyio
 from sqlalchemy import JSON, ColumnElement, Row, and_, or_, select, type_coerce, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -28,14 +29,12 @@ from cloister.stores.attempts import end_attempt, end_task_with_last_attempt
 from cloister.stores.database import Database
 from cloister.stores.documents import document_to_task, unpack
 from cloister.stores.events import read_events
+from cloister.stores.feed import EVENTS_AT_ONCE, EventFeed, within_bounds
 from cloister.stores.lanes import read_places
 from cloister.stores.records import read_record
 from cloister.stores.request_keys import read_request
 from cloister.stores.schema import ATTEMPTS, TASKS
 from cloister.stores.turns import LIGHT_ATTEMPT, attempt_status, attempts_of, read_turn_rows, to_turns
-
-EVENTS_AT_ONCE = 500
-"""How many events of a log are in memory at a time."""
 
 _LAST_CHARACTER = "\U0010ffff"
 _OVER = TaskState.FINISHED
@@ -47,6 +46,7 @@ class SqlTaskStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._feed = EventFeed(database)
 
     async def get(self, task: str) -> TaskStatus:
         """The task and its attempts, with patch and diffs."""
@@ -86,23 +86,29 @@ class SqlTaskStore:
         return [_task_status(row, by_task[row.id], later[row.id], patch=b"", sealed_secrets=None) for row in rows]
 
     async def events(
-        self, task: TaskId, *, after: int = 0, follow: bool = False, output: bool = True
+        self,
+        task: TaskId,
+        *,
+        after: int = 0,
+        follow: bool = False,
+        output: bool = True,
+        until: anyio.Event | None = None,
     ) -> AsyncIterator[RecordedEvent]:
         """Yield the task's log, and with `follow` what is added to it until the task is over."""
+        async with self._database.read() as connection:
+            task = await _resolve(connection, task)
+        if follow:
+            async for event in self._feed.follow(task, after=after, output=output, until=until):
+                yield event
+            return
         while True:
-            mark = self._database.changes.mark()
             async with self._database.read() as connection:
-                task = await _resolve(connection, task)
-                state = await connection.scalar(select(TASKS.c.state).where(TASKS.c.id == task))
-                events = await read_events(connection, task, after=after, limit=EVENTS_AT_ONCE, output=output)
-            for event in events:
+                page = await read_events(connection, task, after=after, limit=EVENTS_AT_ONCE, output=output)
+            for event in within_bounds(page):
                 yield event
                 after = event.seq
-            if len(events) == EVENTS_AT_ONCE:
-                continue
-            if state == _OVER or not follow:
+            if len(page) < EVENTS_AT_ONCE and (not page or after == page[-1].seq):
                 return
-            await self._database.changes.wait(mark)
 
     async def find_request(self, digest: str, now: datetime) -> KeptRequest | None:
         """What a caller's key stands for."""

@@ -1,0 +1,178 @@
+"""Logs as they grow, for any number of readers: one looks for all of them, and what is new is read once.
+
+However slowly somebody reads, they hold no more than a page of it in memory; the rest waits in the database.
+"""
+
+from collections import deque
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import anyio
+from sqlalchemy import Row, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from cloister.model.event import Output, RecordedEvent
+from cloister.model.task import TaskId, TaskState
+from cloister.stores.database import Database
+from cloister.stores.events import read_events
+from cloister.stores.schema import TASKS
+
+LARGEST_PAGE_BYTES = 256 * 1024
+"""About what a reader has in memory of what it was not told yet; a single event may be more."""
+EVENTS_AT_ONCE = 500
+_FIRST_PAGE = 16
+_TASKS_AT_ONCE = 500
+_SMALL_EVENT_BYTES = 500
+
+
+class _Followed:
+    """A log that somebody waits for: its end, as it was looked at last, and the newest of its events."""
+
+    def __init__(self) -> None:
+        self.readers = 0
+        self.last_seq = -1
+        self.is_over = False
+        self.newest: deque[RecordedEvent] = deque()
+        self.waiters: set[anyio.Event] = set()
+
+    def after(self, seq: int) -> Sequence[RecordedEvent] | None:
+        """Return all after that, when they are here."""
+        if seq >= self.last_seq:
+            return ()
+        if not self.newest or self.newest[0].seq > seq + 1:
+            return None
+        return [event for event in self.newest if event.seq > seq]
+
+    def add(self, events: Sequence[RecordedEvent], last_seq: int) -> None:
+        """Take what is new; of too much, nothing: whoever reads it finds it in the database."""
+        self.last_seq = last_seq
+        self.newest.extend(events)
+        if not self.newest or self.newest[-1].seq != last_seq:
+            self.newest.clear()
+        size = sum(map(size_of, self.newest))
+        while size > LARGEST_PAGE_BYTES:
+            size -= size_of(self.newest.popleft())
+
+    def wake(self) -> None:
+        for waiter in self.waiters:
+            waiter.set()
+
+
+class EventFeed:
+    """What is appended to logs, told to whoever reads them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._followed: dict[TaskId, _Followed] = {}
+        self._somebody_looks = False
+
+    async def follow(
+        self, task: TaskId, *, after: int, output: bool, until: anyio.Event | None
+    ) -> AsyncIterator[RecordedEvent]:
+        """Yield the log of that task from after that `seq`, until it is over or `until` is set."""
+        with self._following(task) as followed:
+            at_once = _FIRST_PAGE
+            while True:
+                is_last = until is not None and until.is_set()
+                page = followed.after(after)
+                if page is None or followed.last_seq < 0 or (is_last and not page):
+                    page, at_once = await self._read_page(task, after, at_once), min(2 * at_once, EVENTS_AT_ONCE)
+                for event in page:
+                    after = event.seq
+                    if output or not isinstance(event.event, Output):
+                        yield event
+                if not page and (is_last or (followed.is_over and after >= followed.last_seq)):
+                    return
+                if not page:
+                    await self._wait(followed, after, until)
+
+    async def _read_page(self, task: TaskId, after: int, limit: int) -> Sequence[RecordedEvent]:
+        async with self._database.read() as connection:
+            page = await read_events(connection, task, after=after, limit=limit)
+        return within_bounds(page)
+
+    async def _wait(self, followed: _Followed, seq: int, until: anyio.Event | None) -> None:
+        """Return when there is more than `seq`, or `until` is set; may return early."""
+        async with anyio.create_task_group() as group:
+            if until is not None:
+                group.start_soon(_cancel_when, until, group.cancel_scope)
+            if self._somebody_looks:
+                waiter = anyio.Event()
+                followed.waiters.add(waiter)
+                try:
+                    await waiter.wait()
+                finally:
+                    followed.waiters.discard(waiter)
+            else:
+                await self._look(followed, seq, until)
+            group.cancel_scope.cancel()
+
+    async def _look(self, followed: _Followed, seq: int, until: anyio.Event | None) -> None:
+        """Look for all, until there is more for us."""
+        self._somebody_looks = True
+        try:
+            while True:
+                mark = self._database.changes.mark()
+                await self._refresh()
+                if followed.last_seq > seq or followed.is_over or (until is not None and until.is_set()):
+                    return
+                await self._database.changes.wait(mark)
+        finally:
+            self._somebody_looks = False
+            waiters = (waiter for each in self._followed.values() for waiter in each.waiters)
+            if (next_one := next(waiters, None)) is not None:
+                next_one.set()
+
+    async def _refresh(self) -> None:
+        ids = [*self._followed]
+        query = select(TASKS.c.id, TASKS.c.last_seq, TASKS.c.state)
+        async with self._database.read() as connection:
+            for first in range(0, len(ids), _TASKS_AT_ONCE):
+                some = query.where(TASKS.c.id.in_(ids[first : first + _TASKS_AT_ONCE]))
+                for row in (await connection.execute(some)).all():
+                    if (followed := self._followed.get(row.id)) is not None:
+                        await _bring_up_to_date(connection, followed, row)
+
+    @contextmanager
+    def _following(self, task: TaskId) -> Iterator[_Followed]:
+        followed = self._followed.setdefault(task, _Followed())
+        followed.readers += 1
+        try:
+            yield followed
+        finally:
+            followed.readers -= 1
+            if not followed.readers:
+                del self._followed[task]
+
+
+async def _bring_up_to_date(connection: AsyncConnection, followed: _Followed, row: Row[Any, Any, Any]) -> None:
+    followed.is_over = row.state == TaskState.FINISHED
+    known = followed.last_seq
+    if row.last_seq > known:
+        is_near = known >= 0 and row.last_seq - known <= EVENTS_AT_ONCE
+        page = await read_events(connection, row.id, after=known, limit=EVENTS_AT_ONCE) if is_near else ()
+        followed.add(page, row.last_seq)
+        followed.wake()
+    elif followed.is_over:
+        followed.wake()
+
+
+def within_bounds(page: Sequence[RecordedEvent]) -> Sequence[RecordedEvent]:
+    """Return as much of a page as is to be kept in memory: at least one event."""
+    size = 0
+    for number, event in enumerate(page):
+        size += size_of(event)
+        if number and size > LARGEST_PAGE_BYTES:
+            return page[:number]
+    return page
+
+
+def size_of(event: RecordedEvent) -> int:
+    """Return about how much memory an event takes: printed text is what may be much."""
+    return _SMALL_EVENT_BYTES + len(getattr(event.event, "text", ""))
+
+
+async def _cancel_when(happened: anyio.Event, scope: anyio.CancelScope) -> None:
+    await happened.wait()
+    scope.cancel()
