@@ -25,7 +25,7 @@ from cloister.api.problem import MEDIA_TYPE, problem_to_error
 from cloister.api.requests import choice_to_fields, content_to_fields, request_to_fields, uploads_to_fields
 from cloister.api.schedule_shape import ScheduleShape
 from cloister.api.task_shape import TaskShape, shape_to_status
-from cloister.api.wire import BUNDLE, FAILED, IDEMPOTENCY_KEY, PREFIX, PROGRESS, AcceptedTurn, Deleted, NewToken
+from cloister.api.wire import BUNDLE, FAILED, IDEMPOTENCY_KEY, PREFIX, PROGRESS, AcceptedTurn, Deleted, NewToken, NewWebhook
 from cloister.bundling import bundled
 from cloister.errors import CloisterError, UnreachableError
 from cloister.model.audit import AuditEntry, AuditFilter
@@ -47,6 +47,7 @@ from cloister.model.stored_environment import StoredEnvironment
 from cloister.model.task import AttemptId, AttemptStatus, FollowUp, Task, TaskId, TaskStatus, Turn
 from cloister.model.token import Role, Token
 from cloister.model.user import User
+from cloister.model.webhook import Delivery, Webhook
 from cloister.model.worker import Worker
 from cloister.repository_address import is_path
 from cloister.resending import send_again
@@ -507,6 +508,41 @@ class Client:
     async def schedule_runs(self, name: str) -> Sequence[ScheduledRun]:
         """When a schedule was due, newest first, and the task of each time or why there is none."""
         return _read(list[ScheduledRun], await self._call("GET", f"/schedules/{_part(name)}/runs"))
+
+    async def create_webhook(self, url: str, events: Sequence[str]) -> tuple[Webhook, str]:
+        """Have messages sent of events; returns what they are signed with too, which cannot be had again."""
+        made = _read(NewWebhook, await self._call("POST", "/webhooks", {"url": url, "events": list(events)}))
+        return made.about, made.secret
+
+    async def webhooks(self) -> Sequence[Webhook]:
+        """All webhooks, oldest first."""
+        return _read(list[Webhook], await self._call("GET", "/webhooks"))
+
+    async def pause_webhook(self, webhook: str, *, paused: bool = True) -> Webhook:
+        """Let the messages of a webhook wait, or send them again."""
+        return _read(Webhook, await self._call("PATCH", f"/webhooks/{_part(webhook)}", {"paused": paused}))
+
+    async def remove_webhook(self, webhook: str) -> None:
+        """Forget a webhook, its secret and its messages."""
+        await self._call("DELETE", f"/webhooks/{_part(webhook)}")
+
+    async def test_webhook(self, webhook: str) -> Delivery:
+        """Send a message that tells of nothing, at once; returns what came of it."""
+        return _read(Delivery, await self._call("POST", f"/webhooks/{_part(webhook)}/test"))
+
+    async def rotate_webhook(self, webhook: str) -> str:
+        """Replace what messages are signed with, and return it."""
+        secret: str = (await self._call("POST", f"/webhooks/{_part(webhook)}/rotate"))["secret"]
+        return secret
+
+    async def webhook_deliveries(self, webhook: str, *, limit: int = 50) -> Sequence[Delivery]:
+        """The newest messages of a webhook, newest first."""
+        found = await self._call("GET", f"/webhooks/{_part(webhook)}/deliveries", query={"limit": limit})
+        return _read(list[Delivery], found)
+
+    async def resend_delivery(self, delivery: str) -> Delivery:
+        """Send a message once more, under the same id."""
+        return _read(Delivery, await self._call("POST", f"/webhooks/deliveries/{_part(delivery)}/resend"))
 
     async def _with_diffs(self, status: TaskStatus, turn: Turn) -> Turn:
         return replace(turn, attempts=tuple([await self._with_diff(status, one, turn.number) for one in turn.attempts]))

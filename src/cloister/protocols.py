@@ -62,6 +62,7 @@ from cloister.model.task import Attempt, AttemptId, FollowUp, Outcome, Repositor
 from cloister.model.task_filter import EVERY_TASK, TaskFilter
 from cloister.model.token import Role, Token, TokenId
 from cloister.model.user import Identity, User, UserId
+from cloister.model.webhook import Delivery, DeliveryId, DueDelivery, Webhook, WebhookId
 from cloister.model.worker import Worker
 
 
@@ -1095,4 +1096,60 @@ class IdentityProvider(Protocol):
 
     async def identify(self, *, code: str, redirect_uri: str, nonce: str, verifier: str) -> Identity:
         """Whom the code that it came back with is about. Errors as above."""
+        ...
+
+
+class WebhookStore(Protocol):
+    """Webhooks, and the messages to them. A message is queued with the event that it tells of, or neither is kept."""
+
+    async def add(self, webhook: Webhook) -> None:
+        """Keep a new one; synced to disk when this returns. It is told of what happens from then on."""
+        ...
+
+    async def list(self) -> Sequence[Webhook]:
+        """All, oldest first."""
+        ...
+
+    async def change(self, webhook: Webhook) -> None:
+        """Replace the one of that id; synced. Absent is not an error."""
+        ...
+
+    async def remove(self, webhook: WebhookId) -> None:
+        """Forget it with its messages; synced. Absent is not an error."""
+        ...
+
+    async def due(self, now: datetime, *, limit: int) -> Sequence[DueDelivery]:
+        """Messages to be tried by now, of webhooks that are not paused, those that waited longest first."""
+        ...
+
+    async def claim(self, delivery: Delivery, until: datetime) -> bool:
+        """Count a trial, and let nobody else try before `until`; False when somebody else did: of several one may."""
+        ...
+
+    async def keep(self, delivery: Delivery) -> None:
+        """Add or replace a message, synced; of each webhook's that are over, the last 200 are kept."""
+        ...
+
+    async def deliveries(self, webhook: WebhookId, *, limit: int) -> Sequence[Delivery]:
+        """Its newest messages, newest first."""
+        ...
+
+    async def get(self, delivery: DeliveryId) -> Delivery:
+        """One message. NotFoundError."""
+        ...
+
+
+class WebhookSender(Protocol):
+    """Reaches receivers, where the rules for addresses let it."""
+
+    async def check(self, url: str) -> None:
+        """Refuse an address that is none, or where nobody may be reached. UsageError, DeniedError."""
+        ...
+
+    async def send(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
+        """Post, follow no redirect, read nothing of the answer, and return its status.
+
+        The name is looked up once, and an address that was judged is dialled. DeniedError when none may be;
+        UnreachableError when nobody answers in time.
+        """
         ...

@@ -5,7 +5,7 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -27,6 +27,7 @@ from cloister.agents.opencode import OpencodeAgent
 from cloister.audit import Audit
 from cloister.automation import Automation
 from cloister.automation.schedules import Schedules
+from cloister.automation.webhooks import Webhooks
 from cloister.backup.state import State
 from cloister.certificates import read_certificates
 from cloister.doctor import examine
@@ -35,6 +36,7 @@ from cloister.egress.addresses import classify, classify_own
 from cloister.egress.authority import Authority, load_authority
 from cloister.egress.interfaces import own_addresses
 from cloister.egress.messages import EgressSettings
+from cloister.egress.outgoing import GuardedSender
 from cloister.egress.process import EgressProcess
 from cloister.egress.registries import registries_of_host
 from cloister.environments import Environments
@@ -51,7 +53,7 @@ from cloister.model.upstreams import Upstreams
 from cloister.model_roster import ModelRoster
 from cloister.notary import Notary
 from cloister.phases import final_disk
-from cloister.protocols import Agent, AgentPacks, AttemptQueue, Egress, IdentityProvider, SandboxBackend, Vault
+from cloister.protocols import Agent, AgentPacks, AttemptQueue, Egress, IdentityProvider, SandboxBackend, Vault, WebhookSender
 from cloister.queues.embedded import EmbeddedQueue
 from cloister.reaper import (
     SnapshotReaper,
@@ -81,6 +83,7 @@ from cloister.stores.snapshots import SqlSnapshotCatalog
 from cloister.stores.tasks import SqlTaskStore
 from cloister.stores.tokens import SqlTokenStore
 from cloister.stores.users import SqlUserStore
+from cloister.stores.webhooks import SqlWebhookStore
 from cloister.tokens import Tokens
 from cloister.tools import Tools
 from cloister.users import Users
@@ -173,9 +176,12 @@ async def open_application(
         yield await _open_parts(settings, stack, open_)
 
 
-def automation_of(database: Database, intake: Intake) -> Automation:
+def automation_of(database: Database, intake: Intake, sender: WebhookSender) -> Automation:
     """Return what a server shall do by itself."""
-    return Automation(schedules=Schedules(store=SqlScheduleStore(database), intake=intake, now=_now))
+    return Automation(
+        schedules=Schedules(store=SqlScheduleStore(database), intake=intake, now=_now),
+        webhooks=Webhooks(store=SqlWebhookStore(database), vault=intake.vault, sender=sender, now=_now),
+    )
 
 
 def state_of(settings: Settings) -> State:
@@ -270,7 +276,7 @@ async def _open_parts(
             look_at_database=partial(intake.store.list, limit=1),
             has_egress=lambda: egress.pid is not None,
         ),
-        automation=automation_of(database, intake),
+        automation=automation_of(database, intake, GuardedSender(replace(reach_of(settings), what="receiver of webhooks").find)),
         instruments=instruments,
     )
 

@@ -25,6 +25,7 @@ from cloister.api import (
     snapshots,
     tasks,
     users,
+    webhooks,
     workers,
 )
 from cloister.api import tokens as token_routes
@@ -54,6 +55,7 @@ ROUTERS = tuple(
         secrets,
         snapshots,
         forge,
+        webhooks,
         token_routes,
         sessions,
         audit,

@@ -4,6 +4,7 @@ from pydantic import BaseModel
 
 from cloister.model.task import FollowUp
 from cloister.model.token import Token
+from cloister.model.webhook import Webhook
 
 PREFIX = "/api/v1"
 IDEMPOTENCY_KEY = "Idempotency-Key"
@@ -35,3 +36,10 @@ class NewToken(BaseModel):
 
     token: str
     about: Token
+
+
+class NewWebhook(BaseModel):
+    """A webhook, and what its messages are signed with. That is shown this once."""
+
+    secret: str
+    about: Webhook

@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass
 
+import anyio
+
 from cloister.automation.schedules import Schedules
+from cloister.automation.webhooks import Webhooks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -10,7 +13,10 @@ class Automation:
     """The part of the front door that knows what the server shall do by itself."""
 
     schedules: Schedules
+    webhooks: Webhooks
 
     async def run(self) -> None:
         """Do it, until cancelled."""
-        await self.schedules.run()
+        async with anyio.create_task_group() as group:
+            group.start_soon(self.schedules.run)
+            group.start_soon(self.webhooks.run)

@@ -22,6 +22,7 @@ from cloister.cli import (
     task,
     token,
     user,
+    webhook,
 )
 from cloister.cli.audit import audit
 from cloister.cli.backup import backup, restore
@@ -95,6 +96,7 @@ app.add_typer(record.app, name="record")
 app.add_typer(token.app, name="token")
 app.add_typer(schedule.app, name="schedule")
 app.add_typer(user.app, name="user")
+app.add_typer(webhook.app, name="webhook")
 app.command()(audit)
 app.add_typer(github.app, name="github")
 app.command()(serve)

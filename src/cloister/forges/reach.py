@@ -47,6 +47,8 @@ class Reach:
     """Why an address is never reached; None for one that may be."""
     given: Mapping[str, GivenAddress] = field(default_factory=dict)
     """Where the operator says that single hosts are: these may be anywhere."""
+    what: str = "repository that a token names"
+    """What is asked for there, in messages."""
     look_up: Callable[[str, int], Awaitable[Sequence[Address]]] = look_up_host
     """From host and port to all addresses. RepositoryError."""
 
@@ -95,13 +97,13 @@ class Reach:
             if parse_host(host) != host:  # a dot at the end, which not everybody leaves there
                 raise ValueError("it is not in its canonical form")  # noqa: TRY301
         except ValueError as error:
-            raise DeniedError(f"a repository at {host!r}: {error}") from error
+            raise DeniedError(f"a {self.what} at {host!r}: {error}") from error
         return False
 
     def _judge(self, host: str, address: Address) -> None:
         if (reason := self.classify(address)) is not None:
             raise DeniedError(
-                f"{host} is at {address}, where no repository is that a token names: {reason}",
+                f"{host} is at {address}, where no {self.what} is: {reason}",
                 hint="settings of the server open networks (allow_private) and single hosts (upstream_addresses)",
             )
 

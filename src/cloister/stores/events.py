@@ -12,9 +12,12 @@ from cloister.errors import StoreError
 from cloister.model.event import Event, RecordedEvent, event_to_fields, fields_to_event
 from cloister.model.phase import Phase
 from cloister.model.task import AttemptId, TaskId
-from cloister.stores.schema import EVENTS, TASKS
+from cloister.model.webhook import EVENTS as WEBHOOK_EVENTS
+from cloister.model.webhook import new_delivery_id
+from cloister.stores.schema import DELIVERIES, EVENTS, TASKS, WEBHOOKS
 
 _OUTPUT = "output"
+_TOLD = frozenset(WEBHOOK_EVENTS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +37,40 @@ async def append_events(connection: AsyncConnection, task: TaskId, entries: Sequ
     first = last - len(entries) + 1
     rows = [_entry_to_row(task, seq, entry) for seq, entry in enumerate(entries, first)]
     await connection.execute(insert(EVENTS), rows)
+    await _queue_messages(connection, task, first, entries)
+
+
+async def _queue_messages(connection: AsyncConnection, task: TaskId, first: int, entries: Sequence[Entry]) -> None:
+    """Queue what webhooks send of these events, in the same transaction: neither is there without the other."""
+    told = [(seq, entry) for seq, entry in enumerate(entries, first) if entry.event.wire_name in _TOLD]
+    if not told:
+        return
+    webhooks = (await connection.execute(select(WEBHOOKS.c.id, WEBHOOKS.c.events))).all()
+    messages = [
+        {
+            "id": new_delivery_id(),
+            "webhook": webhook.id,
+            "event": entry.event.wire_name,
+            "task": task,
+            "seq": seq,
+            "created_at": entry.at,
+            "tries": 0,
+            "next_at": entry.at,
+            "error": "",
+        }
+        for webhook in webhooks
+        for seq, entry in told
+        if entry.event.wire_name in webhook.events
+    ]
+    if messages:
+        await connection.execute(insert(DELIVERIES), messages)
+
+
+async def find_event(connection: AsyncConnection, task: TaskId, seq: int) -> RecordedEvent | None:
+    """One event of a task's log."""
+    query = select(EVENTS).where(EVENTS.c.task == task, EVENTS.c.seq == seq)
+    row = (await connection.execute(query)).first()
+    return None if row is None else _row_to_event(row)
 
 
 async def read_events(

@@ -269,3 +269,34 @@ USERS = Table(
     Column("disabled_at", UtcDateTime),
     Index("users_by_subject", "issuer", "subject", unique=True),
 )
+
+WEBHOOKS = Table(
+    "webhooks",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("events", JSON, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("paused", Boolean, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("rotated_at", UtcDateTime),
+)
+
+DELIVERIES = Table(
+    "webhook_deliveries",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("webhook", Text, ForeignKey("webhooks.id", ondelete="CASCADE"), nullable=False),
+    Column("event", Text, nullable=False),
+    Column("task", Text),  # with `seq`, the event that it tells of
+    Column("seq", Integer),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("next_at", UtcDateTime),  # absent when it is over
+    Column("delivered_at", UtcDateTime),
+    Column("status", Integer),
+    Column("error", Text, nullable=False),
+    Index("webhook_deliveries_by_webhook", "webhook", "created_at"),
+)
+Index("webhook_deliveries_due", DELIVERIES.c.next_at, sqlite_where=DELIVERIES.c.next_at.is_not(None))

@@ -16,6 +16,7 @@ from cloister.agents.command import CommandAgent
 from cloister.agents.fake import FakeAgent
 from cloister.cli.main import app
 from cloister.egress.fake import FakeEgress
+from cloister.egress.outgoing import GuardedSender
 from cloister.environments import Environments
 from cloister.forges.local import LocalForge
 from cloister.health import Health
@@ -59,6 +60,10 @@ class BuiltImages(FakeImageStore):
         return await super().list()
 
 
+async def _find_on_this_machine(host: str, port: int) -> Sequence[str]:
+    return ["127.0.0.1"]
+
+
 @dataclass
 class Installation:
     """What the commands find."""
@@ -71,6 +76,8 @@ class Installation:
     on_call: Callable[[str, str], Awaitable[None]] | None = None
     """Told of each call to a sandbox, before it takes effect."""
     egress_is_gone: bool = False
+    find: Callable[[str, int], Awaitable[Sequence[str]]] = _find_on_this_machine
+    """Where receivers of webhooks are."""
     pushed: list[Export] = field(default_factory=list)
     """Snapshots that were exported."""
 
@@ -169,7 +176,7 @@ def _application(
     return wiring.Application(
         intake=intake,
         access=wiring.access_of(settings, database),
-        automation=wiring.automation_of(database, intake),
+        automation=wiring.automation_of(database, intake, GuardedSender(made.find)),
         images=images,
         agents=tools.agents,
         packs=tools.packs,

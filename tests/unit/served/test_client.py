@@ -60,6 +60,7 @@ async def test_every_method(client: Any, server: Server, installation: Installat
     await use_tokens(client, server)
     await use_schedules(client, server)
     await use_users(client, server)
+    await use_webhooks(client)
     assert (await client.task(task)).state is TaskState.FINISHED
     assert client.called >= METHODS
 
@@ -284,3 +285,15 @@ async def use_schedules(client: Client, server: Server) -> None:
     await client.remove_schedule("nightly")
     with pytest.raises(NotFoundError, match="no schedule 'nightly'"):
         await client.schedule("nightly")
+
+
+async def use_webhooks(client: Client) -> None:
+    made, secret = await client.create_webhook("http://hooks.example:9/", ["task_finished"])
+    assert secret.startswith("whsec_") and secret != await client.rotate_webhook(made.id)
+    assert (await client.pause_webhook(made.id)).paused
+    sent = await client.test_webhook(made.id)
+    assert sent.delivered_at is None and await client.webhook_deliveries(made.id) == [sent]
+    with pytest.raises(UsageError, match="sent anew"):
+        await client.resend_delivery(sent.id)
+    assert len(await client.webhooks()) == 1
+    await client.remove_webhook(made.id)

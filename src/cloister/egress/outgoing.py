@@ -1,0 +1,138 @@
+"""Requests of Cloister's own to addresses that users name: looked up once, judged, and dialled as judged."""
+
+import ssl
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from ipaddress import ip_address
+from urllib.parse import SplitResult, urlsplit
+
+import anyio
+import httpcore
+from httpcore import SOCKET_OPTION, AsyncNetworkBackend, AsyncNetworkStream
+
+from cloister.errors import CloisterError, DeniedError, UnreachableError, UsageError
+from cloister.model.network import parse_host
+from cloister.protocols import WebhookSender
+
+Find = Callable[[str, int], Awaitable[Sequence[str]]]
+"""From host and port to the addresses that may be reached. DeniedError when one may not; another when none is found."""
+
+ANSWER_SECONDS = 15.0
+LONGEST_URL = 2048
+
+_PORTS = {"http": 80, "https": 443}
+
+
+class GuardedSender:
+    """`WebhookSender` that dials nothing but what `find` allows."""
+
+    def __init__(
+        self, find: Find, tls: ssl.SSLContext | None = None, *, answer_seconds: float = ANSWER_SECONDS
+    ) -> None:
+        self._find = find
+        self._tls = tls
+        self._answer_seconds = answer_seconds
+
+    async def check(self, url: str) -> None:
+        """See `WebhookSender`. A name that nobody knows at the moment may be known later."""
+        parts = _read(url)
+        assert parts.hostname is not None, "it was read"
+        try:
+            await self._find(parts.hostname, _port_of(parts))
+        except DeniedError:
+            raise
+        except CloisterError:
+            return
+
+    async def send(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
+        """See `WebhookSender`."""
+        _read(url)
+        backend = _JudgedBackend(self._find)
+        try:
+            with anyio.fail_after(self._answer_seconds):
+                async with (
+                    httpcore.AsyncConnectionPool(
+                        ssl_context=self._tls or ssl.create_default_context(), network_backend=backend
+                    ) as pool,
+                    pool.stream("POST", url, headers=list(headers.items()), content=body) as response,
+                ):
+                    return response.status
+        except TimeoutError as error:
+            raise UnreachableError(f"no answer within {self._answer_seconds:g} s") from error
+        except httpcore.UnsupportedProtocol as error:
+            raise UsageError(str(error)) from error
+        except (OSError, httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as error:
+            raise UnreachableError(str(error) or type(error).__name__) from error
+
+
+class _JudgedBackend(AsyncNetworkBackend):
+    """Connects to addresses that were found and judged, never to a name."""
+
+    def __init__(self, find: Find) -> None:
+        self._find = find
+        self._backend = httpcore.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109  # the protocol's
+        local_address: str | None = None,
+        socket_options: Iterable[SOCKET_OPTION] | None = None,
+    ) -> AsyncNetworkStream:
+        """Try them in order."""
+        failure: Exception = httpcore.ConnectError(f"{host} has no address")
+        for address in await self._find(host, port):
+            try:
+                return await self._backend.connect_tcp(address, port, timeout, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failure = error
+        raise failure
+
+    async def connect_unix_socket(
+        self,
+        path: str,
+        timeout: float | None = None,  # noqa: ASYNC109
+        socket_options: Iterable[SOCKET_OPTION] | None = None,
+    ) -> AsyncNetworkStream:
+        """Never."""
+        raise httpcore.UnsupportedProtocol("a socket of this machine is no receiver")
+
+    async def sleep(self, seconds: float) -> None:
+        """As the other does."""
+        await self._backend.sleep(seconds)
+
+
+def _read(url: str) -> SplitResult:
+    """Return the parts of an address that may be one. UsageError."""
+    if not url.isascii() or not url.isprintable() or " " in url or len(url) > LONGEST_URL:
+        raise UsageError(f"a webhook's address has at most {LONGEST_URL} characters, without spaces")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise UsageError(f"the webhook's address cannot be read: {error}") from error
+    if parts.scheme not in _PORTS or not parts.hostname or port == 0:
+        raise UsageError("a webhook's address is an http or https URL")
+    if "@" in parts.netloc or parts.fragment or "\\" in url:
+        raise UsageError("a webhook's address has no user, password or fragment")
+    _check_host(parts.hostname)
+    return parts
+
+
+def _check_host(host: str) -> None:
+    with suppress(ValueError):
+        ip_address(host)
+        return
+    try:
+        parse_host(host)
+    except ValueError as error:
+        raise UsageError(f"the webhook's address names no host: {error}") from error
+
+
+def _port_of(parts: SplitResult) -> int:
+    return parts.port or _PORTS[parts.scheme]
+
+
+def _conforms(sender: GuardedSender) -> WebhookSender:
+    return sender
