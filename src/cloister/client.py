@@ -25,7 +25,17 @@ from cloister.api.problem import MEDIA_TYPE, problem_to_error
 from cloister.api.requests import choice_to_fields, content_to_fields, request_to_fields, uploads_to_fields
 from cloister.api.schedule_shape import ScheduleShape
 from cloister.api.task_shape import TaskShape, shape_to_status
-from cloister.api.wire import BUNDLE, FAILED, IDEMPOTENCY_KEY, PREFIX, PROGRESS, AcceptedTurn, Deleted, NewToken, NewWebhook
+from cloister.api.wire import (
+    BUNDLE,
+    FAILED,
+    IDEMPOTENCY_KEY,
+    PREFIX,
+    PROGRESS,
+    AcceptedTurn,
+    Deleted,
+    NewToken,
+    NewWebhook,
+)
 from cloister.bundling import bundled
 from cloister.errors import CloisterError, UnreachableError
 from cloister.model.audit import AuditEntry, AuditFilter

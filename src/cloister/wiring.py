@@ -53,7 +53,16 @@ from cloister.model.upstreams import Upstreams
 from cloister.model_roster import ModelRoster
 from cloister.notary import Notary
 from cloister.phases import final_disk
-from cloister.protocols import Agent, AgentPacks, AttemptQueue, Egress, IdentityProvider, SandboxBackend, Vault, WebhookSender
+from cloister.protocols import (
+    Agent,
+    AgentPacks,
+    AttemptQueue,
+    Egress,
+    IdentityProvider,
+    SandboxBackend,
+    Vault,
+    WebhookSender,
+)
 from cloister.queues.embedded import EmbeddedQueue
 from cloister.reaper import (
     SnapshotReaper,
@@ -276,7 +285,9 @@ async def _open_parts(
             look_at_database=partial(intake.store.list, limit=1),
             has_egress=lambda: egress.pid is not None,
         ),
-        automation=automation_of(database, intake, GuardedSender(replace(reach_of(settings), what="receiver of webhooks").find)),
+        automation=automation_of(
+            database, intake, GuardedSender(replace(reach_of(settings), what="receiver of webhooks").find)
+        ),
         instruments=instruments,
     )
 
