@@ -110,6 +110,7 @@ const KEYS = {
   "/": () => document.querySelector("[data-search]")?.focus(),
   n: () => { location.href = "/tasks/new"; },
   gt: () => { location.href = "/"; },
+  ge: () => { location.href = "/environments"; },
   f: () => document.querySelector("[data-follow-up]")?.focus(),
   j: () => step(1),
   k: () => step(-1),

@@ -30,6 +30,7 @@ from cloister.model.event import (
     SnapshotSaved,
 )
 from cloister.model.phase import Phase
+from cloister.model.secret import SecretMode
 from cloister.model.task import Verdict
 from cloister.narration import check_lines, sentences, stats_to_text
 
@@ -98,9 +99,11 @@ def _expected(environment: Environment, phase: Phase) -> PhaseView:
     view = PhaseView(phase=phase, network=str(policy.mode), domains=len(policy.allow))
     if phase in _WITH_VARIABLES:
         view.variables = tuple(environment.variables)
-    if phase is Phase.SETUP:
-        names = [use.name for use in environment.secrets if use.mode is None or use.mode == "setup"]
-        view.secrets = dict.fromkeys(names, Presence.EXPECTED)
+        for use in environment.secrets:
+            if use.mode is SecretMode.BROKERED:
+                view.secrets[use.name] = Presence.PROXY
+            elif phase is Phase.SETUP:
+                view.secrets[use.name] = Presence.EXPECTED
     return view
 
 

@@ -2,10 +2,11 @@
 
 from fastapi import FastAPI
 
-from cloister.web import assets, live, login, new_task, task_list, task_pages
+from cloister.web import assets, environment_pages, live, login, new_task, secret_pages, task_list, task_pages
 from cloister.web.headers import SecurityHeaders
 
-ROUTERS = tuple(part.router for part in (task_list, new_task, live, task_pages))
+_PARTS = (task_list, new_task, live, task_pages, environment_pages, secret_pages)
+ROUTERS = (*(part.router for part in _PARTS), task_pages.elsewhere)
 """Whoever asks has a role."""
 OPEN_ROUTERS = tuple(part.router for part in (assets, login))
 """Whoever asks is answered."""

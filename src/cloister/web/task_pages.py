@@ -9,21 +9,20 @@ from urllib.parse import quote
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from cloister.allowlist import builtin_presets
 from cloister.api.caller import Caller, Member, Viewer
 from cloister.api.front import FrontDoor
 from cloister.egress_log import egress_entries
 from cloister.errors import NotFoundError
 from cloister.intake import Intake
-from cloister.model.environment_source import source_to_text
+from cloister.model.environment_source import SourceKind, source_to_text
 from cloister.model.event import EgressRefused, RecordedEvent
 from cloister.model.task import TaskState
 from cloister.model.token import Role
-from cloister.proposal import proposal_to_toml, propose
 from cloister.web.activity import Activity, Entry, joined
 from cloister.web.chosen import AttemptNumber, Chosen, TurnNumber, choose_attempt, quiet_events
 from cloister.web.diff_view import ROWS_AT_ONCE, files_of, rows_of, side_by_side
 from cloister.web.page import PageRoute, duration, render
+from cloister.web.proposed import network_proposal
 from cloister.web.waterfall import waterfall
 
 EVENTS_AT_ONCE = 600
@@ -52,6 +51,11 @@ router = APIRouter(
 )
 
 
+elsewhere = APIRouter(
+    tags=["tasks"], route_class=PageRoute, include_in_schema=False, default_response_class=HTMLResponse
+)
+
+
 @router.get("/{task}")
 async def overview(
     task: str,
@@ -69,6 +73,12 @@ async def overview(
     tail = await _tail(intake, chosen, events) if chosen.is_live else Tail()
     refusals = {each.number: refusals_of(each.attempt, events) for each in chosen.turn.attempts}
     return _page(request, "task.html", chosen, events, tab="overview", tail=tail, refusals=refusals)
+
+
+@elsewhere.get("/codex/tasks/{task}")
+async def from_codex(task: str, intake: FrontDoor, _: Viewer) -> Response:
+    """Lead from the address that `codex cloud` prints to the task's page."""
+    return RedirectResponse(f"/tasks/{(await intake.task(task)).task.id}", 303)
 
 
 @router.get("/{task}/changes")
@@ -131,10 +141,19 @@ async def network(
     chosen = await choose_attempt(intake, task, turn, attempt)
     events = await quiet_events(intake, chosen)
     own = chosen.own(events)
-    refusals = [(it.phase, it.event) for it in own if isinstance(it.event, EgressRefused)]
-    recipe = chosen.status.task.environment.network
-    proposal = proposal_to_toml(recipe, propose(recipe, refusals), builtin_presets()) if refusals else ""
-    return _page(request, "network.html", chosen, events, tab="network", egress=egress_entries(own), proposal=proposal)
+    proposal = network_proposal(chosen, own)
+    source = chosen.status.task.environment_source
+    is_stored = source is not None and source.kind is SourceKind.STORED and proposal.startswith("[network]")
+    return _page(
+        request,
+        "network.html",
+        chosen,
+        events,
+        tab="network",
+        egress=egress_entries(own),
+        proposal=proposal,
+        is_stored=is_stored,
+    )
 
 
 @router.get("/{task}/details")

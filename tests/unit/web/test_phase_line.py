@@ -55,7 +55,8 @@ def test_before_anything_happened_it_says_what_will_be() -> None:
     assert [view.network for view in _line()] == ["off", "full", "limited", "off", "off"]
     assert agent.domains == 2
     assert [view.variables for view in _line()] == [(), ("A",), ("A",), (), ()]
-    assert setup.secrets == {"NPM_TOKEN": Presence.EXPECTED}, "what the proxy alone has is in no phase"
+    assert setup.secrets == {"NPM_TOKEN": Presence.EXPECTED, "PAT": Presence.PROXY}
+    assert agent.secrets == {"PAT": Presence.PROXY}
 
 
 def test_what_was_there_is_told_and_what_is_gone() -> None:
