@@ -31,6 +31,7 @@ from cloister.api import (
 from cloister.api import tokens as token_routes
 from cloister.api.body_limit import BodyLimit
 from cloister.api.caller import Authenticate
+from cloister.api.document import describe
 from cloister.api.gate import Gate
 from cloister.api.operation import operation_id
 from cloister.api.problem import Problem
@@ -84,14 +85,7 @@ def make_app(
 
     Each of `additions` adds what is answered beside the API proper.
     """
-    app = FastAPI(
-        title="Cloister",
-        version=version("cloister"),
-        openapi_url=f"{PREFIX}/openapi.json",
-        docs_url=None,
-        redoc_url=None,
-        generate_unique_id_function=operation_id,
-    )
+    app = described()
     app.state.intake = intake
     app.state.access = access
     app.state.automation = automation
@@ -100,14 +94,28 @@ def make_app(
     app.state.ending = anyio.Event()  # set by who serves it; ends event streams
     app.add_middleware(BodyLimit)
     app.add_middleware(Gate, authenticate=authenticate, audit=access.audit, public_url=access.public_url)
-    api = APIRouter(prefix=PREFIX, responses=_ERRORS, dependencies=[Security(_BEARER)])
-    for router in ROUTERS:
-        api.include_router(router)
-    app.include_router(api)
     for add in additions:
         add(app)
     app.add_api_route("/healthz", _say_well, include_in_schema=False)
     answer_with_problems(app)
+    return app
+
+
+def described() -> FastAPI:
+    """Return the routes of the API and their document, with nothing behind them."""
+    app = FastAPI(
+        title="Cloister",
+        version=version("cloister"),
+        openapi_url=f"{PREFIX}/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        generate_unique_id_function=operation_id,
+    )
+    api = APIRouter(prefix=PREFIX, responses=_ERRORS, dependencies=[Security(_BEARER)])
+    for router in ROUTERS:
+        api.include_router(router)
+    app.include_router(api)
+    describe(app)
     return app
 
 

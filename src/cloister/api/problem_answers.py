@@ -1,5 +1,6 @@
 """Answers that are problem documents."""
 
+from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
 
@@ -7,6 +8,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from cloister.api.problem import MEDIA_TYPE, Problem, error_to_problem, printable, type_of
 from cloister.errors import CloisterError, UnauthenticatedError, UnderWayError, UsageError
@@ -52,13 +54,23 @@ def answer_with_problems(app: FastAPI) -> None:
         return problem_response(validation_to_error(error))
 
     @app.exception_handler(HTTPException)
-    async def _of_the_protocol(_: Request, error: HTTPException) -> JSONResponse:
-        return http_problem_response(error.status_code, str(error.detail), error.headers)
+    async def _of_the_protocol(request: Request, error: HTTPException) -> JSONResponse:
+        headers = dict(error.headers or {})
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers["Allow"] = ", ".join(sorted(_methods_at(request))) or headers.get("Allow", "")
+        return http_problem_response(error.status_code, str(error.detail), headers)
 
     @app.exception_handler(Exception)
     async def _bug(_: Request, error: Exception) -> JSONResponse:
         detail = "an error of Cloister's own; its log has the details"
         return _response(Problem(type=type_of(CloisterError), title="Internal Server Error", status=500, detail=detail))
+
+
+def _methods_at(request: Request) -> Iterator[str]:
+    """All that the place answers, as the document says: of the routes there, the framework names one."""
+    for path, operations in request.app.openapi()["paths"].items():
+        if compile_path(path)[0].match(request.url.path):
+            yield from (method.upper() for method in operations)
 
 
 def _response(problem: Problem, headers: Any = None) -> JSONResponse:

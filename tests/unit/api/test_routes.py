@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -9,9 +10,10 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from starlette.requests import HTTPConnection
 
-from cloister.api.app import PREFIX, ROUTERS, make_app
+from cloister.api.app import PREFIX, ROUTERS, described, make_app
 from cloister.api.body_limit import MOST_BODY_BYTES
 from cloister.api.caller import Caller
+from cloister.api.document import document_to_text
 from cloister.api.in_process import InProcessTransport
 from cloister.model.token import Role
 
@@ -79,6 +81,25 @@ async def test_the_document_says_how_to_call_and_how_errors_look() -> None:
     assert document["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
     assert all(operation["security"] == [{"token": []}] for operation in operations)
     assert "HTTPValidationError" not in json.dumps(document), "what is invalid is a problem too"
+
+
+def test_the_document_beside_the_pages_is_this_one() -> None:
+    kept = Path(__file__).parents[3] / "docs/reference/openapi.json"
+    assert kept.read_text() == document_to_text(described()), "write it anew: ./dev openapi"
+
+
+def test_errors_are_told_of_as_what_they_are() -> None:
+    document = described().openapi()
+    for path in document["paths"].values():
+        for operation in path.values():
+            for status in ("422", "default"):
+                assert [*operation["responses"][status]["content"]] == ["application/problem+json"]
+
+
+async def test_what_a_place_answers_is_said_to_who_asks_for_more() -> None:
+    async with _client() as client:
+        answer = await client.patch(f"{PREFIX}/images", headers={"X-Role": "ADMIN"})
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "DELETE, GET, POST")
 
 
 async def _too_much() -> AsyncIterator[bytes]:
