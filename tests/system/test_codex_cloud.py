@@ -143,12 +143,26 @@ def use_program(user: User) -> None:
     assert user.run("diff", many[1], "--attempt", "9").returncode != 0
     assert "Applied task" in user.cloud("apply", task)
     assert (installation.project.path / "a.txt").read_text() == "two\n"
+    _apply_second(user, many[1])
     tried = user.cloud("exec", "--env", "proj", "--attempts", "2", "again").strip().rpartition("/")[2]
     shown = json.loads(installation.cloister("task", "show", "--json", tried).stdout)
     assert len(shown["attempts"]) == 2
     assert installation.cloister("task", "cancel", tried).code == 0
     installation.cloister("task", "wait", tried)
     _look(user)
+
+
+def _apply_second(user: User, task: str) -> None:
+    """Each attempt has a file of its own."""
+    tree = user.installation.project.path
+    [added] = [
+        line.removeprefix("+++ b/")
+        for line in user.cloud("diff", task, "--attempt", "2").splitlines()
+        if line != "+++ b/b.txt" and line.startswith("+++ b/")
+    ]
+    assert not (tree / added).exists()
+    assert "Applied task" in user.cloud("apply", task, "--attempt", "2")
+    assert (tree / added).exists()
 
 
 def _given(installation: Installation, command: str) -> str:
