@@ -90,8 +90,14 @@ class Carrier:
 
     def _read(self) -> None:
         """Move what the source has, until it has no more, the sink takes no more, or it is the others' turn."""
-        if not self._is_paused:
-            self._try(self._take_turns)
+        if self._is_paused:
+            return
+        try:
+            self._take_turns()
+        except BlockingIOError:
+            self._give_back()
+        except (OSError, EOFError, ForeignTunnelError) as error:
+            self._end(error)
 
     def _read_on(self) -> None:
         if not self._has_ended:
@@ -119,7 +125,7 @@ class Carrier:
             if not moved:
                 self._reach_end()
                 return
-            if self._has_rest():
+            if self._rest or self._has_rest():
                 self._wait_for_sink()
                 return
         self._is_paused = True

@@ -107,17 +107,17 @@ def _expect_end(data: bytes, at: int) -> None:
 def _parse_extensions(block: bytes) -> dict[int, bytes]:
     extensions: dict[int, bytes] = {}
     at, end = 0, len(block)
-    while at < end:
-        begin = at + 4
-        if begin > end:
-            raise ValueError(_TOO_SHORT)
-        kind, size = _EXTENSION(block, at)
-        at = begin + size
-        if at > end:
-            raise ValueError(_TOO_SHORT)
-        if kind in extensions:
-            raise ValueError("an extension comes twice")
-        extensions[kind] = block[begin:at]
+    try:
+        while at < end:
+            kind, size = _EXTENSION(block, at)
+            begin, at = at + 4, at + 4 + size
+            if kind in extensions:
+                raise ValueError("an extension comes twice")
+            extensions[kind] = block[begin:at]
+    except struct.error as error:
+        raise ValueError(_TOO_SHORT) from error
+    if at > end:
+        raise ValueError(_TOO_SHORT)
     return extensions
 
 

@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 from msgspec import Struct
 from msgspec.json import Decoder, Encoder
 
-from cloister.egress.watch import Watched, watch
+from cloister.egress.watch import Watched, running_watch, watch
 
 LARGEST_MESSAGE_BYTES = 1024 * 1024
 _ANCILLARY_BYTES = socket.CMSG_SPACE(64 * array.array("i").itemsize)
@@ -47,6 +47,8 @@ class ControlChannel(Generic[Received]):
         self._buffer = bytearray(LARGEST_MESSAGE_BYTES)
         self._received: deque[Received] = deque()
         self._said: list[Struct] = []
+        self._is_due = False
+        """Whether what was said goes in this turn."""
         self._unsent: deque[_Datagram] = deque()
 
     @cached_property
@@ -78,13 +80,24 @@ class ControlChannel(Generic[Received]):
 
     def say_soon(self, message: Struct) -> None:
         """Send it before the event loop waits for anything; that the other end is gone is for its reader to see."""
-        if not self._said:
+        if not self._is_due:
+            self._is_due = True
             asyncio.get_running_loop().call_soon(self._send_said)
+        self._add(message)
+
+    def say_later(self, message: Struct) -> None:
+        """Send it together with what is said next, or within a moment."""
+        if not self._is_due and not self._said:
+            running_watch().alarms.after(0, self._send_said)
+        self._add(message)
+
+    def _add(self, message: Struct) -> None:
         self._said.append(message)
         if len(self._said) == _MOST_AT_ONCE:
             self._send_said()
 
     def _send_said(self) -> None:
+        self._is_due = False
         if self._said:
             datagram = _Datagram(_ENCODER.encode(self._said))
             self._said = []

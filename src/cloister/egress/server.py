@@ -103,8 +103,8 @@ class _Server:
             await self._control.send(recorded)  # before the sandbox reads it
 
     def tell_end(self, end: EgressEnd) -> None:
-        """Report an end, without waiting."""
-        self._control.say_soon(Ended(end))
+        """Report an end, without waiting, and without waking the worker for it alone."""
+        self._control.say_later(Ended(end))
 
     def tell_call(self, call: ModelCall) -> None:
         """Report a call of a model, without waiting."""

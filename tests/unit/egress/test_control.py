@@ -114,3 +114,18 @@ async def test_anything_else_is_an_error(ends: Ends, said: bytes) -> None:
     theirs.send(said)
     with pytest.raises(ValueError, match=r"Expected|truncated|malformed"):
         await channel.receive()
+
+
+async def test_what_may_be_said_later_goes_with_what_is_said_next_or_by_itself_in_a_moment(ends: Ends) -> None:
+    channel, theirs = ends
+    channel.say_later(Word("a"))
+    await asyncio.sleep(0)
+    channel.say_later(Word("b"))
+    channel.say_soon(Word("c"))
+    await asyncio.sleep(0)
+    assert hear(theirs) == ["a", "b", "c"]
+    channel.say_later(Word("d"))
+    assert await asyncio.to_thread(hear, theirs) == ["d"]
+    channel.say_later(Word("e"))
+    await channel.send(Word("f"))
+    assert [hear(theirs), hear(theirs)] == [["e"], ["f"]]
