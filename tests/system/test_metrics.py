@@ -54,6 +54,7 @@ LABELS = {
     "state": {"queued", "running"},
     "result": {"hit", "missed"},
     "mode": {"off", "limited", "full"},
+    "rule": {"mode", "port"},
 }
 
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -111,9 +112,10 @@ async def test_what_is_fetched_is_what_the_log_says(installation: Installation) 
     assert total(events, "setup", "egress_allowed") > 0
     assert total(events, "agent", "egress_refused") == 2
     decisions = "cloister_egress_decisions_total"
-    assert value(page, decisions, verdict="allowed", **setup) == total(events, "setup", "egress_allowed")
-    assert value(page, decisions, verdict="refused", **setup) == total(events, "setup", "egress_refused") == 1
-    assert value(page, decisions, verdict="refused", phase="agent", mode="off") == 2
+    assert value(page, decisions, verdict="allowed", rule="mode", **setup) == total(events, "setup", "egress_allowed")
+    assert value(page, decisions, verdict="refused", rule="port", **setup) == total(events, "setup", "egress_refused")
+    assert total(events, "setup", "egress_refused") == 1
+    assert value(page, decisions, verdict="refused", rule="mode", phase="agent", mode="off") == 2
     for direction in ("sent", "received"):
         carried = total(events, "setup", "egress_finished", f"{direction}_bytes")
         assert value(page, "cloister_egress_io_bytes_total", direction=direction, **setup) == carried > 0

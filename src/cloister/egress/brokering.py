@@ -16,7 +16,7 @@ from cloister.egress.request import Request
 from cloister.egress.route import Route
 from cloister.egress.stream import Stream
 from cloister.masking import MaskingRedactor
-from cloister.model.network import Decision
+from cloister.model.network import Decision, RuleKind
 
 _BODILESS = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 
@@ -160,4 +160,4 @@ class Brokered(Passing):
 
 
 def _refusal(leak: LeakError) -> Decision:
-    return Decision(allowed=False, rule=str(leak))
+    return Decision(allowed=False, rule=str(leak), kind=RuleKind.SECRET)

@@ -20,7 +20,7 @@ from cloister.egress.request import Authority, Request, new_server, parse_author
 from cloister.egress.route import Route
 from cloister.egress.stream import Stream
 from cloister.model.broker import is_below
-from cloister.model.network import Decision
+from cloister.model.network import Decision, RuleKind
 from cloister.model.secret import Grant
 
 _UPSTREAM = re.compile(r"https?://[^/?#@]+(/[^?#]*)?")
@@ -71,12 +71,12 @@ async def _serve_exchange(
     below, request = request, _to_upstream(request, grant)
     with gate.flow(request.authority, request.method, door=port, target=request.target) as flow:
         if not _is_for(grant, request):
-            await gate.refuse(flow, Decision(allowed=False, rule=_rule(grant)))
+            await gate.refuse(flow, Decision(allowed=False, rule=_rule(grant), kind=RuleKind.DOOR))
         if grant.model is None:
             return await carry(gate, flow, route, client, near, request)
         path = plain_path(below.target) or ""
         if not grant.model.is_for(request.method, path):
-            await gate.refuse(flow, Decision(allowed=False, rule=_rule_of_model(grant)))
+            await gate.refuse(flow, Decision(allowed=False, rule=_rule_of_model(grant), kind=RuleKind.DOOR))
         request = asked_of_provider(request, grant.model)
         if not grant.model.is_call(request.method, path):
             return await carry(gate, flow, route, client, near, request)

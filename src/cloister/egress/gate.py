@@ -25,7 +25,7 @@ from cloister.egress.request import Authority
 from cloister.egress.stream import Stream
 from cloister.model.asker import Asker
 from cloister.model.model_door import ModelCall
-from cloister.model.network import Decision, EgressEnd, EgressRecord, NetworkPolicy
+from cloister.model.network import Decision, EgressEnd, EgressRecord, NetworkPolicy, RuleKind
 from cloister.model.secret import Grant
 from cloister.model.upstreams import UpstreamProxy
 
@@ -186,7 +186,8 @@ class Gate:
 
     async def record_malformed(self, reason: str) -> None:
         """Report a request that was not one."""
-        decision = _shown(Decision(allowed=False, rule=f"malformed request: {reason}"))
+        rule = f"malformed request: {reason}"
+        decision = _shown(Decision(allowed=False, rule=rule, kind=RuleKind.MALFORMED))
         await self._tell_at_pace(
             EgressRecord(sandbox=self.name, phase=self.policy.phase, host="", port=0, method="", decision=decision)
         )
@@ -231,7 +232,7 @@ class Gate:
         return decision
 
     def _decide(self, flow: Flow) -> Decision:
-        decision = Decision(allowed=False, rule="no method")
+        decision = Decision(allowed=False, rule="no method", kind=RuleKind.METHOD)
         for method in flow.methods:
             decision = decide(self.policy, flow.authority.host, flow.authority.port, method, self.settings.ceiling)
             if not decision.allowed:

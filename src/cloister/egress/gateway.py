@@ -6,7 +6,7 @@ from ipaddress import ip_address, ip_network
 from cloister.egress.addresses import Address, classify, is_address
 from cloister.model.asker import Asker
 from cloister.model.ceiling import UNBOUNDED, Ceiling
-from cloister.model.network import Decision, NetworkMode, NetworkPolicy, host_matches
+from cloister.model.network import Decision, NetworkMode, NetworkPolicy, RuleKind, host_matches
 from cloister.model.phase import Phase
 from cloister.model.secret import Grant
 
@@ -26,7 +26,9 @@ def decide(policy: NetworkPolicy, host: str, port: int, method: str, ceiling: Ce
     """
     decision = _judge_host(policy, host)
     if decision.allowed and port not in policy.ports:
-        decision = _refuse(f"port {port} is not in network.ports", f"add {port} to network.ports {_FILE}")
+        decision = _refuse(
+            RuleKind.PORT, f"port {port} is not in network.ports", f"add {port} to network.ports {_FILE}"
+        )
     if decision.allowed:
         decision = _judge_method(policy, method) or decision
     if decision.allowed:
@@ -39,13 +41,13 @@ def _judge_by_ceiling(policy: NetworkPolicy, host: str, port: int, method: str, 
     highest = ceiling.highest(policy.phase)
     beyond_list = highest is NetworkMode.LIMITED and host_matches(host, policy.allow) is None
     if highest is NetworkMode.OFF or beyond_list:
-        return _refuse(f"the operator's network_{policy.phase} is {highest}", "")
+        return _refuse(RuleKind.OPERATOR, f"the operator's network_{policy.phase} is {highest}", "")
     if (refused := _judge_by_operators_lists(host, ceiling)) is not None:
         return refused
     if ceiling.ports is not None and port not in ceiling.ports:
-        return _refuse(f"the operator's network_ports does not hold {port}", "")
+        return _refuse(RuleKind.OPERATOR, f"the operator's network_ports does not hold {port}", "")
     if ceiling.methods is not None and method not in (CONNECT, *ceiling.methods):
-        return _refuse(f"the operator's network_methods does not hold {method}", "")
+        return _refuse(RuleKind.OPERATOR, f"the operator's network_methods does not hold {method}", "")
     return None
 
 
@@ -57,11 +59,11 @@ def judge_door(
     The policy's mode, list, methods and ports do not bind it; what is denied, and the operator's list, do.
     """
     if grant is None or host_matches(host, grant.hosts) is None:
-        return _refuse(f"nothing is behind port {door} in this phase", "")
+        return _refuse(RuleKind.DOOR, f"nothing is behind port {door} in this phase", "")
     if grant.model is not None and is_address(host):
         ceiling = replace(ceiling, allow=None)  # it holds names; an address is the operator's own setting
     bound = _judge_denials(policy, host) or _judge_by_operators_lists(host, ceiling)
-    return bound or Decision(allowed=True, rule=f"door {door}: {grant.name}")
+    return bound or Decision(allowed=True, rule=f"door {door}: {grant.name}", kind=RuleKind.DOOR)
 
 
 def refuse_address(host: str, address: Address, reason: str) -> Decision:
@@ -69,12 +71,20 @@ def refuse_address(host: str, address: Address, reason: str) -> Decision:
     rule = f"{host} is not a public address" if host == str(address) else f"{host} has the address {address}"
     setting = f"add a range that holds {address} to allow_private in Cloister's own settings"
     hint = setting if _can_be_opened(str(address)) else ""
-    return _refuse(f"{rule}, which is never reached: {reason}" if host != str(address) else f"{rule}: {reason}", hint)
+    return _refuse(
+        RuleKind.ADDRESS,
+        f"{rule}, which is never reached: {reason}" if host != str(address) else f"{rule}: {reason}",
+        hint,
+    )
 
 
 def refuse_behind_proxy(host: str, reason: str) -> Decision:
     """Return the refusal of a host that the operator's proxy is not asked for, for the `reason` of `hop`."""
-    return _refuse(f"{host} {reason}", f"add {host} to upstream_addresses or no_proxy in Cloister's own settings")
+    return _refuse(
+        RuleKind.OPERATOR,
+        f"{host} {reason}",
+        f"add {host} to upstream_addresses or no_proxy in Cloister's own settings",
+    )
 
 
 def explain(
@@ -92,15 +102,15 @@ def explain(
 
 def _judge_by_operators_lists(host: str, ceiling: Ceiling) -> Decision | None:
     if (denied := host_matches(host, ceiling.deny)) is not None:
-        return _refuse(f"the operator's network_deny holds {denied}", "")
+        return _refuse(RuleKind.OPERATOR, f"the operator's network_deny holds {denied}", "")
     if ceiling.allow is not None and host_matches(host, ceiling.allow) is None:
-        return _refuse(f"the operator's network_allow does not hold {host}", "")
+        return _refuse(RuleKind.OPERATOR, f"the operator's network_allow does not hold {host}", "")
     return None
 
 
 def _judge_denials(policy: NetworkPolicy, host: str) -> Decision | None:
     denied = host_matches(host, policy.deny)
-    return _refuse(f"deny: {denied}", f'remove "{denied}" from network.deny {_FILE}') if denied else None
+    return _refuse(RuleKind.DENY, f"deny: {denied}", f'remove "{denied}" from network.deny {_FILE}') if denied else None
 
 
 def _judge_host(policy: NetworkPolicy, host: str) -> Decision:
@@ -108,9 +118,9 @@ def _judge_host(policy: NetworkPolicy, host: str) -> Decision:
         return denied
     match policy.mode:
         case NetworkMode.OFF:
-            return _refuse(f"{policy.phase} internet is off", _hint_to_open(policy.phase, host))
+            return _refuse(RuleKind.MODE, f"{policy.phase} internet is off", _hint_to_open(policy.phase, host))
         case NetworkMode.FULL:
-            return Decision(allowed=True, rule=f"{policy.phase} internet is full")
+            return Decision(allowed=True, rule=f"{policy.phase} internet is full", kind=RuleKind.MODE)
         case NetworkMode.LIMITED:
             return _judge_limited(policy, host)
 
@@ -118,6 +128,7 @@ def _judge_host(policy: NetworkPolicy, host: str) -> Decision:
 def _judge_limited(policy: NetworkPolicy, host: str) -> Decision:
     if is_address(host):
         return _refuse(
+            RuleKind.ALLOW,
             "limited internet allows names, not addresses",
             f"use a name that is in network.allow{_or_full(policy.phase, host)}",
         )
@@ -125,17 +136,17 @@ def _judge_limited(policy: NetworkPolicy, host: str) -> Decision:
     if domain is not None:
         return Decision(allowed=True, rule=f"allow: {domain}")
     option = f", or run with --allow {host}" if policy.phase is Phase.AGENT else ""
-    return _refuse(f"{host} is not in network.allow", f'add "{host}" to network.allow {_FILE}{option}')
+    return _refuse(RuleKind.ALLOW, f"{host} is not in network.allow", f'add "{host}" to network.allow {_FILE}{option}')
 
 
 def _judge_method(policy: NetworkPolicy, method: str) -> Decision | None:
     if method == "TRACE":
-        return _refuse("TRACE shows a request's headers to its sender, so it is never carried", "")
+        return _refuse(RuleKind.METHOD, "TRACE shows a request's headers to its sender, so it is never carried", "")
     if policy.methods is None:
         return None
     if method == CONNECT or method in policy.methods:
         return None  # requests inside a tunnel are read and judged one by one
-    return _refuse(f"{method} is not in network.methods", f'add "{method}" to network.methods {_FILE}')
+    return _refuse(RuleKind.METHOD, f"{method} is not in network.methods", f'add "{method}" to network.methods {_FILE}')
 
 
 def _hint_to_open(phase: Phase, host: str) -> str:
@@ -156,5 +167,5 @@ def _can_be_opened(address: str) -> bool:
     return classify(ip_address(address), [ip_network(address)]) is None
 
 
-def _refuse(rule: str, hint: str) -> Decision:
-    return Decision(allowed=False, rule=rule, hint=hint)
+def _refuse(kind: RuleKind, rule: str, hint: str) -> Decision:
+    return Decision(allowed=False, rule=rule, hint=hint, kind=kind)

@@ -17,7 +17,7 @@ from cloister.egress.request import Authority, Request, new_server, parse_connec
 from cloister.egress.route import Route
 from cloister.egress.stream import Stream
 from cloister.egress.tunnel import relay
-from cloister.model.network import Decision
+from cloister.model.network import Decision, RuleKind
 
 _ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 _TRUST = "let the program trust the authorities in $SSL_CERT_FILE, Cloister's own among them"
@@ -107,12 +107,13 @@ async def _meet_client(gate: Gate, tls: Interception, client: Stream, flow: Flow
         await _refuse_tunnel(gate, client, flow, str(error))
     except (OSError, TimeoutError) as error:
         reason = getattr(error, "reason", None) or "it hung up"
-        await gate.record(flow, Decision(allowed=False, rule=f"the client broke off TLS: {reason}", hint=_TRUST))
+        rule = f"the client broke off TLS: {reason}"
+        await gate.record(flow, Decision(allowed=False, rule=rule, hint=_TRUST, kind=RuleKind.TLS))
     return None
 
 
 async def _refuse_tunnel(gate: Gate, client: Stream, flow: Flow, reason: str) -> None:
-    await gate.record(flow, Decision(allowed=False, rule=reason))
+    await gate.record(flow, Decision(allowed=False, rule=reason, kind=RuleKind.TLS))
     await client.send(ACCESS_DENIED_ALERT)  # no other words are left
     await client.close_in_order()
 

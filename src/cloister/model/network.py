@@ -56,6 +56,26 @@ class NetworkPolicy:
         return self.methods is not None or self.audit is Audit.FULL
 
 
+class RuleKind(StrEnum):
+    """What kind of rule a decision is by: of few values, for numbers that are kept for ever."""
+
+    ALLOW = "allow"
+    """What the policy's list holds, or does not."""
+    DENY = "deny"
+    MODE = "mode"
+    """Internet that is off, or full."""
+    PORT = "port"
+    METHOD = "method"
+    ADDRESS = "address"
+    OPERATOR = "operator"
+    """What no environment can exceed, and the way by the operator's proxy."""
+    DOOR = "door"
+    SECRET = "secret"
+    TLS = "tls"
+    """A tunnel that does not carry TLS for its own host, or whose client does not trust us."""
+    MALFORMED = "malformed"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """What the policy says to one request, in words a user can act on."""
@@ -65,6 +85,7 @@ class Decision:
     """The rule that decided, for instance `agent internet is off` or `allow: example.com`."""
     hint: str = ""
     """For a refusal: the setting that would allow it."""
+    kind: RuleKind = RuleKind.ALLOW
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

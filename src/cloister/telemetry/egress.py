@@ -53,7 +53,7 @@ class EgressCounters:
         where = {"phase": str(told.phase), "mode": str(modes.get(told.phase, NetworkMode.OFF))}
         if isinstance(told, EgressRecord):
             verdict = "allowed" if told.decision.allowed else "refused"
-            self._decisions.add(1, {"verdict": verdict, **where})
+            self._decisions.add(1, {"verdict": verdict, "rule": str(told.decision.kind), **where})
             if told.decision.allowed and told.flow:
                 self._open.setdefault(name, set()).add(told.flow)
             return

@@ -5,7 +5,7 @@ import pytest
 from cloister.egress.addresses import classify
 from cloister.egress.gateway import decide, explain, judge_door, refuse_address
 from cloister.model.ceiling import Ceiling
-from cloister.model.network import NetworkMode, NetworkPolicy
+from cloister.model.network import Decision, NetworkMode, NetworkPolicy, RuleKind
 from cloister.model.phase import Phase
 from cloister.model.secret import Grant, SecretValue
 
@@ -181,3 +181,22 @@ def test_a_door_needs_no_policy_that_allows() -> None:
 def test_what_is_denied_is_denied_behind_a_door_too(asked: NetworkPolicy, ceiling: Ceiling, rule: str) -> None:
     decision = judge_door(MODEL, 8001, "example.com", asked, ceiling)
     assert (decision.allowed, decision.rule) == (False, rule)
+
+
+@pytest.mark.parametrize(
+    ("decision", "kind"),
+    [
+        (decide(policy(NetworkMode.FULL), "example.com", 443, "GET"), RuleKind.MODE),
+        (decide(policy(NetworkMode.OFF), "example.com", 443, "GET"), RuleKind.MODE),
+        (decide(policy(NetworkMode.FULL, deny=("bad.org",)), "bad.org", 443, "GET"), RuleKind.DENY),
+        (decide(limited("example.com"), "example.com", 443, "GET"), RuleKind.ALLOW),
+        (decide(limited("example.com"), "other.org", 443, "GET"), RuleKind.ALLOW),
+        (decide(limited("example.com"), "example.com", 22, "GET"), RuleKind.PORT),
+        (decide(limited("example.com", methods=("GET",)), "example.com", 443, "POST"), RuleKind.METHOD),
+        (decide(policy(NetworkMode.FULL), "a.com", 443, "GET", Ceiling(deny=("a.com",))), RuleKind.OPERATOR),
+        (refuse_address("example.com", ip_address("10.0.0.1"), "private"), RuleKind.ADDRESS),
+        (judge_door(None, 8001, "example.com", policy(NetworkMode.FULL)), RuleKind.DOOR),
+    ],
+)
+def test_a_decision_says_of_what_kind_its_rule_is(decision: Decision, kind: RuleKind) -> None:
+    assert decision.kind is kind
