@@ -63,8 +63,9 @@ async def run_attempt(attempt: Attempt, tools: Tools, ending: Ending) -> Outcome
             hint = journal.mask_text(error.hint or "")
             outcome = Outcome(verdict=Verdict.FAILED, reason=journal.mask_text(str(error)), hint=hint)
         except CloisterError as error:
-            _log.warning("attempt errored", attempt=attempt.id, error=str(error))
-            outcome = Outcome(verdict=Verdict.ERRORED, reason=journal.mask_text(str(error)))
+            reason = journal.mask_text(str(error))
+            _log.warning("attempt errored", attempt=attempt.id, error=reason)
+            outcome = Outcome(verdict=Verdict.ERRORED, reason=reason)
         except Exception:  # a bug of ours; the worker says so
             await _tear_down(attempt, tools, journal)
             raise
@@ -182,7 +183,7 @@ async def _tear_down(attempt: Attempt, tools: Tools, journal: Journal, *, keeps_
             if not keeps_disk:
                 await final_disk.forget(attempt, catalog=tools.catalog, backend=tools.backend)
         except (CloisterError, OSError) as error:  # the reaper finds what is left
-            _log.error("teardown failed", attempt=attempt.id, error=str(error))
+            _log.error("teardown failed", attempt=attempt.id, error=journal.mask_text(str(error)))
 
 
 def _sandboxes_of(attempt: Attempt) -> Sequence[SandboxName]:

@@ -355,6 +355,8 @@ class Settings(BaseSettings):
     """Where GitHub is, and how Cloister logs in there, with what [its table](#github) says."""
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="warning", examples=['"info"'])
     """Least severe entry of the log that is kept."""
+    log_format: Literal["json", "console"] = Field(default="json", examples=['"console"'])
+    """How `cloister serve` and `cloister worker` write it: an object a line, or for people to read."""
 
     @property
     def ceiling(self) -> Ceiling:

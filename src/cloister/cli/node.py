@@ -56,7 +56,7 @@ def worker(
                 await end_in_time(application, drain, worked, interruption)
             group.cancel_scope.cancel()
 
-    with log.logging_to_stderr(settings.log_level):
+    with log.logging_to_stderr(settings.log_level, settings.log_format):
         anyio.run(work)
 
 

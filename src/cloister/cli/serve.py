@@ -82,7 +82,7 @@ def serve(
             group.cancel_scope.cancel()
 
     with (
-        log.logging_to_stderr(settings.log_level),
+        log.logging_to_stderr(settings.log_level, settings.log_format),
         owned_socket(settings.socket) as near,
         public_socket(settings.listen) as far,
     ):
