@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 from cloister.audit import Audit
+from cloister.model.session import SessionId
+from cloister.model.token import TokenId
 from cloister.protocols import IdentityProvider
 from cloister.sessions import Sessions
 from cloister.tokens import Tokens
@@ -21,3 +23,15 @@ class Access:
     """Of OpenID Connect."""
     public_url: str | None = None
     """Origin at which people reach the server, such as `https://cloister.example`; None: the one that they name."""
+
+    async def lets_in(self, by: str) -> bool:
+        """Whether what let a caller in (see `Caller.by`) would do so now. It is not noted as a use."""
+        means, _, id = by.partition(" ")
+        match means:
+            case "token":
+                token = await self.tokens.store.get(TokenId(id))
+                return token is not None and token.is_valid(self.tokens.now())
+            case "session":
+                return await self.sessions.is_open(SessionId(id))
+            case _:
+                return True

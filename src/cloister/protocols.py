@@ -999,6 +999,10 @@ class SessionStore(Protocol):
         """The session of that digest, valid or not."""
         ...
 
+    async def get(self, session: SessionId) -> Session | None:
+        """The session of that id, valid or not."""
+        ...
+
     async def list(self) -> Sequence[Session]:
         """All, newest first, valid or not."""
         ...

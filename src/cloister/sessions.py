@@ -65,6 +65,12 @@ class Sessions:
             await self.store.mark_used(session.id, now)
         return Known(session=session, name=holder.name, role=holder.role)
 
+    async def is_open(self, session: SessionId) -> bool:
+        """Whether it lets somebody in. It is not noted as a use."""
+        now = self.now()
+        found = await self.store.get(session)
+        return found is not None and found.is_valid(now, self.idle) and await self._holder_of(found, now) is not None
+
     async def list(self) -> Sequence[Session]:
         """Those that let somebody in, newest first."""
         now = self.now()

@@ -32,6 +32,8 @@ _MOST_FIELDS = 40
 _LONGEST = 200
 _MOST_READ = 1024 * 1024
 """Of a body; of a larger one, no names are told."""
+_EMPTY: tuple[object, ...] = (None, "", [], {})
+"""What clients send for what nobody said."""
 _UNREAD = ("(too large to be read)",)
 _MCP = "/mcp"
 """Its calls are requests of their own, and are written down as such."""
@@ -142,7 +144,7 @@ def _object(text: bytes) -> Mapping[str, Any]:
 
 
 def _names(sent: Mapping[str, Any]) -> tuple[str, ...]:
-    names = [_told(name)[:60] for name in sent if name != KEY_FIELD]
+    names = [_told(name)[:60] for name, value in sent.items() if name != KEY_FIELD and value not in _EMPTY]
     return tuple(names[:_MOST_FIELDS])
 
 

@@ -42,6 +42,12 @@ class SqlSessionStore:
             row = (await connection.execute(select(SESSIONS).where(SESSIONS.c.digest == digest))).first()
         return None if row is None else _row_to_session(row)
 
+    async def get(self, session: SessionId) -> Session | None:
+        """By its id."""
+        async with self._database.read() as connection:
+            row = (await connection.execute(select(SESSIONS).where(SESSIONS.c.id == session))).first()
+        return None if row is None else _row_to_session(row)
+
     async def list(self) -> Sequence[Session]:
         """All, newest first."""
         async with self._database.read() as connection:

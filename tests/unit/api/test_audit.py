@@ -64,17 +64,19 @@ def _changing(routes: Sequence[Any], prefix: str = "") -> Iterator[tuple[str, st
             yield from _changing(route.original_router.routes, prefix + route.include_context.prefix)
 
 
-ROUTES = sorted(_changing(_app(access_of_nobody()[0]).routes))
+NOBODY, KEPT = access_of_nobody()
+APP = _app(NOBODY)
+ROUTES = sorted(_changing(APP.routes))
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES, ids=lambda part: str(part))
 @pytest.mark.parametrize("role", [None, *Role])
 async def test_no_route_changes_anything_without_the_audit(method: str, path: str, role: Role | None) -> None:
-    access, store = access_of_nobody()
-    async with _client(_app(access)) as client:
+    KEPT.kept.clear()
+    async with _client(APP) as client:
         with suppress(AttributeError):  # of the front door that is not there
             await client.request(method, path, headers={} if role is None else {"X-Role": role})
-    (entry,) = store.kept
+    (entry,) = KEPT.kept
     open_to_all = path == "/login"
     assert (entry.who, entry.method, entry.path) == ("ann" if role and not open_to_all else "", method, path)
     assert role or entry.is_refused

@@ -3,9 +3,11 @@
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
+import anyio
 import httpx
 import pytest
 
+from cloister.api import event_stream
 from cloister.api.failures import MOST_FAILURES
 from cloister.api.login import local_path
 from cloister.model.token import Role
@@ -155,6 +157,27 @@ async def test_a_revoked_tokens_sessions_are_over_at_once(server: Server) -> Non
         (token,) = await owner.tokens()
         await owner.revoke_token(token.id)
         assert (await http.get("/api/v1/tasks")).status_code == 401
+
+
+@pytest.mark.parametrize("by_cookie", [True, False], ids=["session", "token"])
+async def test_a_stream_ends_with_what_let_its_reader_in(
+    server_without_worker: Server, monkeypatch: pytest.MonkeyPatch, by_cookie: bool
+) -> None:
+    server = server_without_worker
+    monkeypatch.setattr(event_stream, "LOOK_AGAIN_SECONDS", 0.01)
+    about, text = await server.application.tokens.create("reader", Role.VIEWER)
+    async with server.as_owner() as owner, browser(server) as http:
+        task = await owner.submit(server.request())  # nobody works: its stream has no end of its own
+        if by_cookie:
+            await _log_in(http, text)
+        else:
+            http.headers["Authorization"] = f"Bearer {text}"
+        with anyio.fail_after(60):
+            async with http.stream("GET", f"/api/v1/tasks/{task.id}/events") as response:
+                async for line in response.aiter_lines():
+                    if "task_accepted" in line:
+                        await owner.revoke_token(about.id)
+        assert (await http.get(f"/api/v1/tasks/{task.id}/events")).status_code == 401
 
 
 @pytest.mark.parametrize(
