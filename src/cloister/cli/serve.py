@@ -1,12 +1,13 @@
 """`cloister serve`: the server of this machine."""
 
+import sysconfig
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cloister.cli.session import open_state
+from cloister.cli.session import config_of, open_state, settings_of
 
 if TYPE_CHECKING:
     from cloister.settings import Settings
@@ -24,6 +25,9 @@ def serve(
     ] = None,
     tls_key: Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="Its private key (PEM).")] = None,
     slots: Annotated[int | None, typer.Option(min=1, help="Attempts at once; by default as the settings say.")] = None,
+    print_unit: Annotated[
+        bool, typer.Option("--print-unit", help="Print a unit for systemd that runs it so, and do nothing else.")
+    ] = False,
 ) -> None:
     """Run the server: its API, and a worker, until SIGTERM or Ctrl-C.
 
@@ -34,6 +38,9 @@ def serve(
 
     Example:  cloister serve --listen 127.0.0.1:8450
     """
+    if print_unit:
+        _print_unit(context, listen)
+        return
     import anyio
 
     from cloister import log, wiring
@@ -87,6 +94,21 @@ def serve(
         public_socket(settings.listen) as far,
     ):
         anyio.run(work)
+
+
+def _print_unit(context: typer.Context, listen: str | None) -> None:
+    from cloister.cli.unit import unit_text
+
+    settings, config = settings_of(context), config_of(context)
+    program = Path(sysconfig.get_path("scripts")) / "cloister"
+    unit = unit_text(
+        program,
+        state=settings.state,
+        config=config.absolute() if config else None,
+        listen=listen,
+        drain_seconds=settings.drain,
+    )
+    typer.echo(unit, nl=False)
 
 
 def _settings(
