@@ -50,6 +50,8 @@ def _answer(stream: socket.socket, request: bytes) -> None:
             stream.sendall(
                 b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed) + packed
             )
+        case b"/v1/brotli":
+            stream.sendall(b"HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nContent-Length: 3\r\n\r\nxyz")
         case b"/v1/redirect":
             stream.sendall(b"HTTP/1.1 302 Found\r\nLocation: https://other.org/v1\r\nContent-Length: 0\r\n\r\n")
         case b"/v1/events":
@@ -211,9 +213,17 @@ async def test_a_placeholder_beside_its_place_is_refused_and_told(
     assert not any(MARK.encode() in request for request in api.received)
 
 
-async def test_a_compressed_answer_that_could_hold_the_value_is_refused(sandbox: Sandbox) -> None:
+async def test_a_compressed_answer_that_holds_the_value_is_made_plain_and_masked(sandbox: Sandbox) -> None:
     await sandbox.open(sandbox.grant())
     answer = await sandbox.ask("/v1/gzip")
+    assert answer.startswith("HTTP/1.1 200 ")
+    assert answer.endswith("\r\n\r\n[secret OPENAI]")
+    assert VALUE not in answer
+
+
+async def test_an_answer_that_cannot_be_made_plain_could_hold_the_value_and_is_refused(sandbox: Sandbox) -> None:
+    await sandbox.open(sandbox.grant())
+    answer = await sandbox.ask("/v1/brotli")
     assert answer.startswith("HTTP/1.1 502 ")
     assert "compressed" in answer
 
