@@ -47,6 +47,7 @@ from cloister.model.given import Upload
 from cloister.model.image import BuildProgress, Image
 from cloister.model.model_provider import ListedProvider
 from cloister.model.pack import ListedAgent
+from cloister.model.publication import Publication, Published, PublishOptions
 from cloister.model.request import EnvironmentChoice, EnvironmentText, RepositoryFile, Request
 from cloister.model.sandbox import Change
 from cloister.model.schedule import Missed, ScheduledRun
@@ -348,6 +349,15 @@ class Client:
     async def remove_model_key(self, provider: str) -> None:
         """Forget a provider's key."""
         await self._call("DELETE", f"/models/{_part(provider)}/key")
+
+    async def publish(self, task: str, *, attempt: int | None = None, options: PublishOptions) -> Published:
+        """Push a task's change to its branch, and open its pull request, or bring it up to date."""
+        fields = {"attempt": attempt, **asdict(options)}
+        return _read(Published, await self._call("PUT", f"/tasks/{_part(task)}/pull-request", fields))
+
+    async def publication(self, task: str) -> Publication:
+        """What Cloister made of a task at the forge last. NotFoundError."""
+        return _read(Publication, await self._call("GET", f"/tasks/{_part(task)}/pull-request"))
 
     async def forge_login(self) -> ForgeLogin:
         """As whom Cloister is known at the forge, and what is missing."""

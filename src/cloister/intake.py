@@ -60,6 +60,7 @@ from cloister.protocols import (
     TaskStore,
     Vault,
 )
+from cloister.pull_requests import PullRequests
 from cloister.readiness import Needs, find_fit, find_needs, find_own_recipe
 from cloister.removal import remove_snapshots, with_those_above
 from cloister.repository_address import parse_repository
@@ -110,6 +111,8 @@ class Intake:
     """Who answers agents."""
     host: ForgeHost | None = None
     """Where repositories are that have pull requests."""
+    pull_requests: PullRequests | None = None
+    """Publishes changes there."""
 
     @property
     def stock(self) -> Stock:

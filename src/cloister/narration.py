@@ -5,6 +5,7 @@ from cloister.model.event import (
     ArtifactsKept,
     AttemptFinished,
     AttemptStarted,
+    BranchPushed,
     CatchingMissed,
     CheckFinished,
     DiffCollected,
@@ -17,6 +18,8 @@ from cloister.model.event import (
     ModelCallFailed,
     PersonEntered,
     PersonLeft,
+    PullRequestOpened,
+    PullRequestUpdated,
     RecordMissed,
     ResidueFound,
     SecretDelivered,
@@ -63,6 +66,14 @@ def sentences(event: Event) -> list[tuple[str, str]]:
             at = f"at {event.ref} ({event.commit[:_KEY_SHOWN]}), environment {event.environment}"
             version = f", version {event.environment_version}" if event.environment_version else ""
             return [(at + version, ""), *((f"note: {note}", "yellow") for note in event.notes)]
+        case BranchPushed():
+            conflicts = f"conflicts with its base: {', '.join(event.conflicts[:5])}"
+            pushed = (f"pushed to {event.branch} ({event.commit[:_KEY_SHOWN]})", "")
+            return [pushed, *([(conflicts, "yellow")] if event.conflicts else [])]
+        case PullRequestOpened():
+            return [(f"pull request {event.number} opened: {event.address}", "green")]
+        case PullRequestUpdated():
+            return [(f"pull request {event.number} updated: {event.address}", "green")]
         case TurnAccepted():
             from_ = f"turn {event.turn}, which goes on from attempt {event.continues.partition('-')[2]}"
             return [(from_, ""), *((f"note: {note}", "yellow") for note in event.notes)]

@@ -38,6 +38,7 @@ from cloister.model.network import EgressTold, NetworkPolicy
 from cloister.model.pack import Pack, PackRecipe
 from cloister.model.phase import Phase
 from cloister.model.project import ProjectFiles
+from cloister.model.publication import BranchDraft, Composed, Publication
 from cloister.model.record import Signature, SignedRecord
 from cloister.model.request_key import KeptRequest, RequestKey
 from cloister.model.residue import Residue
@@ -636,6 +637,52 @@ class ForgeHost(Protocol):
 
     async def login(self) -> ForgeLogin:
         """Say as whom Cloister is known there, and what is missing."""
+        ...
+
+
+class BranchWriter(Protocol):
+    """Makes commits of changes, and pushes them to branches of Cloister's own."""
+
+    async def head(self, repository: Repository, branch: str) -> Commit | None:
+        """Return where a branch is at the forge now; None when it is not there."""
+        ...
+
+    async def compose(self, repository: Repository, draft: BranchDraft) -> Composed:
+        """Make the commits that a branch shall have: real history above the real base. Nothing is pushed.
+
+        The first is on the newest of the branch that it is to be merged into, where that merges; a later one is above
+        what was pushed before, and has that merged into it. The same draft makes the same commits. ConflictError when
+        what was changed since does not fit what was pushed; NotFoundError without that branch.
+        """
+        ...
+
+    async def push(
+        self,
+        repository: Repository,
+        branch: str,
+        commit: Commit,
+        *,
+        expected: Commit | None,
+        default_branch: str,
+        workflows: bool = False,
+    ) -> None:
+        """Push a composed commit to a branch, if that is where it is expected to be (None: absent).
+
+        Repeatable. ConflictError when somebody else pushed; DeniedError for a branch that is not Cloister's own, and
+        when the forge refuses; UnreachableError when it did not arrive.
+        """
+        ...
+
+
+class PublicationStore(Protocol):
+    """What Cloister made of tasks at forges."""
+
+    async def find(self, task: TaskId) -> Publication | None:
+        """Return what is known of a task's branch and pull request."""
+        ...
+
+    async def save(self, publication: Publication, at: datetime, events: Sequence[Event] = ()) -> None:
+        """Keep it in place of what was known, with these events of the task; synced to disk when this returns."""
         ...
 
 

@@ -41,6 +41,7 @@ from cloister.egress.process import EgressProcess
 from cloister.egress.registries import registries_of_host
 from cloister.environments import Environments
 from cloister.errors import UsageError
+from cloister.forges.branches import MirrorBranches
 from cloister.forges.github.credentials import LoginSource
 from cloister.forges.github.host import GitHubHost
 from cloister.forges.local import LocalForge
@@ -58,11 +59,15 @@ from cloister.protocols import (
     AgentPacks,
     AttemptQueue,
     Egress,
+    Forge,
+    ForgeHost,
     IdentityProvider,
     SandboxBackend,
+    TaskStore,
     Vault,
     WebhookSender,
 )
+from cloister.pull_requests import PullRequests
 from cloister.queues.embedded import EmbeddedQueue
 from cloister.reaper import (
     SnapshotReaper,
@@ -84,6 +89,7 @@ from cloister.stores.copying import adopt_database, copy_database
 from cloister.stores.database import Database
 from cloister.stores.environments import SqlEnvironmentStore
 from cloister.stores.kept_files import DirectoryFileStore
+from cloister.stores.publications import SqlPublicationStore
 from cloister.stores.queue_depth import read_queue_depth
 from cloister.stores.schedules import SqlScheduleStore
 from cloister.stores.secrets import SqlSecretStore
@@ -236,8 +242,9 @@ async def _open_parts(
     files = DirectoryFileStore(settings.state / "files")
     models = ModelRoster(vault=vault, providers=providers, ceiling=settings.ceiling)
     environments = Environments(store=SqlEnvironmentStore(database), forge=forge, vault=vault, now=_now)
+    tasks = SqlTaskStore(database)
     intake = Intake(
-        store=SqlTaskStore(database),
+        store=tasks,
         queue=queue,
         forge=forge,
         vault=vault,
@@ -252,6 +259,7 @@ async def _open_parts(
         ceiling=settings.ceiling,
         models=models,
         host=host,
+        pull_requests=pull_requests_of(settings, database, tasks, forge, host),
         now=_now,
     )
     reaper = SnapshotReaper(catalog, backend, most_bytes=_room_for_snapshots(settings), now=_now)
@@ -312,6 +320,21 @@ async def open_host(settings: Settings, vault: Vault) -> AsyncIterator[GitHubHos
     )
     async with GitHubHost.open(table.url, vault, source) as host:
         yield host
+
+
+def pull_requests_of(
+    settings: Settings, database: Database, tasks: TaskStore, forge: Forge, host: ForgeHost
+) -> PullRequests:
+    """Return what publishes changes."""
+    return PullRequests(
+        tasks=tasks,
+        publications=SqlPublicationStore(database),
+        forge=forge,
+        host=host,
+        branches=MirrorBranches(forge=forge, host=host),
+        now=_now,
+        public_url=settings.public_url,
+    )
 
 
 def access_of(settings: Settings, database: Database) -> Access:

@@ -81,7 +81,7 @@ async def test_branch_tag_and_commits_are_starting_points(installation: Installa
     async with installation.opened() as running:
         for ref, text in expected.items():
             finished = await running.run("cat a.txt; git status --porcelain; git branch --show-current", ref=ref)
-            branch = f"cloister/{finished.status.task.id}"
+            branch = finished.status.task.branch
             assert finished.printed("agent") == f"{text}\n{branch}\n", ref
 
 

@@ -19,6 +19,7 @@ from cloister.api import (
     images,
     models,
     previews,
+    pull_requests,
     schedules,
     secrets,
     sessions,
@@ -45,6 +46,7 @@ ROUTERS = tuple(
     part.router
     for part in (
         tasks,
+        pull_requests,
         archive,
         environments,
         agents,

@@ -32,6 +32,7 @@ from cloister.cli.doctor import doctor
 from cloister.cli.exit import CloisterGroup
 from cloister.cli.follow_up import follow_up
 from cloister.cli.mcp import mcp
+from cloister.cli.pull_request import pr
 from cloister.cli.run import run
 from cloister.cli.serve import serve
 from cloister.cli.session import GlobalOptions
@@ -83,6 +84,7 @@ for one in (evidence.artifacts, evidence.command, evidence.recording):
 app.add_typer(task.app, name="task")
 app.command()(diff)
 app.command()(apply)
+app.command()(pr)
 env.app.command("import")(env_file.import_environment)
 env.app.command("schema")(env_file.schema)
 app.add_typer(env.app, name="env")

@@ -605,6 +605,32 @@ class AttemptFinished(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BranchPushed(Event):
+    """The change is at the forge, in the task's branch."""
+
+    branch: str
+    commit: str
+    conflicts: tuple[str, ...] = ()
+    """Paths in which the branch that it is to be merged into has moved on otherwise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PullRequestOpened(Event):
+    """There is a pull request of the task."""
+
+    number: int
+    address: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PullRequestUpdated(Event):
+    """The task's pull request has what was changed since."""
+
+    number: int
+    address: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskFinished(Event):
     """The task is over, until somebody follows up; `--json` adds what each attempt left."""
 

@@ -1,5 +1,6 @@
 """Tasks, turns and attempts: what was asked, how often it was answered, and how that ended."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -29,6 +30,9 @@ CANCELLED = "cancelled"
 RECORDING = "recording.cast"
 """What a recording of a person's shell is kept as; see `shell_owner`."""
 LARGEST_PROMPT_BYTES = 1024 * 1024
+LONGEST_SLUG = 40
+"""Characters of a prompt in the name of a branch."""
+_WORD = re.compile(r"[a-z0-9]+")
 OWN_BRANCHES = "cloister/"
 """Begins the names of the branches that Cloister pushes; see `Task.branch`."""
 
@@ -167,8 +171,9 @@ class Task:
 
     @property
     def branch(self) -> str:
-        """The only branch that this task may ever push."""
-        return f"{OWN_BRANCHES}{self.id}"
+        """The only branch that this task may ever push: it tells what is asked, in letters that need no quoting."""
+        slug = "-".join(_WORD.findall(self.prompt.lower()))[:LONGEST_SLUG].strip("-")
+        return f"{OWN_BRANCHES}{self.id}-{slug}" if slug else f"{OWN_BRANCHES}{self.id}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -300,3 +300,11 @@ DELIVERIES = Table(
     Index("webhook_deliveries_by_webhook", "webhook", "created_at"),
 )
 Index("webhook_deliveries_due", DELIVERIES.c.next_at, sqlite_where=DELIVERIES.c.next_at.is_not(None))
+
+PUBLICATIONS = Table(
+    "publications",
+    METADATA,
+    Column("task", Text, ForeignKey("tasks.id", ondelete="CASCADE"), primary_key=True),
+    Column("document", Text, nullable=False),  # of its branch and pull request, as JSON
+    Column("at", UtcDateTime, nullable=False),
+)

@@ -157,6 +157,7 @@ def _application(
         files=files,
         models=ModelRoster(vault=vault, providers=settings.providers),
         host=host,
+        pull_requests=wiring.pull_requests_of(settings, database, SqlTaskStore(database), forge, host),
         now=lambda: datetime.now(UTC),
     )
     tools = Tools(

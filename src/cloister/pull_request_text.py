@@ -1,0 +1,193 @@
+"""What commits and pull requests say. Pure: what an agent wrote is shown as its words, and does nothing by itself.
+
+Of a pull request's text Cloister owns one section, between two comments; what people write around it stays.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from cloister.model.check import CheckResult
+from cloister.model.diff import changed_paths
+from cloister.model.flag import Flag
+from cloister.model.sandbox import Change
+from cloister.neutral_text import neutralize, neutralize_line
+
+LONGEST_TITLE = 100
+LONGEST_BODY = 60_000
+"""Characters; GitHub takes 65,536 of a pull request, and people want to add theirs."""
+BEGIN, END = "<!-- cloister: this section is written anew with every change -->", "<!-- cloister: end -->"
+TEMPLATES = tuple(
+    f"{folder}{name}"
+    for folder in (".github/", "", "docs/")
+    for name in ("pull_request_template.md", "PULL_REQUEST_TEMPLATE.md")
+)
+"""Where GitHub looks for a repository's template (`Creating a pull request template`)."""
+
+_MOST_FILES, _MOST_FLAGS, _LONGEST_MESSAGE, _LONGEST_PROMPT = 50, 20, 20_000, 4_000
+_SECTION = re.compile(rf"{re.escape(BEGIN)}.*?(?:{re.escape(END)}|\Z)", re.DOTALL)
+_MENTION = re.compile(r"@(?=[A-Za-z0-9])")
+_CLOSING = re.compile(
+    r"\b(close[sd]?|fix(?:e[sd])?|resolve[sd]?)(?=:?\s+(?:[\w./-]*#\d|https?://|GH-\d))", re.IGNORECASE
+)
+"""GitHub's words that close an issue when a pull request is merged (`Linking a pull request to an issue`)."""
+_FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})", re.MULTILINE)
+_UNSEEN = "\N{ZERO WIDTH NON-JOINER}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """A prompt, and what was answered."""
+
+    prompt: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What a pull request tells of a task."""
+
+    task: str
+    address: str | None
+    """Of the task's page; None where the server is not known by one."""
+    agent: str
+    model: str | None
+    conversation: tuple[Said, ...]
+    """From the first prompt on."""
+    change: Change
+    checks: tuple[CheckResult, ...]
+    network: tuple[str, ...]
+    """One line a phase."""
+    secrets: tuple[str, ...]
+    """One line a phase; names alone."""
+    record: str | None
+    """SHA-256 of the signed record; None where there is none."""
+    conflicts: tuple[str, ...] = ()
+    failure: str | None = None
+    """How the attempt ended, where that is no success."""
+
+
+def title_of(facts: Facts) -> str:
+    """Return one line out of the first prompt: what the whole change is for, whatever was said last."""
+    first = next((line for line in facts.conversation[0].prompt.splitlines() if line.strip()), "")
+    line = " ".join(_quiet(neutralize_line(first)).split()) or f"Task {facts.task}"
+    line = line if len(line) <= LONGEST_TITLE else f"{line[: LONGEST_TITLE - 1].rsplit(' ', 1)[0]}…"
+    return line[:1].upper() + line[1:]
+
+
+def commit_message_of(facts: Facts, prompt: str) -> str:
+    """Return the message of a commit: what was asked for with it, and who did it."""
+    last = Said(prompt=prompt, message="")
+    title = title_of(replace(facts, conversation=(last,)))
+    where = f"\nCloister-Task: {facts.address or facts.task}"
+    record = f"\nCloister-Record: sha256:{facts.record}" if facts.record else ""
+    author = re.sub(r"[^a-z0-9-]", "-", facts.agent.lower())
+    return f"{title}\n{where}{record}\nCo-authored-by: {facts.agent} (Cloister) <{author}@cloister.invalid>\n"
+
+
+def section_of(facts: Facts) -> str:
+    """Return Cloister's section of the text: from the whole change and the whole conversation."""
+    parts = [
+        _conversation(facts),
+        *([_conflicts(facts.conflicts)] if facts.conflicts else []),
+        _changes(facts.change),
+        *([_flags(facts.change.flags)] if facts.change.flags else []),
+        _evidence(facts),
+    ]
+    text = "\n\n".join(parts)
+    if len(text) > LONGEST_BODY:
+        text = f"{text[:LONGEST_BODY]}\n\n(cut: the task has it all)"
+    return f"{BEGIN}\n{text}\n{END}"
+
+
+def body_with(section: str, existing: str | None, template: str) -> str:
+    """Return a pull request's text: a new one has the template above the section, in another the former is replaced.
+
+    One whose section a person took out gets none.
+    """
+    if existing is None:
+        return f"{template.rstrip()}\n\n{section}" if template.strip() else section
+    return _SECTION.sub(lambda _: section, existing, count=1)
+
+
+def as_quoted(text: str) -> str:
+    """Return what somebody wrote so that it calls nobody, closes nothing, loads nothing and ends nothing of ours."""
+    lines = [_quiet(line) for line in neutralize(text).replace("<!--", "&lt;!--").splitlines()]
+    kept, fence = [], ""
+    for line in lines:
+        mark = _FENCE.match(line)
+        if mark and not fence:
+            fence = mark[1]
+        elif mark and mark[1].startswith(fence) and not line.strip().strip(mark[1][0]):
+            fence = ""
+        elif not fence:
+            line = line.replace("![", "\\![").replace("<", "&lt;")
+        kept.append(line)
+    return "\n".join([*kept, *([fence] if fence else [])]).strip()
+
+
+def _quiet(text: str) -> str:
+    return _CLOSING.sub(rf"\1{_UNSEEN}", _MENTION.sub(f"@{_UNSEEN}", text))
+
+
+def _conversation(facts: Facts) -> str:
+    parts = []
+    for said in facts.conversation:
+        asked = as_quoted(_cut(said.prompt, _LONGEST_PROMPT))
+        parts.append("\n".join(f"> {line}" for line in asked.splitlines()))
+        if said.message.strip():
+            parts.append(as_quoted(_cut(said.message, _LONGEST_MESSAGE // len(facts.conversation))))
+    return "\n\n".join(parts)
+
+
+def _changes(change: Change) -> str:
+    paths = list(change.paths) or changed_paths(change.diff)
+    stats = change.stats
+    head = f"**{stats.files} file{'s' * (stats.files != 1)} changed**, +{stats.added} -{stats.removed}"
+    shown = [f"- {_code(path)}" for path in paths[:_MOST_FILES]]
+    more = [f"- and {len(paths) - _MOST_FILES} more"] if len(paths) > _MOST_FILES else []
+    return "\n".join([head, "", *shown, *more])
+
+
+def _flags(flags: Sequence[Flag]) -> str:
+    shown = [f"- {_quiet(as_quoted(neutralize_line(str(flag))))}" for flag in flags[:_MOST_FLAGS]]
+    return "\n".join(["**Look twice at**", "", *shown])
+
+
+def _conflicts(paths: Sequence[str]) -> str:
+    shown = [f"- {_code(path)}" for path in paths[:_MOST_FILES]]
+    return "\n".join(["**The base has moved on otherwise** in these files, so a person has to merge:", "", *shown])
+
+
+def _evidence(facts: Facts) -> str:
+    rows = [
+        *([f"| **result** | {_cell(facts.failure)} |"] if facts.failure else []),
+        *(f"| check {_cell(check.name)} | {_ending(check)} |" for check in facts.checks),
+        *([] if facts.checks else ["| checks | none were run |"]),
+        *(f"| network | {_cell(line)} |" for line in facts.network),
+        *(f"| secrets | {_cell(line)} |" for line in facts.secrets or ("none",)),
+        f"| agent | {_cell(facts.agent)}{f', {_cell(facts.model)}' if facts.model else ''} |",
+        f"| record | {f'`sha256:{facts.record}`' if facts.record else 'none'} |",
+        f"| task | {facts.address or _cell(facts.task)} |",
+    ]
+    return "\n".join(["| | |", "|---|---|", *rows])
+
+
+def _ending(check: CheckResult) -> str:
+    if check.ok:
+        return "passed" + (", only when it was run once more" if check.flaky else "")
+    return f"**failed**: {_cell(check.reason)}"
+
+
+def _cell(text: str) -> str:
+    return _quiet(neutralize_line(text)).replace("|", "\\|").replace("<", "&lt;").replace("`", "'")
+
+
+def _code(path: str) -> str:
+    """Write a path as code, whatever is in it."""
+    text = neutralize_line(path).replace("`", "'")
+    return f"`{text}`"
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]}\n(cut)"

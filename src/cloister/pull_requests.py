@@ -1,0 +1,312 @@
+"""A task's change becomes a branch and a pull request: one of each, brought up to date with every turn.
+
+What is about to be pushed is kept before, so that whoever tries again after a fault goes on with the same commits; and
+whatever may have been done is looked for before it is done.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+
+import anyio
+
+from cloister.envelope import payload_of
+from cloister.errors import ConflictError, DeniedError, NotFoundError, UsageError
+from cloister.model.choice import attempt_of
+from cloister.model.conversation import continuation_of
+from cloister.model.diff import changed_paths
+from cloister.model.event import BranchPushed, Event, PullRequestOpened, PullRequestUpdated
+from cloister.model.flag import FlagKind
+from cloister.model.forge import ForgeRepository, NewPullRequest, PullRequest, PullRequestState
+from cloister.model.publication import (
+    AUTOMATION,
+    BranchDraft,
+    Composed,
+    Publication,
+    Published,
+    PublishOptions,
+)
+from cloister.model.sandbox import Change
+from cloister.model.task import AttemptStatus, Task, TaskId, TaskStatus, Verdict
+from cloister.protocols import BranchWriter, Forge, ForgeHost, PublicationStore, TaskStore
+from cloister.pull_request_text import (
+    TEMPLATES,
+    Facts,
+    Said,
+    body_with,
+    commit_message_of,
+    section_of,
+    title_of,
+)
+
+DEFAULT = PublishOptions()
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PullRequests:
+    """The part of the front door that publishes."""
+
+    tasks: TaskStore
+    publications: PublicationStore
+    forge: Forge
+    host: ForgeHost
+    branches: BranchWriter
+    now: Callable[[], datetime]
+    """Aware, UTC."""
+    public_url: str | None = None
+    """Where people reach the server's pages."""
+    _locks: dict[TaskId, anyio.Lock] = field(default_factory=dict)
+
+    async def find(self, task: str) -> Publication:
+        """Return what is known of a task's pull request, without asking the forge. NotFoundError."""
+        found = (await self.tasks.get(task)).task.id
+        publication = await self.publications.find(found)
+        if publication is None or publication.number is None:
+            raise NotFoundError(f"task {found} has no pull request", hint=f"open one: cloister pr {found}")
+        return publication
+
+    async def publish(self, task: str, *, attempt: int | None = None, options: PublishOptions = DEFAULT) -> Published:
+        """Push the change of an attempt of the last turn, by default the best, and open or update its pull request.
+
+        Repeatable. ConflictError when there is no change, somebody else pushed, or a person closed the pull request;
+        DeniedError for what a branch may not have, or the forge refuses; UsageError for a repository that is at no
+        forge. Nothing is pushed then.
+        """
+        status = await self.tasks.get(task)
+        async with self._locks.setdefault(status.task.id, anyio.Lock()):
+            return await self._publish(status, attempt_of(status, attempt), options)
+
+    async def _publish(self, status: TaskStatus, chosen: AttemptStatus, options: PublishOptions) -> Published:
+        task, change = status.task, _change_of(status, chosen)
+        self._check(task, change, options)
+        repository = await self.host.describe(task.repository)
+        known = await self._known(status, repository)
+        facts = await self._facts(status, chosen, change)
+        found = await self.host.find_pull_request(task.repository, known.branch)
+        _check_state(found, known, options)
+        composed = await self._compose(status, chosen, known, facts)
+        if composed.is_empty and (found is None or found.state is not PullRequestState.OPEN):
+            raise ConflictError(f"{known.base} has all of the change of task {task.id}: there is nothing to propose")
+        known = await self._push(task, repository, known, composed, options)
+        facts = replace(facts, conflicts=composed.conflicts)
+        if found is None or found.state is not PullRequestState.OPEN:
+            pull, opened = await self._open(task, known, facts, options), True
+        else:
+            pull, opened = await self._update(task, found, known, facts, options), False
+        kind: type[PullRequestOpened | PullRequestUpdated] = PullRequestOpened if opened else PullRequestUpdated
+        await self._save(known, pull, facts, [kind(number=pull.number, address=pull.address)])
+        return Published(
+            pull_request=pull,
+            opened=opened,
+            commit=composed.pushed.head,
+            conflicts=composed.conflicts,
+            notes=tuple(_notes(change, composed, pull, opened, options)),
+        )
+
+    def _check(self, task: Task, change: Change, options: PublishOptions) -> None:
+        if not self.host.covers(task.repository):
+            raise UsageError(
+                f"{task.repository.address} is no repository at the forge of the settings, so it has no pull requests",
+                hint="give the task its address there, such as --repo https://github.com/team/shop",
+            )
+        if not change.diff:
+            raise ConflictError(f"task {task.id} changed nothing, so there is nothing to propose")
+        automation = sorted(automation_of(change))
+        if automation and not options.workflows:
+            paths = ", ".join(automation[:_SHOWN])
+            raise DeniedError(
+                f"the change of task {task.id} has {paths}: the forge runs that as soon as it is pushed, with the "
+                "repository's own secrets",
+                hint=f"read it (cloister diff {task.id}); if you want it: cloister pr {task.id} --workflows",
+            )
+
+    async def _known(self, status: TaskStatus, repository: ForgeRepository) -> Publication:
+        task = status.task
+        if (known := await self.publications.find(task.id)) is not None:
+            return await self._settled(task, known)
+        names = {branch.name for branch in await self.host.branches(task.repository)}
+        base = task.revision.ref if task.revision.ref in names else repository.default_branch
+        return Publication(task=task.id, branch=task.branch, base=base)
+
+    async def _settled(self, task: Task, known: Publication) -> Publication:
+        """Find out whether a push that broke off had arrived."""
+        if known.pushing is None:
+            return known
+        head = await self.branches.head(task.repository, known.branch)
+        pushed = known.pushing if head == known.pushing.head else known.pushed
+        return replace(known, pushed=pushed, pushing=None)
+
+    async def _compose(self, status: TaskStatus, chosen: AttemptStatus, known: Publication, facts: Facts) -> Composed:
+        turn, change = status.last_turn, facts.change
+        draft = BranchDraft(
+            base=change.base,
+            diff=change.diff,
+            onto=known.base,
+            former=known.pushed,
+            message=commit_message_of(facts, turn.prompt),
+            author=await self.host.author(),
+            at=turn.accepted_at,
+            attempt=chosen.attempt,
+        )
+        return await self.branches.compose(status.task.repository, draft)
+
+    async def _push(
+        self,
+        task: Task,
+        repository: ForgeRepository,
+        known: Publication,
+        composed: Composed,
+        options: PublishOptions,
+    ) -> Publication:
+        """Push what is not there yet; a branch that is gone, as after a merge, is made anew."""
+        pushed = composed.pushed
+        head = await self.branches.head(task.repository, known.branch)
+        if head == pushed.head:
+            return replace(known, pushed=pushed, pushing=None)
+        expected = None if head is None else (known.pushed.head if known.pushed else None)
+        await self.publications.save(replace(known, pushing=pushed), self.now())
+        await self.branches.push(
+            task.repository,
+            known.branch,
+            pushed.head,
+            expected=expected,
+            default_branch=repository.default_branch,
+            workflows=options.workflows,
+        )
+        event = BranchPushed(branch=known.branch, commit=pushed.head, conflicts=composed.conflicts)
+        known = replace(known, pushed=pushed, pushing=None)
+        await self.publications.save(known, self.now(), [event])
+        return known
+
+    async def _open(self, task: Task, known: Publication, facts: Facts, options: PublishOptions) -> PullRequest:
+        body = body_with(section_of(facts), None, await self._template(task))
+        new = NewPullRequest(
+            branch=known.branch,
+            base=known.base,
+            title=title_of(facts),
+            body=body,
+            draft=options.draft,
+            labels=options.labels,
+        )
+        return await self.host.open_pull_request(task.repository, new)
+
+    async def _update(
+        self, task: Task, found: PullRequest, known: Publication, facts: Facts, options: PublishOptions
+    ) -> PullRequest:
+        """Bring the section up to date, and the title unless a person changed it."""
+        title = title_of(facts)
+        body = body_with(section_of(facts), found.body, "")
+        is_ours = known.title is None or found.title == known.title
+        changed_title = title if is_ours and title != found.title else None
+        changed_body = body if body != found.body else None
+        if options.labels:
+            await self.host.label_pull_request(task.repository, found.number, options.labels)
+        if changed_title is None and changed_body is None:
+            return found
+        return await self.host.update_pull_request(
+            task.repository, found.number, title=changed_title, body=changed_body
+        )
+
+    async def _save(self, known: Publication, pull: PullRequest, facts: Facts, events: Sequence[Event]) -> None:
+        made = replace(known, number=pull.number, address=pull.address, title=title_of(facts))
+        await self.publications.save(made, self.now(), events)
+
+    async def _template(self, task: Task) -> str:
+        """Return the repository's template, of its default branch as the task found it: no agent wrote that."""
+        commit = task.revision.default_commit
+        there = await self.forge.find_files(task.repository, commit, TEMPLATES)
+        first = next((path for path in TEMPLATES if path in there), None)
+        raw = None if first is None else await self.forge.read_file(task.repository, commit, first)
+        return (raw or b"").decode(errors="replace")
+
+    async def _facts(self, status: TaskStatus, chosen: AttemptStatus, change: Change) -> Facts:
+        task, outcome = status.task, chosen.outcome
+        assert outcome is not None
+        envelope = await self.tasks.find_record(chosen.attempt)
+        predicate: Mapping[str, Any] = json.loads(payload_of(envelope))["predicate"] if envelope else {}
+        return Facts(
+            task=task.id,
+            address=f"{self.public_url}/tasks/{task.id}" if self.public_url else None,
+            agent=task.agent,
+            model=task.environment.model,
+            conversation=_conversation(status, chosen),
+            change=change,
+            checks=outcome.checks,
+            network=tuple(_network(predicate)),
+            secrets=tuple(_secrets(predicate)),
+            record=sha256(envelope).hexdigest() if envelope else None,
+            failure=None if outcome.verdict is Verdict.SUCCEEDED else f"{outcome.verdict}: {outcome.reason}",
+        )
+
+
+def _change_of(status: TaskStatus, chosen: AttemptStatus) -> Change:
+    task = status.task
+    if chosen.outcome is None:
+        raise ConflictError(
+            f"task {task.id} is {chosen.state}: there is no change yet",
+            hint=f"wait for it: cloister task wait {task.id}",
+        )
+    if chosen.outcome.change is None:
+        raise ConflictError(f"attempt {chosen.number} of task {task.id} left no change")
+    return chosen.outcome.change
+
+
+def automation_of(change: Change) -> set[str]:
+    """Return the paths that a forge, or what watches it, runs by itself."""
+    flagged = {flag.path for flag in change.flags if flag.kind is FlagKind.AUTOMATION}
+    return flagged | {path for path in changed_paths(change.diff) if path.strip('"').lower().startswith(AUTOMATION)}
+
+
+def _check_state(found: PullRequest | None, known: Publication, options: PublishOptions) -> None:
+    """Raise ConflictError when a person said no."""
+    if found is not None and found.state is PullRequestState.CLOSED and not options.again:
+        raise ConflictError(
+            f"somebody closed the pull request of task {known.task} without merging it: {found.address}",
+            hint=f"to open another one: cloister pr {known.task} --again",
+        )
+
+
+def _conversation(status: TaskStatus, chosen: AttemptStatus) -> tuple[Said, ...]:
+    """Return what led to an attempt of the last turn, and its answer."""
+    turn, message = status.last_turn, chosen.outcome.message if chosen.outcome else ""
+    former = continuation_of(status.turns, turn).conversation if turn.continues is not None else ()
+    return (*(Said(prompt=it.prompt, message=it.message) for it in former), Said(prompt=turn.prompt, message=message))
+
+
+def _network(predicate: Mapping[str, Any]) -> Sequence[str]:
+    """One line for each phase that had a network, and how often it was asked."""
+    modes = {policy["phase"]: policy for policy in predicate.get("policies", ())}
+    lines = []
+    for phase, policy in modes.items():
+        allowed = ", ".join(policy["allow"][:_SHOWN]) + (", ..." if len(policy["allow"]) > _SHOWN else "")
+        lines.append(f"{phase}: {policy['mode']}{f' ({allowed})' if policy['mode'] == 'limited' else ''}")
+    egress = predicate.get("egress")
+    if egress and (egress["allowed"] or egress["refused"]):
+        lines.append(f"requests: {egress['allowed']} allowed, {egress['refused']} refused")
+    return lines or ["off"]
+
+
+def _secrets(predicate: Mapping[str, Any]) -> Sequence[str]:
+    lines = []
+    for phase, names in predicate.get("secrets", {}).items():
+        brokered = [f"{name} (brokered)" for name in names["brokered"]]
+        lines.append(f"{phase}: {', '.join([*names['present'], *brokered])}")
+    return lines
+
+
+def _notes(
+    change: Change, composed: Composed, pull: PullRequest, opened: bool, options: PublishOptions
+) -> Sequence[str]:
+    notes = [f"look twice at {flag}" for flag in change.flags[:_SHOWN]]
+    if composed.conflicts:
+        paths = ", ".join(composed.conflicts[:_SHOWN])
+        notes.append(f"{pull.base} has moved on otherwise in {paths}: a person has to merge")
+    if composed.is_empty:
+        notes.append(f"nothing differs from {pull.base} any more")
+    if options.draft and not opened and not pull.draft:
+        notes.append("the pull request is no draft, and stays none")
+    return notes

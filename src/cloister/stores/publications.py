@@ -1,0 +1,52 @@
+"""The table of publications: a task's branch and pull request, as Cloister made them last."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from pydantic import TypeAdapter, ValidationError
+from sqlalchemy import select
+from sqlalchemy.dialects.sqlite import insert as insert_or_update
+
+from cloister.errors import StoreError
+from cloister.model.event import Event
+from cloister.model.publication import Publication
+from cloister.model.task import TaskId
+from cloister.protocols import PublicationStore
+from cloister.stores.database import Database
+from cloister.stores.events import Entry, append_events
+from cloister.stores.schema import PUBLICATIONS
+
+_DOCUMENT = TypeAdapter(Publication)
+
+
+class SqlPublicationStore:
+    """`PublicationStore` over the database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def find(self, task: TaskId) -> Publication | None:
+        """By its task."""
+        query = select(PUBLICATIONS.c.document).where(PUBLICATIONS.c.task == task)
+        async with self._database.read() as connection:
+            document = (await connection.execute(query)).scalar_one_or_none()
+        if document is None:
+            return None
+        try:
+            return _DOCUMENT.validate_json(document)
+        except ValidationError as error:
+            raise StoreError(f"what is kept of the pull request of task {task} cannot be read") from error
+
+    async def save(self, publication: Publication, at: datetime, events: Sequence[Event] = ()) -> None:
+        """Synced, with its events or not at all."""
+        document = _DOCUMENT.dump_json(publication).decode()
+        row = insert_or_update(PUBLICATIONS).values(task=publication.task, document=document, at=at)
+        row = row.on_conflict_do_update(index_elements=["task"], set_={"document": document, "at": at})
+        entries = [Entry(at=at, attempt=None, phase=None, event=event) for event in events]
+        async with self._database.write(synced=True) as connection:
+            await connection.execute(row)
+            if entries:
+                await append_events(connection, publication.task, entries)
+
+
+_: type[PublicationStore] = SqlPublicationStore

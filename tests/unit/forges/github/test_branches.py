@@ -1,0 +1,99 @@
+"""What is pushed, and where to: whoever asks, one branch of Cloister's own and nothing else."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from cloister.errors import DeniedError
+from cloister.forges.branches import MirrorBranches
+from cloister.forges.github.credentials import LoginSource
+from cloister.forges.local import LocalForge
+from cloister.model.forge import Person
+from cloister.model.publication import BranchDraft, Composed
+from cloister.model.sandbox import Commit
+from cloister.model.task import AttemptId
+
+from .conftest import Forge, commit
+
+pytestmark = pytest.mark.anyio
+
+DIFF = b"diff --git a/a.txt b/a.txt\n--- a/a.txt\n+++ b/a.txt\n@@ -1 +1 @@\n-one\n+two\n"
+
+
+@pytest.fixture
+async def branches(forge: Forge, tmp_path: Path) -> AsyncIterator[MirrorBranches]:
+    async with forge.open(LoginSource(app=7)) as host:
+        yield MirrorBranches(forge=LocalForge(tmp_path / "state", host=host), host=host)
+
+
+def draft(forge: Forge, diff: bytes = DIFF) -> BranchDraft:
+    return BranchDraft(
+        base=Commit(forge.shop.git("rev-parse", "main")),
+        diff=diff,
+        onto="main",
+        former=None,
+        message="Two\n",
+        author=Person(name="A", email="a@example.com"),
+        at=datetime(2026, 1, 1, tzinfo=UTC),
+        attempt=AttemptId("1-1-1"),
+    )
+
+
+async def compose(branches: MirrorBranches, forge: Forge, diff: bytes = DIFF) -> Composed:
+    return await branches.compose(forge.repository, draft(forge, diff))
+
+
+@pytest.mark.parametrize(
+    "branch",
+    [
+        "main",
+        "feature",
+        "refs/heads/main",
+        "cloister",
+        "cloister/",
+        "cloister/../main",
+        "cloister/x:main",
+        "cloister/x y",
+    ],
+)
+async def test_no_branch_but_our_own_is_pushed(branches: MirrorBranches, forge: Forge, branch: str) -> None:
+    forge.shop.protected.clear()  # so that nothing but us refuses it
+    made = await compose(branches, forge)
+    before = forge.shop.git("for-each-ref")
+    with pytest.raises(DeniedError, match="no branch that Cloister pushes"):
+        await branches.push(forge.repository, branch, made.pushed.head, expected=None, default_branch="main")
+    with pytest.raises(DeniedError):
+        await branches.push(
+            forge.repository, "cloister/x", made.pushed.head, expected=None, default_branch="cloister/x"
+        )
+    assert forge.shop.git("for-each-ref") == before
+    await branches.push(forge.repository, "cloister/x", made.pushed.head, expected=None, default_branch="main")
+    assert forge.shop.find_commit("cloister/x") == made.pushed.head, "the twin"
+
+
+async def test_an_app_pushes_workflows_only_with_a_token_for_that(branches: MirrorBranches, forge: Forge) -> None:
+    path = ".github/workflows/ci.yml"
+    diff = (
+        f"diff --git a/{path} b/{path}\nnew file mode 100644\n--- /dev/null\n+++ b/{path}\n@@ -0,0 +1 @@\n+on: push\n"
+    )
+    made = await compose(branches, forge, diff.encode())
+    with pytest.raises(DeniedError, match="refusing to allow a GitHub App to create or update workflow"):
+        await branches.push(forge.repository, "cloister/x", made.pushed.head, expected=None, default_branch="main")
+    assert set(forge.shop.branches()) == {"main"}
+
+
+async def test_the_same_draft_makes_the_same_commit(branches: MirrorBranches, forge: Forge) -> None:
+    commit(forge.shop.path, "main", {".gitattributes": "* filter=evil merge=evil diff=evil\n"})
+    first, second = await compose(branches, forge), await compose(branches, forge)
+    assert first == second
+    mirror = await branches.forge.mirror(forge.repository, first.pushed.head)
+    assert "evil" not in (mirror / "config").read_text()
+
+
+@pytest.mark.parametrize("path", ["../escape", ".git/config", "a/../../b", "/etc/passwd"])
+async def test_a_diff_that_leads_elsewhere_is_refused(branches: MirrorBranches, forge: Forge, path: str) -> None:
+    diff = f"diff --git a/{path} b/{path}\nnew file mode 100644\n--- /dev/null\n+++ b/{path}\n@@ -0,0 +1 @@\n+x\n"
+    with pytest.raises(Exception, match="git"):
+        await compose(branches, forge, diff.encode())
