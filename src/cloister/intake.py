@@ -1,7 +1,7 @@
 """The front door: every request is checked here before anything is made of it."""
 
 import secrets
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -99,6 +99,8 @@ class Intake:
     catalog: SnapshotCatalog
     backend: SandboxBackend
     exporter: SnapshotExporter
+    check_host: Callable[[str, int], Awaitable[None]]
+    """Raises DeniedError for a host and port of a registry where no caller from elsewhere sends us."""
     agents: Mapping[str, Agent]
     """By name."""
     packs: AgentPacks
@@ -505,6 +507,10 @@ class Intake:
                 hint='have it made anew with residue = "refuse" or "scrub" in [setup]',
             )
         return record
+
+    async def check_registry(self, text: str) -> None:
+        """Raise DeniedError when a reference leads where nobody from elsewhere sends us; UsageError when it is none."""
+        await self.check_host(*parse_reference(text).endpoint)
 
     async def export_snapshot(
         self, key: str, text: str, report: Callable[[BuildProgress], None], *, compression: Compression = "gzip"

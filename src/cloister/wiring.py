@@ -253,6 +253,7 @@ async def _open_parts(
         catalog=catalog,
         backend=backend,
         exporter=backend.exporter,
+        check_host=replace(reach_of(settings), what="registry").check,
         agents=agents,
         packs=packs,
         files=files,

@@ -21,7 +21,7 @@ from cloister.model.stored_environment import check_stored_name, is_file_name
 from cloister.model_roster import ModelRoster
 from cloister.queues.fake import FakeQueue, FakeSnapshotCatalog
 from cloister.sandboxes.fake import FakeBackend, FakeNode
-from cloister.sandboxes.fake_export import FakeSnapshotExporter
+from cloister.sandboxes.fake_export import FakeSnapshotExporter, every_host
 from cloister.sandboxes.fake_images import FakeImageStore
 from cloister.sandboxes.fake_packs import FakeAgentPacks
 from cloister.stores.fake import FakeEnvironmentStore
@@ -54,6 +54,7 @@ def intake(files: dict[tuple[Commit, str], bytes]) -> Intake:
         catalog=FakeSnapshotCatalog(),
         backend=FakeBackend(node),
         exporter=FakeSnapshotExporter(),
+        check_host=every_host,
         agents={"command": CommandAgent()},
         packs=FakeAgentPacks(),
         files=FakeFileStore(),

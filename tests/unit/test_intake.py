@@ -28,7 +28,7 @@ from cloister.model.task import AttemptId, AttemptStatus, Outcome, Shell, TaskSt
 from cloister.model_roster import ModelRoster
 from cloister.queues.fake import FakeQueue, FakeSnapshotCatalog
 from cloister.sandboxes.fake import FakeBackend, FakeNode
-from cloister.sandboxes.fake_export import FakeSnapshotExporter
+from cloister.sandboxes.fake_export import FakeSnapshotExporter, every_host
 from cloister.sandboxes.fake_images import FakeImageStore
 from cloister.sandboxes.fake_packs import FakeAgentPacks
 from cloister.stores.fake import FakeEnvironmentStore
@@ -67,6 +67,7 @@ def intake(files: Mapping[tuple[Commit, str], bytes], node: FakeNode) -> Intake:
         catalog=FakeSnapshotCatalog(),
         backend=FakeBackend(node),
         exporter=FakeSnapshotExporter(),
+        check_host=every_host,
         agents={agent.name: agent for agent in AGENTS},
         packs=FakeAgentPacks([ROBOT]),
         files=FakeFileStore(),

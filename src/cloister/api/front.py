@@ -11,6 +11,7 @@ from cloister.errors import DeniedError
 from cloister.intake import Intake
 from cloister.model.bundle import is_bundle, own_bundles
 from cloister.model.fairness import Priority
+from cloister.model.reference import parse_reference
 from cloister.model.token import Role
 from cloister.repository_address import is_path
 from cloister.tokens import Tokens
@@ -55,3 +56,11 @@ def check_priority(priority: Priority, caller: Caller) -> None:
     """Raise DeniedError for a caller who may not go before others."""
     if priority is Priority.HIGH and not caller.role.includes(Role.ADMIN):
         raise DeniedError(f"{caller.name} is a {caller.role}; a high priority takes a role of {Role.ADMIN}")
+
+
+async def check_registry(reference: str, intake: Intake, caller: Caller) -> None:
+    """Raise DeniedError for a registry within this machine's own networks that somebody else names."""
+    if caller.on_this_machine:
+        parse_reference(reference)
+    else:
+        await intake.check_registry(reference)

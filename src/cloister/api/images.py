@@ -8,10 +8,9 @@ from sse_starlette import EventSourceResponse
 
 from cloister.api.body import Body
 from cloister.api.caller import Admin, Viewer
-from cloister.api.front import FrontDoor
+from cloister.api.front import FrontDoor, check_registry
 from cloister.api.progress import TOLD, progress_response
 from cloister.model.image import Image
-from cloister.model.reference import parse_reference
 
 router = APIRouter(prefix="/images", tags=["images"])
 
@@ -45,14 +44,14 @@ async def get(name: ImageName, intake: FrontDoor, _: Viewer) -> Image:
 
 
 @router.post("", response_class=EventSourceResponse, responses=TOLD)
-async def make(body: WantedImage, request: Request, intake: FrontDoor, _: Admin) -> EventSourceResponse:
+async def make(body: WantedImage, request: Request, intake: FrontDoor, caller: Admin) -> EventSourceResponse:
     """Build an image from today's packages, or pull one, and tell how far it is. Its result is the image."""
     if body.recipe is not None:
         recipe = body.recipe
         await intake.stock.check_recipe(recipe)
         return progress_response(request, lambda report: intake.stock.build_image(recipe, report), Image)
     reference = body.reference or ""
-    parse_reference(reference)
+    await check_registry(reference, intake, caller)
     return progress_response(request, lambda report: intake.stock.pull_image(reference, report), Image)
 
 

@@ -9,10 +9,9 @@ from sse_starlette import EventSourceResponse
 
 from cloister.api.body import Body
 from cloister.api.caller import Admin, Viewer
-from cloister.api.front import FrontDoor
+from cloister.api.front import FrontDoor, check_registry
 from cloister.api.progress import TOLD, progress_response
 from cloister.model.image import BuildProgress
-from cloister.model.reference import parse_reference
 from cloister.model.snapshot import CheckedDisk, SnapshotRecord
 from cloister.model.snapshot_export import Compression
 
@@ -65,9 +64,9 @@ async def remove(key: str, intake: FrontDoor, _: Admin) -> Removed:
 
 
 @router.post("/{key}/export", response_class=EventSourceResponse, responses=TOLD)
-async def export(key: str, body: ExportBody, request: Request, intake: FrontDoor, _: Admin) -> EventSourceResponse:
+async def export(key: str, body: ExportBody, request: Request, intake: FrontDoor, caller: Admin) -> EventSourceResponse:
     """Push a snapshot to a registry, as an ordinary image, and tell how far it is. Its result names the digest."""
-    parse_reference(body.reference)
+    await check_registry(body.reference, intake, caller)
     found = await intake.snapshot_to_export(key)
 
     async def work(report: Callable[[BuildProgress], None]) -> Exported:

@@ -75,6 +75,17 @@ class Reach:
             "GIT_CONFIG_VALUE_0": f"{host}:{port}:{addresses}",
         }
 
+    async def check(self, host: str, port: int) -> None:
+        """Raise DeniedError unless a host may be reached. A proxy of the operator's may know names that we do not.
+
+        RepositoryError when it cannot be looked up.
+        """
+        try:
+            await self.find(host, port)
+        except RepositoryError:
+            if not _may_be_proxied():
+                raise
+
     async def find(self, host: str, port: int) -> Sequence[str]:
         """Return the addresses of a host, all of which may be reached. DeniedError, RepositoryError."""
         if (given := self.given.get(host.lower())) is not None:

@@ -8,6 +8,7 @@ from cloister.errors import NotFoundError, UsageError
 
 _DEFAULT_REGISTRY = "docker.io"
 _LONGEST = 255
+_HTTPS = 443
 # The grammar of the distribution project (github.com/distribution/reference).
 _PART = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
 _REGISTRY = r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?"
@@ -35,6 +36,13 @@ class ImageReference:
     def name(self) -> str:
         """Registry and repository."""
         return f"{self.registry}/{self.repository}"
+
+    @property
+    def endpoint(self) -> tuple[str, int]:
+        """Host and port of the registry."""
+        found = re.fullmatch(r"(.*?)(?::([0-9]+))?", self.registry)
+        assert found is not None, "everything is a host and perhaps a port"
+        return found[1].strip("[]"), int(found[2] or _HTTPS)
 
     @property
     def on_loopback(self) -> bool:

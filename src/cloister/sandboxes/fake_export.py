@@ -21,4 +21,8 @@ class FakeSnapshotExporter:
         return f"sha256:{'d' * 64}"
 
 
+async def every_host(host: str, port: int) -> None:
+    """Let every registry be pushed to and pulled from."""
+
+
 _: type[SnapshotExporter] = FakeSnapshotExporter

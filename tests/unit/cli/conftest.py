@@ -32,7 +32,7 @@ from cloister.protocols import ForgeHost
 from cloister.queues.embedded import EmbeddedQueue
 from cloister.reaper import SnapshotReaper
 from cloister.sandboxes.fake import FakeBackend, FakeNode, Print, Program
-from cloister.sandboxes.fake_export import FakeSnapshotExporter
+from cloister.sandboxes.fake_export import FakeSnapshotExporter, every_host
 from cloister.sandboxes.fake_images import FakeImageStore
 from cloister.sandboxes.fake_packs import FakeAgentPacks
 from cloister.settings import Settings
@@ -152,6 +152,7 @@ def _application(
         catalog=catalog,
         backend=backend,
         exporter=FakeSnapshotExporter(made.pushed),
+        check_host=every_host,
         agents={agent.name: agent for agent in AGENTS},
         packs=packs,
         files=files,

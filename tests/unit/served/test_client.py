@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
+from cloister import wiring
 from cloister.client import Client
 from cloister.errors import CloisterError, DeniedError, NotFoundError, SandboxError, UnauthenticatedError, UsageError
 from cloister.model.audit import AuditFilter
@@ -297,3 +298,17 @@ async def use_webhooks(client: Client) -> None:
         await client.resend_delivery(sent.id)
     assert len(await client.webhooks()) == 1
     await client.remove_webhook(made.id)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:5000", "localhost:5000", "[::1]:5000", "169.254.169.254", "10.0.0.7:443"])
+async def test_a_token_sends_nobody_to_a_registry_within(server: Server, host: str) -> None:
+    """The owner of the machine may, as before."""
+    intake, reach = server.application.intake, wiring.reach_of(server.application.settings)
+    object.__setattr__(intake, "check_host", replace(reach, what="registry").check)
+    reference, told = f"{host}/team/tools:1", [].append
+    async with server.as_holder(Role.ADMIN) as holder, server.as_owner() as owner:
+        with pytest.raises(DeniedError, match="where no registry"):
+            await holder.pull_image(reference, told)
+        with pytest.raises(DeniedError, match="where no registry"):
+            await holder.export_snapshot("none", reference, told)
+        assert (await owner.pull_image(reference, told)).name == reference
