@@ -58,6 +58,7 @@ async def test_every_method(client: Any, server: Server, installation: Installat
     task = await use_tasks(client, server)
     await use_snapshots(client, installation)
     await use_stock(client, installation)
+    await use_forge(client, server)
     await use_tokens(client, server)
     await use_schedules(client, server)
     await use_users(client, server)
@@ -142,6 +143,18 @@ async def use_snapshots(client: Client, installation: Installation) -> None:
     assert await client.remove_snapshot(kept[0].key[:20]) == kept[0].key
     with pytest.raises(NotFoundError, match="has no snapshots"):
         await client.reset_cache(kept[0].environment)
+
+
+async def use_forge(client: Client, server: Server) -> None:
+    """Nobody has logged in there, and it is on another machine."""
+    assert await client.forge_login() is not None
+    for ask in (
+        lambda: client.set_forge_login("token", ""),
+        lambda: client.forge_repositories("proj"),
+        lambda: client.forge_branches(server.repository),
+    ):
+        with pytest.raises(CloisterError):
+            await ask()
 
 
 async def use_stock(client: Client, installation: Installation) -> None:
