@@ -28,7 +28,6 @@ from cloister.audit import Audit
 from cloister.automation import Automation
 from cloister.automation.schedules import Schedules
 from cloister.automation.webhooks import Webhooks
-from cloister.backup.state import State
 from cloister.certificates import read_certificates
 from cloister.doctor import examine
 from cloister.doctor.finding import Finding
@@ -85,7 +84,6 @@ from cloister.sessions import Sessions
 from cloister.settings import Settings
 from cloister.stores.attempts import SqlLedger
 from cloister.stores.audit import SqlAuditStore
-from cloister.stores.copying import adopt_database, copy_database
 from cloister.stores.database import Database
 from cloister.stores.environments import SqlEnvironmentStore
 from cloister.stores.kept_files import DirectoryFileStore
@@ -108,6 +106,7 @@ from cloister.vault.vault import SealedVault
 from cloister.worker import Drain, run_worker
 
 if TYPE_CHECKING:
+    from cloister.backup.state import State
     from cloister.telemetry.instruments import Instruments
 
 _SHARE_OF_SNAPSHOTS = 5
@@ -199,8 +198,11 @@ def automation_of(database: Database, intake: Intake, sender: WebhookSender) -> 
     )
 
 
-def state_of(settings: Settings) -> State:
+def state_of(settings: Settings) -> "State":
     """Return where the installation keeps what a backup is of."""
+    from cloister.backup.state import State  # here: tasks need nothing of it, and start sooner
+    from cloister.stores.copying import adopt_database, copy_database
+
     keys = {"master.key": settings.master_key_path, "record.key": settings.record_key_path}
     for name in ("next", "previous"):
         keys[f"master.key.{name}"] = settings.master_key_path.with_name(f"{settings.master_key_path.name}.{name}")
