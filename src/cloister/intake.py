@@ -303,6 +303,10 @@ class Intake:
         await self.store.set_archived(status.task.id, archived)
         return await self.store.get(status.task.id)
 
+    async def last_seq(self, task: TaskId) -> int:
+        """The `seq` of the newest event of a task's log. NotFoundError."""
+        return await self.store.last_seq(task)
+
     def events(
         self,
         task: TaskId,

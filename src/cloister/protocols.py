@@ -889,6 +889,10 @@ class TaskStore(Protocol):
         """Which turn the request of a key made; None when the key is unknown, or was used too long ago."""
         ...
 
+    async def last_seq(self, task: TaskId) -> int:
+        """The `seq` of the newest event of the task's log. NotFoundError."""
+        ...
+
     async def find_record(self, attempt: AttemptId) -> bytes | None:
         """The signed record of an attempt, as it was given to `finish`; None when it has none."""
         ...

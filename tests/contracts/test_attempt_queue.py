@@ -349,6 +349,9 @@ async def test_the_log_keeps_the_order_and_is_complete_at_the_end(queue, store, 
     await queue.finish(attempt, Outcome(verdict=Verdict.FAILED, reason="setup failed"))
     log = await _log(store)
     assert [event.seq for event in log] == list(range(1, 505))
+    assert await store.last_seq(TaskId("t1")) == 504
+    with pytest.raises(NotFoundError):
+        await store.last_seq(TaskId("t9"))
     assert [event.event for event in log] == [
         TaskAccepted(
             commit="a" * 40,

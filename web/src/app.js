@@ -6,6 +6,7 @@ document.documentElement.classList.add("scripted");
 
 const REFRESH_MS = 4000;
 const MOST_ENTRIES = 1500;
+const MOST_CHARACTERS = 200_000; // of one program's output, while it runs; its own page has all
 const key = document.querySelector("meta[name=page-key]")?.content;
 
 document.addEventListener("htmx:configRequest", (event) => {
@@ -27,6 +28,16 @@ document.addEventListener("htmx:sseMessage", (event) => {
     const name = ended.id.split("-").slice(1).join("-");
     const earlier = list.querySelectorAll(`details.command[id$="-${name}"]`);
     if (earlier.length > 1 && earlier[0] === ended) ended.replaceWith(earlier[earlier.length - 1]);
+  }
+  for (const entry of list.querySelectorAll(".entry.output")) {
+    const before = entry.previousElementSibling;
+    if (!before?.matches(".entry.output") || before.dataset.key !== entry.dataset.key) continue;
+    const pre = before.querySelector("pre");
+    const isAtEnd = pre.scrollHeight - pre.scrollTop - pre.clientHeight < 40;
+    pre.append(entry.querySelector("pre").textContent);
+    entry.remove();
+    if (pre.textContent.length > MOST_CHARACTERS) pre.textContent = pre.textContent.slice(-MOST_CHARACTERS / 2);
+    if (isAtEnd) pre.scrollTop = pre.scrollHeight;
   }
   while (list.childElementCount > MOST_ENTRIES) list.firstElementChild.remove();
   if (isFollowing) window.scrollTo({ top: document.documentElement.scrollHeight });

@@ -280,6 +280,10 @@ class FakeQueue:
                 for happened in (changed, *([until] if until else [])):
                     group.start_soon(_cancel_when, happened, group.cancel_scope)
 
+    async def last_seq(self, task: TaskId) -> int:
+        """See `protocols.TaskStore`."""
+        return len(self._log[self._resolve(task)])
+
     async def find_record(self, attempt: AttemptId) -> bytes | None:
         """See `protocols.TaskStore`."""
         return self._entries[attempt].record if attempt in self._entries else None

@@ -115,6 +115,14 @@ class SqlTaskStore:
         async with self._database.read() as connection:
             return await read_request(connection, digest, now)
 
+    async def last_seq(self, task: TaskId) -> int:
+        """See `protocols.TaskStore`."""
+        async with self._database.read() as connection:
+            last: int | None = await connection.scalar(select(TASKS.c.last_seq).where(TASKS.c.id == task))
+        if last is None:
+            raise NotFoundError(f"there is no task {task!r}")
+        return last
+
     async def find_record(self, attempt: AttemptId) -> bytes | None:
         """The signed record of an attempt."""
         async with self._database.read() as connection:

@@ -14,6 +14,10 @@ from cloister.model.flag import Flag
 
 ROWS_AT_ONCE = 1000
 """Of one file's diff."""
+CHANGED_AT_ONCE = 2000
+"""Lines of all files together that are shown unasked."""
+FILES_AT_ONCE = 100
+"""Files that are shown unasked."""
 FOLDED_FROM = 400
 """Rows from which a file is shown only when somebody asks for it."""
 
@@ -84,6 +88,16 @@ def files_of(diff: bytes, flags: Iterable[Flag] = ()) -> list[FileDiff]:
         _file(number, path.encode(errors="replace").decode(), raw, by_path)
         for number, (path, raw) in enumerate(zip(changed_paths(diff), sections, strict=True), 1)
     ]
+
+
+def unfolded(files: Iterable[FileDiff]) -> list[FileDiff]:
+    """Return those whose lines are shown unasked: the short ones, until there are enough for one page."""
+    shown, changed = list[FileDiff](), 0
+    for file in files:
+        if not file.folded and changed + file.added + file.removed <= CHANGED_AT_ONCE and len(shown) < FILES_AT_ONCE:
+            shown.append(file)
+            changed += file.added + file.removed
+    return shown
 
 
 def rows_of(file: FileDiff) -> list[Row]:

@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Sequence
 from typing import Annotated, Literal
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Form, Query
 from fastapi import Request as WebRequest
@@ -15,15 +16,17 @@ from cloister.api.problem import error_to_problem
 from cloister.environment_file import environment_from_options
 from cloister.errors import CloisterError
 from cloister.intake import COMMAND_AGENT, Intake
-from cloister.model.environment_source import source_to_text
+from cloister.model.environment_source import SourceKind, source_to_text
 from cloister.model.network import NetworkMode
 from cloister.model.request import EnvironmentName, Request
-from cloister.model.task import CHECK
+from cloister.model.task import CHECK, Task
 from cloister.repository_address import is_path
 from cloister.web.page import PageRoute, render
 from cloister.web.phase_line import phase_line
 
 _TASKS_LOOKED_AT = 50
+_LONGEST_ADDRESS = 8000
+"""That browsers and proxies take for certain."""
 PROMPT = "PROMPT"
 """Stands for the prompt in a command line, until a script puts what is in the form in its place."""
 
@@ -90,6 +93,24 @@ class TaskForm(BaseModel):
         words += [word for domain in self.domains for word in ("--allow", domain)]
         words += [] if self.use_cache else ["--no-cache"]
         return shlex.join([*words, "--detach", asked.prompt.strip() or PROMPT])
+
+
+def again_address(task: Task) -> str:
+    """Return the address of the form, filled with what a task was asked with; empty when that is too much for one."""
+    source = task.environment_source
+    is_stored = source is not None and source.kind is SourceKind.STORED
+    asked = {
+        "repository": task.repository.address,
+        "ref": "" if task.revision.ref == task.revision.default_branch else task.revision.ref,
+        "prompt": task.prompt,
+        "environment": task.environment.name if is_stored else "",
+        "agent": task.agent,
+        "command": task.command or "",
+        "attempts": str(task.attempts) if task.attempts > 1 else "",
+        "ask": "true" if task.ask else "",
+    }
+    address = f"/tasks/new?{urlencode({name: value for name, value in asked.items() if value}, errors='replace')}"
+    return address if len(address) <= _LONGEST_ADDRESS else ""
 
 
 Filled = Annotated[TaskForm, Form()]

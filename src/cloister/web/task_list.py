@@ -23,6 +23,10 @@ STATES = (TaskState.QUEUED, TaskState.RUNNING, *Verdict)
 """What can be looked for: where a task is, or how it ended."""
 
 
+ARCHIVED = "archived"
+"""Can be looked for in its place: those that were put out of sight."""
+
+
 class Asked(BaseModel):
     """Which tasks somebody looks for. Empty is as if it was not said."""
 
@@ -33,10 +37,11 @@ class Asked(BaseModel):
 
     def to_filter(self) -> TaskFilter:
         """Return it for the front door. UsageError for a state that there is none of."""
-        state = next((each for each in STATES if each == self.state), None)
-        if self.state and state is None:
-            raise UsageError(f"no task is ever {self.state!r}; there are {', '.join(STATES)}")
-        return TaskFilter(environment=self.environment or None, state=state, text=self.q.strip())
+        state, is_archived = next((each for each in STATES if each == self.state), None), self.state == ARCHIVED
+        if self.state and state is None and not is_archived:
+            raise UsageError(f"no task is ever {self.state!r}; there are {', '.join((*STATES, ARCHIVED))}")
+        environment = self.environment or None
+        return TaskFilter(environment=environment, state=state, text=self.q.strip(), archived=is_archived)
 
     def address(self, cursor: str) -> str:
         """Return where such tasks are shown, from behind that one on."""
@@ -68,7 +73,7 @@ async def tasks(
         "tasks.html",
         tasks=found,
         asked=asked,
-        states=STATES,
+        states=(*STATES, ARCHIVED),
         environments=[stored.name for stored in await intake.environments.list()],
         here=asked.address(asked.cursor),
         first_page=asked.address(""),

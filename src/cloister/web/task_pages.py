@@ -20,15 +20,14 @@ from cloister.model.task import TaskState
 from cloister.model.token import Role
 from cloister.web.activity import Activity, Entry, joined
 from cloister.web.chosen import AttemptNumber, Chosen, TurnNumber, choose_attempt, quiet_events
-from cloister.web.diff_view import ROWS_AT_ONCE, files_of, rows_of, side_by_side
+from cloister.web.diff_view import ROWS_AT_ONCE, files_of, rows_of, side_by_side, unfolded
+from cloister.web.new_task import again_address
 from cloister.web.page import PageRoute, duration, render
 from cloister.web.proposed import network_proposal
 from cloister.web.waterfall import waterfall
 
 EVENTS_AT_ONCE = 600
 """Of a task's log, on one page."""
-FILES_AT_ONCE = 50
-"""Of a change, whose lines are on one page."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +98,7 @@ async def changes(
     files = files_of(change.diff, change.flags) if change else []
     if file is not None and file > len(files):
         raise NotFoundError(f"this change has {len(files)} files; there is no number {file}")
-    shown = [files[file - 1]] if file else [it for it in files if not it.folded][:FILES_AT_ONCE]
+    shown = [files[file - 1]] if file else unfolded(files)
     rows = {it.number: rows_of(it) for it in shown}
     end = row + ROWS_AT_ONCE
     return _page(
@@ -212,6 +211,13 @@ async def cancel(task: str, intake: FrontDoor, _: Member) -> Response:
     return RedirectResponse(f"/tasks/{await intake.cancel(task)}", 303)
 
 
+@router.post("/{task}/archive")
+async def archive(task: str, intake: FrontDoor, _: Member, archived: Annotated[bool, Form()] = True) -> Response:
+    """Put a task that is over out of sight, or back."""
+    status = await intake.archive(task, archived=archived)
+    return RedirectResponse("/" if archived else f"/tasks/{status.task.id}", 303)
+
+
 @router.post("/{task}/follow-up")
 async def follow_up(
     task: str,
@@ -239,7 +245,8 @@ def refusals_of(attempt: str, events: Iterable[RecordedEvent]) -> int:
 async def _tail(intake: Intake, chosen: Chosen, quiet: list[RecordedEvent], before: int | None = None) -> Tail:
     """Read the last events of the attempt, or the last before that `seq`; `quiet` are those without output."""
     own = chosen.own(quiet)
-    newest = own[-1].seq if own else chosen.turn.seq
+    ended = own[-1].seq if own else chosen.turn.seq
+    newest = await intake.last_seq(chosen.status.task.id) if chosen.is_live else ended
     end = before if before is not None else None if chosen.is_live else newest + 1
     start = max(chosen.turn.seq, (before or newest) - EVENTS_AT_ONCE)
     read = deque[RecordedEvent](maxlen=EVENTS_AT_ONCE)
@@ -269,6 +276,7 @@ def _page(request: Request, template: str, chosen: Chosen, events: list[Recorded
         source=source_to_text(source) if source else "",
         attempt_state=str(chosen.attempt.outcome.verdict if chosen.attempt.outcome else chosen.attempt.state),
         can_follow=is_over and has_change and chosen.is_last_turn and caller.role.includes(Role.MEMBER),
+        again=again_address(chosen.status.task),
         last_quiet=events[-1].seq if events else chosen.turn.seq - 1,
         chosen=chosen,
         status=chosen.status,

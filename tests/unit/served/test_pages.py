@@ -31,12 +31,15 @@ class _Reader(HTMLParser):
         self.loads: list[str] = []
         self.inline: list[str] = []
         self.fields: dict[str, str] = {}
+        self.links: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         attributes = {name: value or "" for name, value in attrs}
         self.inline += [name for name in attributes if name == "style" or name.startswith("on")]
         if tag in ("script", "link", "img", "iframe"):
             self.loads.append(attributes.get("src") or attributes.get("href", ""))
+        if tag == "a":
+            self.links.append(attributes.get("href", ""))
         if tag == "input" and attributes.get("type") == "hidden":
             self.fields[attributes["name"]] = attributes["value"]
 
@@ -151,8 +154,20 @@ async def test_a_task_is_given_read_followed_up_and_found(machine: Machine) -> N
         for query, finds in queries.items():
             assert ("and the docs" in read(await http.get(f"/?{query}")).text) is finds, query
         assert (await http.get("/?state=asleep")).status_code == 422
+        again = read(await http.get(_link(await http.get(address), "/tasks/new?"))).text
+        assert "and say *why*" in again, "the form as it was filled"
+        assert "and the docs" not in read(await send(http, f"{address}/archive")).text
+        assert "and the docs" in read(await http.get("/?state=archived")).text
+        await send(http, f"{address}/archive", archived="false")
+        assert "and the docs" in read(await http.get("/")).text
         for short in (address[:-1], f"/codex{address}"):
             assert (await http.get(short, follow_redirects=False)).headers["Location"] == address
+
+
+def _link(page: httpx.Response, beginning: str) -> str:
+    """Return the address that begins so, of those that a page leads to, which is not that alone."""
+    (found,) = {address for address in read(page).links if address.startswith(beginning)}
+    return found
 
 
 async def _read_all_pages(http: httpx.AsyncClient, address: str) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from cloister.model.flag import Flag, FlagKind
-from cloister.web.diff_view import FOLDED_FROM, Row, files_of, rows_of, side_by_side
+from cloister.web.diff_view import CHANGED_AT_ONCE, FOLDED_FROM, Row, files_of, rows_of, side_by_side, unfolded
 
 CHANGED = b"""\
 diff --git a/a b.py b/a b.py
@@ -86,6 +86,14 @@ def test_a_long_file_is_folded() -> None:
     (long,) = files_of(head % (FOLDED_FROM + 1) + lines)
     assert long.folded
     assert not files_of(NEW)[0].folded
+
+
+def test_a_page_shows_no_more_than_it_can_bear() -> None:
+    lines = 300
+    head = b"diff --git a/a b/a\nnew file mode 100644\n--- /dev/null\n+++ b/a\n@@ -0,0 +1,300 @@\n"
+    shown = unfolded(files_of((head + b"+x\n" * lines) * 10 + NEW))
+    assert [file.number for file in shown] == [1, 2, 3, 4, 5, 6, 11]
+    assert sum(file.added for file in shown) <= CHANGED_AT_ONCE
 
 
 def test_a_path_that_is_no_text_can_be_shown() -> None:
