@@ -66,7 +66,9 @@ class ModelWatch:
         if self.stop is not None:
             return replace(outcome, verdict=self.stop.verdict, reason=self.stop.reason, hint=self.stop.hint)
         fault = self._last_fault
-        if outcome.verdict is Verdict.FAILED and fault is not None and outcome.exit_status not in (0, None):
+        is_failed = outcome.verdict is Verdict.FAILED and outcome.exit_status not in (0, None)
+        did_nothing = outcome.verdict is Verdict.SUCCEEDED and outcome.reason  # some end with 0 all the same
+        if fault is not None and (is_failed or did_nothing):
             reason = f"{outcome.reason}; the last call of its model failed: {_fault_to_text(fault)}"
             return replace(outcome, reason=reason)
         return outcome

@@ -28,3 +28,21 @@ async def test_a_program_that_does_nothing_leaves_an_empty_change(installation: 
     assert finished.outcome.verdict is Verdict.SUCCEEDED
     assert finished.diff == ""
     assert "diff_collected" in finished.names()
+
+
+async def test_an_agent_that_ends_well_and_did_nothing_is_told_as_such(installation: Installation) -> None:
+    said = '{"type": "item.completed", "item": {"type": "agent_message", "id": "1", "text": "It is fine."}}'
+    agents = {
+        "idle": {"command": "true", "output": "codex"},
+        "talker": {"command": f"echo '{said}'", "output": "codex"},
+        "worker": {"command": EDIT, "output": "codex"},
+    }
+    async with installation.opened(settings={"agents": agents}) as running:
+        reasons = {name: (await running.run(None, agent=name)).outcome.reason for name in agents}
+        asked = await running.run(None, agent="idle", ask=True)
+    assert reasons == {
+        "idle": "the agent did nothing: it changed no file and said nothing",
+        "talker": "",
+        "worker": "",
+    }
+    assert (asked.outcome.verdict, asked.outcome.reason) == (Verdict.SUCCEEDED, "the agent gave no answer")

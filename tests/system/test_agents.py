@@ -17,6 +17,7 @@ from cloister.testing import ScriptedModel, open_model, read_script
 from .conftest import made_installation
 from .installation import Finished, Installation, Running
 from .project import Project
+from .registry import Registry, needs_registry, small_layer
 
 FILES = {
     "calc.py": "def add(a, b):\n    return a - b\n",
@@ -232,3 +233,33 @@ def _asks_again(table: Path) -> bool:
     """Whether somebody is connected to a door, and nobody has taken the connection yet: it has no inode (net/tcp)."""
     rows = [line.split() for line in table.read_text().splitlines()[1:]]
     return any(row[1].endswith(f":{DOOR:04X}") and (row[3], row[9]) == (ESTABLISHED, "0") for row in rows)
+
+
+BARE = """
+[[turns]]
+run = "command -v python3 node git || echo none of them"
+[[turns]]
+expect = { result = "none of them" }
+run = "echo '# looked at' >>calc.py"
+[[turns]]
+say = "I looked at it."
+"""
+
+
+@needs_registry
+@pytest.mark.parametrize("agent", ["codex", "mini-swe-agent"])
+async def test_an_agent_works_on_an_image_without_node_and_python(
+    installation: Installation, images: OciImageStore, tmp_path: Path, agent: str
+) -> None:
+    base = await images.find("base")
+    assert base is not None
+    with Registry(tmp_path / "registry").running() as registry:
+        registry.push("bare:1", [small_layer(images.rootfs(base))])
+        async with _opened(installation, agent, BARE) as (running, model):
+            image = await running.application.images.pull(f"{registry.host}/bare:1")
+            environment = f'image = "{registry.host}/bare:1"\n{ALONE}'
+            finished = await running.run(None, environment=environment, agent=agent, prompt="look at it")
+            await running.application.images.remove(image.digest, in_use=lambda _: False)
+    assert model.problems == []
+    assert "+# looked at" in finished.diff
+    assert finished.outcome.message == "I looked at it."

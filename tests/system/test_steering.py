@@ -204,6 +204,21 @@ def test_a_shell_in_a_live_sandbox(installation: Installation) -> None:
     assert any(kind == "r" and text == "71x17" for _, kind, text in lines)
 
 
+@pytest.mark.skipif(shutil.which("runc") is None, reason="runc is not installed")
+def test_a_shell_is_opened_by_runc_in_the_agents_own_namespaces(installation: Installation) -> None:
+    """It joins the user namespace first, from which the network's, which is the host's, cannot be joined."""
+    installation.variables["CLOISTER_RUNTIME"] = "runc"
+    look = "for name in user net pid mnt ipc uts; do readlink /proc/self/ns/$name; done"
+    with installation.started(*installation.task(f"({look}) >/root/facts; {WAITS}")) as command:
+        command.until("output", text="up")
+        with installation.at_terminal("task", "shell", command.task) as user:
+            _prompt(user)
+            assert _says(user, f"({look}) | diff - /root/facts && grep Seccomp: /proc/self/status") == "Seccomp:\t2"
+            user.types("echo seen >/root/go; exit 7\n")
+            assert user.ends() == 7
+        assert command.end().code == 0
+
+
 @pytest.mark.parametrize("how", ["the agent ends", "window closed", "killed"])
 def test_whatever_ends_a_shell_in_a_live_sandbox(installation: Installation, how: str) -> None:
     with installation.started(*installation.task(WAITS)) as command:

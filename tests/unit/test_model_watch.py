@@ -146,3 +146,15 @@ async def test_an_agent_that_gave_up_is_explained_by_its_models_last_failure(
     assert watch.explain(replace(ENDED, verdict=Verdict.SUCCEEDED, reason="")).reason == ""
     watch.hear(CALL)
     assert watch.explain(ENDED).reason == ENDED.reason
+
+
+async def test_an_agent_that_did_nothing_since_its_model_failed_is_told_as_such(
+    model: OpenModel, journal: Journal
+) -> None:
+    watch = ModelWatch(model, Limits(), journal)
+    ended = Outcome(verdict=Verdict.SUCCEEDED, reason="the agent did nothing", exit_status=0)
+    assert watch.explain(ended).reason == "the agent did nothing"
+    watch.hear(FAILED)
+    expected = "the agent did nothing; the last call of its model failed: hub answered with status 503: Overloaded"
+    assert watch.explain(ended).reason == expected
+    assert watch.explain(replace(ended, reason="")).reason == "", "it worked all the same"

@@ -36,9 +36,11 @@ def find_enterable(processes: Path) -> Path:
 async def enter(runtime: Runtime, directory: Path, container: str, *, terminal: str) -> "OciEnteredShell":
     """Start a shell in the container of that directory; see `SandboxBackend.enter`."""
     place = Path(tempfile.mkdtemp(prefix="e", dir=directory))
+    state = runtime.state_to_enter(container)
     order = {
         "directory": str(directory),
         "place": str(place),
+        "state": None if state is None else str(state),
         "argv": runtime.enter(place, container),
         "hide": runtime.hide,
         "terminal": terminal,

@@ -2,7 +2,8 @@
 
 Standard library only, run as a program of its own, with a socket to whoever asked. What it is told is a JSON object:
 `directory` (of the container's supervisor), `place` (an empty one of ours), `argv` (of the runtime, see
-`Runtime.enter`), `hide` (mount points that the runtime must not see), `terminal` (the value of TERM).
+`Runtime.enter`), `hide` (mount points that the runtime must not see), `terminal` (the value of TERM), `state` (see
+`Runtime.state_to_enter`; or null).
 
 It answers with one message: `t NUMBER` and the descriptor of our end of the terminal, or `e TEXT`. When the shell is
 over it sends `x STATUS`; when whoever asked has gone, the shell gets SIGHUP and soon after is killed.
@@ -74,10 +75,11 @@ def _start(order: dict[str, Any]) -> tuple[int, int]:
     process["env"] = [*others, f"TERM={order['terminal']}"]
     with open(os.path.join(place, "process.json"), "w") as file:
         json.dump(process, file)
+    network = _leave_network_out(order["state"], place) if order["state"] else None
     console = supervisor.listen(os.path.join(place, "console"))
     runtime = os.fork()
     if runtime == 0:
-        _become_runtime(order)
+        _become_runtime(order, network)
     terminal = _await_terminal(console, runtime)
     status = _wait(runtime, SECONDS)
     if status != 0 or terminal is None:
@@ -86,8 +88,24 @@ def _start(order: dict[str, Any]) -> tuple[int, int]:
         return int(file.read()), terminal
 
 
-def _become_runtime(order: dict[str, Any]) -> None:
+def _leave_network_out(state: str, place: str) -> str:
+    """Write a state of the container that leaves its network namespace to us; return where that is."""
+    with open(state) as file:
+        account = json.load(file)
+    network = account["namespace_paths"]["NEWNET"]
+    config = account["config"]
+    config["namespaces"] = [each for each in config["namespaces"] if each["type"] != "NEWNET"]
+    folder = os.path.join(place, "state", os.path.basename(os.path.dirname(state)))
+    os.makedirs(folder, mode=0o700)
+    with open(os.path.join(folder, "state.json"), "w") as file:
+        json.dump(account, file)
+    return str(network)
+
+
+def _become_runtime(order: dict[str, Any], network: str | None) -> None:
     try:
+        if network is not None:
+            supervisor.join_network(network)
         for path in order["hide"]:
             supervisor.hide_mount(path)
         null = os.open("/dev/null", os.O_RDWR)
@@ -111,6 +129,8 @@ def _await_terminal(console: socket.socket, runtime: int) -> int | None:
             console.close()
             return None
         terminal = supervisor.receive_terminal(console)
+    except ValueError:  # it says why in its log, when it has ended
+        return None
     finally:
         os.close(held)
     if os.fstat(terminal).st_rdev != _PTMX:

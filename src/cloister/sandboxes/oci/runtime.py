@@ -40,21 +40,30 @@ class Runtime:
     def enter(self, directory: Path, container: str) -> list[str]:
         """The command that starts the process of `directory`/process.json in a running container, and returns.
 
-        It leaves the process's pid in `pid`; our end of its terminal is sent to the socket `console`.
+        It leaves the process's pid in `pid`; our end of its terminal is sent to the socket `console`. It is called in
+        the container's network namespace, with the state that `state_to_enter` is about.
         """
+        root = self.root if self.state_to_enter(container) is None else directory / "state"
         return [
-            *self._call(log=directory / "runtime.log"),
+            *self._call(log=directory / "runtime.log", root=root),
             *("exec", "--detach", "--process", str(directory / "process.json")),
             *("--pid-file", str(directory / "pid"), "--console-socket", str(directory / "console")),
             container,
         ]
 
+    def state_to_enter(self, container: str) -> Path | None:
+        """Return runc's account of a container, which it needs in another form to enter; None for other runtimes.
+
+        It joins the user namespace first, and may not join the network's then, which belongs to the host's.
+        """
+        return self.root / container / "state.json" if self.name == "runc" else None
+
     def delete(self, container: str) -> list[str]:
         """The command that removes a container, killing it first when it lives."""
         return [*self._call(), "delete", "--force", container]
 
-    def _call(self, log: Path | None = None) -> list[str]:
-        return [str(self.path), "--root", str(self.root), *(("--log", str(log)) if log else ())]
+    def _call(self, log: Path | None = None, root: Path | None = None) -> list[str]:
+        return [str(self.path), "--root", str(root or self.root), *(("--log", str(log)) if log else ())]
 
 
 def find_runtime(wanted: str, root: Path) -> Runtime:

@@ -63,6 +63,7 @@ _MOST_NAMED = 50
 """Processes that are named when their time is up, and how many bytes of their command lines are read."""
 _LONGEST_NAME_BYTES = 4096
 _CLONE_NEWNS = 0x00020000
+_CLONE_NEWNET = 0x40000000
 _MS_REC_PRIVATE = 0x4000 | 0x40000
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NAME = 15
@@ -482,6 +483,8 @@ def receive_terminal(console: socket.socket) -> int:
         with connection:
             connection.settimeout(CONSOLE_SECONDS)
             _, descriptors, _, _ = socket.recv_fds(connection, 4096, 1)
+    if not descriptors:
+        raise ValueError("the runtime sent no terminal")
     os.set_inheritable(descriptors[0], False)
     return descriptors[0]
 
@@ -559,6 +562,14 @@ def listen(path: str) -> socket.socket:
     listener.bind(path)
     listener.listen(16)
     return listener
+
+
+def join_network(path: str) -> None:
+    """Enter a network namespace. OSError."""
+    namespace = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    if _libc.setns(namespace, _CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), "the network namespace cannot be entered")
+    os.close(namespace)
 
 
 def hide_mount(path: str) -> None:
