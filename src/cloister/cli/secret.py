@@ -6,12 +6,13 @@ from typing import Annotated
 
 import typer
 
-from cloister.cli.session import ask
+from cloister.cli.session import ask, server_of
 from cloister.cli.task import JsonOption
 from cloister.cli.terminal import output_console, print_line
 from cloister.cli.work_tree import vault_name
 from cloister.errors import UsageError
 from cloister.model.secret import BrokerRule, KeptSecret
+from cloister.repository_address import is_path
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -71,8 +72,9 @@ def set_secret(
             methods=tuple(method) if method else None,
             paths=tuple(path or ("/",)),
         )
+    vault = _vault(context, environment)
     value = read_value(name)
-    ask(context, lambda client: client.set_secret(vault_name(environment), name, value, rule))
+    ask(context, lambda client: client.set_secret(vault, name, value, rule))
 
 
 @app.command("list")
@@ -81,7 +83,8 @@ def list_secrets(context: typer.Context, environment: EnvironmentArgument, as_js
 
     Example:  cloister secret list web
     """
-    kept = ask(context, lambda client: client.secrets(vault_name(environment)))
+    vault = _vault(context, environment)
+    kept = ask(context, lambda client: client.secrets(vault))
     if as_json:
         from cloister.cli.json_lines import to_json
 
@@ -97,7 +100,19 @@ def remove(context: typer.Context, environment: EnvironmentArgument, name: NameA
 
     Example:  cloister secret rm web NPM_TOKEN
     """
-    ask(context, lambda client: client.remove_secret(vault_name(environment), name))
+    vault = _vault(context, environment)
+    ask(context, lambda client: client.remove_secret(vault, name))
+
+
+def _vault(context: typer.Context, environment: str) -> str:
+    """Return the name that ENV means. UsageError for a path of ours that a server elsewhere knows nothing of."""
+    name = vault_name(environment)
+    if server_of(context) is not None and is_path(name):
+        raise UsageError(
+            f"{name} is a path of this machine, and its server is another",
+            hint="store an environment there, and name it: cloister env create NAME --file FILE",
+        )
+    return name
 
 
 @app.command("rotate-key")

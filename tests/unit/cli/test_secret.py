@@ -86,3 +86,9 @@ def test_the_master_key_is_replaced_once_at_a_time(installation: Installation) -
     assert (again.exit_code, "hint: wait " in again.stderr) == (2, True)
     done = installation.run("run", "--command", "x", "--env", "env.toml", "fix")
     assert done.exit_code == 0, done.output
+
+
+def test_a_path_of_ours_names_no_vault_of_a_server_elsewhere(installation: Installation) -> None:
+    ran = installation.run("--server", "http://127.0.0.1:1", "secret", "set", ".", "TOKEN", stdin="a-long-value")
+    assert (ran.exit_code, "is a path of this machine" in ran.stderr) == (2, True), ran.output
+    assert installation.run("secret", "set", ".", "TOKEN", stdin="a-long-value").exit_code == 0, "the twin"

@@ -1,9 +1,14 @@
 """Assistants hand tasks over by HTTP, with a token, as the protocol's own client does."""
 
+import os
+import re
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx2
 import pytest
 from mcp import Client as McpClient
@@ -57,6 +62,20 @@ async def test_a_token_may_there_what_it_may_elsewhere(server: Server) -> None:
         assert refused.is_error
         assert "this takes a role of member" in refused.content[0].text
         assert (await called(client, "list_tasks", {}))["result"] == []
+
+
+async def test_the_program_on_the_page_runs(server: Server) -> None:
+    page = (Path(__file__).parents[3] / "docs/how-to/mcp.md").read_text()
+    [program] = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    for shown, here in (
+        ("http://127.0.0.1:8450", server.address),
+        ("https://git.example/team/proj.git", server.repository),
+    ):
+        program = program.replace(shown, here)
+    variables = {**os.environ, "CLOISTER_TOKEN": await server.token(Role.MEMBER)}
+    done = await anyio.run_process([sys.executable, "-c", program], env=variables, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    assert done.stdout.decode().startswith("succeeded\ndiff --git a/a.txt b/a.txt\n")
 
 
 async def called(client: McpClient, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
