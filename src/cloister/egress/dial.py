@@ -12,27 +12,6 @@ from cloister.egress.answer import AnswerError, answer_shortage
 from cloister.egress.request import Authority
 from cloister.egress.stream import Stream
 
-_RECENT_SECONDS = 1.0
-_MOST_RECENT = 256
-
-
-class RecentAddresses:
-    """What was looked up and classified a moment ago: a program that opens ten connections asks once."""
-
-    def __init__(self) -> None:
-        self._found: dict[str, tuple[float, list[Address]]] = {}
-
-    def get(self, host: str, now: float) -> list[Address] | None:
-        """Return the addresses of `host`; None when they were not found in the last second. `now` is of any clock."""
-        at, addresses = self._found.get(host, (float("-inf"), []))
-        return addresses if now - at < _RECENT_SECONDS else None
-
-    def put(self, host: str, addresses: list[Address], now: float) -> None:
-        """Keep what was found at `now`, when it was asked for."""
-        if len(self._found) >= _MOST_RECENT:
-            self._found.clear()
-        self._found[host] = (now, addresses)
-
 
 async def look_up(authority: Authority, *, seconds: float) -> list[Address]:
     """Return the addresses of the authority's host, in the order to be tried.

@@ -10,10 +10,10 @@ from typing import NoReturn, Protocol
 
 from cloister.egress.addresses import Address, Network, classify, classify_own, is_address
 from cloister.egress.answer import AnswerError, answer_shortage
-from cloister.egress.dial import RecentAddresses, look_up
+from cloister.egress.dial import look_up
 from cloister.egress.flow import Flow, shown_path
 from cloister.egress.gateway import decide, explain, judge_door, refuse_address, refuse_behind_proxy
-from cloister.egress.hop import Hop, closed_to_proxy, look_up_if_known, take
+from cloister.egress.hop import Hop, RecentHops, closed_to_proxy, look_up_if_known, take
 from cloister.egress.inject import Broker
 from cloister.egress.intercept import Interception
 from cloister.egress.interfaces import own_addresses
@@ -83,7 +83,7 @@ class Gate:
         """By the policy in force."""
         self._last_number = 0
         self._lookups = asyncio.Semaphore(settings.lookups)
-        self._recent = RecentAddresses()
+        self._recent = RecentHops()
         self.keys = KeyLatch()
         self._pace = Pace(burst=settings.decisions_at_once, per_second=settings.decisions_per_second)
 
@@ -138,19 +138,25 @@ class Gate:
 
         With `forwarded`, the connection to a proxy in between takes requests in place of a tunnel's bytes.
         """
-        await self.check(flow)
+        decision = await self.check(flow)
+        policy = self.policy
         try:
             hop = await self._find(flow)
         except OSError as error:
             if (answer := answer_shortage(error)) is None:
                 raise
             raise answer from error
-        await self.admit(flow)
+        if self.policy is not policy:
+            decision = await self.check(flow)
+        await self._admit(flow, decision)
         return await take(hop, seconds=self.settings.dial_seconds, forwarded=forwarded)
 
     async def admit(self, flow: Flow) -> None:
         """Judge and report. AnswerError for a refusal."""
-        await self.record(flow, await self.check(flow))
+        await self._admit(flow, await self.check(flow))
+
+    async def _admit(self, flow: Flow, decision: Decision) -> None:
+        await self.record(flow, decision)
         flow.traffic.phase, flow.traffic.began = self.policy.phase, monotonic()
 
     async def refuse(self, flow: Flow, decision: Decision) -> NoReturn:
@@ -252,13 +258,17 @@ class Gate:
             address = ip_address(given.address)
             await self._classify(flow, [address], (ip_network(address),))
             return Hop(replace(authority, port=given.port or authority.port), [address])
+        now = monotonic()
+        if (recent := self._recent.get(authority, now)) is not None:
+            return recent
         proxy = upstreams.proxy_for(authority.host, authority.port)
         addresses = await self._find_addresses(flow, proxy)
-        if proxy is None:
-            return Hop(authority, addresses)
-        if (reason := closed_to_proxy(proxy, authority.host, addresses)) is not None:
+        if proxy is not None and (reason := closed_to_proxy(proxy, authority.host, addresses)) is not None:
             await self.refuse(flow, refuse_behind_proxy(authority.host, reason))
-        return Hop(authority, addresses, proxy)
+        hop = Hop(authority, addresses, proxy)
+        if addresses:
+            self._recent.put(authority, hop, now)
+        return hop
 
     def proxy_for(self, flow: Flow) -> UpstreamProxy | None:
         """Return the operator's proxy that leads to where a flow goes; None where there is none in between."""
@@ -276,9 +286,6 @@ class Gate:
 
     async def _find_addresses(self, flow: Flow, proxy: UpstreamProxy | None) -> list[Address]:
         """Return the host's addresses; none when nobody but a proxy may know them."""
-        host, now = flow.authority.host, monotonic()
-        if (recent := self._recent.get(host, now)) is not None:
-            return recent
         look = look_up if proxy is None else look_up_if_known
         try:
             async with self._lookups:
@@ -287,8 +294,6 @@ class Gate:
             await self.admit(flow)  # it was let out, as far as the resolver, and the log shows that
             raise
         await self._classify(flow, addresses, self._allow_private)
-        if addresses:
-            self._recent.put(host, addresses, now)
         return addresses
 
     async def _classify(self, flow: Flow, addresses: Sequence[Address], allow_private: Sequence[Network]) -> None:

@@ -16,6 +16,8 @@ from cloister.model.upstreams import UpstreamProxy, is_never_public
 
 _OWN_LOOKUP_SECONDS = 2.0
 """Where a proxy can look up names too, a resolver that knows nothing of the outside need not be waited for."""
+_RECENT_SECONDS = 1.0
+_MOST_RECENT = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,24 @@ class Hop:
     """The upstream's; none when only the proxy may know them."""
     proxy: UpstreamProxy | None = None
     """What is dialled in place of the upstream."""
+
+
+class RecentHops:
+    """What was looked up and classified a moment ago: a program that opens ten connections asks once."""
+
+    def __init__(self) -> None:
+        self._found: dict[Authority, tuple[float, Hop]] = {}
+
+    def get(self, authority: Authority, now: float) -> Hop | None:
+        """Return the way to it; None when it was not found in the last second. `now` is of any clock."""
+        found = self._found.get(authority)
+        return found[1] if found is not None and now - found[0] < _RECENT_SECONDS else None
+
+    def put(self, authority: Authority, hop: Hop, now: float) -> None:
+        """Keep what was found at `now`, when it was asked for."""
+        if len(self._found) >= _MOST_RECENT:
+            self._found.clear()
+        self._found[authority] = (now, hop)
 
 
 async def look_up_if_known(authority: Authority, *, seconds: float) -> list[Address]:

@@ -11,28 +11,33 @@ from ipaddress import ip_address
 import pytest
 
 from cloister.egress.answer import AnswerError
-from cloister.egress.dial import RecentAddresses, dial
+from cloister.egress.dial import dial
+from cloister.egress.hop import Hop, RecentHops
 from cloister.egress.request import Authority
 from cloister.egress.watch import running_watch
 
-ADDRESSES = [ip_address("93.184.215.14")]
+
+def hop(host: str, port: int = 443) -> Hop:
+    return Hop(Authority(host, port), [ip_address("93.184.215.14")])
 
 
-def test_what_was_found_holds_for_a_second_and_for_its_own_name() -> None:
-    recent = RecentAddresses()
-    recent.put("example.com", ADDRESSES, 10.0)
-    assert recent.get("example.com", 10.9) == ADDRESSES
-    assert recent.get("example.com", 11.0) is None
-    assert recent.get("www.example.com", 10.0) is None
+def test_what_was_found_holds_for_a_second_and_for_its_own_name_and_port() -> None:
+    recent, found = RecentHops(), hop("example.com")
+    recent.put(found.upstream, found, 10.0)
+    assert recent.get(found.upstream, 10.9) is found
+    assert recent.get(found.upstream, 11.0) is None
+    assert recent.get(Authority("www.example.com", 443), 10.0) is None
+    assert recent.get(Authority("example.com", 80), 10.0) is None
 
 
 def test_a_sandbox_that_asks_for_ever_new_names_fills_no_memory() -> None:
-    recent = RecentAddresses()
-    for number in range(10_000):
-        recent.put(f"n{number}.example.com", ADDRESSES, 10.0)
-    held = [number for number in range(10_000) if recent.get(f"n{number}.example.com", 10.0)]
+    recent = RecentHops()
+    found = [hop(f"n{number}.example.com") for number in range(10_000)]
+    for one in found:
+        recent.put(one.upstream, one, 10.0)
+    held = [one for one in found if recent.get(one.upstream, 10.0)]
     assert 0 < len(held) <= 256
-    assert held[-1] == 9_999
+    assert held[-1] is found[-1]
 
 
 @contextmanager
