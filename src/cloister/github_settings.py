@@ -44,6 +44,10 @@ class GitHubTable(BaseModel):
         default=None, examples=['"/etc/cloister/github.token"']
     )
     """File of the personal token, that only its owner can read. Absent: the vault has it."""
+    signing_key: Annotated[str, AfterValidator(_to_file)] | None = Field(
+        default=None, examples=['"/etc/cloister/signing_key"']
+    )
+    """File of a private ssh key, without passphrase, that signs commits. Absent: they are not signed."""
 
 
 def with_github_variables(table: object, environ: Mapping[str, str]) -> object:

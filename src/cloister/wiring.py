@@ -334,7 +334,11 @@ def pull_requests_of(
         publications=SqlPublicationStore(database),
         forge=forge,
         host=host,
-        branches=MirrorBranches(forge=forge, host=host),
+        branches=MirrorBranches(
+            forge=forge,
+            host=host,
+            signing_key=Path(settings.github.signing_key) if settings.github.signing_key else None,
+        ),
         now=_now,
         public_url=settings.public_url,
     )

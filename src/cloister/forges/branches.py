@@ -5,8 +5,9 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
-from cloister.errors import ConflictError, DeniedError, UnreachableError
+from cloister.errors import ConflictError, DeniedError, HostError, RepositoryError, UnreachableError
 from cloister.forges.mirror import FETCH_SECONDS
 from cloister.forges.remote import HEADS, is_ref_name, read_remote
 from cloister.git import last_lines, run_git
@@ -28,6 +29,8 @@ class MirrorBranches:
 
     forge: Forge
     host: ForgeHost
+    signing_key: Path | None = None
+    """A private ssh key that signs what is pushed."""
 
     async def head(self, repository: Repository, branch: str) -> Commit | None:
         """Ask the forge where its branch is now."""
@@ -38,7 +41,8 @@ class MirrorBranches:
     async def compose(self, repository: Repository, draft: BranchDraft) -> Composed:
         """See `protocols.BranchWriter`."""
         onto = (await self.forge.resolve(repository, HEADS + draft.onto)).commit
-        git = _Git(await self.forge.mirror(repository, draft.base), draft.author, f"{int(draft.at.timestamp())} +0000")
+        mirror = await self.forge.mirror(repository, draft.base)
+        git = _Git(mirror, draft.author, f"{int(draft.at.timestamp())} +0000", self.signing_key)
         own = await git.apply(draft.base, draft.diff)
         if draft.former is None:
             head, conflicts = await _begin(git, draft, own, onto)
@@ -139,8 +143,9 @@ async def _go_on(
 class _Git:
     """Git on a bare repository of ours, which runs nothing that a repository names: no filter, driver or hook."""
 
-    def __init__(self, path: Path, author: Person, at: str) -> None:
+    def __init__(self, path: Path, author: Person, at: str, signing_key: Path | None) -> None:
         self._path = path
+        self._signing_key = signing_key
         roles = ("AUTHOR", "COMMITTER")
         self._person = {f"GIT_{role}_NAME": author.name for role in roles}
         self._person |= {f"GIT_{role}_EMAIL": author.email for role in roles} | {
@@ -157,10 +162,31 @@ class _Git:
             return await self._run(["write-tree"], index)
 
     async def commit(self, tree: str, parents: Sequence[str], message: str) -> Commit:
-        """Make a commit: the same for the same, so that whoever tries again makes no second one."""
-        options = [option for parent in parents for option in ("-p", parent)]
-        made = await self._run(["commit-tree", tree, *options, "-F", "-"], self._person, stdin=message.encode())
-        return Commit(made)
+        """Make a commit, signed where there is a key: the same for the same, so that trying again makes no other."""
+        if self._signing_key is None:
+            return await self._commit(tree, parents, message)
+        settings = {"gpg.format": "ssh", "user.signingKey": str(self._signing_key)}
+        variables = {"GIT_CONFIG_COUNT": str(len(settings))}
+        for number, (key, value) in enumerate(settings.items()):
+            variables |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+        try:
+            return await self._commit(tree, parents, message, "-S", variables=variables)
+        except RepositoryError as error:
+            raise HostError(
+                f"commits cannot be signed with {self._signing_key}: {error}",
+                hint="it must be a private ssh key without passphrase, which Cloister's user alone can read",
+            ) from error
+
+    async def _commit(
+        self,
+        tree: str,
+        parents: Sequence[str],
+        message: str,
+        *options: str,
+        variables: Mapping[str, str] = MappingProxyType({}),
+    ) -> Commit:
+        asked = ["commit-tree", tree, *(option for parent in parents for option in ("-p", parent)), *options, "-F", "-"]
+        return Commit(await self._run(asked, {**self._person, **variables}, stdin=message.encode()))
 
     async def tree(self, commit: Commit) -> str:
         """Return the tree of a commit."""
@@ -171,8 +197,8 @@ class _Git:
 
         `git merge-tree` finds the base by itself (before git 2.40 it takes none), so the trees get a history of two.
         """
-        root = await self.commit(base, [], "base")
-        sides = [await self.commit(tree, [root], name) for tree, name in ((ours, "ours"), (theirs, "theirs"))]
+        root = await self._commit(base, [], "base")
+        sides = [await self._commit(tree, [root], name) for tree, name in ((ours, "ours"), (theirs, "theirs"))]
         asked = ["merge-tree", "--write-tree", "--name-only", "--no-messages", "-z", *sides]
         output = await run_git(asked, git_dir=self._path, accept=(0, 1))
         tree, *paths = output.stdout.decode(errors="replace").split("\0")

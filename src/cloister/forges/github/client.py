@@ -2,7 +2,7 @@
 
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -39,6 +39,8 @@ class GitHubClient(GitHubAPI):
 
     def __init__(self, api: str) -> None:
         super().__init__("cloister", base_url=api)
+        self.on_refused: Callable[[], None] = lambda: None
+        """Called when what was sent to log in is refused: a token may have been taken back before its time."""
         self._http: httpx.AsyncClient | None = None  # made when it is needed: reading the authorities takes a while
 
     async def aclose(self) -> None:
@@ -53,6 +55,8 @@ class GitHubClient(GitHubAPI):
     async def handle_rate_limit_error(self, *, method: str, url: str, exception: HTTPException, attempt: int) -> bool:
         """Wait where GitHub says for how long, and after a fault of its own where a second time does no harm."""
         del url
+        if int(exception.status_code) == _NOT_ACCEPTED:
+            self.on_refused()
         wait = _wait_of(exception, method, attempt)
         if wait is None or wait > LONGEST_WAIT_SECONDS or attempt >= MOST_TRIES:
             return False
@@ -62,6 +66,8 @@ class GitHubClient(GitHubAPI):
     async def _request(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes = b""
     ) -> tuple[int, Mapping[str, str], bytes]:
+        if urlsplit(url)[:2] != urlsplit(self.base_url)[:2]:  # of a redirect, or a next page: no token goes there
+            raise RepositoryError(f"{self.base_url} leads elsewhere, to {url}, where nothing is asked")
         if self._http is None:
             self._http = httpx.AsyncClient(verify=ssl.create_default_context())
         for attempt in range(1, MOST_TRIES + 1):
@@ -80,11 +86,8 @@ class GitHubClient(GitHubAPI):
         raise AssertionError("the last attempt returns, or raises")
 
     def redirected(self, error: RedirectionException) -> str:
-        """Return where a thing that was renamed is now. RepositoryError when that is another host."""
-        location = error.headers.get("location", "") if error.headers else ""
-        if urlsplit(location)[:2] != urlsplit(self.base_url)[:2]:
-            raise RepositoryError(f"{self.base_url} leads elsewhere, to {location!r}, where nothing is asked")
-        return location
+        """Return where a thing that was renamed is now."""
+        return str((error.headers or {}).get("location", ""))
 
 
 @asynccontextmanager

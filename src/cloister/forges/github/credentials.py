@@ -43,6 +43,7 @@ class Credentials:
         self._vault = vault
         self._source = source
         self._installations: dict[str, int] = {}
+        client.on_refused = self.forget
         self._tokens: dict[tuple[str, tuple[str, ...]], tuple[SecretValue, datetime]] = {}
 
     @property
@@ -120,10 +121,10 @@ class Credentials:
             found = self._client.getiter("/app/installations?per_page=100", jwt=token)
             return [it["id"] async for it in found if it.get("suspended_at") is None]
 
-    def forget(self, name: str) -> None:
+    def forget(self) -> None:
         """Ask anew next time: what was known is refused."""
-        self._installations.pop(name.lower(), None)
-        self._tokens = {key: token for key, token in self._tokens.items() if key[0] != name.lower()}
+        self._installations.clear()
+        self._tokens.clear()
 
     async def _installation(self, name: str) -> int | None:
         if name.lower() not in self._installations:

@@ -1,12 +1,14 @@
 """What is pushed, and where to: whoever asks, one branch of Cloister's own and nothing else."""
 
+import subprocess
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from cloister.errors import DeniedError
+from cloister.errors import DeniedError, HostError
 from cloister.forges.branches import MirrorBranches
 from cloister.forges.github.credentials import LoginSource
 from cloister.forges.local import LocalForge
@@ -20,6 +22,10 @@ from .conftest import Forge, commit
 pytestmark = pytest.mark.anyio
 
 DIFF = b"diff --git a/a.txt b/a.txt\n--- a/a.txt\n+++ b/a.txt\n@@ -1 +1 @@\n-one\n+two\n"
+
+
+def run(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True)
 
 
 @pytest.fixture
@@ -97,3 +103,21 @@ async def test_a_diff_that_leads_elsewhere_is_refused(branches: MirrorBranches, 
     diff = f"diff --git a/{path} b/{path}\nnew file mode 100644\n--- /dev/null\n+++ b/{path}\n@@ -0,0 +1 @@\n+x\n"
     with pytest.raises(Exception, match="git"):
         await compose(branches, forge, diff.encode())
+
+
+async def test_commits_are_signed_where_there_is_a_key(branches: MirrorBranches, forge: Forge, tmp_path: Path) -> None:
+    key, signers = tmp_path / "signing_key", tmp_path / "signers"
+    assert run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)).returncode == 0
+    signers.write_text(f"a@example.com {key.with_suffix('.pub').read_text()}")
+    signing = replace(branches, signing_key=key)
+    made = await compose(signing, forge)
+    assert await compose(signing, forge) == made, "twice is the same"
+    mirror = await branches.forge.mirror(forge.repository, made.pushed.head)
+    verify = ["-c", f"gpg.ssh.allowedSignersFile={signers}", "verify-commit", made.pushed.head]
+    done = run("git", f"--git-dir={mirror}", *verify)
+    assert 'Good "git" signature for a@example.com' in done.stderr
+    unsigned = (await compose(branches, forge)).pushed.head
+    verify[-1] = unsigned
+    assert run("git", f"--git-dir={mirror}", *verify).returncode != 0, "the twin"
+    with pytest.raises(HostError, match="commits cannot be signed"):
+        await compose(replace(branches, signing_key=tmp_path / "none"), forge)

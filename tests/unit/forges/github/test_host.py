@@ -114,6 +114,26 @@ async def test_an_app_that_was_taken_away_says_so(forge: Forge) -> None:
             await host.way_to(forge.repository, push=True)
 
 
+async def test_a_token_that_was_taken_back_is_not_used_again(forge: Forge) -> None:
+    async with forge.open(APP) as host:
+        await host.describe(forge.repository)
+        forge.github.accounts.expire_tokens()
+        with pytest.raises(RepositoryError, match="does not accept what Cloister logs in with"):
+            await host.branches(forge.repository)
+        assert [it.name for it in await host.branches(forge.repository)] == ["main"], "with another token"
+
+
+async def test_nobody_is_led_to_another_host_with_a_token(forge: Forge) -> None:
+    elsewhere = {"Location": "https://evil.example/repos/team/shop"}
+    forge.github.faults.append(Fault(method="GET", path="/repos/team/shop", status=301, headers=elsewhere))
+    async with forge.open(PERSON) as host:
+        with pytest.raises(RepositoryError, match=r"leads elsewhere, to https://evil\.example"):
+            await host.describe(forge.repository)
+        assert (await host.describe(forge.repository)).name == "team/shop", "the twin"
+        with pytest.raises(RepositoryError, match="leads elsewhere"):
+            await host._client.getitem("http://127.0.0.1:1/next-page", oauth_token=PERSONAL)
+
+
 async def test_repositories_and_branches_are_listed_page_by_page(forge: Forge) -> None:
     main = forge.shop.git("rev-parse", "main")
     forge.shop.git("update-ref", "--stdin")
