@@ -1087,7 +1087,7 @@ class ScheduleStore(Protocol):
     """Schedules, and the times at which they were due. Every change is synced to disk when its method returns."""
 
     async def add(self, schedule: Schedule) -> None:
-        """Keep a new one. ConflictError when its name is in use."""
+        """Keep a new one. ConflictError when its name is in use; UsageError for text that is not valid Unicode."""
         ...
 
     async def list(self) -> Sequence[Schedule]:

@@ -5,11 +5,12 @@ from datetime import datetime
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError
 from sqlalchemy import Row, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from cloister.errors import ConflictError, StoreError
+from cloister.errors import ConflictError, StoreError, UsageError
 from cloister.model.schedule import MOST_RUNS_KEPT, Missed, Schedule, ScheduledRequest, ScheduledRun
 from cloister.model.task import TaskId
 from cloister.protocols import ScheduleStore
@@ -33,7 +34,7 @@ class SqlScheduleStore:
             "cron": schedule.cron,
             "timezone": schedule.timezone,
             "missed": schedule.missed,
-            "request": _REQUEST.dump_json(schedule.request).decode(),
+            "request": _request_to_document(schedule),
             "created_at": schedule.created_at,
             "created_by": schedule.created_by,
             "next_at": schedule.next_at,
@@ -88,6 +89,13 @@ class SqlScheduleStore:
         query = select(SCHEDULED_RUNS).where(_RUNS.schedule == name).order_by(_RUNS.due_at.desc())
         async with self._database.read() as connection:
             return [_row_to_run(row) for row in await connection.execute(query)]
+
+
+def _request_to_document(schedule: Schedule) -> str:
+    try:
+        return _REQUEST.dump_json(schedule.request).decode()
+    except (PydanticSerializationError, UnicodeError) as error:
+        raise UsageError(f"the request of schedule {schedule.name!r} holds text that is not valid Unicode") from error
 
 
 async def _forget_old(connection: AsyncConnection, schedule: str) -> None:

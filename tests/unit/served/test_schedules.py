@@ -201,6 +201,8 @@ async def test_a_history_has_an_end(server_without_worker: Server, clock: Clock)
         ({"files": (Upload(name="a", data=b""),)}, "0 3 * * *", "x", "has no files"),
         ({"agent": "nobody", "command": None}, "0 3 * * *", "x", "no agent 'nobody'"),
         ({"prompt": ""}, "0 3 * * *", "x", "prompt"),
+        ({"variables": {"A": "\ud800"}}, "0 3 * * *", "x", "not valid Unicode"),
+        ({}, "0 3 * * \ud800", "x", "no cron expression"),
         ({}, "0 3 * *", "x", "no cron expression"),
         ({}, "0 3 * * *", "a/b", "a schedule's name"),
     ],
