@@ -13,11 +13,14 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import anyio
+import anyio.to_thread
 import structlog
 from fastapi.routing import APIRoute
 from starlette.requests import HTTPConnection
 from starlette.types import Message, Receive, Send
+from structlog.contextvars import get_contextvars
 
+from cloister.api.body_limit import MOST_BODY_BYTES
 from cloister.api.caller import Caller
 from cloister.api.operation import operation_id
 from cloister.api.own_page import KEY_FIELD, SAFE_METHODS
@@ -30,13 +33,15 @@ _ABOUT = ("environment", "name", "role", "provider", "repository", "attempt", "v
 """Fields whose values are written down: they name things."""
 _MOST_FIELDS = 40
 _LONGEST = 200
-_MOST_READ = 1024 * 1024
-"""Of a body; of a larger one, no names are told."""
+_READ_AT_ONCE = 1024 * 1024
+"""Of a body; a larger one is read beside the loop."""
 _EMPTY: tuple[object, ...] = (None, "", [], {})
 """What clients send for what nobody said."""
-_UNREAD = ("(too large to be read)",)
+ADDRESS = "address"
+"""Variable of the context: from where the request came that makes this one, in the same process."""
 _MCP = "/mcp"
 """Its calls are requests of their own, and are written down as such."""
+_FORM = "application/x-www-form-urlencoded"
 _REFUSALS = frozenset({401, 403, 429})
 _LOG = structlog.get_logger(__name__)
 
@@ -57,7 +62,7 @@ class Trail:
     async def receive(self) -> Message:
         """Read on, and remember the body."""
         message = await self._receive()
-        if self._is_change and message.get("body") and self._read <= _MOST_READ:
+        if self._has_names and self._is_change and message.get("body") and self._read <= MOST_BODY_BYTES:
             self._read += len(message["body"])
             self._body.append(message["body"])
         return message
@@ -76,7 +81,13 @@ class Trail:
         """Write down a request that was cut off before it was answered."""
         if not self._is_written and self._is_told_of(0):
             with anyio.CancelScope(shield=True), suppress(CloisterError):
-                await self._audit.add(self._entry(0, b""))
+                await self._audit.add(await self._entry(0, b""))
+
+    @property
+    def _has_names(self) -> bool:
+        """Whether the body is of a kind in which things have names; others, such as bundles, nobody holds."""
+        kind = self._connection.headers.get("content-type", "").lower()
+        return "json" in kind or kind.startswith(_FORM)
 
     @property
     def _is_change(self) -> bool:
@@ -97,39 +108,43 @@ class Trail:
 
     async def _write(self, status: int, answer: bytes) -> None:
         self._is_written = True
-        await self._audit.add(self._entry(status, answer))
+        await self._audit.add(await self._entry(status, answer))
 
     def _is_told_of(self, status: int) -> bool:
         is_told_elsewhere = self._connection.scope["path"] == _MCP
         return status in _REFUSALS or (self._is_change and not is_told_elsewhere)
 
-    def _entry(self, status: int, answer: bytes) -> AuditEntry:
+    async def _entry(self, status: int, answer: bytes) -> AuditEntry:
         scope = self._connection.scope
         caller: Caller | None = scope.get("state", {}).get("caller")
-        sent = self._sent()
+        sent, client = await self._sent(), self._connection.client
         return AuditEntry(
             at=self._audit.now(),
             who=caller.name if caller else "",
             by=caller.by if caller else "",
             role=caller.role if caller else "",
-            address=self._connection.client.host if self._connection.client else "",
+            address=client.host if client else str(get_contextvars().get(ADDRESS, "")),
             method=scope["method"],
             path=_told(scope["path"]),
             action=_action(scope.get("route")),
-            about={**_about(dict(self._connection.query_params)), **_about(sent or {}), **_made(status, answer)},
-            fields=_UNREAD if sent is None else _names(sent),
+            about={**_about(dict(self._connection.query_params)), **_about(sent), **_made(status, answer)},
+            fields=_names(sent),
             status=scope.get("state", {}).get("outcome", status),
         )
 
-    def _sent(self) -> Mapping[str, Any] | None:
-        """Return what the body says by name; None when it is too large to look."""
-        if self._read > _MOST_READ:
-            return None
-        body = b"".join(self._body)
-        if self._connection.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
-            with suppress(ValueError):
-                return dict(parse_qsl(body.decode("latin-1"), max_num_fields=1000))
-        return _object(body)
+    async def _sent(self) -> Mapping[str, Any]:
+        """Return what the body says by name."""
+        body, kind = b"".join(self._body), self._connection.headers.get("content-type", "")
+        if len(body) <= _READ_AT_ONCE:
+            return _read(body, kind)
+        return await anyio.to_thread.run_sync(_read, body, kind)
+
+
+def _read(body: bytes, kind: str) -> Mapping[str, Any]:
+    if kind.lower().startswith(_FORM):
+        with suppress(ValueError):
+            return dict(parse_qsl(body.decode("latin-1"), max_num_fields=1000))
+    return _object(body)
 
 
 def _action(route: object) -> str:
@@ -155,7 +170,7 @@ def _about(sent: Mapping[str, Any]) -> dict[str, str]:
 
 def _made(status: int, answer: bytes) -> dict[str, str]:
     """Return the id of what was made: of a task, a token (whose text is beside it, and is not told), ..."""
-    if status != HTTPStatus.CREATED or len(answer) > _MOST_READ:
+    if status != HTTPStatus.CREATED or len(answer) > _READ_AT_ONCE:
         return {}
     shape = _object(answer)
     places = (shape, shape.get("about"), shape.get("task"))

@@ -7,9 +7,9 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
-from cloister.api.audit_trail import Trail
+from cloister.api.audit_trail import ADDRESS, Trail
 from cloister.api.caller import Authenticate
-from cloister.api.own_page import SAFE_METHODS, check_origin, check_page_key
+from cloister.api.own_page import SAFE_METHODS, check_origin, check_page_key, check_reader
 from cloister.api.problem_answers import problem_response
 from cloister.audit import Audit
 from cloister.errors import CloisterError, UnauthenticatedError
@@ -37,6 +37,9 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it with why not."""
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})  # of these, nobody would know the caller
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -60,14 +63,20 @@ class Gate:
             await _refusal(connection, error)(connection.scope, receive, send)
             return
         connection.state.caller = caller
-        with bound_contextvars(caller=caller.name):
+        with bound_contextvars(caller=caller.name, **_came_from(connection)):
             await self._app(connection.scope, receive, send)
 
     async def _check_page(self, connection: HTTPConnection, key: str, receive: Receive) -> Receive:
         if connection.scope["method"] in SAFE_METHODS:
+            check_reader(connection)
             return receive
         check_origin(connection, self._public_url)
         return await check_page_key(connection, key, receive)
+
+
+def _came_from(connection: HTTPConnection) -> dict[str, str]:
+    """Return where a request comes from, for the log, and for the audit of the calls that it makes in here."""
+    return {ADDRESS: connection.client.host} if connection.client else {}
 
 
 def _is_open(scope: Scope) -> bool:

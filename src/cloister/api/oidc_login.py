@@ -21,7 +21,7 @@ from cloister.api.failures import address_of
 from cloister.api.front import KnownAccess
 from cloister.api.gate import LOGIN
 from cloister.api.login import back_to_login, end_former, local_path
-from cloister.errors import CloisterError, DeniedError, NotFoundError, UnauthenticatedError
+from cloister.errors import CloisterError, DeniedError, NotFoundError, TooManyFailuresError, UnauthenticatedError
 
 OIDC_LOGIN = f"{LOGIN}/oidc"
 CALLBACK = f"{OIDC_LOGIN}/callback"
@@ -45,12 +45,15 @@ async def _begin(request: Request, access: KnownAccess) -> Response:
         raise NotFoundError("this server knows no provider of OpenID Connect", hint="set oidc in its settings")
     secret = secrets.token_urlsafe(32)
     try:
+        request.app.state.failures.count(request)  # each asks the provider something: nobody begins too many
         url = await access.provider.authorization_url(
             redirect_uri=_redirect_uri(request, access),
             state=_derived(secret, "state"),
             nonce=_derived(secret, "nonce"),
             verifier=_derived(secret, "verifier"),
         )
+    except TooManyFailuresError as error:
+        return back_to_login(request, error, "often", "/")
     except CloisterError as error:
         return back_to_login(request, error, "provider", "/")
     wanted = local_path(request.query_params.get("next", "/"))[:1000]

@@ -35,6 +35,17 @@ def check_origin(connection: HTTPConnection, public_url: str | None) -> None:
         raise DeniedError(_ELSEWHERE, hint="behind a proxy of your own, set public_url")
 
 
+def check_reader(connection: HTTPConnection) -> None:
+    """Raise DeniedError for what a page of elsewhere loads, streams too, unless somebody follows a link to us.
+
+    It could not read the answer, but could learn from its time or size what somebody sees here.
+    """
+    headers = connection.headers
+    is_link = (headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest")) == ("navigate", "document")
+    if headers.get("sec-fetch-site") in ("cross-site", "same-site") and not is_link:
+        raise DeniedError(_ELSEWHERE)
+
+
 async def check_page_key(connection: HTTPConnection, key: str, receive: Receive) -> Receive:
     """Raise DeniedError unless the request holds the key; return what it is read with from now on."""
     if (given := connection.headers.get(KEY_HEADER)) is not None:

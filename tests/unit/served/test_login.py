@@ -95,6 +95,19 @@ async def test_pages_of_elsewhere_change_nothing_and_log_nobody_in(server: Serve
     assert [token.id for token in await server.application.tokens.list()] == [token.id for token in before]
 
 
+async def test_pages_of_elsewhere_load_nothing_and_links_lead_here(server: Server) -> None:
+    async with browser(server) as http:
+        await _log_in(http, await server.token(Role.VIEWER))
+        for site in ("cross-site", "same-site"):
+            loaded = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"}
+            assert (await http.get("/api/v1/tasks", headers=loaded)).status_code == 403
+            framed = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"}
+            assert (await http.get("/tasks", headers=framed)).status_code == 403
+            followed = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+            assert (await http.get("/api/v1/tasks", headers=followed)).status_code == 200
+        assert (await http.get("/api/v1/tasks", headers={"Sec-Fetch-Site": "none"})).status_code == 200
+
+
 KEYLESS = [
     ('{"name": "mine"}', "application/json"),
     ('{"name": "mine"}', "text/plain"),
