@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy import Row, exists, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cloister.errors import StoreError
@@ -33,11 +33,13 @@ class Entry:
 async def append_events(connection: AsyncConnection, task: TaskId, entries: Sequence[Entry]) -> None:
     """Give each entry the next place in the task's log. The caller's transaction keeps the places unique."""
     count = update(TASKS).where(TASKS.c.id == task).values(last_seq=TASKS.c.last_seq + len(entries))
-    last = (await connection.execute(count.returning(TASKS.c.last_seq))).scalar_one()
+    has_webhooks = exists(select(WEBHOOKS.c.id)).label("has_webhooks")  # asked here, so that it costs no time
+    last, is_told = (await connection.execute(count.returning(TASKS.c.last_seq, has_webhooks))).one()
     first = last - len(entries) + 1
     rows = [_entry_to_row(task, seq, entry) for seq, entry in enumerate(entries, first)]
     await connection.execute(insert(EVENTS), rows)
-    await _queue_messages(connection, task, first, entries)
+    if is_told:
+        await _queue_messages(connection, task, first, entries)
 
 
 async def _queue_messages(connection: AsyncConnection, task: TaskId, first: int, entries: Sequence[Entry]) -> None:
