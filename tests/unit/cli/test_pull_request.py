@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from cloister.errors import UnreachableError
+from cloister.forges.branches import MirrorBranches
 from cloister.model.flag import Flag, FlagKind
 from cloister.model.sandbox import Change, Commit, DiffStats
 from cloister.pull_requests import automation_of
@@ -300,3 +302,23 @@ def test_the_default_branch_is_never_pushed_and_a_rule_of_the_forge_is_told(stor
     story.shop.protected.add(f"cloister/{task}-fix")
     assert "GH006: Protected branch update failed" in story.refused(task, status=5)
     assert story.shop.find_commit("main") == main
+
+
+def test_a_push_that_nobody_knew_of_is_gone_on_with_although_the_base_moved(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def killed(*_: object) -> None:
+        raise UnreachableError("nobody knows")
+
+    task = story.task()
+    story.github.faults.append(Fault(method="POST", path=".*/git-receive-pack", status=0, after=True))
+    with monkeypatch.context() as patched:
+        patched.setattr(MirrorBranches, "_explain", killed)
+        assert story.installation.run("pr", task).exit_code == 3
+    (branch,) = set(story.shop.branches()) - {"main"}
+    arrived = story.shop.find_commit(branch)
+    story.commit("main", {"b.txt": "new\n"})
+    commit = story.pr(task)["commit"]
+    assert story.shop.git("rev-parse", f"{commit}^1") == arrived
+    assert set(story.shop.branches()) == {"main", branch}
+    assert story.shop.git("log", "-1", "--format=%s", commit) == "Merge main"
