@@ -24,8 +24,10 @@ NAMES = (
     "models",
     "agents",
     "processes",
+    "control",
+    "http_start",
 )
-BESIDE_DOCKER = {"start", "teardown", "snapshot", "processes"}
+BESIDE_DOCKER = {"start", "teardown", "snapshot", "processes", "http_start"}
 BESIDE_PROXIES = {"proxy", "intercepted"}
 PROXIES = ("squid", "tinyproxy", "mitmdump", "gcc")
 

@@ -4,6 +4,7 @@ import hashlib
 import re
 import shlex
 from collections.abc import AsyncIterable, Sequence
+from functools import partial
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -23,6 +24,7 @@ from cloister.model.sandbox import Commit
 from cloister.model.ssh_address import SshAddress, parse_ssh_address
 from cloister.model.task import OWN_BRANCHES, Repository, Revision
 from cloister.protocols import Forge, ForgeHost
+from cloister.together import Together
 
 LARGEST_FILE_BYTES = 16 * 1024 * 1024
 _SHORT_COMMIT = re.compile(r"[0-9a-fA-F]{4,64}")
@@ -52,6 +54,8 @@ class LocalForge:
         self._mirrors = state / "mirrors"
         self._ssh_config = ssh_config
         self._host = host
+        self._looks: Together[tuple[str, tuple[tuple[str, str], ...]], Remote] = Together()
+        self._notes: Together[Path, str | None] = Together()
 
     async def resolve(self, repository: Repository, ref: str | None) -> Revision:
         """Bring the mirror up to date and pin `ref`; see `protocols.Forge`.
@@ -113,7 +117,7 @@ class LocalForge:
     async def note(self, repository: Repository) -> str | None:
         """Say what of a local work tree is left out; see `protocols.Forge`."""
         path = local_path(repository)
-        return await uncommitted_note(path) if path is not None else None
+        return await self._notes.get(path, partial(uncommitted_note, path)) if path is not None else None
 
     def _mirror(self, repository: Repository, way: Way | None = None) -> Mirror:
         digest = hashlib.sha256(repository.address.encode()).hexdigest()
@@ -142,7 +146,9 @@ class LocalForge:
             return await read_bundle(mirror, repository.address), mirror, Way(address=repository.address)
         _check_address(repository)
         way = await self._way(repository)
-        return await read_remote(way.address, way.variables), self._mirror(repository, way), way
+        look = partial(read_remote, way.address, way.variables)
+        remote = await self._looks.get((way.address, tuple(sorted(way.variables.items()))), look)
+        return remote, self._mirror(repository, way), way
 
 
 _: type[Forge] = LocalForge

@@ -6,6 +6,7 @@ However slowly somebody reads, they hold no more than a page of it in memory; th
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import anyio
@@ -21,7 +22,7 @@ from cloister.stores.schema import TASKS
 LARGEST_PAGE_BYTES = 256 * 1024
 """About what a reader has in memory of what it was not told yet; a single event may be more."""
 EVENTS_AT_ONCE = 500
-_FIRST_PAGE = 16
+FIRST_PAGE = 16
 _TASKS_AT_ONCE = 500
 _SMALL_EVENT_BYTES = 500
 
@@ -59,6 +60,14 @@ class _Followed:
             waiter.set()
 
 
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What was read of a log at once: its first page, and where it ended."""
+
+    page: Sequence[RecordedEvent]
+    last_seq: int
+
+
 class EventFeed:
     """What is appended to logs, told to whoever reads them."""
 
@@ -68,24 +77,28 @@ class EventFeed:
         self._somebody_looks = False
 
     async def follow(
-        self, task: TaskId, *, after: int, output: bool, until: anyio.Event | None
+        self, task: TaskId, begun: Begun, *, after: int, output: bool, until: anyio.Event | None
     ) -> AsyncIterator[RecordedEvent]:
         """Yield the log of that task from after that `seq`, until it is over or `until` is set."""
         with self._following(task) as followed:
-            at_once = _FIRST_PAGE
+            if followed.last_seq < 0:  # so that the first look is for what is new, and not for all that there is
+                followed.last_seq = begun.last_seq
+            at_once = FIRST_PAGE
+            page: Sequence[RecordedEvent] | None = within_bounds(begun.page)
             while True:
                 is_last = until is not None and until.is_set()
-                page = followed.after(after)
-                if page is None or followed.last_seq < 0 or (is_last and not page):
+                page = page or followed.after(after)
+                if page is None or (is_last and not page):
                     page, at_once = await self._read_page(task, after, at_once), min(2 * at_once, EVENTS_AT_ONCE)
                 for event in page:
                     after = event.seq
                     if output or not isinstance(event.event, Output):
                         yield event
-                if not page and (is_last or (followed.is_over and after >= followed.last_seq)):
+                if not page and (is_last or (followed.is_over and after >= followed.last_seq >= 0)):
                     return
                 if not page:
                     await self._wait(followed, after, until)
+                page = ()
 
     async def _read_page(self, task: TaskId, after: int, limit: int) -> Sequence[RecordedEvent]:
         async with self._database.read() as connection:
@@ -120,7 +133,8 @@ class EventFeed:
                 await self._database.changes.wait(mark)
         finally:
             self._somebody_looks = False
-            waiters = (waiter for each in self._followed.values() for waiter in each.waiters)
+            # Not one with news: it may be long in telling them to somebody who reads slowly.
+            waiters = (waiter for each in self._followed.values() for waiter in each.waiters if not waiter.is_set())
             if (next_one := next(waiters, None)) is not None:
                 next_one.set()
 
@@ -147,14 +161,14 @@ class EventFeed:
 
 
 async def _bring_up_to_date(connection: AsyncConnection, followed: _Followed, row: Row[Any, Any, Any]) -> None:
-    followed.is_over = row.state == TaskState.FINISHED
-    known = followed.last_seq
+    is_over, known = row.state == TaskState.FINISHED, followed.last_seq
     if row.last_seq > known:
         is_near = known >= 0 and row.last_seq - known <= EVENTS_AT_ONCE
         page = await read_events(connection, row.id, after=known, limit=EVENTS_AT_ONCE) if is_near else ()
         followed.add(page, row.last_seq)
-        followed.wake()
-    elif followed.is_over:
+    # Only now: whoever is told that it is over, and knows of no more, is done.
+    followed.is_over = is_over
+    if is_over or row.last_seq > known:
         followed.wake()
 
 

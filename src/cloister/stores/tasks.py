@@ -29,7 +29,7 @@ from cloister.stores.attempts import end_attempt, end_task_with_last_attempt
 from cloister.stores.database import Database
 from cloister.stores.documents import document_to_task, unpack
 from cloister.stores.events import read_events
-from cloister.stores.feed import EVENTS_AT_ONCE, EventFeed, within_bounds
+from cloister.stores.feed import EVENTS_AT_ONCE, FIRST_PAGE, Begun, EventFeed, within_bounds
 from cloister.stores.lanes import read_places
 from cloister.stores.records import read_record
 from cloister.stores.request_keys import read_request
@@ -95,14 +95,17 @@ class SqlTaskStore:
         until: anyio.Event | None = None,
     ) -> AsyncIterator[RecordedEvent]:
         """Yield the task's log, and with `follow` what is added to it until the task is over."""
-        async with self._database.read() as connection:
-            task = await _resolve(connection, task)
         if follow:
-            async for event in self._feed.follow(task, after=after, output=output, until=until):
+            async with self._database.read() as connection:
+                task = await _resolve(connection, task)
+                last = (await connection.execute(select(TASKS.c.last_seq).where(TASKS.c.id == task))).scalar_one()
+                begun = Begun(await read_events(connection, task, after=after, limit=FIRST_PAGE), last)
+            async for event in self._feed.follow(task, begun, after=after, output=output, until=until):
                 yield event
             return
         while True:
             async with self._database.read() as connection:
+                task = await _resolve(connection, task)
                 page = await read_events(connection, task, after=after, limit=EVENTS_AT_ONCE, output=output)
             for event in within_bounds(page):
                 yield event

@@ -1,17 +1,21 @@
 """The file, its tables, and what a transaction promises."""
 
+import errno
 import os
 import sqlite3
 import stat
 import subprocess
 import sys
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
+import anyio
 import pytest
 from sqlalchemy import select, text
 
 from cloister.errors import DiskFullError, StoreError
+from cloister.stores import database as database_module
 from cloister.stores.database import Database
 from cloister.stores.migrations import NEWEST
 from cloister.stores.schema import METADATA, TASKS
@@ -131,12 +135,78 @@ async def test_a_naive_time_is_refused(database: Database) -> None:
             await connection.execute(select(TASKS.c.id).where(TASKS.c.accepted_at == datetime(2026, 1, 1)))
 
 
-@pytest.mark.parametrize(("synced", "level"), [(True, 2), (False, 1)])
-async def test_what_is_accepted_is_synced(database: Database, synced: bool, level: int) -> None:
+class Syncs:
+    """How long the log was whenever it was synced."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.lengths: list[int] = []
+        real = os.fdatasync
+
+        def noted(descriptor: int) -> None:
+            length = os.fstat(descriptor).st_size
+            real(descriptor)
+            self.lengths.append(length)
+
+        monkeypatch.setattr(os, "fdatasync", noted)
+
+
+async def _keep(database: Database, name: str, *, synced: bool) -> None:
     async with database.write(synced=synced) as connection:
-        assert await connection.scalar(text("PRAGMA synchronous")) == level
+        await connection.execute(text("INSERT INTO secrets VALUES ('e', :name, 'v', 'sealed', NULL)"), {"name": name})
         assert await connection.scalar(text("PRAGMA journal_mode")) == "wal"
         assert await connection.scalar(text("PRAGMA foreign_keys")) == 1
+
+
+async def test_what_is_accepted_is_synced(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    syncs = Syncs(monkeypatch)
+    log = tmp_path / "cloister.db-wal"
+    await _keep(database, "a", synced=False)
+    assert syncs.lengths == []
+    await _keep(database, "b", synced=True)
+    assert syncs.lengths == [log.stat().st_size], "with all that was written before"
+
+
+async def test_many_who_are_accepted_at_once_are_synced_together(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    syncs = Syncs(monkeypatch)
+    ends: list[tuple[int, int]] = []
+
+    async def keep(number: int) -> None:
+        await _keep(database, str(number), synced=True)
+        ends.append((number, max(syncs.lengths)))
+
+    async with anyio.create_task_group() as group:
+        for number in range(40):
+            group.start_soon(keep, number)
+    assert len(ends) == 40
+    assert len(syncs.lengths) <= 40
+    assert syncs.lengths[-1] == (tmp_path / "cloister.db-wal").stat().st_size
+
+
+async def test_a_disk_that_does_not_sync_is_said(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fdatasync", fail)
+    await _keep(database, "a", synced=False)
+    with pytest.raises(StoreError, match="could not be synced"):
+        await _keep(database, "b", synced=True)
+
+
+async def test_a_database_that_another_keeps_locked_is_said_and_nothing_is_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "BUSY_SECONDS", 0.1)
+    async with Database.open(tmp_path / "cloister.db") as database:
+        with closing(sqlite3.connect(tmp_path / "cloister.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(StoreError, match="locked for too long"):
+                await _keep(database, "a", synced=True)
+            async with database.read() as connection:
+                assert await connection.scalar(text("SELECT count(*) FROM secrets")) == 0, "it is read meanwhile"
+            other.execute("ROLLBACK")
+        await _keep(database, "a", synced=True)
 
 
 def test_a_full_disk_is_said_to_be_full(tmp_path: Path) -> None:

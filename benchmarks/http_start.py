@@ -1,0 +1,88 @@
+"""Start over HTTP: from a request to a server to the first instruction of its task's agent."""
+
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, closing
+from datetime import datetime
+from pathlib import Path
+
+import httpx
+from bare import BareContainer
+from docker import IMAGE, open_docker
+from measure import Bar, Report, Samples, paired_ratio, publish, take_turns
+from sandboxes import NOW, make_project
+from served import serving
+
+from cloister.sandboxes.oci.image import OciImageStore
+
+ROUNDS = 20
+_ENVIRONMENT = 'image = "base"\nagent = "command"\n[setup]\nscript = "echo ready > /root/ready"\n'
+
+
+def _started(client: httpx.AsyncClient, repository: Path, *, asked: bool) -> Callable[[], Awaitable[float]]:
+    """Return a probe of the seconds to the agent's first instruction: since it was `asked` for, or since accepted."""
+    body = {
+        "repository": str(repository),
+        "prompt": "What time is it?",
+        "environment": {"text": _ENVIRONMENT},
+        "command": " ".join(("exec", *NOW)),
+    }
+
+    async def probe() -> float:
+        begun = time.time()
+        answer = await client.post("/api/v1/tasks", json=body)
+        task = answer.json()
+        printed = ""
+        async with client.stream("GET", f"/api/v1/tasks/{task['id']}/events") as response:
+            async for line in response.aiter_lines():
+                event = json.loads(line[6:]) if line.startswith("data: {") else {}
+                if event.get("event") == "output" and event["command"] == "agent":
+                    printed += event["text"]
+        accepted = datetime.fromisoformat(task["accepted_at"]).timestamp()
+        return int(printed) / 1e9 - (begun if asked else accepted)
+
+    return probe
+
+
+async def _measure(state: Path, repository: Path) -> list[Samples]:
+    images = OciImageStore(state)
+    rootfs = images.rootfs(await images.ensure("base"))
+    async with AsyncExitStack() as stack, open_docker(state) as docker, serving(state) as client:
+        await docker.import_rootfs(rootfs)
+        bare = stack.enter_context(closing(BareContainer(rootfs, state)))
+        measured = await take_turns(
+            "warm start over HTTP to first instruction",
+            {
+                "cloister, accepted": _started(client, repository, asked=False),
+                "cloister, asked": _started(client, repository, asked=True),
+                "docker run --rm": lambda: docker.timed("run", "--rm", "--network", "none", IMAGE, *NOW),
+                "crun run true": bare.run,
+            },
+            rounds=ROUNDS,
+        )
+    return [*measured.values()]
+
+
+async def run(state: Path) -> bool:
+    """Measure and publish."""
+    place = Path(tempfile.mkdtemp(prefix="http-start-", dir=state))
+    try:
+        accepted, asked, docker, crun = await _measure(state, make_project(place / "project", files=100).tree)
+    finally:
+        shutil.rmtree(place)
+    about = (
+        "A server as a process. A task is asked for over its socket, on a warm environment, and followed by its event "
+        "stream: from its acceptance on disk, and from the request itself, to the first instruction of its agent "
+        "(`date`, which prints the clock). Beside it `docker run --rm --network none` of the same root file system and "
+        "the same `date`, and `crun run true`."
+    )
+    bars = (
+        Bar(what="over HTTP / docker run --rm, median of pairs", value=paired_ratio(accepted, docker), at_most=1 / 8),
+        Bar(what="over HTTP / docker run --rm, 95 %", value=accepted.p95 / docker.p95, at_most=1 / 8),
+        Bar(what="over HTTP / crun run true, median of pairs", value=paired_ratio(accepted, crun), at_most=4.0),
+    )
+    samples = (accepted, asked, docker, crun)
+    return publish(Report(name="http_start", title="Start over HTTP", about=about, samples=samples, bars=bars))

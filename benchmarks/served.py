@@ -1,0 +1,44 @@
+"""A server of ours as a process, and how a benchmark talks to it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import httpx
+
+_PROGRAM = (sys.executable, str(Path(sys.executable).with_name("cloister")))
+_STARTED_SECONDS = 120.0
+_ANSWER_SECONDS = 120.0
+
+
+@asynccontextmanager
+async def serving(state: Path, **settings: str) -> AsyncIterator[httpx.AsyncClient]:
+    """Run a server with these settings; yields a client of its socket."""
+    variables = {f"CLOISTER_{name.upper()}": value for name, value in settings.items()}
+    environment = {**os.environ, **variables, "CLOISTER_STATE": str(state), "CLOISTER_DRAIN": "0s"}
+    server = await anyio.open_process((*_PROGRAM, "serve"), env=environment, stdout=subprocess.PIPE, stderr=None)
+    try:
+        assert server.stdout is not None
+        with anyio.fail_after(_STARTED_SECONDS):
+            said = await server.stdout.receive()
+        if b"listening" not in said:
+            raise RuntimeError(f"the server said: {said.decode()}")
+        async with connect(state / "cloister.sock") as client:
+            yield client
+    finally:
+        with anyio.CancelScope(shield=True):
+            server.terminate()
+            await server.wait()
+
+
+@asynccontextmanager
+async def connect(path: Path) -> AsyncIterator[httpx.AsyncClient]:
+    """Talk HTTP to whoever listens at that socket, over as many connections as are needed."""
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+    transport = httpx.AsyncHTTPTransport(uds=str(path), limits=limits)
+    async with httpx.AsyncClient(base_url="http://here", transport=transport, timeout=_ANSWER_SECONDS) as client:
+        yield client
