@@ -3,7 +3,7 @@
 import json
 import os
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -36,7 +36,6 @@ from cloister.api.wire import (
     NewToken,
     NewWebhook,
 )
-from cloister.bundling import bundled
 from cloister.errors import CloisterError, UnreachableError
 from cloister.model.audit import AuditEntry, AuditFilter
 from cloister.model.cancellation import AT_ONCE, Cancellation
@@ -61,7 +60,6 @@ from cloister.model.user import User
 from cloister.model.webhook import Delivery, Webhook
 from cloister.model.worker import Worker
 from cloister.repository_address import is_path
-from cloister.resending import send_again
 
 if TYPE_CHECKING:  # what reads environments is loaded by the methods that return it
     from cloister.environments import EnvironmentReport
@@ -93,6 +91,8 @@ class Client:
     _http: httpx.AsyncClient
     _is_far: bool = False
     """Whether the server is not this machine's own: then a repository at a path of ours is sent to it."""
+    _is_near: bool = False
+    """Whether the application is in this process, where nothing gets lost on the way."""
 
     @classmethod
     @asynccontextmanager
@@ -130,7 +130,7 @@ class Client:
         """Talk to an application in this process."""
         transport = InProcessTransport(app)
         async with httpx.AsyncClient(base_url="http://cloister", transport=transport, headers=headers) as http:
-            yield cls(http)
+            yield cls(http, _is_near=True)
 
     async def submit(self, request: Request, *, idempotency_key: str | None = None) -> Task:
         """Accept a task; it is on disk when this returns. Twice with the same key, it is one task."""
@@ -477,6 +477,8 @@ class Client:
 
         It is this caller's alone. NotFoundError, UsageError.
         """
+        from cloister.bundling import bundled  # loads git, for who sends anything
+
         async with bundled(path) as bundle:
             query = {} if bundle.head is None else {"head": bundle.head}
             headers = {"Content-Type": BUNDLE, "Content-Length": str(bundle.path.stat().st_size)}
@@ -617,11 +619,18 @@ class Client:
         headers = headers or {}
         send = partial(self._http.request, method, PREFIX + path, headers=headers, **options)
         try:
-            response = await send_again(send, repeatable=method == "GET" or IDEMPOTENCY_KEY in headers)
+            response = await self._sent(send, repeatable=method == "GET" or IDEMPOTENCY_KEY in headers)
         except httpx.TransportError as error:
             raise self._unreachable(error) from error
         _check(response)
         return response
+
+    async def _sent(self, send: Callable[[], Awaitable[httpx.Response]], *, repeatable: bool) -> httpx.Response:
+        if self._is_near:
+            return await send()
+        from cloister.resending import send_again  # loads what only clients of servers need
+
+        return await send_again(send, repeatable=repeatable)
 
     def _unreachable(self, error: httpx.TransportError) -> UnreachableError:
         return UnreachableError(f"no answer from {self._http.base_url}: {error or type(error).__name__}")
