@@ -108,6 +108,8 @@ async def test_an_answer_that_this_browser_did_not_ask_for_lets_nobody_in(machin
         code = parse_qs(urlsplit(back).query)["code"][0]
         injected = re.sub(r"code=[^&]*", f"code={code}", theirs)
         assert (await victim.get(injected)).headers["Location"].startswith("/login?problem=provider"), "PKCE"
+        stateless = re.sub(r"state=[^&]*", "state=" + "x" * 43, await _begin(victim))
+        assert (await victim.get(stateless)).headers["Location"].startswith("/login?problem=provider"), "not asked for"
         assert "cloister" not in victim.cookies
         assert (await victim.get(await _begin(victim))).headers["Location"] == "/", "their own lets them in"
 
