@@ -30,7 +30,6 @@ from cloister.api import (
     workers,
 )
 from cloister.api import tokens as token_routes
-from cloister.api.access_log import AccessLog
 from cloister.api.body_limit import BodyLimit
 from cloister.api.caller import Authenticate
 from cloister.api.document import describe
@@ -97,7 +96,6 @@ def make_app(
     app.state.ending = anyio.Event()  # set by who serves it; ends event streams
     app.add_middleware(BodyLimit)
     app.add_middleware(Gate, authenticate=authenticate, audit=access.audit, public_url=access.public_url)
-    app.add_middleware(AccessLog)
     for add in additions:
         add(app)
     app.add_api_route("/healthz", _say_well, include_in_schema=False)

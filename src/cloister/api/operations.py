@@ -6,6 +6,7 @@ from typing import Literal
 from fastapi import FastAPI, Request, Response, status
 from fastapi.responses import JSONResponse
 
+from cloister.api.access_log import AccessLog
 from cloister.api.caller import requires
 from cloister.health import WELL, Health
 from cloister.model.token import Role
@@ -16,7 +17,8 @@ MetricsReaders = Literal["open", "viewer", "admin", "off"]
 
 
 def add_operations(app: FastAPI, *, health: Health, page: MetricsPage | None, readers: MetricsReaders) -> None:
-    """Answer both `/readyz` and, where there are numbers, `/metrics`."""
+    """Answer both `/readyz` and, where there are numbers, `/metrics`; tell the log of each request."""
+    app.add_middleware(AccessLog)
     _add_health(app, health)
     if page is not None:
         _add_metrics(app, page, readers)

@@ -9,12 +9,14 @@ from typing import Any
 
 import anyio
 import pytest
+from fastapi import FastAPI
 
 from cloister import wiring
 from cloister.api.app import make_app
 from cloister.api.listening import Ends, answer, owned_socket, public_socket
 from cloister.api.login import add_login
 from cloister.api.oidc_login import add_oidc_login
+from cloister.api.operations import add_operations
 from cloister.client import Client
 from cloister.codex_api.routes import add_codex
 from cloister.mcp.late import add_mcp
@@ -72,7 +74,9 @@ class Machine:
     repository: str
 
     @asynccontextmanager
-    async def server(self, *, port: int = 0, works: bool = True, **settings_: Any) -> AsyncIterator[Server]:
+    async def server(
+        self, *, port: int = 0, works: bool = True, logs: bool = False, **settings_: Any
+    ) -> AsyncIterator[Server]:
         """Run a server until the end of the block. Containers of the node outlive it."""
         state = self.installation.state
         state.mkdir(exist_ok=True)
@@ -82,7 +86,16 @@ class Machine:
             async with wiring.open_application(settings) as application, anyio.create_task_group() as group:
                 if works:
                     group.start_soon(application.work)
-                additions = (add_web, add_login, add_oidc_login, add_codex, add_mcp)
+                additions: tuple[Callable[[FastAPI], None], ...] = (
+                    add_web,
+                    add_login,
+                    add_oidc_login,
+                    add_codex,
+                    add_mcp,
+                )
+                if logs:
+                    operations = partial(add_operations, health=application.health, page=None, readers="off")
+                    additions = (*additions, operations)
                 make = partial(
                     make_app,
                     application.intake,

@@ -31,7 +31,7 @@ async def test_requests_and_attempts_are_told_with_who_and_what_and_no_secret(
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stream)
     with logging_to_stderr("info"):
-        async with machine.server() as server, server.as_owner() as owner:
+        async with machine.server(logs=True) as server, server.as_owner() as owner:
             (installation.project / "env.toml").write_text("[secrets]\nTOKEN = {}\n")
             task = await owner.submit(server.request(secrets={"TOKEN": SecretValue(SECRET)}))
             await owner.wait(task.id)
