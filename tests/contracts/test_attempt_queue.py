@@ -329,6 +329,14 @@ async def test_what_is_archived_is_listed_when_asked_for(queue, store, new_task)
     assert not (await store.get("t1")).archived, "a further turn brings it back"
 
 
+async def test_a_clock_that_was_moved_back_changes_no_order(queue, store, new_task) -> None:
+    for id, day in (("t1", 3), ("t2", 1), ("t3", 2)):
+        await queue.submit(new_task(id, accepted_at=datetime(2026, 3, day, tzinfo=UTC)))
+    assert [one.task.id for one in await store.list()] == ["t3", "t2", "t1"]
+    assert [one.queue_position for one in await store.list()] == [3, 2, 1]
+    assert [(await _claim(queue)).task.id for _ in range(3)] == ["t1", "t2", "t3"]
+
+
 async def test_a_turn_counts_for_whoever_asked_for_it(queue, new_task) -> None:
     await queue.submit(new_task(asked_by="ann"))
     await queue.finish(await _claim(queue), _changed("done", b"diff"))
