@@ -7,6 +7,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
+from cloister.api.asked_by_browser import wants_page
 from cloister.api.audit_trail import ADDRESS, Trail
 from cloister.api.caller import Authenticate
 from cloister.api.own_page import SAFE_METHODS, check_origin, check_page_key, check_reader
@@ -19,8 +20,6 @@ LOGIN = "/login"
 
 OPEN_PREFIX = "/static/"
 """What is below it is shown to whoever asks; nothing of an installation is in there."""
-_PROGRAMS = ("/api/", "/wham/", "/mcp")
-"""Where programs call, which want an error and no page."""
 
 
 class Gate:
@@ -86,10 +85,8 @@ def _is_open(scope: Scope) -> bool:
 
 def _refusal(connection: HTTPConnection, error: CloisterError) -> Response:
     """Send a browser that wants a page to where it can log in; tell everybody else what is wrong."""
-    path = connection.scope["path"]
-    wants_page = connection.scope["method"] == "GET" and "text/html" in connection.headers.get("accept", "")
-    if not isinstance(error, UnauthenticatedError) or not wants_page or path.startswith(_PROGRAMS):
+    if not isinstance(error, UnauthenticatedError) or not wants_page(connection):
         return problem_response(error)
-    query = connection.url.query
+    path, query = connection.scope["path"], connection.url.query
     wanted = quote(f"{path}?{query}" if query else path, safe="/")
     return RedirectResponse(f"{LOGIN}?next={wanted}", 303, headers={"Cache-Control": "no-store"})

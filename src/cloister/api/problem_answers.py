@@ -1,15 +1,16 @@
 """Answers that are problem documents."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
+from cloister.api.asked_by_browser import wants_page
 from cloister.api.problem import MEDIA_TYPE, Problem, error_to_problem, printable, type_of
 from cloister.errors import CloisterError, UnauthenticatedError, UnderWayError, UsageError
 
@@ -33,8 +34,11 @@ def _headers_of(error: CloisterError) -> dict[str, str]:
 
 def http_problem_response(status: int, detail: str, headers: Any = None) -> JSONResponse:
     """Return the answer to a request that the protocol itself has something against."""
-    problem = Problem(type=_ABOUT_BLANK, title=HTTPStatus(status).phrase, status=status, detail=detail)
-    return _response(problem, headers)
+    return _response(_problem_of_the_protocol(status, detail), headers)
+
+
+def _problem_of_the_protocol(status: int, detail: str) -> Problem:
+    return Problem(type=_ABOUT_BLANK, title=HTTPStatus(status).phrase, status=status, detail=detail)
 
 
 def validation_to_error(error: RequestValidationError) -> UsageError:
@@ -43,7 +47,11 @@ def validation_to_error(error: RequestValidationError) -> UsageError:
 
 
 def answer_with_problems(app: FastAPI) -> None:
-    """Let the application answer every error with a problem document."""
+    """Let the application answer every error with a problem document.
+
+    Where it has pages, `app.state.show_problem` makes one of what a browser looks for in vain.
+    """
+    show: Callable[[Request, Problem], Response] | None = getattr(app.state, "show_problem", None)
 
     @app.exception_handler(CloisterError)
     async def _ours(_: Request, error: CloisterError) -> JSONResponse:
@@ -54,7 +62,9 @@ def answer_with_problems(app: FastAPI) -> None:
         return problem_response(validation_to_error(error))
 
     @app.exception_handler(HTTPException)
-    async def _of_the_protocol(request: Request, error: HTTPException) -> JSONResponse:
+    async def _of_the_protocol(request: Request, error: HTTPException) -> Response:
+        if show is not None and wants_page(request):
+            return show(request, _problem_of_the_protocol(error.status_code, str(error.detail)))
         headers = dict(error.headers or {})
         if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
             headers["Allow"] = ", ".join(sorted(_methods_at(request))) or headers.get("Allow", "")

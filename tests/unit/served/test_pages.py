@@ -224,6 +224,10 @@ async def test_what_is_wrong_is_said_on_a_page(server: Server) -> None:
         unknown = await http.get("/tasks/nope")
         assert unknown.status_code == 404
         assert "nope" in read(unknown).text
+        nowhere = await http.get("/no/such/page")
+        assert (nowhere.status_code, "All tasks" in read(nowhere).text) == (404, True)
+        program = await http.get("/api/v1/no/such/route")
+        assert program.headers["Content-Type"] == "application/problem+json"
         path = await send(http, "/tasks", repository="/etc", **TASK)
         assert path.status_code == 403
         assert "a path of the server is no repository" in read(path).text
