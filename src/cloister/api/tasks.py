@@ -81,8 +81,11 @@ async def create(
     request = replace(
         body_to_request(body), trace_parent=parse_traceparent(traceparent), guarded=not caller.on_this_machine
     )
-    task = once.kept.task if once.kept else (await intake.submit(request, once.key, asked_by=caller.name)).id
-    return status_to_shape(as_accepted(await intake.task(task)))
+    if once.kept is not None:
+        task = (await intake.task(once.kept.task)).task
+    else:
+        task = await intake.submit(request, once.key, asked_by=caller.name)
+    return status_to_shape(as_accepted(task))
 
 
 @router.get("")

@@ -379,15 +379,20 @@ class TaskStatus:
         return self.turns[-1] if self.turns else first_turn(self.task, self.attempts)
 
 
-def as_accepted(status: TaskStatus) -> TaskStatus:
+def as_accepted(task: Task) -> TaskStatus:
     """Return where a task was when it was accepted."""
-    [first, *_] = status.turns or (first_turn(status.task, status.attempts),)
     attempts = tuple(
-        AttemptStatus(attempt=attempt.attempt, number=attempt.number, state=TaskState.QUEUED, outcome=None)
-        for attempt in first.attempts
+        AttemptStatus(attempt=attempt_id(task.id, 1, number), number=number, state=TaskState.QUEUED, outcome=None)
+        for number in range(1, task.attempts + 1)
     )
-    turns = (replace(first, attempts=attempts),)
-    return replace(status, state=TaskState.QUEUED, verdict=None, finished_at=None, attempts=attempts, turns=turns)
+    return TaskStatus(
+        task=task,
+        state=TaskState.QUEUED,
+        verdict=None,
+        finished_at=None,
+        attempts=attempts,
+        turns=(first_turn(task, attempts),),
+    )
 
 
 def follow_up_of(status: TaskStatus, number: int) -> FollowUp:

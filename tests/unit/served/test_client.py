@@ -14,6 +14,7 @@ from cloister.client import Client
 from cloister.errors import CloisterError, DeniedError, NotFoundError, SandboxError, UnauthenticatedError, UsageError
 from cloister.model.audit import AuditFilter
 from cloister.model.image import BuildProgress
+from cloister.model.publication import PublishOptions
 from cloister.model.request import EnvironmentName, EnvironmentText
 from cloister.model.secret import BrokerRule
 from cloister.model.task import TaskState, Verdict
@@ -58,7 +59,7 @@ async def test_every_method(client: Any, server: Server, installation: Installat
     task = await use_tasks(client, server)
     await use_snapshots(client, installation)
     await use_stock(client, installation)
-    await use_forge(client, server)
+    await use_forge(client, server, task)
     await use_tokens(client, server)
     await use_schedules(client, server)
     await use_users(client, server)
@@ -145,13 +146,15 @@ async def use_snapshots(client: Client, installation: Installation) -> None:
         await client.reset_cache(kept[0].environment)
 
 
-async def use_forge(client: Client, server: Server) -> None:
+async def use_forge(client: Client, server: Server, task: str) -> None:
     """Nobody has logged in there, and it is on another machine."""
     assert await client.forge_login() is not None
     for ask in (
         lambda: client.set_forge_login("token", ""),
         lambda: client.forge_repositories("proj"),
         lambda: client.forge_branches(server.repository),
+        lambda: client.publish(task, options=PublishOptions()),
+        lambda: client.publication(task),
     ):
         with pytest.raises(CloisterError):
             await ask()
