@@ -12,7 +12,7 @@ import pytest
 from cloister.egress.fake import FakeEgress
 from cloister.egress.process import EgressProcess
 from cloister.errors import EgressError
-from cloister.model.network import Decision, EgressRecord, NetworkMode, NetworkPolicy
+from cloister.model.network import Decision, EgressRecord, NetworkMode, NetworkPolicy, RuleKind
 from cloister.model.phase import Phase
 from cloister.model.sandbox import SandboxName
 from cloister.model.secret import Grant, SecretValue
@@ -27,7 +27,7 @@ REFUSED = EgressRecord(
     host="example.com",
     port=80,
     method="GET",
-    decision=Decision(allowed=False, rule="output internet is off"),
+    decision=Decision(allowed=False, rule="output internet is off", kind=RuleKind.MODE),
 )
 
 VALUE = "a value that is the proxy's alone"
