@@ -2,23 +2,19 @@
 
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import anyio
 from docker import open_docker
 from measure import Bar, Probe, Report, Samples, publish, take_turns
+from served import PROGRAM, running
 
 ROUNDS = 10
-_STARTED_SECONDS = 60.0
 _SETTLED_SECONDS = 3.0
 _HELP, _LIST, _IDLE = "help", "list tasks, or containers", "memory when idle"
-_PROGRAM = (sys.executable, str(Path(sys.executable).with_name("cloister")))
 
 
 def _times(environment: Mapping[str, str], *command: str) -> Probe:
@@ -28,25 +24,6 @@ def _times(environment: Mapping[str, str], *command: str) -> Probe:
         return time.perf_counter() - begun
 
     return probe
-
-
-@asynccontextmanager
-async def _serving(environment: Mapping[str, str]) -> AsyncIterator[int]:
-    """Run a server of ours; yields its process id."""
-    server = await anyio.open_process(
-        (*_PROGRAM, "serve"), env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=None
-    )
-    try:
-        assert server.stdout is not None
-        with anyio.fail_after(_STARTED_SECONDS):
-            said = await server.stdout.receive()
-        if b"listening" not in said:
-            raise RuntimeError(f"the server said: {said.decode()}")
-        await anyio.sleep(_SETTLED_SECONDS)
-        yield server.pid
-    finally:
-        server.terminate()
-        await server.wait()
 
 
 def _resident(pid: int) -> float:
@@ -65,16 +42,17 @@ def _held(subject: str, mebibytes: float) -> Samples:
 
 async def _measure(place: Path) -> list[Samples]:
     own = {"CLOISTER_STATE": str(place / "state")}
-    list_tasks = _times(own, *_PROGRAM, "task", "list")
+    list_tasks = _times(own, *PROGRAM, "task", "list")
     samples: list[Samples] = []
     async with open_docker(place) as docker:
-        subjects = {"cloister": _times(own, *_PROGRAM, "--help"), "docker": lambda: docker.timed("--help")}
+        subjects = {"cloister": _times(own, *PROGRAM, "--help"), "docker": lambda: docker.timed("--help")}
         samples += (await take_turns(_HELP, subjects, rounds=ROUNDS)).values()
         samples += (await take_turns(_LIST, {"cloister, without a server": list_tasks}, rounds=ROUNDS)).values()
-        async with _serving(own):
+        async with running(place / "state"):
             subjects = {"cloister, of a server": list_tasks, "docker": lambda: docker.timed("ps")}
             samples += (await take_turns(_LIST, subjects, rounds=ROUNDS)).values()
-        async with _serving(own) as server:
+        async with running(place / "state") as server:
+            await anyio.sleep(_SETTLED_SECONDS)
             samples.append(_held("cloister, server", _resident(server)))
             samples += (_held("cloister, egress process", _resident(child)) for child in _children(server))
         samples.append(

@@ -10,7 +10,8 @@ from pathlib import Path
 import anyio
 import httpx
 
-_PROGRAM = (sys.executable, str(Path(sys.executable).with_name("cloister")))
+PROGRAM = (sys.executable, str(Path(sys.executable).with_name("cloister")))
+"""As this interpreter runs it, whatever PATH says."""
 _STARTED_SECONDS = 120.0
 _ANSWER_SECONDS = 120.0
 
@@ -18,17 +19,23 @@ _ANSWER_SECONDS = 120.0
 @asynccontextmanager
 async def serving(state: Path, **settings: str) -> AsyncIterator[httpx.AsyncClient]:
     """Run a server with these settings; yields a client of its socket."""
+    async with running(state, **settings), connect(state / "cloister.sock") as client:
+        yield client
+
+
+@asynccontextmanager
+async def running(state: Path, **settings: str) -> AsyncIterator[int]:
+    """The same; yields the id of its process."""
     variables = {f"CLOISTER_{name.upper()}": value for name, value in settings.items()}
     environment = {**os.environ, **variables, "CLOISTER_STATE": str(state), "CLOISTER_DRAIN": "0s"}
-    server = await anyio.open_process((*_PROGRAM, "serve"), env=environment, stdout=subprocess.PIPE, stderr=None)
+    server = await anyio.open_process((*PROGRAM, "serve"), env=environment, stdout=subprocess.PIPE, stderr=None)
     try:
         assert server.stdout is not None
         with anyio.fail_after(_STARTED_SECONDS):
             said = await server.stdout.receive()
         if b"listening" not in said:
             raise RuntimeError(f"the server said: {said.decode()}")
-        async with connect(state / "cloister.sock") as client:
-            yield client
+        yield server.pid
     finally:
         with anyio.CancelScope(shield=True):
             server.terminate()

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import Query
+from fastapi import Depends, Query
 
+from cloister.api.front import FrontDoor
 from cloister.intake import Intake
 from cloister.model.choice import attempt_of, choose, turn_of
 from cloister.model.event import RecordedEvent
@@ -71,6 +72,14 @@ async def choose_attempt(intake: Intake, task: str, turn: int | None, attempt: i
         is_best=found.attempt == best.attempt.attempt,
         why_best=best.reason,
     )
+
+
+async def _meant(intake: FrontDoor, task: str, turn: TurnNumber = None, attempt: AttemptNumber = None) -> Chosen:
+    return await choose_attempt(intake, task, turn, attempt)
+
+
+ChosenAttempt = Annotated[Chosen, Depends(_meant)]
+"""That which the address of a page means: `/tasks/{task}...?turn=2&attempt=1`."""
 
 
 async def quiet_events(intake: Intake, chosen: Chosen) -> list[RecordedEvent]:

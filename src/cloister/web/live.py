@@ -16,7 +16,7 @@ from cloister.intake import Intake
 from cloister.model.event import Output, RecordedEvent
 from cloister.model.task import TaskId
 from cloister.web.activity import Activity, joined
-from cloister.web.chosen import AttemptNumber, Chosen, TurnNumber, choose_attempt, quiet_events
+from cloister.web.chosen import Chosen, ChosenAttempt, quiet_events
 from cloister.web.page import PageRoute, to_text
 
 BREATH_SECONDS = 0.15
@@ -29,17 +29,14 @@ router = APIRouter(prefix="/tasks", route_class=PageRoute, include_in_schema=Fal
 
 @router.get("/{task}/live", response_class=EventSourceResponse)
 async def live(
-    task: str,
     request: Request,
     intake: FrontDoor,
     _: Viewer,
-    turn: TurnNumber = None,
-    attempt: AttemptNumber = None,
+    chosen: ChosenAttempt,
     after: Annotated[int, Query(ge=0, le=LARGEST_NUMBER)] = 0,
     last_event_id: Annotated[int | None, Header(ge=0, le=LARGEST_NUMBER)] = None,
 ) -> EventSourceResponse:
     """Tell a page what it does not know yet: parts of it, as HTML. It ends with an event `over`."""
-    chosen = await choose_attempt(intake, task, turn, attempt)
     start = after if last_event_id is None else last_event_id
     return event_stream(_told(request, intake, chosen, start), request)
 

@@ -19,7 +19,7 @@ from cloister.model.event import EgressRefused, RecordedEvent
 from cloister.model.task import TaskState
 from cloister.model.token import Role
 from cloister.web.activity import Activity, Entry, joined
-from cloister.web.chosen import AttemptNumber, Chosen, TurnNumber, choose_attempt, quiet_events
+from cloister.web.chosen import AttemptNumber, Chosen, ChosenAttempt, TurnNumber, quiet_events
 from cloister.web.diff_view import ROWS_AT_ONCE, files_of, rows_of, side_by_side, unfolded
 from cloister.web.new_task import again_address
 from cloister.web.page import PageRoute, duration, render
@@ -61,11 +61,9 @@ async def overview(
     request: Request,
     intake: FrontDoor,
     _: Viewer,
-    turn: TurnNumber = None,
-    attempt: AttemptNumber = None,
+    chosen: ChosenAttempt,
 ) -> Response:
     """Say where a task is, and what came of it."""
-    chosen = await choose_attempt(intake, task, turn, attempt)
     if task != chosen.status.task.id:
         return RedirectResponse(f"/tasks/{chosen.status.task.id}{chosen.query}", 303)
     events = await quiet_events(intake, chosen)
@@ -82,18 +80,15 @@ async def from_codex(task: str, intake: FrontDoor, _: Viewer) -> Response:
 
 @router.get("/{task}/changes")
 async def changes(
-    task: str,
     request: Request,
     intake: FrontDoor,
     _: Viewer,
-    turn: TurnNumber = None,
-    attempt: AttemptNumber = None,
+    chosen: ChosenAttempt,
     view: Annotated[str, Query(pattern="^(unified|split)$")] = "unified",
     file: Annotated[int | None, Query(ge=1)] = None,
     row: Annotated[int, Query(ge=0)] = 0,
 ) -> Response:
     """Show what an attempt changed: all files, or one of them in parts."""
-    chosen = await choose_attempt(intake, task, turn, attempt)
     change = chosen.attempt.outcome.change if chosen.attempt.outcome else None
     files = files_of(change.diff, change.flags) if change else []
     if file is not None and file > len(files):
@@ -112,16 +107,13 @@ async def changes(
 
 @router.get("/{task}/activity")
 async def activity(
-    task: str,
     request: Request,
     intake: FrontDoor,
     _: Viewer,
-    turn: TurnNumber = None,
-    attempt: AttemptNumber = None,
+    chosen: ChosenAttempt,
     before: Annotated[int | None, Query(ge=1)] = None,
 ) -> Response:
     """Show what an agent did and what programs printed, the end of it first asked for."""
-    chosen = await choose_attempt(intake, task, turn, attempt)
     events = await quiet_events(intake, chosen)
     tail = await _tail(intake, chosen, events, before)
     return _page(request, "activity.html", chosen, events, tab="activity", tail=tail)
@@ -129,15 +121,12 @@ async def activity(
 
 @router.get("/{task}/network")
 async def network(
-    task: str,
     request: Request,
     intake: FrontDoor,
     _: Viewer,
-    turn: TurnNumber = None,
-    attempt: AttemptNumber = None,
+    chosen: ChosenAttempt,
 ) -> Response:
     """Show whom an attempt asked, what was refused and why, and what would let that pass."""
-    chosen = await choose_attempt(intake, task, turn, attempt)
     events = await quiet_events(intake, chosen)
     own = chosen.own(events)
     proposal = network_proposal(chosen, own)
@@ -157,26 +146,20 @@ async def network(
 
 @router.get("/{task}/details")
 async def details(
-    task: str,
     request: Request,
     intake: FrontDoor,
     _: Viewer,
-    turn: TurnNumber = None,
-    attempt: AttemptNumber = None,
+    chosen: ChosenAttempt,
 ) -> Response:
     """Show what the attempt was run with."""
-    chosen = await choose_attempt(intake, task, turn, attempt)
     seconds = chosen.attempt.outcome.seconds if chosen.attempt.outcome else {}
     picture = waterfall(seconds, {phase: duration(it) for phase, it in seconds.items()})
     return _page(request, "details.html", chosen, await quiet_events(intake, chosen), tab="details", waterfall=picture)
 
 
 @router.get("/{task}/patch", response_class=Response)
-async def patch(
-    task: str, intake: FrontDoor, _: Viewer, turn: TurnNumber = None, attempt: AttemptNumber = None
-) -> Response:
+async def patch(task: str, intake: FrontDoor, _: Viewer, chosen: ChosenAttempt) -> Response:
     """Return a change to be saved."""
-    chosen = await choose_attempt(intake, task, turn, attempt)
     change = await intake.change(task, attempt=chosen.attempt.number, turn=chosen.turn.number)
     name = f"{chosen.status.task.id}-{chosen.turn.number}-{chosen.attempt.number}.patch"
     return Response(change.diff, media_type="text/x-diff", headers=_saved_as(name))
