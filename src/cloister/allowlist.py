@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from importlib import resources
+from types import MappingProxyType
 
 from publicsuffixlist import PublicSuffixList
 
@@ -44,14 +45,15 @@ def check_not_too_broad(host: str) -> None:
         )
 
 
-def builtin_presets() -> dict[str, tuple[str, ...]]:
+@cache
+def builtin_presets() -> Mapping[str, tuple[str, ...]]:
     """Return the presets by name: `common-dependencies`, a list that ships with Cloister, and `package-registries`.
 
     The latter stands for itself, and is part of the former: the node that carries a policy out knows its registries.
     """
     text = resources.files("cloister").joinpath("data/common-dependencies.txt").read_text()
     listed = tuple(parse_domain(line) for line in text.split())
-    return {"common-dependencies": (*listed, REGISTRIES), "package-registries": (REGISTRIES,)}
+    return MappingProxyType({"common-dependencies": (*listed, REGISTRIES), "package-registries": (REGISTRIES,)})
 
 
 def _parse_entry(
