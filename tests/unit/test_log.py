@@ -40,13 +40,13 @@ def test_an_entry_is_an_object_a_line_with_what_it_is_about(capsys: pytest.Captu
     with logging_to_stderr("info"), bound_contextvars(task="t1", attempt="t1-1-1", trace="ab" * 16):
         structlog.get_logger("x").info("begun", error=f"with {TOKEN}\nand more")
         structlog.get_logger("x").debug("left out")
-        logging.getLogger("uvicorn.error").warning("a library says %s", TOKEN)
-        logging.getLogger("uvicorn.error").info("left out")
+        logging.getLogger("a.library").warning("a library says %s", TOKEN)
+        logging.getLogger("a.library").info("left out")
     ours, library = entries(capsys.readouterr().err)
     assert (ours["event"], ours["level"], ours["error"]) == ("begun", "info", "with ***\nand more")
     assert {key: ours[key] for key in ("task", "attempt")} == {"task": "t1", "attempt": "t1-1-1"}
     assert ours["trace"] == library["trace"] == "ab" * 16
-    assert (library["event"], library["logger"], library["level"]) == ("a library says ***", "uvicorn.error", "warning")
+    assert (library["event"], library["logger"], library["level"]) == ("a library says ***", "a.library", "warning")
 
 
 @pytest.mark.parametrize("form", ["json", "console"])
