@@ -73,7 +73,8 @@ def make_repository(real: Real, place: Path) -> Path:
         _call(place, *pip, "download", "--no-deps", "--no-binary", real.name, pinned)
     (archive,) = [path for path in place.iterdir() if path.suffix in (".gz", ".tgz")]
     with tarfile.open(archive) as opened:
-        opened.extractall(place, filter="data")
+        opened.extraction_filter = getattr(tarfile, "data_filter", None)  # no argument: Python 3.11.2 has none
+        opened.extractall(place)
     archive.unlink()
     (tree,) = place.iterdir()
     _lock(real, tree, place)

@@ -69,6 +69,26 @@ def test_an_npm_package_that_reaches_out_is_refused(tmp_path: Path, member: tupl
     assert _everything(tmp_path) == {"x.tgz"}
 
 
+@pytest.mark.parametrize(
+    "members",
+    [
+        [_link("package/here", "."), _link("package/out", "here/here/..")],
+        [_link("package/out", "here/.."), _link("package/here", ".")],
+        [_link("package/here", "."), _file("package/here")],
+        [_file("package/a"), _file("package/a/b")],
+        [_file("package/a/b"), _file("package/a")],
+    ],
+    ids=["through another link", "through a later link", "file and link", "folder and file", "file and folder"],
+)
+def test_members_that_only_together_do_harm_are_refused(
+    tmp_path: Path, members: list[tuple[tarfile.TarInfo, bytes]]
+) -> None:
+    archive = _npm(tmp_path / "x.tgz", *members)
+    with pytest.raises(SandboxError, match=r"x\.tgz cannot be unpacked"):
+        unpack_package(archive, tmp_path / "new")
+    assert _everything(tmp_path) == {"x.tgz"}
+
+
 @pytest.mark.parametrize("name", ["x.whl", "x.tgz"])
 @pytest.mark.parametrize("content", [b"", b"no archive", b"\x1f\x8b\x08\x00"])
 def test_a_damaged_archive_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
