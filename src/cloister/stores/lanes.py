@@ -45,19 +45,22 @@ async def note_start(connection: AsyncConnection, user: str, priority: Priority)
 
 async def read_places(connection: AsyncConnection, attempts: Iterable[Any]) -> Mapping[str, int]:
     """Return the places in the queue, by id, of those rows of attempts that wait."""
-    rows = sorted((row for row in attempts if row.state == TaskState.QUEUED), key=lambda row: row.position)
+    rows = sorted((row for row in attempts if row.state == TaskState.QUEUED), key=lambda row: -row.position)
     if not rows:
         return {}
     lanes = {(lane.user, lane.priority): lane for lane in await _read_lanes(connection, frozenset(), counted=True)}
     running = await _read_running(connection)
-    places, counted = {}, dict.fromkeys(lanes, (0, 0))
-    for row in rows:
+    places: dict[str, int] = {}
+    behind: dict[tuple[str, Priority], tuple[int | None, int]] = dict.fromkeys(lanes, (None, 0))
+    for row in rows:  # from the newest on, which are asked for most: few wait behind those
         key = (row.asked_by, Priority(row.priority))
-        position, number = counted[key]
-        between = and_(_is_of(*key), ATTEMPTS.c.position > position, ATTEMPTS.c.position <= row.position)
-        number += await connection.scalar(select(func.count()).where(between)) or 0
-        counted[key] = (row.position, number)
-        places[row.id] = place_in_queue(lanes[key], number, list(lanes.values()), running)
+        newer, count = behind[key]
+        between = and_(_is_of(*key), ATTEMPTS.c.position > row.position)
+        if newer is not None:
+            between = and_(between, ATTEMPTS.c.position <= newer)
+        count += await connection.scalar(select(func.count()).where(between)) or 0
+        behind[key] = (row.position, count)
+        places[row.id] = place_in_queue(lanes[key], lanes[key].waiting - count, list(lanes.values()), running)
     return places
 
 
