@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
 from cloister.model.agent_report import AgentReport, Plain
@@ -24,7 +25,7 @@ def read_object(line: str) -> Fields | None:
     return value if isinstance(value, dict) else None
 
 
-class ObjectLines:
+class ObjectLines(ABC):
     """`AgentParser` of a program that prints an object a line; who knows the program says what its objects report."""
 
     def feed(self, line: str) -> Sequence[AgentReport]:
@@ -37,9 +38,9 @@ class ObjectLines:
         """Every line is whole."""
         return []
 
+    @abstractmethod
     def read(self, told: Fields) -> Sequence[AgentReport] | None:
         """Return what an object reports; None for one that is not understood, which is told as it is."""
-        raise NotImplementedError
 
 
 def text_in(fields: object, *keys: str) -> str:
