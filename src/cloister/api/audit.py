@@ -1,9 +1,10 @@
 """The audit, for those who may see it."""
 
+import re
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, BaseModel
+from pydantic import AwareDatetime, BaseModel, BeforeValidator
 
 from cloister.api.body import LARGEST_NUMBER
 from cloister.api.caller import Admin
@@ -13,6 +14,16 @@ from cloister.model.audit import AuditEntry, AuditFilter
 MOST_LISTED = 1000
 
 router = APIRouter(prefix="/audit", tags=["audit"])
+
+
+def _refuse_numbers(value: object) -> object:
+    """The library would read a number as seconds since 1970, which the document says nothing of."""
+    if isinstance(value, str) and not re.match(r"\d{4}-\d\d-\d\d[Tt ]", value):
+        raise ValueError("write a time as RFC 3339 does, such as 2026-11-26T09:00:00Z")
+    return value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_refuse_numbers)]
 
 
 class AuditPage(BaseModel):
@@ -31,8 +42,8 @@ async def find(
     cursor: Annotated[int | None, Query(ge=1, le=LARGEST_NUMBER, description="Of the page before.")] = None,
     who: Annotated[str | None, Query(description="Only what a caller of that name asked for.")] = None,
     action: Annotated[str | None, Query(description="Only operations whose names begin so: `tokens`.")] = None,
-    since: Annotated[AwareDatetime | None, Query(description="Only from then on.")] = None,
-    until: Annotated[AwareDatetime | None, Query(description="Only before then.")] = None,
+    since: Annotated[Moment | None, Query(description="Only from then on.")] = None,
+    until: Annotated[Moment | None, Query(description="Only before then.")] = None,
     refused: Annotated[bool, Query(description="Only what was refused.")] = False,
 ) -> AuditPage:
     """Return who asked for which change, newest first, and what was refused to whom."""
