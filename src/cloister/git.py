@@ -123,6 +123,16 @@ async def _cat(how: str, blobs: Collection[str], git_dir: Path) -> bytes:
     return (await run_git(["cat-file", how], git_dir=git_dir, stdin=names.encode())).stdout if names else b""
 
 
+def with_settings(variables: Mapping[str, str], more: Mapping[str, str]) -> Mapping[str, str]:
+    """Return variables of git's with settings of both (GIT_CONFIG_COUNT; see git-config(1))."""
+    count, added = int(variables.get("GIT_CONFIG_COUNT", "0")), int(more.get("GIT_CONFIG_COUNT", "0"))
+    merged = {**more, **variables, "GIT_CONFIG_COUNT": str(count + added)} if count + added else {**more, **variables}
+    for number in range(added):
+        for part in ("KEY", "VALUE"):
+            merged[f"GIT_CONFIG_{part}_{count + number}"] = more[f"GIT_CONFIG_{part}_{number}"]
+    return merged
+
+
 def last_lines(stderr: str) -> str:
     """Return what git said last, on one line and without its prefixes."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip() and not line.startswith("hint:")]

@@ -1,10 +1,13 @@
 """The table `[github]` of the settings, and the variables that stand for its keys."""
 
+import json
 from collections.abc import Mapping
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from cloister.model.repository_pattern import parse_repository_pattern
 
 PREFIX = "CLOISTER_GITHUB_"
 
@@ -23,6 +26,13 @@ def _to_file(text: str) -> str:
     if not text.startswith("/"):
         raise ValueError("must be an absolute path")
     return text
+
+
+def _to_list(value: object) -> object:
+    """Read what a variable holds: a list as JSON, or words between commas."""
+    if not isinstance(value, str):
+        return value
+    return json.loads(value) if value.lstrip().startswith("[") else [word for word in value.split(",") if word.strip()]
 
 
 class GitHubTable(BaseModel):
@@ -48,6 +58,11 @@ class GitHubTable(BaseModel):
         default=None, examples=['"/etc/cloister/signing_key"']
     )
     """File of a private ssh key, without passphrase, that signs commits. Absent: they are not signed."""
+    repositories: (
+        Annotated[tuple[Annotated[str, AfterValidator(parse_repository_pattern)], ...], BeforeValidator(_to_list)]
+        | None
+    ) = Field(default=None, examples=['["team/shop", "team/web-*"]'])
+    """The only repositories that Cloister logs in for. Absent: all that the login may use."""
 
 
 def with_github_variables(table: object, environ: Mapping[str, str]) -> object:

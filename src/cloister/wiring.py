@@ -3,7 +3,7 @@
 import gc
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -11,6 +11,7 @@ from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import anyio
 
@@ -237,7 +238,8 @@ async def _open_parts(
         SqlSecretStore(database), KeyFile(settings.master_key_path), SigningKeyFile(settings.record_key_path)
     )
     host = await stack.enter_async_context(open_host(settings, vault))
-    forge = LocalForge(settings.state, ssh_config=settings.ssh_config, reach=reach_of(settings), host=host)
+    reach = replace(reach_of(settings), named=_forge_of(settings))
+    forge = LocalForge(settings.state, ssh_config=settings.ssh_config, reach=reach, host=host)
     catalog = SqlSnapshotCatalog(database)
     agents = _agents(settings)
     packs = OciAgentPacks(settings.state)
@@ -312,6 +314,14 @@ def reach_of(settings: Settings) -> Reach:
     return Reach(classify=judge, given=_upstreams(settings).addresses)
 
 
+def _forge_of(settings: Settings) -> Collection[tuple[str, int]]:
+    """Host and port of the forge, when it is not the public one: the operator says where it is, and may mean here."""
+    url = urlsplit(settings.github.url)
+    if url.hostname in (None, "github.com"):
+        return ()
+    return [(str(url.hostname), url.port or (443 if url.scheme == "https" else 80))]
+
+
 @asynccontextmanager
 async def open_host(settings: Settings, vault: Vault) -> AsyncIterator[GitHubHost]:
     """Return the forge of the settings, which is asked nothing before anybody needs it."""
@@ -321,7 +331,7 @@ async def open_host(settings: Settings, vault: Vault) -> AsyncIterator[GitHubHos
         key_file=Path(table.key_file) if table.key_file else None,
         token_file=Path(table.token_file) if table.token_file else None,
     )
-    async with GitHubHost.open(table.url, vault, source) as host:
+    async with GitHubHost.open(table.url, vault, source, only=table.repositories) as host:
         yield host
 
 

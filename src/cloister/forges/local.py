@@ -4,6 +4,7 @@ import hashlib
 import re
 import shlex
 from collections.abc import AsyncIterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -17,6 +18,7 @@ from cloister.forges.remote import DETACHED, HEADS, Remote, read_remote
 from cloister.forges.ssh import ssh_transport
 from cloister.forges.ssh_reach import pinned_options
 from cloister.forges.uncommitted import uncommitted_note
+from cloister.git import with_settings
 from cloister.model.bundle import is_bundle
 from cloister.model.forge import Way
 from cloister.model.project import ProjectFiles
@@ -132,9 +134,10 @@ class LocalForge:
             return Way(address=address, variables=ssh_transport(self._ssh_config, pinned))
         if local_path(repository) is not None:
             return Way(address=address)
-        if self._host is not None and (way := await self._host.way_to(repository)).variables:
-            return way  # where the settings say that the forge is, which is the operator's to say
-        return Way(address=address, variables={} if reach is None else await reach.pin(address))
+        way = Way(address=address) if self._host is None else await self._host.way_to(repository)
+        return (
+            way if reach is None else replace(way, variables=with_settings(way.variables, await reach.pin(way.address)))
+        )
 
     async def _read(self, repository: Repository) -> tuple[Remote, Mirror, Way]:
         """Ask the repository, and return its mirror with the same way there.

@@ -7,7 +7,7 @@ a second answer of the name server changes nothing. Redirects are followed nowhe
 
 import os
 import socket
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import urlsplit
@@ -47,6 +47,8 @@ class Reach:
     """Why an address is never reached; None for one that may be."""
     given: Mapping[str, GivenAddress] = field(default_factory=dict)
     """Where the operator says that single hosts are: these may be anywhere."""
+    named: Collection[tuple[str, int]] = ()
+    """Hosts and ports that the operator's settings name: these too, wherever the resolver says that they are."""
     what: str = "repository that a token names"
     """What is asked for there, in messages."""
     look_up: Callable[[str, int], Awaitable[Sequence[Address]]] = look_up_host
@@ -92,6 +94,8 @@ class Reach:
             if given.port not in (None, port):
                 raise DeniedError(f"{host} is at port {given.port} by upstream_addresses; name that one")
             return [given.address]
+        if (host.lower(), port) in self.named:
+            return [host] if _as_address(host) else [str(address) for address in await self.look_up(host, port)]
         if self._judge_written(host):
             return [host]
         found = await self.look_up(host, port)

@@ -37,6 +37,15 @@ def test_a_login_is_kept_and_tried(installation: Installation, github: GitHub) -
     assert not any(TOKEN.encode() in file.read_bytes() for file in installation.state.rglob("*") if file.is_file())
 
 
+def test_repositories_that_may_be_used_are_named(
+    installation: Installation, github: GitHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installation.run("github", "set-token", stdin=TOKEN)
+    for value, seen in (("team/other,team/s*", f"{github.url}/team/shop  main, private\n"), ('["x/y"]', "")):
+        monkeypatch.setenv("CLOISTER_GITHUB_REPOSITORIES", value)
+        assert installation.run("github", "repositories").output == seen
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [
@@ -46,6 +55,8 @@ def test_a_login_is_kept_and_tried(installation: Installation, github: GitHub) -
         ("APP", "zero"),
         ("KEY_FILE", "relative"),
         ("TOKEN", TOKEN),
+        ("REPOSITORIES", "*/shop"),
+        ("REPOSITORIES", "[1]"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(

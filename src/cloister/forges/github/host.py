@@ -9,7 +9,7 @@ from urllib.parse import quote, urlsplit
 
 from gidgethub import BadRequest, RedirectionException
 
-from cloister.errors import CloisterError, NotFoundError, RepositoryError, UsageError
+from cloister.errors import CloisterError, DeniedError, NotFoundError, RepositoryError, UsageError
 from cloister.forges.github.client import GitHubClient, in_our_words
 from cloister.forges.github.credentials import (
     READ,
@@ -29,6 +29,7 @@ from cloister.model.forge import (
     PullRequestState,
     Way,
 )
+from cloister.model.repository_pattern import is_named_by
 from cloister.model.sandbox import Commit
 from cloister.model.secret import SecretValue
 from cloister.model.task import Repository
@@ -42,19 +43,25 @@ _KNOWN_SECONDS = 300.0
 class GitHubHost:
     """One GitHub."""
 
-    def __init__(self, url: str, client: GitHubClient, credentials: Credentials) -> None:
+    def __init__(
+        self, url: str, client: GitHubClient, credentials: Credentials, only: Sequence[str] | None = None
+    ) -> None:
+        """`only` are patterns of the repositories that it logs in for; None for all."""
         self._url = url
+        self._only = only
         self._client = client
         self._credentials = credentials
         self._known: dict[str, tuple[ForgeRepository, float]] = {}
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, url: str, vault: Vault, source: LoginSource) -> AsyncIterator[Self]:
+    async def open(
+        cls, url: str, vault: Vault, source: LoginSource, *, only: Sequence[str] | None = None
+    ) -> AsyncIterator[Self]:
         """Talk to the GitHub at `url`; nothing is asked before anybody needs it."""
         client = GitHubClient(api_of(url))
         try:
-            yield cls(url, client, Credentials(client, vault, source))
+            yield cls(url, client, Credentials(client, vault, source), only)
         finally:
             await client.aclose()
 
@@ -66,6 +73,8 @@ class GitHubHost:
         """See `protocols.ForgeHost`. A token is never part of the address, which errors and logs show."""
         if not self.covers(repository) or await self._credentials.find() is None:
             return Way(address=repository.address)
+        if not push and not is_named_by(self._name(repository), self._only):
+            return Way(address=repository.address)  # a public one, as anybody reads it
         try:
             found = await self.describe(repository)
         except NotFoundError:
@@ -79,6 +88,7 @@ class GitHubHost:
     async def describe(self, repository: Repository) -> ForgeRepository:
         """Ask, or remember for some minutes; a renamed one is followed."""
         name = self._name(repository)
+        self._check_named(name)
         known = self._known.get(name)
         if known is not None and known[1] > time.monotonic():
             return known[0]
@@ -89,6 +99,7 @@ class GitHubHost:
             except RedirectionException as error:
                 said = await self._client.getitem(self._client.redirected(error), oauth_token=token)
         found = self._repository(said)
+        self._check_named(found.name)  # what was renamed may be somebody else's by now
         self._known[name] = (found, time.monotonic() + _KNOWN_SECONDS)
         return found
 
@@ -103,7 +114,7 @@ class GitHubHost:
             for installation in await self._credentials.installations():
                 token = await self._credentials.installation_token(installation)
                 await self._list("/installation/repositories?per_page=100", token, found)
-        return found
+        return [it for it in found if is_named_by(it.name, self._only)]
 
     async def branches(self, repository: Repository) -> Sequence[ForgeBranch]:
         """By name, the first thousand."""
@@ -251,6 +262,13 @@ class GitHubHost:
         if name is None:
             raise UsageError(f"{repository.address} is no repository at {self._url}")
         return name
+
+    def _check_named(self, name: str) -> None:
+        if not is_named_by(name, self._only):
+            raise DeniedError(
+                f"the settings let Cloister log in for other repositories than {name}",
+                hint="an operator names those it may use: repositories, in the table [github] of the settings",
+            )
 
     def _repository(self, said: Mapping[str, Any]) -> ForgeRepository:
         name: str = said["full_name"]

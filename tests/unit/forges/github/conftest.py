@@ -2,7 +2,7 @@
 
 import os
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,7 @@ class Forge:
     shop: Hosted
     vault: FakeVault
     app: AppOnForge
-    open: Callable[[LoginSource], AbstractAsyncContextManager[GitHubHost]]
+    open: Callable[..., AbstractAsyncContextManager[GitHubHost]]
 
     @property
     def repository(self) -> Repository:
@@ -76,8 +76,8 @@ def forge(tmp_path: Path, key: rsa.RSAPrivateKey) -> Iterator[Forge]:
         anyio.run(vault.set, LOGIN_PLACE, APP_KEY, private.decode())
 
         @asynccontextmanager
-        async def open_host(source: LoginSource) -> AsyncIterator[GitHubHost]:
-            async with GitHubHost.open(github.url, vault, source) as host:
+        async def open_host(source: LoginSource, *, only: Sequence[str] | None = None) -> AsyncIterator[GitHubHost]:
+            async with GitHubHost.open(github.url, vault, source, only=only) as host:
                 yield host
 
         yield Forge(github=github, shop=shop, vault=vault, app=app, open=open_host)

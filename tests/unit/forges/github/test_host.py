@@ -1,16 +1,24 @@
 """Against a forge that holds every request against GitHub's published description."""
 
+from base64 import b64encode
+from collections.abc import Sequence
 from dataclasses import replace
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
+from cloister.egress.addresses import classify
 from cloister.errors import DeniedError, NotFoundError, RepositoryError, UnreachableError, UsageError
 from cloister.forges.github import client
 from cloister.forges.github.credentials import APP_KEY, LOGIN_PLACE, TOKEN, LoginSource
 from cloister.forges.local import LocalForge
-from cloister.model.forge import NewPullRequest, PullRequestState
+from cloister.forges.reach import Reach
+from cloister.model.forge import NewPullRequest, PullRequestState, Way
 from cloister.model.task import Repository
+from cloister.protocols import ForgeHost
 from cloister.testing.github.server import Fault
 
 from .conftest import PERSONAL, Forge, commit
@@ -281,3 +289,56 @@ async def test_a_file_that_everyone_may_read_is_no_place_for_a_login(forge: Forg
             await host.describe(forge.repository)
         file.chmod(0o600)
         assert (await host.describe(forge.repository)).name == "team/shop"
+
+
+async def test_for_repositories_that_are_not_named_nobody_logs_in(forge: Forge, tmp_path: Path) -> None:
+    async with forge.open(PERSON, only=["team/web-*", "other/shop"]) as host:
+        assert (await host.way_to(forge.repository)).variables == {}
+        for asked in (host.way_to(forge.repository, push=True), host.branches(forge.repository)):
+            with pytest.raises(DeniedError, match="other repositories than team/shop"):
+                await asked
+        assert await host.repositories() == []
+        with pytest.raises(RepositoryError, match="asks for a login"):
+            await LocalForge(tmp_path, host=host).resolve(forge.repository, None)
+    async with forge.open(PERSON, only=["team/web-*", "team/sh*"]) as host:
+        assert (await host.way_to(forge.repository)).variables
+        assert [it.name for it in await host.repositories()] == ["team/shop"]
+        host._known.clear()
+        forge.github.accounts.rename(forge.shop, "rival/shop")
+        with pytest.raises(DeniedError, match="other repositories than rival/shop"):
+            await host.way_to(forge.repository)
+
+
+async def test_a_guarded_one_is_read_where_its_name_was_found(forge: Forge, tmp_path: Path) -> None:
+    guarded = replace(forge.repository, guarded=True)
+    port = int(forge.github.url.rpartition(":")[2])
+    async with forge.open(PERSON) as host:
+        closed = Reach(classify=classify)
+        with pytest.raises(DeniedError, match="loopback"):
+            await LocalForge(tmp_path / "a", host=host, reach=closed).resolve(guarded, None)
+        opened = replace(closed, named=[("127.0.0.1", port)])
+        assert (await LocalForge(tmp_path / "b", host=host, reach=opened).resolve(guarded, None)).ref == "main"
+
+
+async def test_a_login_and_a_pin_go_the_same_way(forge: Forge, tmp_path: Path) -> None:
+    name = forge.github.url.replace("127.0.0.1", "github.example")
+    named = Repository(address=f"{name}/team/shop", directory="shop", guarded=True)
+    answers = [[ip_address("127.0.0.1")], [ip_address("192.0.2.9")]]
+
+    async def look_up(_: str, __: int) -> Sequence[IPv4Address | IPv6Address]:
+        return answers.pop(0)
+
+    way = Way(address=named.address, variables={"GIT_CONFIG_COUNT": "1", **_header(name)})
+    host = cast("ForgeHost", SimpleNamespace(way_to=lambda _: _done(way)))
+    reach = Reach(classify=lambda _: None, look_up=look_up)
+    assert (await LocalForge(tmp_path / "state", host=host, reach=reach).resolve(named, None)).ref == "main"
+    assert len(answers) == 1, "it was asked once"
+
+
+async def _done(way: Way) -> Way:
+    return way
+
+
+def _header(url: str) -> dict[str, str]:
+    login = b64encode(f"x-access-token:{PERSONAL}".encode()).decode()
+    return {"GIT_CONFIG_KEY_0": f"http.{url}/.extraHeader", "GIT_CONFIG_VALUE_0": f"Authorization: Basic {login}"}
