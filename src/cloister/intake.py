@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -18,6 +19,7 @@ from cloister.model.conversation import find_base
 from cloister.model.environment import Environment
 from cloister.model.event import RecordedEvent
 from cloister.model.fairness import OWNER
+from cloister.model.forge import ForgeBranch
 from cloister.model.given import Upload
 from cloister.model.image import BuildProgress
 from cloister.model.pack import not_installed
@@ -220,6 +222,17 @@ class Intake:
         read, source = await self.environments.read(environment, found, revision)
         needs = await self._needs(found, revision, read)
         return Preview(environment=read, source=source, repository=found, revision=revision, needs=needs)
+
+    async def branches(self, repository: str, *, guarded: bool = True) -> Sequence[ForgeBranch]:
+        """Return the branches of a repository, the first thousand: those that its forge tells of, or else git.
+
+        Errors as for `Forge.resolve`.
+        """
+        found = parse_repository(repository, guarded=guarded)
+        if self.host is not None and self.host.covers(found):
+            with suppress(UsageError):  # without a login there, a public one is still to be read
+                return await self.host.branches(found)
+        return await self.forge.branches(found)
 
     async def import_environment(
         self, repository: str, ref: str | None, path: str | None = None, *, guarded: bool = True

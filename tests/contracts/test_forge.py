@@ -35,6 +35,7 @@ class Shop:
 
     path: Path
     refs: dict[str, Commit] = field(default_factory=dict)
+    tags: list[str] = field(default_factory=list)
     commits: list[Commit] = field(default_factory=list)
     files: dict[tuple[Commit, str], bytes] = field(default_factory=dict)
 
@@ -55,12 +56,14 @@ class Shop:
     def tag(self, name: str, commit: Commit, *options: str) -> None:
         git(self.path, "tag", *options, name, commit)
         self.refs[name] = commit
+        self.tags.append(name)
 
     def scripted(self, *, default_branch: str = "main", note: str | None = None) -> FakeRepository:
         bare = self.path.with_suffix(".git")
         git(self.path, "clone", "--quiet", "--mirror", ".", str(bare))
         return FakeRepository(
             refs=self.refs,
+            tags=self.tags,
             default_branch=default_branch,
             files=self.files,
             note=note,
@@ -314,3 +317,14 @@ async def test_a_branch_of_cloisters_is_no_default_branch(open_forge: Open, shop
     shop.commit("cloister/t1", "by an agent")
     with pytest.raises(UsageError, match="an agent wrote"):
         await open_forge(default_branch="cloister/t1").resolve(shop.repository, None)
+
+
+async def test_branches_are_listed_by_name_without_tags(open_forge: Open, shop: Shop, tmp_path: Path) -> None:
+    forge = open_forge()
+    found = await forge.branches(shop.repository)
+    assert [(branch.name, branch.commit) for branch in found] == [
+        ("main", shop.refs["main"]),
+        ("topic/cart", shop.refs["topic/cart"]),
+    ]
+    with pytest.raises(NotFoundError):
+        await forge.branches(at(tmp_path / "nowhere"))

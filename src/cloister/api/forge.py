@@ -7,12 +7,11 @@ from pydantic import SecretStr
 
 from cloister.api.body import Body
 from cloister.api.caller import Admin, Member
-from cloister.api.front import FrontDoor
+from cloister.api.front import FrontDoor, check_repository
 from cloister.errors import UsageError
 from cloister.intake import Intake
 from cloister.model.forge import ForgeBranch, ForgeLogin, ForgeRepository
 from cloister.protocols import ForgeHost
-from cloister.repository_address import parse_repository
 
 router = APIRouter(prefix="/forge", tags=["forge"])
 
@@ -48,9 +47,10 @@ async def find_repositories(
 
 
 @router.get("/branches")
-async def find_branches(repository: Address, intake: FrontDoor, _: Member) -> list[ForgeBranch]:
-    """Return the branches of one of them, the first thousand."""
-    return list(await host_of(intake).branches(parse_repository(repository)))
+async def find_branches(repository: Address, intake: FrontDoor, caller: Member) -> list[ForgeBranch]:
+    """Return the branches of a repository, the first thousand. Which are protected only the forge can tell."""
+    check_repository(repository, caller)
+    return list(await intake.branches(repository, guarded=not caller.on_this_machine))
 
 
 def host_of(intake: Intake) -> ForgeHost:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cloister.errors import NotFoundError, RepositoryError, UsageError
+from cloister.model.forge import ForgeBranch
 from cloister.model.project import LOCK_FILES, ProjectFile, ProjectFiles, is_project_file
 from cloister.model.sandbox import Commit
 from cloister.model.task import OWN_BRANCHES, Repository, Revision
@@ -24,6 +25,8 @@ class FakeRepository:
 
     refs: Mapping[str, Commit]
     """Branches and tags; a commit may be asked for by any beginning that only it has."""
+    tags: Collection[str] = ()
+    """Those of them that are tags."""
     default_branch: str = "main"
     files: Mapping[tuple[Commit, str], bytes] = field(default_factory=dict)
     note: str | None = None
@@ -65,6 +68,12 @@ class FakeForge:
             default_commit=found.refs[default],
             foreign=_is_foreign(found, commit),
         )
+
+    async def branches(self, repository: Repository) -> Sequence[ForgeBranch]:
+        """See `protocols.Forge`."""
+        found = await self._get(repository, "branches")
+        names = sorted(found.refs.keys() - {*found.tags})
+        return [ForgeBranch(name=name, commit=found.refs[name], protected=False) for name in names]
 
     async def take_bundle(self, repository: Repository, bundle: AsyncIterable[bytes], *, head: str | None) -> None:
         """See `protocols.Forge`. Any bytes are a bundle with one branch, whose commit is their digest."""

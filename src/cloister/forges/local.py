@@ -20,7 +20,7 @@ from cloister.forges.ssh_reach import pinned_options
 from cloister.forges.uncommitted import uncommitted_note
 from cloister.git import with_settings
 from cloister.model.bundle import is_bundle
-from cloister.model.forge import Way
+from cloister.model.forge import ForgeBranch, Way
 from cloister.model.project import ProjectFiles
 from cloister.model.sandbox import Commit
 from cloister.model.ssh_address import SshAddress, parse_ssh_address
@@ -28,6 +28,8 @@ from cloister.model.task import OWN_BRANCHES, Repository, Revision
 from cloister.protocols import Forge, ForgeHost
 from cloister.together import Together
 
+MOST_BRANCHES = 1000
+"""That are listed."""
 LARGEST_FILE_BYTES = 16 * 1024 * 1024
 _SHORT_COMMIT = re.compile(r"[0-9a-fA-F]{4,64}")
 _FULL_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -86,6 +88,15 @@ class LocalForge:
             default_commit=default_commit,
             foreign=foreign,
         )
+
+    async def branches(self, repository: Repository) -> Sequence[ForgeBranch]:
+        """Ask git for them; see `protocols.Forge`."""
+        remote, _, _ = await self._read(repository)
+        names = sorted(name for name in remote.refs if name.startswith(HEADS))
+        return [
+            ForgeBranch(name=name.removeprefix(HEADS), commit=Commit(remote.refs[name]), protected=False)
+            for name in names[:MOST_BRANCHES]
+        ]
 
     async def take_bundle(self, repository: Repository, bundle: AsyncIterable[bytes], *, head: str | None) -> None:
         """Make the mirror of what was sent; see `protocols.Forge`."""

@@ -26,6 +26,13 @@ class Forge(Protocol):
         """
         ...
 
+    async def branches(self, repository: Repository) -> Sequence[ForgeBranch]:
+        """Return its branches by name, the first thousand; nothing is fetched. Errors as for `resolve`.
+
+        Which of them are protected git does not tell.
+        """
+        ...
+
     async def take_bundle(self, repository: Repository, bundle: AsyncIterable[bytes], *, head: str | None) -> None:
         """Let a repository at a bundle's address be what this git bundle holds, with `head` as its default branch.
 

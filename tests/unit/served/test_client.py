@@ -149,10 +149,10 @@ async def use_snapshots(client: Client, installation: Installation) -> None:
 async def use_forge(client: Client, server: Server, task: str) -> None:
     """Nobody has logged in there, and it is on another machine."""
     assert await client.forge_login() is not None
+    assert [branch.name for branch in await client.forge_branches(server.repository)] == ["main"]
     for ask in (
         lambda: client.set_forge_login("token", ""),
         lambda: client.forge_repositories("proj"),
-        lambda: client.forge_branches(server.repository),
         lambda: client.publish(task, options=PublishOptions()),
         lambda: client.publication(task),
     ):
