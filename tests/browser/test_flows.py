@@ -108,8 +108,8 @@ async def test_a_task_by_keyboard_alone(server: Server, new_page: NewPage) -> No
         await keys.press("n")
         await page.wait_for_url("/tasks/new")
         await keys.type("Fix it? n")
-        await keys.press("Tab")
-        await keys.press("Tab")
+        for _ in range(4):
+            await keys.press("Tab")
         await keys.type(server.repository)
         for _ in range(3):
             await keys.press("Tab")

@@ -1,2 +1,3 @@
 import "./app.js";
+import "./new_task.js";
 import "htmx-ext-sse";

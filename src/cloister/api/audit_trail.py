@@ -92,7 +92,8 @@ class Trail:
     @property
     def _is_change(self) -> bool:
         scope = self._connection.scope
-        return scope["method"] not in SAFE_METHODS or scope.get("state", {}).get("is_change", False)
+        is_change: bool = scope.get("state", {}).get("is_change", scope["method"] not in SAFE_METHODS)
+        return is_change
 
     async def _answer(self, start: Message, message: Message) -> None:
         try:
@@ -133,7 +134,10 @@ class Trail:
         )
 
     async def _sent(self) -> Mapping[str, Any]:
-        """Return what the body says by name."""
+        """Return what the body says by name; of one that nobody holds, what its reader found."""
+        read: Mapping[str, Any] | None = self._connection.scope.get("state", {}).get("sent")
+        if read is not None and not self._has_names:
+            return read
         body, kind = b"".join(self._body), self._connection.headers.get("content-type", "")
         if len(body) <= _READ_AT_ONCE:
             return _read(body, kind)

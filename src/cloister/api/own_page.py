@@ -2,12 +2,16 @@
 
 Two things have to be so. What the browser itself says of where a request comes from, in `Sec-Fetch-Site` or `Origin`,
 which no script can write, has to name this very origin. And the request has to hold the key of its session's pages: in
-the header `X-Cloister-Page-Key`, or in a form (`application/x-www-form-urlencoded`) in the field `page_key`.
+the header `X-Cloister-Page-Key`, or in a form in the field `page_key`: anywhere in one that is
+`application/x-www-form-urlencoded`, and in one that is `multipart/form-data` as its first part, so that nothing of the
+files behind it is read before.
 """
 
 import hmac
+import re
 from urllib.parse import parse_qsl
 
+from python_multipart.multipart import parse_options_header
 from starlette.requests import HTTPConnection
 from starlette.types import Message, Receive
 
@@ -20,6 +24,9 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _FORM = "application/x-www-form-urlencoded"
 _MOST_FORM_BYTES = 8 * 1024 * 1024
 _MOST_FIELDS = 1000
+_MULTIPART = b"multipart/form-data"
+_FIRST_PART_BYTES = 1024
+"""No key's part is longer, with a boundary of 70 characters (RFC 2046, 5.1.1) before and behind it."""
 
 _ELSEWHERE = "this was not asked for by a page of this server"
 
@@ -51,7 +58,13 @@ async def check_page_key(connection: HTTPConnection, key: str, receive: Receive)
     if (given := connection.headers.get(KEY_HEADER)) is not None:
         _compare(given, key)
         return receive
-    if connection.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
+    content_type = connection.headers.get("content-type", "")
+    kind, options = parse_options_header(content_type)
+    if kind == _MULTIPART:
+        messages, body = await _read(receive, enough=_FIRST_PART_BYTES)
+        _compare(_first_field(body, options.get(b"boundary", b"")), key)
+        return _replay(messages, receive)
+    if content_type.partition(";")[0].strip().lower() != _FORM:
         raise DeniedError(_ELSEWHERE, hint=f"send the page's key in {KEY_HEADER}")
     messages, body = await _read(receive)
     _compare(_field(body), key)
@@ -71,7 +84,16 @@ def _field(body: bytes) -> str:
     return next((value for name, value in fields if name == KEY_FIELD), "")
 
 
-async def _read(receive: Receive) -> tuple[list[Message], bytes]:
+def _first_field(body: bytes, boundary: bytes) -> str:
+    """Return the value of a form's first part, if that is the key's: as browsers write it (RFC 7578), and no other."""
+    line = rb"--" + re.escape(boundary)
+    disposition = rb'content-disposition: form-data; name="%s"' % re.escape(KEY_FIELD.encode())
+    found = re.match(rb"%s\r\n(?i:%s)\r\n\r\n([^\r\n]*)\r\n%s" % (line, disposition, line), body)
+    return found[1].decode("latin-1") if found and boundary else ""
+
+
+async def _read(receive: Receive, *, enough: int | None = None) -> tuple[list[Message], bytes]:
+    """Read a body to its end, or until that many bytes are there."""
     messages, body = [], b""
     while True:
         message = await receive()
@@ -79,7 +101,7 @@ async def _read(receive: Receive) -> tuple[list[Message], bytes]:
         body += message.get("body", b"")
         if len(body) > _MOST_FORM_BYTES:
             raise DeniedError(f"a form has at most {_MOST_FORM_BYTES // 1024**2} MiB", hint=f"send {KEY_HEADER}")
-        if not message.get("more_body"):
+        if not message.get("more_body") or (enough is not None and len(body) >= enough):
             return messages, body
 
 

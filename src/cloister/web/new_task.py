@@ -1,34 +1,35 @@
 """The page that gives a task: a form, what will apply to it, and the command line that asks for the same."""
 
-import shlex
 from collections.abc import Sequence
-from typing import Annotated, Literal
-from urllib.parse import urlencode
+from dataclasses import dataclass
+from typing import Annotated
 
-from fastapi import APIRouter, Form, Query
+from fastapi import APIRouter, Depends, Form, Query
 from fastapi import Request as WebRequest
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
-from pydantic import BaseModel
 
 from cloister.api.caller import Caller, Member
-from cloister.api.front import FrontDoor, check_repository
-from cloister.api.problem import error_to_problem
-from cloister.environment_file import environment_from_options
+from cloister.api.front import FrontDoor, check_priority, check_repository
+from cloister.api.problem import Problem, error_to_problem
+from cloister.environment_file import environment_from_options, unsupported
 from cloister.errors import CloisterError
-from cloister.intake import COMMAND_AGENT, Intake
-from cloister.model.environment_source import SourceKind, source_to_text
+from cloister.intake import Intake
+from cloister.model.ceiling import excess_of
+from cloister.model.environment import Environment
+from cloister.model.environment_source import source_to_text
+from cloister.model.fairness import Priority
 from cloister.model.network import NetworkMode
-from cloister.model.request import EnvironmentName, Request
-from cloister.model.task import CHECK, Task
+from cloister.model.task import CHECK
+from cloister.model.token import Role
+from cloister.preview import Preview
 from cloister.repository_address import is_path
 from cloister.web.page import PageRoute, render
-from cloister.web.phase_line import phase_line
+from cloister.web.phase_line import PhaseView, phase_line
+from cloister.web.posted import changes_nothing, posted_as, read_form
+from cloister.web.task_form import TaskForm, sent_files, sent_patch
 
 _TASKS_LOOKED_AT = 50
-_LONGEST_ADDRESS = 8000
-"""That browsers and proxies take for certain."""
-PROMPT = "PROMPT"
-"""Stands for the prompt in a command line, until a script puts what is in the form in its place."""
+_MODES = (NetworkMode.OFF, NetworkMode.LIMITED, NetworkMode.FULL)
 
 router = APIRouter(
     prefix="/tasks",
@@ -38,82 +39,20 @@ router = APIRouter(
     default_response_class=HTMLResponse,
 )
 
-
-class TaskForm(BaseModel):
-    """What the form holds. Empty is as if it was not said."""
-
-    repository: str = ""
-    ref: str = ""
-    prompt: str = ""
-    environment: str = ""
-    """Name of a stored one."""
-    agent: str = ""
-    command: str = ""
-    attempts: int = 1
-    ask: bool = False
-    internet: Literal["", "off", "limited", "full"] = ""
-    allow: str = ""
-    """Domains, with blanks or commas between them."""
-    use_cache: bool = True
-
-    @property
-    def domains(self) -> tuple[str, ...]:
-        """What the agent may reach too."""
-        return tuple(self.allow.replace(",", " ").split())
-
-    def to_request(self) -> Request:
-        """Return what it asks for."""
-        return Request(
-            repository=self.repository.strip(),
-            ref=self.ref.strip() or None,
-            prompt=self.prompt.replace("\r\n", "\n"),
-            environment=EnvironmentName(name=self.environment) if self.environment else None,
-            agent=self.agent or None,
-            command=(self.command.strip() or None) if self.agent == COMMAND_AGENT else None,
-            attempts=self.attempts,
-            ask=self.ask,
-            internet=NetworkMode(self.internet) if self.internet else None,
-            allow=self.domains,
-            use_cache=self.use_cache,
-        )
-
-    def to_command_line(self) -> str:
-        """Return the `cloister run` that asks for the same."""
-        asked = self.to_request()
-        words = ["cloister", "run", "--repo", asked.repository or "URL"]
-        words += ["--ref", asked.ref] if asked.ref else []
-        words += ["--env", self.environment] if self.environment else []
-        if asked.command:
-            words += ["--command", asked.command]
-        elif asked.agent:
-            words += ["--agent", asked.agent]
-        words += ["--attempts", str(self.attempts)] if self.attempts > 1 else []
-        words += ["--ask"] if self.ask else []
-        words += ["--internet", self.internet] if self.internet else []
-        words += [word for domain in self.domains for word in ("--allow", domain)]
-        words += [] if self.use_cache else ["--no-cache"]
-        return shlex.join([*words, "--detach", asked.prompt.strip() or PROMPT])
+Filled = Annotated[TaskForm, Depends(posted_as(TaskForm))]
 
 
-def again_address(task: Task) -> str:
-    """Return the address of the form, filled with what a task was asked with; empty when that is too much for one."""
-    source = task.environment_source
-    is_stored = source is not None and source.kind is SourceKind.STORED
-    asked = {
-        "repository": task.repository.address,
-        "ref": "" if task.revision.ref == task.revision.default_branch else task.revision.ref,
-        "prompt": task.prompt,
-        "environment": task.environment.name if is_stored else "",
-        "agent": task.agent,
-        "command": task.command or "",
-        "attempts": str(task.attempts) if task.attempts > 1 else "",
-        "ask": "true" if task.ask else "",
-    }
-    address = f"/tasks/new?{urlencode({name: value for name, value in asked.items() if value}, errors='replace')}"
-    return address if len(address) <= _LONGEST_ADDRESS else ""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meant:
+    """What would apply to a task that is asked for so."""
 
-
-Filled = Annotated[TaskForm, Form()]
+    preview: Preview
+    environment: Environment
+    source: str
+    phases: Sequence[PhaseView]
+    agent: str
+    bounds: Sequence[str]
+    """What the operator does not give of what is asked for, and what this version leaves undone."""
 
 
 @router.get("/new")
@@ -127,58 +66,139 @@ async def preview(
     request: WebRequest, intake: FrontDoor, caller: Member, asked: Annotated[TaskForm, Query()]
 ) -> Response:
     """Show what would apply to such a task: its phases, its scripts, its checks."""
-    if not asked.repository.strip():
-        return render(request, "part_preview.html", asked=asked, preview=None, problem=None)
-    try:
-        check_repository(asked.repository.strip(), caller)
-        wanted = asked.to_request()
-        found = await intake.preview(wanted.repository, wanted.ref, wanted.environment)
-        environment = environment_from_options(
-            found.environment, variables={}, internet=wanted.internet, allow=wanted.allow
-        )
-    except CloisterError as error:
-        return render(request, "part_preview.html", asked=asked, preview=None, problem=error_to_problem(error))
-    return render(
-        request,
-        "part_preview.html",
-        asked=asked,
-        problem=None,
-        preview=found,
-        environment=environment,
-        source=source_to_text(found.source),
-        phases=phase_line(environment, ()),
-    )
+    meant, problem = await _look(intake, caller, asked)
+    return render(request, "part_preview.html", asked=asked, meant=meant, problem=problem)
+
+
+@router.post("/new/look")
+async def look(request: WebRequest, intake: FrontDoor, caller: Member, asked: Filled) -> Response:
+    """Show the form again with all that a script would have put there: names to choose from, and what would apply."""
+    changes_nothing(request)
+    meant, problem = await _look(intake, caller, asked)
+    repositories = [*await _repositories(intake, caller), *await _at_forge(intake)]
+    branches = await _branches(intake, caller, asked.repository)
+    return await _form(request, intake, caller, asked, meant=meant, problem=problem, names=(repositories, branches))
+
+
+@router.post("/new/markdown")
+async def markdown(request: WebRequest, _: Member, prompt: Annotated[str, Form()] = "") -> Response:
+    """Show how a prompt reads."""
+    changes_nothing(request)
+    return render(request, "part_markdown.html", text=prompt)
+
+
+@router.get("/new/repositories")
+async def repositories(request: WebRequest, intake: FrontDoor, caller: Member) -> Response:
+    """Return the addresses to choose from: of tasks, of environments, and at the forge."""
+    known = [*await _repositories(intake, caller), *await _at_forge(intake)]
+    return render(request, "part_options.html", options=dict.fromkeys(known))
+
+
+@router.get("/new/branches")
+async def branches(request: WebRequest, intake: FrontDoor, caller: Member, repository: str = "") -> Response:
+    """Return the branches of a repository to choose from; none where they cannot be read, which the preview tells."""
+    return render(request, "part_options.html", options=await _branches(intake, caller, repository))
 
 
 @router.post("")
 async def create(request: WebRequest, intake: FrontDoor, caller: Member, asked: Filled) -> Response:
     """Accept the task, or show the form again, with what is wrong."""
+    form = await read_form(request)
     try:
         check_repository(asked.repository.strip(), caller)
-        task = await intake.submit(asked.to_request(), asked_by=caller.name)
+        check_priority(asked.priority, caller)
+        wanted = asked.to_request(await sent_patch(form), await sent_files(form))
+        task = await intake.submit(wanted, asked_by=caller.name)
     except CloisterError as error:
-        return await _form(request, intake, caller, asked, error)
+        problem = error_to_problem(error)
+        return await _form(request, intake, caller, asked, problem=problem, code=problem.status)
     return RedirectResponse(f"/tasks/{task.id}", 303)
 
 
+async def _look(intake: Intake, caller: Caller, asked: TaskForm) -> tuple[Meant | None, Problem | None]:
+    """Return what would apply, or what is wrong; neither without a repository."""
+    if not asked.repository.strip():
+        return None, None
+    try:
+        check_repository(asked.repository.strip(), caller)
+        return await _meant(intake, asked), None
+    except CloisterError as error:
+        return None, error_to_problem(error)
+
+
+async def _meant(intake: Intake, asked: TaskForm) -> Meant:
+    wanted = asked.to_request()
+    found = await intake.preview(wanted.repository, wanted.ref, wanted.environment)
+    environment = environment_from_options(
+        found.environment, variables={}, internet=wanted.internet, allow=wanted.allow
+    )
+    return Meant(
+        preview=found,
+        environment=environment,
+        source=source_to_text(found.source),
+        phases=phase_line(environment, (), intake.ceiling),
+        agent=asked.agent or environment.agent,
+        bounds=(*excess_of(environment.network, intake.ceiling), *unsupported(environment)),
+    )
+
+
 async def _form(
-    request: WebRequest, intake: Intake, caller: Caller, asked: TaskForm, error: CloisterError | None = None
+    request: WebRequest,
+    intake: Intake,
+    caller: Caller,
+    asked: TaskForm,
+    *,
+    meant: Meant | None = None,
+    problem: Problem | None = None,
+    names: tuple[Sequence[str], Sequence[str]] | None = None,
+    code: int = 200,
 ) -> Response:
-    problem = error_to_problem(error) if error else None
+    repositories, branches = names or (await _repositories(intake, caller), ())
+    highest = _MODES.index(intake.ceiling.agent)
     return render(
         request,
         "new_task.html",
-        code=problem.status if problem else 200,
+        code=code,
         asked=asked,
+        meant=meant,
         problem=problem,
-        repositories=await _repositories(intake, caller),
+        looked=names is not None,
+        repositories=dict.fromkeys(repositories),
+        branches=branches,
         environments=[stored.name for stored in await intake.environments.list()],
         agents=sorted(intake.agents.keys() - {CHECK}),
-        modes=tuple(NetworkMode),
+        models=[provider.name for provider in await intake.models.list()],
+        priorities=[each for each in Priority if each is not Priority.HIGH or caller.role.includes(Role.ADMIN)],
+        modes={mode: _MODES.index(mode) <= highest for mode in _MODES},
+        highest=intake.ceiling.agent,
     )
 
 
 async def _repositories(intake: Intake, caller: Caller) -> Sequence[str]:
-    """Return the addresses that tasks were given for lately, as far as the caller may name them."""
-    addresses = dict.fromkeys(status.task.repository.address for status in await intake.tasks(limit=_TASKS_LOOKED_AT))
-    return [address for address in addresses if caller.on_this_machine or not is_path(address)]
+    """Return the addresses of the newest tasks and of stored environments, as far as the caller may name them."""
+    addresses = [status.task.repository.address for status in await intake.tasks(limit=_TASKS_LOOKED_AT)]
+    for stored in await intake.environments.list():
+        described = (await intake.environments.describe(stored.name)).environment
+        addresses += [described.repository] if described and described.repository else []
+    return [address for address in dict.fromkeys(addresses) if caller.on_this_machine or not is_path(address)]
+
+
+async def _at_forge(intake: Intake) -> Sequence[str]:
+    """Return what Cloister's login may use there; nothing where there is none, or where it does not answer."""
+    if intake.host is None:
+        return ()
+    try:
+        return [repository.address for repository in await intake.host.repositories()]
+    except CloisterError:
+        return ()
+
+
+async def _branches(intake: Intake, caller: Caller, repository: str) -> Sequence[str]:
+    """Return the names of branches; none where they cannot be read, which the preview tells."""
+    if not repository.strip():
+        return ()
+    try:
+        check_repository(repository.strip(), caller)
+        return [branch.name for branch in await intake.branches(repository.strip())]
+    except CloisterError:
+        return ()

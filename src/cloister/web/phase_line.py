@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from cloister.model.ceiling import UNBOUNDED, Ceiling
 from cloister.model.environment import Environment
 from cloister.model.event import (
     AttemptFinished,
@@ -29,11 +30,13 @@ from cloister.model.event import (
     SnapshotMissed,
     SnapshotSaved,
 )
+from cloister.model.network import NetworkMode
 from cloister.model.phase import Phase
 from cloister.model.secret import SecretMode
 from cloister.model.task import Verdict
 from cloister.narration import check_lines, sentences, stats_to_text
 
+_MODES = tuple(str(mode) for mode in (NetworkMode.OFF, NetworkMode.LIMITED, NetworkMode.FULL))
 _WITH_VARIABLES = (Phase.SETUP, Phase.AGENT)
 _TOLD = (FinalDiskKept, FinalDiskMissed, FinalDiskResumed, ResidueFound, ServiceReady, SnapshotAwaited, SnapshotSaved)
 
@@ -79,9 +82,13 @@ class PhaseView:
     """What happened in it, in few words, each with its style."""
 
 
-def phase_line(environment: Environment, events: Iterable[RecordedEvent]) -> tuple[PhaseView, ...]:
-    """Return the five, in their order. `events` are those of one attempt."""
+def phase_line(
+    environment: Environment, events: Iterable[RecordedEvent], ceiling: Ceiling = UNBOUNDED
+) -> tuple[PhaseView, ...]:
+    """Return the five, in their order. `events` are those of one attempt, and tell of what the ceiling has left."""
     views = {phase: _expected(environment, phase) for phase in Phase}
+    for phase, view in views.items():
+        view.network = min(view.network, str(ceiling.highest(phase)), key=_MODES.index)
     for recorded in events:
         if isinstance(recorded.event, AttemptStarted) and recorded.event.retry:
             views = {phase: _expected(environment, phase) for phase in Phase}

@@ -21,9 +21,9 @@ from cloister.model.token import Role
 from cloister.web.activity import Activity, Entry, joined
 from cloister.web.chosen import AttemptNumber, Chosen, ChosenAttempt, TurnNumber, quiet_events
 from cloister.web.diff_view import ROWS_AT_ONCE, files_of, rows_of, side_by_side, unfolded
-from cloister.web.new_task import again_address
 from cloister.web.page import PageRoute, duration, render
 from cloister.web.proposed import network_proposal
+from cloister.web.task_form import again_address
 from cloister.web.waterfall import waterfall
 
 EVENTS_AT_ONCE = 600

@@ -160,6 +160,7 @@ def _application(
         host=host,
         pull_requests=wiring.pull_requests_of(settings, database, SqlTaskStore(database), forge, host),
         now=lambda: datetime.now(UTC),
+        ceiling=settings.ceiling,
     )
     tools = Tools(
         queue=queue,
