@@ -41,7 +41,7 @@ from cloister.model.audit import AuditEntry, AuditFilter
 from cloister.model.cancellation import AT_ONCE, Cancellation
 from cloister.model.choice import attempt_of
 from cloister.model.event import AttemptFinished, RecordedEvent
-from cloister.model.forge import ForgeBranch, ForgeLogin, ForgeRepository
+from cloister.model.forge import AppManifest, ForgeBranch, ForgeLogin, ForgeRepository, MadeApp
 from cloister.model.given import Upload
 from cloister.model.image import BuildProgress, Image
 from cloister.model.model_provider import ListedProvider
@@ -366,6 +366,17 @@ class Client:
     async def set_forge_login(self, kind: str, value: str) -> None:
         """Keep what Cloister logs in with there: `token` or `key`."""
         await self._call("PUT", "/forge/login", {"kind": kind, "value": value})
+
+    async def forge_app_manifest(
+        self, *, name: str, organization: str | None, redirect: str, workflows: bool
+    ) -> AppManifest:
+        """What a person's browser posts to the forge to make an app for Cloister."""
+        fields = {"name": name, "organization": organization, "redirect": redirect, "workflows": workflows}
+        return _read(AppManifest, await self._call("POST", "/forge/app-manifest", fields))
+
+    async def make_forge_app(self, code: str) -> MadeApp:
+        """Let the forge make the app that this code stands for, and keep what it logs in with."""
+        return _read(MadeApp, await self._call("POST", "/forge/app", {"code": code}))
 
     async def forge_repositories(self, query: str = "") -> Sequence[ForgeRepository]:
         """The repositories that Cloister's login may use, with that in their name."""

@@ -110,6 +110,7 @@ if TYPE_CHECKING:
     from cloister.backup.state import State
     from cloister.telemetry.instruments import Instruments
 
+GITHUB_WEBHOOK = "/webhooks/github"
 _SHARE_OF_SNAPSHOTS = 5
 """Of the file system that the state directory is on: a fifth, where the settings say nothing."""
 
@@ -331,7 +332,8 @@ async def open_host(settings: Settings, vault: Vault) -> AsyncIterator[GitHubHos
         key_file=Path(table.key_file) if table.key_file else None,
         token_file=Path(table.token_file) if table.token_file else None,
     )
-    async with GitHubHost.open(table.url, vault, source, only=table.repositories) as host:
+    webhook = f"{settings.public_url.rstrip('/')}{GITHUB_WEBHOOK}" if settings.public_url else None
+    async with GitHubHost.open(table.url, vault, source, only=table.repositories, webhook=webhook) as host:
         yield host
 
 

@@ -3,18 +3,19 @@
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, status
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 
 from cloister.api.body import Body
 from cloister.api.caller import Admin, Member
 from cloister.api.front import FrontDoor, check_repository
 from cloister.errors import UsageError
 from cloister.intake import Intake
-from cloister.model.forge import ForgeBranch, ForgeLogin, ForgeRepository
+from cloister.model.forge import AppManifest, ForgeBranch, ForgeLogin, ForgeRepository, MadeApp
 from cloister.protocols import ForgeHost
 
 router = APIRouter(prefix="/forge", tags=["forge"])
 
+LONGEST_APP_NAME = 34
 Address = Annotated[str, Query(description="Of the repository.", max_length=2048)]
 
 
@@ -35,6 +36,39 @@ async def get(intake: FrontDoor, _: Admin) -> ForgeLogin:
 async def put_login(body: LoginBody, intake: FrontDoor, _: Admin) -> None:
     """Keep what Cloister logs in with in the vault. It never comes out."""
     await host_of(intake).set_login(body.kind, body.value.get_secret_value())
+
+
+class AppManifestBody(Body):
+    """What an app shall be like."""
+
+    name: Annotated[str, Field(min_length=1, max_length=LONGEST_APP_NAME)] = "cloister"
+    """As it is called at the forge, where no other is called so."""
+    organization: Annotated[str, Field(min_length=1, max_length=100)] | None = None
+    """Whose it is; null is the person's who posts it."""
+    redirect: Annotated[str, Field(max_length=200)]
+    """Where the person's browser is led with the code: on the person's own machine, `http://127.0.0.1:PORT/...`."""
+    workflows: bool = False
+    """Whether it may push changes of the forge's workflows."""
+
+
+@router.post("/app-manifest")
+async def app_manifest(body: AppManifestBody, intake: FrontDoor, _: Admin) -> AppManifest:
+    """Return what a person's browser posts to the forge to make an app for Cloister."""
+    return host_of(intake).app_manifest(
+        name=body.name, organization=body.organization, redirect=body.redirect, workflows=body.workflows
+    )
+
+
+class AppCodeBody(Body):
+    """What the forge led the browser back with."""
+
+    code: SecretStr
+
+
+@router.post("/app", status_code=status.HTTP_201_CREATED)
+async def make_app(body: AppCodeBody, intake: FrontDoor, _: Admin) -> MadeApp:
+    """Let the forge make the app, once, and keep its key and its webhook's secret in the vault."""
+    return await host_of(intake).make_app(body.code.get_secret_value())
 
 
 @router.get("/repositories")

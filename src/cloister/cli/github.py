@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from cloister.cli.github_setup import setup
 from cloister.cli.secret import read_value
 from cloister.cli.session import ask
 from cloister.cli.task import JsonOption
@@ -14,6 +15,9 @@ app = typer.Typer(
     no_args_is_help=True,
     help="GitHub: Cloister's login there, which no sandbox ever has.\n\nExample:  cloister github set-token < token",
 )
+
+
+app.command()(setup)
 
 
 @app.command("set-token")
@@ -55,6 +59,8 @@ def doctor(context: typer.Context, as_json: JsonOption = False) -> None:
             print_line(console, f"repositories: {login.repositories}")
         for what in login.missing:
             print_line(console, neutralize(f"missing: {what}"))
+        for what in login.notes:
+            print_line(console, neutralize(f"note: {what}"))
     raise typer.Exit(3 if login.missing else 0)
 
 

@@ -99,3 +99,34 @@ class ForgeLogin:
     """Of an app."""
     repositories: int | None = None
     """How many it may use, as far as was counted."""
+    notes: tuple[str, ...] = ()
+    """What keeps the forge's own messages from arriving, which nothing else needs; one sentence each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppManifest:
+    """What makes an app of Cloister's own at a forge, once a person's browser posts it."""
+
+    address: str
+    """Where to, as the field `manifest` of a form, with a `state` in the query that comes back with the code."""
+    manifest: str
+    """JSON."""
+    webhook: str | None
+    """Where the forge will send its messages; None when it sends none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MadeApp:
+    """An app that was made; what it logs in with is in the vault."""
+
+    number: int
+    """For the settings."""
+    slug: str
+    address: str
+    """Its page."""
+    install_address: str
+    """Where it is installed for repositories."""
+    webhook: bool
+    """Whether it has one, whose secret is in the vault."""
+    missing: tuple[str, ...] = ()
+    """Permissions that it was not given, one sentence each."""

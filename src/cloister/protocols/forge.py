@@ -6,7 +6,17 @@ from pathlib import Path
 from typing import Protocol
 
 from cloister.model.event import Event
-from cloister.model.forge import ForgeBranch, ForgeLogin, ForgeRepository, NewPullRequest, Person, PullRequest, Way
+from cloister.model.forge import (
+    AppManifest,
+    ForgeBranch,
+    ForgeLogin,
+    ForgeRepository,
+    MadeApp,
+    NewPullRequest,
+    Person,
+    PullRequest,
+    Way,
+)
 from cloister.model.project import ProjectFiles
 from cloister.model.publication import BranchDraft, Composed, Publication
 from cloister.model.sandbox import Commit
@@ -121,6 +131,20 @@ class ForgeHost(Protocol):
 
     async def set_login(self, kind: str, value: str) -> None:
         """Keep what Cloister logs in with, `token` or `key`, sealed. UsageError, with nothing changed, for another."""
+        ...
+
+    def app_manifest(self, *, name: str, organization: str | None, redirect: str, workflows: bool) -> AppManifest:
+        """Return what a person's browser posts there to make an app, which leads it to `redirect` with a code.
+
+        UsageError for a name that can be none, and a `redirect` that is not this very machine's.
+        """
+        ...
+
+    async def make_app(self, code: str) -> MadeApp:
+        """Make the app that a code stands for, once, and keep what it logs in with, sealed.
+
+        UsageError for what is no code; NotFoundError when it was used, or is too old.
+        """
         ...
 
     async def login(self) -> ForgeLogin:

@@ -18,7 +18,9 @@ def bound(host: str, port: int) -> tuple[socket.socket, str]:
 @asynccontextmanager
 async def serve(app: ASGIApp, listener: socket.socket) -> AsyncIterator[None]:
     """Serve until the block ends; connections that are open then are cut."""
-    server = _Server(uvicorn.Config(app, log_config=None, log_level="critical", lifespan="off", http="h11"))
+    server = _Server(
+        uvicorn.Config(app, log_config=None, log_level="critical", lifespan="off", http="h11", date_header=False)
+    )
     with listener:
         async with anyio.create_task_group() as group:
             group.start_soon(server.serve, [listener])

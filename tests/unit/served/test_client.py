@@ -153,6 +153,8 @@ async def use_forge(client: Client, server: Server, task: str) -> None:
     for ask in (
         lambda: client.set_forge_login("token", ""),
         lambda: client.forge_repositories("proj"),
+        lambda: client.forge_app_manifest(name="a", organization=None, redirect="http://evil.example", workflows=False),
+        lambda: client.make_forge_app("?"),
         lambda: client.publish(task, options=PublishOptions()),
         lambda: client.publication(task),
     ):

@@ -4,6 +4,7 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from contextlib import asynccontextmanager
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -41,6 +42,8 @@ class GitHubClient(GitHubAPI):
         super().__init__("cloister", base_url=api)
         self.on_refused: Callable[[], None] = lambda: None
         """Called when what was sent to log in is refused: a token may have been taken back before its time."""
+        self.ahead_seconds: float | None = None
+        """How far this machine's clock is ahead of GitHub's, by its last answer; None before there is one."""
         self._http: httpx.AsyncClient | None = None  # made when it is needed: reading the authorities takes a while
 
     async def aclose(self) -> None:
@@ -82,6 +85,7 @@ class GitHubClient(GitHubAPI):
                     ) from error
                 await self.sleep(2.0**attempt / 4)
             else:
+                self.ahead_seconds = _ahead_seconds(response.headers.get("date"))
                 return response.status_code, response.headers, response.content
         raise AssertionError("the last attempt returns, or raises")
 
@@ -97,6 +101,13 @@ async def in_our_words(what: str) -> "AsyncIterator[None]":
         yield
     except GitHubException as error:
         raise _translated(error, what) from error
+
+
+def _ahead_seconds(date: str | None) -> float | None:
+    try:
+        return time.time() - parsedate_to_datetime(date or "").timestamp()
+    except ValueError:
+        return None
 
 
 def _translated(error: GitHubException, what: str) -> CloisterError:

@@ -15,7 +15,7 @@ from cloister.protocols import Vault
 
 LOGIN_PLACE = "\x01github"
 """Where the vault keeps what follows: no environment can be called so."""
-TOKEN, APP_KEY = "TOKEN", "APP_KEY"
+TOKEN, APP_KEY, WEBHOOK_SECRET = "TOKEN", "APP_KEY", "WEBHOOK_SECRET"
 READ: Mapping[str, str] = {"contents": "read", "metadata": "read"}
 WRITE: Mapping[str, str] = {"contents": "write", "pull_requests": "write", "metadata": "read"}
 WITH_WORKFLOWS: Mapping[str, str] = {**WRITE, "workflows": "write"}
@@ -66,30 +66,35 @@ class Credentials:
             raise UsageError(
                 f"{by} the settings, so Cloister logs in by {wanted}", hint=f"cloister github set-{wanted}"
             )
-        if self._source.key_file or self._source.token_file:
-            raise UsageError(f"the settings say where the {kind} is, so the vault's would never be used")
+        self.check_vault_is_used()
         if self.app is not None:
-            self._sign(SecretValue(value))
+            _sign(self.app, SecretValue(value))
         elif not _TOKEN.fullmatch(value):
             raise UsageError("a token for GitHub is one word of letters, digits and _, such as ghp_...")
         await self._vault.set(LOGIN_PLACE, TOKEN if self.app is None else APP_KEY, value)
         self._tokens.clear()
 
+    def check_vault_is_used(self) -> None:
+        """Raise UsageError when the settings name a file instead."""
+        if self._source.key_file or self._source.token_file:
+            raise UsageError("the settings name a file with Cloister's login, so the vault's would never be used")
+
+    async def keep_app(self, app: int, key: str, webhook_secret: str | None) -> None:
+        """Seal what a new app logs in with, and what its webhook signs with. UsageError for what is no key."""
+        _sign(app, SecretValue(key))
+        await self._vault.set(LOGIN_PLACE, APP_KEY, key)
+        if webhook_secret:
+            await self._vault.set(LOGIN_PLACE, WEBHOOK_SECRET, webhook_secret)
+        self.forget()
+
+    async def has_webhook_secret(self) -> bool:
+        """Whether it is known what the app's webhook signs with."""
+        return await self._vault.find(LOGIN_PLACE, WEBHOOK_SECRET) is not None
+
     async def jwt(self) -> str:
         """Return what an app itself logs in with, for some minutes. UsageError without a key, or with a wrong one."""
-        return self._sign(await self._get())
-
-    def _sign(self, key: SecretValue) -> str:
-        from gidgethub.apps import get_jwt  # takes a while to load, and apps alone need it
-        from jwt import PyJWTError
-
-        try:
-            return get_jwt(app_id=str(self.app), private_key=key.reveal(), expiration=540)
-        except (ValueError, TypeError, PyJWTError) as error:
-            raise UsageError(
-                f"the private key of GitHub App {self.app} cannot be read: it is no RSA key as PEM",
-                hint="make one on the app's page, and give it: cloister github set-key < key.pem",
-            ) from error
+        assert self.app is not None
+        return _sign(self.app, await self._get())
 
     async def token_for(self, name: str, permissions: Mapping[str, str] = READ) -> SecretValue | None:
         """Return a token for the repository `owner/name`, with these permissions alone where that can be had.
@@ -157,6 +162,19 @@ class Credentials:
             command = "set-key < key.pem" if self.app is not None else "set-token < token"
             raise NotFoundError(f"Cloister has no {what}", hint=f"give it one: cloister github {command}")
         return found
+
+
+def _sign(app: int, key: SecretValue) -> str:
+    from gidgethub.apps import get_jwt  # takes a while to load, and apps alone need it
+    from jwt import PyJWTError
+
+    try:
+        return get_jwt(app_id=str(app), private_key=key.reveal(), expiration=540)
+    except (ValueError, TypeError, PyJWTError) as error:
+        raise UsageError(
+            f"the private key of GitHub App {app} cannot be read: it is no RSA key as PEM",
+            hint="make one on the app's page, and give it: cloister github set-key < key.pem",
+        ) from error
 
 
 def _read(path: Path) -> SecretValue:

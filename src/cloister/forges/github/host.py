@@ -10,6 +10,7 @@ from urllib.parse import quote, urlsplit
 from gidgethub import BadRequest, RedirectionException
 
 from cloister.errors import CloisterError, DeniedError, NotFoundError, RepositoryError, UsageError
+from cloister.forges.github.app import make_app, manifest_of
 from cloister.forges.github.client import GitHubClient, in_our_words
 from cloister.forges.github.credentials import (
     READ,
@@ -18,11 +19,14 @@ from cloister.forges.github.credentials import (
     Credentials,
     LoginSource,
 )
+from cloister.forges.github.login_check import LoginCheck
 from cloister.forges.github.names import api_of, name_at
 from cloister.model.forge import (
+    AppManifest,
     ForgeBranch,
     ForgeLogin,
     ForgeRepository,
+    MadeApp,
     NewPullRequest,
     Person,
     PullRequest,
@@ -44,10 +48,17 @@ class GitHubHost:
     """One GitHub."""
 
     def __init__(
-        self, url: str, client: GitHubClient, credentials: Credentials, only: Sequence[str] | None = None
+        self,
+        url: str,
+        client: GitHubClient,
+        credentials: Credentials,
+        *,
+        only: Sequence[str] | None = None,
+        webhook: str | None = None,
     ) -> None:
-        """`only` are patterns of the repositories that it logs in for; None for all."""
+        """`only` are patterns of the repositories that it logs in for, None for all; `webhook` is where it is heard."""
         self._url = url
+        self._webhook = webhook
         self._only = only
         self._client = client
         self._credentials = credentials
@@ -56,12 +67,18 @@ class GitHubHost:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, url: str, vault: Vault, source: LoginSource, *, only: Sequence[str] | None = None
+        cls,
+        url: str,
+        vault: Vault,
+        source: LoginSource,
+        *,
+        only: Sequence[str] | None = None,
+        webhook: str | None = None,
     ) -> AsyncIterator[Self]:
         """Talk to the GitHub at `url`; nothing is asked before anybody needs it."""
         client = GitHubClient(api_of(url))
         try:
-            yield cls(url, client, Credentials(client, vault, source), only)
+            yield cls(url, client, Credentials(client, vault, source), only=only, webhook=webhook)
         finally:
             await client.aclose()
 
@@ -189,37 +206,30 @@ class GitHubHost:
 
     async def login(self) -> ForgeLogin:
         """Say as whom Cloister is known, and what is missing."""
-        kind = "app" if self._credentials.app is not None else "token"
-        try:
-            if await self._credentials.find() is None:
-                await self._credentials.token_for("x/x")
-            author = await self.author()
-            repositories = await self.repositories()
-        except (UsageError, RepositoryError) as error:
-            said = f"{error}; {error.hint}" if error.hint else str(error)
-            return ForgeLogin(address=self._url, kind=kind, missing=(said,))
-        permissions = await self._permissions() if kind == "app" else {}
-        missing = (
-            [f"the app has no permission {key}: {value}" for key, value in lacking(permissions)] if permissions else []
+        check = LoginCheck(
+            url=self._url,
+            client=self._client,
+            credentials=self._credentials,
+            author=self.author,
+            repositories=self.repositories,
+            webhook=self._webhook,
         )
-        if not repositories:
-            missing.append("its login sees no repository")
-        elif not any(it.may_push for it in repositories):
-            missing.append("its login may push to no repository, so it can open no pull request")
-        return ForgeLogin(
-            address=self._url,
-            kind=kind,
-            name=author.name,
-            missing=tuple(missing),
-            permissions=permissions,
-            repositories=len(repositories),
+        return await check.run()
+
+    def app_manifest(self, *, name: str, organization: str | None, redirect: str, workflows: bool) -> AppManifest:
+        """Say what a browser is to post."""
+        return manifest_of(
+            self._url,
+            name=name,
+            organization=organization,
+            redirect=redirect,
+            webhook=self._webhook,
+            workflows=workflows,
         )
 
-    async def _permissions(self) -> Mapping[str, str]:
-        async with in_our_words("app"):
-            app = await self._client.getitem("/app", jwt=await self._credentials.jwt())
-        permissions: Mapping[str, str] = app["permissions"]
-        return permissions
+    async def make_app(self, code: str) -> MadeApp:
+        """Ask for it, and keep what it logs in with."""
+        return await make_app(self._client, self._credentials, self._url, code)
 
     async def _list(self, path: str, token: SecretValue, found: list[ForgeRepository]) -> None:
         async with in_our_words("repositories"):
@@ -290,11 +300,6 @@ class GitHubHost:
 
 
 _: type[ForgeHost] = GitHubHost
-
-
-def lacking(permissions: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return what an app needs and has not been given."""
-    return [(key, value) for key, value in WRITE.items() if permissions.get(key) not in (value, "write", "admin")]
 
 
 def _pull_request(said: Mapping[str, Any]) -> PullRequest:

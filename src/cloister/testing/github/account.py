@@ -8,7 +8,7 @@ import jwt
 
 from cloister.testing.github.hosted import AppOnForge, Caller, Hosted, make_repository
 
-FULL = {"contents": "write", "pull_requests": "write", "metadata": "read"}
+FULL = {"contents": "write", "pull_requests": "write", "issues": "write", "checks": "write", "metadata": "read"}
 """Permissions that Cloister asks for."""
 
 
@@ -20,6 +20,8 @@ class Accounts:
         self.apps: list[AppOnForge] = []
         self.uninstalled: set[int] = set()
         """Ids of apps that were taken away."""
+        self.deliveries: dict[int, list[int]] = {}
+        """Of apps by their ids: what their webhooks were answered with, the newest first."""
         self._directory = directory
         self._tokens: dict[str, tuple[Caller, datetime | None]] = {}
         self._moved: dict[str, str] = {}

@@ -1,5 +1,6 @@
 """What the forge says of what it keeps, in GitHub's words; `filling` adds what nobody here reads."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -74,6 +75,19 @@ def pull_request(url: str, it: Hosted, pull: Pull, *, whole: bool) -> Fields:
     return {**said, "merged": pull.merged_at is not None} if whole else said
 
 
+def app(url: str, it: AppOnForge) -> Fields:
+    """Of an app."""
+    return {
+        "id": it.id,
+        "slug": it.slug,
+        "name": it.slug,
+        "owner": user(url, it.owner),
+        "html_url": f"{url}/apps/{it.slug}",
+        "permissions": dict(it.permissions),
+        "events": list(it.events),
+    }
+
+
 def installation(url: str, it: AppOnForge) -> Fields:
     """Of an app's installation."""
     return {
@@ -84,3 +98,24 @@ def installation(url: str, it: AppOnForge) -> Fields:
         "permissions": dict(it.permissions),
         "suspended_at": None,
     }
+
+
+def deliveries(statuses: Sequence[int]) -> list[Fields]:
+    """Of what was sent to a webhook, by what it was answered with."""
+    words = {200: "OK", 202: "OK", 0: "failed to connect to host"}
+    return [
+        {
+            "id": number,
+            "guid": f"0b989ba4-242f-11e5-81e1-{number:012}",
+            "delivered_at": "2026-01-01T00:00:00Z",
+            "redelivery": False,
+            "duration": 0.1,
+            "status": words.get(status, "Invalid HTTP Response"),
+            "status_code": status,
+            "event": "ping",
+            "action": None,
+            "installation_id": None,
+            "repository_id": None,
+        }
+        for number, status in enumerate(statuses, 1)
+    ]

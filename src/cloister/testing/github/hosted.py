@@ -105,6 +105,14 @@ class Hosted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Hook:
+    """The webhook of an app."""
+
+    url: str | None = None
+    secret: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AppOnForge:
     """A GitHub App that is installed for one account."""
 
@@ -116,6 +124,9 @@ class AppOnForge:
     owner: str
     """The account whose repositories it may use."""
     permissions: Mapping[str, str]
+    events: tuple[str, ...] = ()
+    """That it is told of."""
+    hook: Hook = Hook()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

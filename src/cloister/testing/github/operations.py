@@ -63,7 +63,14 @@ class Operations:
         """Do what only an app by itself may ask. RefusedError."""
         match called.method, called.path:
             case "get", "/app":
-                return 200, {"id": app.id, "slug": app.slug, "name": app.slug, "permissions": dict(app.permissions)}
+                return 200, answers.app(self._url, app)
+            case "get", "/app/hook/config":
+                if app.hook.url is None:
+                    raise RefusedError(404, "Not Found")
+                secret = {"secret": "********"} if app.hook.secret else {}
+                return 200, {"url": app.hook.url, "content_type": "json", "insecure_ssl": "0", **secret}
+            case "get", "/app/hook/deliveries":
+                return 200, answers.deliveries(self._accounts.deliveries.get(app.id, []))
             case "get", "/app/installations":
                 return 200, [answers.installation(self._url, it) for it in self._accounts.installed(app)]
             case "get", "/repos/{owner}/{repo}/installation":

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from cloister.testing.github import git_http
 from cloister.testing.github.account import Accounts
 from cloister.testing.github.description import Called, Description
 from cloister.testing.github.filling import fill
+from cloister.testing.github.manifests import PAGE, Manifests
 from cloister.testing.github.operations import Operations, RefusedError
 from cloister.testing.serving import bound, serve
 
@@ -62,6 +64,9 @@ class GitHub:
         """When there are more again."""
         self._description = Description()
         self._operations = Operations(self.accounts, url)
+        self.manifests = Manifests(self.accounts, self._description, url)
+        self.clock_seconds = 0
+        """How far its clock is ahead."""
 
     def check(self) -> None:
         """Raise AssertionError when anything was not as described."""
@@ -74,8 +79,17 @@ class GitHub:
         fault = self._fault(request.method, path.removeprefix(_API))
         if fault is not None and not fault.after:
             return _failure(fault)
-        response = await (self._api(request, path) if path.startswith(f"{_API}/") else self._git(request))
+        response = await self._respond(request, path)
+        response.headers["Date"] = formatdate(time.time() + self.clock_seconds, usegmt=True)
         return response if fault is None else _failure(fault)
+
+    async def _respond(self, request: Request, path: str) -> Response:
+        if path.startswith(f"{_API}/"):
+            return await self._api(request, path)
+        if request.method == "POST" and (match := re.fullmatch(PAGE, path)):
+            state = request.query_params.get("state", "")
+            return self.manifests.take(match[1], state, await request.form(), self.problems)
+        return await self._git(request)
 
     async def _git(self, request: Request) -> Response:
         match = _GIT_PATH.fullmatch(request.url.path)
@@ -117,6 +131,8 @@ class GitHub:
         return self._answer(called, body, request)
 
     def _answer(self, called: Called, body: Any, request: Request) -> Response:
+        if called.path == "/app-manifests/{code}/conversions":
+            return self._convert(called)
         kind, _, token = request.headers.get("authorization", "").partition(" ")
         app = self.accounts.app_of(token) if kind.lower() == "bearer" else None
         caller = self.accounts.caller_of(token)
@@ -138,6 +154,16 @@ class GitHub:
         whole = None if schema is None else fill(self._description, schema, known)
         self._check_answer(called, status, whole)
         return self._said(status, whole, self._links(called, request, whole))
+
+    def _convert(self, called: Called) -> Response:
+        made = self.manifests.convert(called.values["code"])
+        if made is None:
+            return self._said(404, {"message": "Not Found"})
+        schema = self._description.answer_schema(called, 201)
+        assert schema is not None
+        whole = fill(self._description, schema, made)
+        self._check_answer(called, 201, whole)
+        return self._said(201, whole)
 
     def _check_answer(self, called: Called, status: int, body: object) -> None:
         wrong = self._description.check_answer(called, status, body)

@@ -13,6 +13,9 @@ PACKAGE = "@octokit/openapi"
 VERSION = "23.0.2"
 OPERATIONS: Mapping[str, tuple[str, ...]] = {
     "/app": ("get",),
+    "/app-manifests/{code}/conversions": ("post",),
+    "/app/hook/config": ("get",),
+    "/app/hook/deliveries": ("get",),
     "/app/installations": ("get",),
     "/app/installations/{installation_id}/access_tokens": ("post",),
     "/installation/repositories": ("get",),
@@ -20,6 +23,7 @@ OPERATIONS: Mapping[str, tuple[str, ...]] = {
     "/repos/{owner}/{repo}/branches": ("get",),
     "/repos/{owner}/{repo}/branches/{branch}": ("get",),
     "/repos/{owner}/{repo}/installation": ("get",),
+    "/repos/{owner}/{repo}/issues/{issue_number}/assignees": ("post",),
     "/repos/{owner}/{repo}/issues/{issue_number}/labels": ("post",),
     "/repos/{owner}/{repo}/pulls": ("get", "post"),
     "/repos/{owner}/{repo}/pulls/{pull_number}": ("get", "patch"),

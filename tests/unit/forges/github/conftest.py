@@ -2,10 +2,11 @@
 
 import os
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -76,8 +77,8 @@ def forge(tmp_path: Path, key: rsa.RSAPrivateKey) -> Iterator[Forge]:
         anyio.run(vault.set, LOGIN_PLACE, APP_KEY, private.decode())
 
         @asynccontextmanager
-        async def open_host(source: LoginSource, *, only: Sequence[str] | None = None) -> AsyncIterator[GitHubHost]:
-            async with GitHubHost.open(github.url, vault, source, only=only) as host:
+        async def open_host(source: LoginSource, **more: Any) -> AsyncIterator[GitHubHost]:
+            async with GitHubHost.open(github.url, vault, source, **more) as host:
                 yield host
 
         yield Forge(github=github, shop=shop, vault=vault, app=app, open=open_host)

@@ -1,5 +1,6 @@
 """Against a forge that holds every request against GitHub's published description."""
 
+import re
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,18 +8,22 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
+from urllib.parse import parse_qs, urlsplit
 
+import httpx
 import pytest
 
 from cloister.egress.addresses import classify
 from cloister.errors import DeniedError, NotFoundError, RepositoryError, UnreachableError, UsageError
 from cloister.forges.github import client
-from cloister.forges.github.credentials import APP_KEY, LOGIN_PLACE, TOKEN, LoginSource
+from cloister.forges.github.app import EVENTS, PERMISSIONS
+from cloister.forges.github.credentials import APP_KEY, LOGIN_PLACE, TOKEN, WEBHOOK_SECRET, LoginSource
 from cloister.forges.local import LocalForge
 from cloister.forges.reach import Reach
 from cloister.model.forge import NewPullRequest, PullRequestState, Way
 from cloister.model.task import Repository
 from cloister.protocols import ForgeHost
+from cloister.testing.github.hosted import Hook
 from cloister.testing.github.server import Fault
 
 from .conftest import PERSONAL, Forge, commit
@@ -249,14 +254,94 @@ async def test_the_login_is_looked_at(forge: Forge) -> None:
     async with forge.open(APP) as host:
         login = await host.login()
         assert login.name == "cloister-of-team[bot]"
-        assert login.missing == (
-            "the app has no permission contents: write",
-            "the app has no permission pull_requests: write",
-        )
+        lacks = ("contents: write", "pull_requests: write", "issues: write", "checks: write")
+        assert login.missing == tuple(f"the app has no permission {it}" for it in lacks)
+        forge.github.accounts.uninstalled.add(7)
+        where = f"{forge.github.url}/apps/cloister-of-team/installations/new"
+        assert (await host.login()).missing[-1] == f"the app is installed nowhere: {where}"
     await forge.vault.set(LOGIN_PLACE, TOKEN, "ghp_abcdefghijabcdefghij")
     async with forge.open(PERSON) as host:
         (missing,) = (await host.login()).missing
         assert missing.startswith("GitHub does not accept what Cloister logs in with")
+
+
+async def test_a_clock_that_is_wrong_is_named(forge: Forge) -> None:
+    forge.github.clock_seconds = -400
+    async with forge.open(PERSON) as host:
+        (missing,) = (await host.login()).missing
+    assert re.match(r"this machine's clock is (399|400|401|402) s ahead of GitHub's", missing)
+
+
+HEARD = "https://cloister.example/webhooks/github"
+
+
+@pytest.mark.parametrize(
+    ("hook", "events", "answered", "notes"),
+    [
+        (Hook(url=HEARD, secret="s"), EVENTS, [202, 500], []),
+        (Hook(url=HEARD, secret="s"), EVENTS, [401, 202], ["this server answered GitHub's last message with 401"]),
+        (Hook(url=HEARD, secret="s"), EVENTS, [0], ["GitHub does not reach this server: failed to connect to host"]),
+        (Hook(url=HEARD, secret="s"), EVENTS[1:], [], [f"the app's webhook is not told of {EVENTS[0]}"]),
+        (Hook(url=HEARD), EVENTS, [], ["the app's webhook has no secret, so nobody could tell who sends"]),
+        (
+            Hook(url="https://other.example", secret="s"),
+            EVENTS,
+            [],
+            [f"the app's webhook sends to https://other.example, and this server is at {HEARD}"],
+        ),
+        (Hook(), EVENTS, [], ["the app has no webhook: mentions and reviews on demand need one"]),
+    ],
+    ids=["all well", "refused", "not reached", "an event", "no secret", "elsewhere", "none"],
+)
+async def test_what_keeps_messages_away_is_named(
+    forge: Forge, hook: Hook, events: tuple[str, ...], answered: list[int], notes: list[str]
+) -> None:
+    await forge.vault.set(LOGIN_PLACE, WEBHOOK_SECRET, "what it signs with")
+    forge.github.accounts.apps[0] = replace(forge.app, hook=hook, events=events, permissions=PERMISSIONS)
+    forge.github.accounts.deliveries[7] = answered
+    async with forge.open(APP, webhook=HEARD) as host:
+        login = await host.login()
+    assert (list(login.notes), login.missing) == (notes, ())
+
+
+async def test_an_app_is_made_of_a_manifest_once_and_its_key_is_kept(forge: Forge) -> None:
+    await forge.vault.remove(LOGIN_PLACE, APP_KEY)
+    async with forge.open(PERSON, webhook=HEARD) as host:
+        asked = host.app_manifest(
+            name="cloister-1", organization="team", redirect="http://127.0.0.1:1/made", workflows=False
+        )
+        async with httpx.AsyncClient() as browser:
+            answer = await browser.post(f"{asked.address}?state=s", data={"manifest": asked.manifest})
+        (code,) = parse_qs(urlsplit(answer.headers["location"]).query)["code"]
+        made = await host.make_app(code)
+        assert (made.webhook, made.missing) == (True, ())
+        with pytest.raises(NotFoundError, match="good once"):
+            await host.make_app(code)
+        with pytest.raises(UsageError, match="no code"):
+            await host.make_app("../../user")
+    assert {it.name for it in await forge.vault.list(LOGIN_PLACE)} == {TOKEN, APP_KEY, WEBHOOK_SECRET}
+    forge.github.accounts.uninstalled.clear()
+    async with forge.open(LoginSource(app=made.number), webhook=HEARD) as host:
+        login = await host.login()
+        assert (login.name, login.missing, login.notes) == ("cloister-1[bot]", (), ())
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"name": "x" * 35},
+        {"name": "a\nb"},
+        {"organization": "../evil"},
+        {"redirect": "https://evil.example/"},
+        {"redirect": "http://127.0.0.1.evil.example/"},
+        {"redirect": "http://127.0.0.1@evil.example/"},
+    ],
+)
+async def test_no_manifest_leads_elsewhere(forge: Forge, changed: dict[str, str]) -> None:
+    asked = {"name": "a", "organization": None, "redirect": "http://127.0.0.1:1/made", "workflows": False, **changed}
+    async with forge.open(PERSON) as host:
+        with pytest.raises(UsageError):
+            host.app_manifest(**asked)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
