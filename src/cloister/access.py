@@ -35,3 +35,14 @@ class Access:
                 return await self.sessions.is_open(SessionId(id))
             case _:
                 return True
+
+    async def holder_of(self, by: str) -> str | None:
+        """Return whose what let a caller in (see `Caller.by`) is, the same for each of their browsers.
+
+        `token ID`, `user ID` or `owner`; None for a session that is over.
+        """
+        means, _, id = by.partition(" ")
+        if means != "session":
+            return by
+        session = await self.sessions.store.get(SessionId(id))
+        return None if session is None else session.holder

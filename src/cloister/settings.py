@@ -6,7 +6,7 @@ import re
 import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 import platformdirs
@@ -16,6 +16,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainValidator,
+    PrivateAttr,
     StringConstraints,
     ValidationError,
     ValidationInfo,
@@ -357,6 +358,17 @@ class Settings(BaseSettings):
     """Least severe entry of the log that is kept."""
     log_format: Literal["json", "console"] = Field(default="json", examples=['"console"'])
     """How `cloister serve` and `cloister worker` write it: an object a line, or for people to read."""
+    _sources: Mapping[str, str] = PrivateAttr(default_factory=dict)
+
+    def source_of(self, name: str) -> str:
+        """Return where a setting was written: a variable, a file, an option of the command, or `default`."""
+        return self._sources.get(name, "default")
+
+    def with_options(self, values: Mapping[str, Any]) -> Self:
+        """Return the settings with what the options of a command say over them; they are checked already."""
+        chosen = self.model_copy(update=dict(values))
+        chosen._sources = {**self._sources, **{name: f"--{name.replace('_', '-')}" for name in values}}
+        return chosen
 
     @property
     def ceiling(self) -> Ceiling:
@@ -437,6 +449,7 @@ def load_settings(config: Path | None = None) -> Settings:
         settings = Settings(**values)
     except ValidationError as error:
         raise UsageError(_explain(error, documents, os.environ)) from error
+    settings._sources = _sources(documents, os.environ)
     if settings.upstream_proxy is not None and settings.upstream_proxy.credentials is not None:
         _check_privacy(documents, "upstream_proxy", "a password")
     _check_models(settings, documents)
@@ -459,7 +472,22 @@ def with_listen(settings: Settings, text: str) -> Settings:
             _check_transport(dict(settings), endpoint)
     except ValueError as error:
         raise UsageError(f"--listen {text}: {error}") from error
-    return settings.model_copy(update={"listen": endpoint})
+    return settings.with_options({"listen": endpoint})
+
+
+def _sources(documents: Sequence[TomlDocument], environ: Mapping[str, str]) -> Mapping[str, str]:
+    """Return by setting where it was written: of a table, all places that have a part of it."""
+    found = {}
+    for name in Settings.model_fields:
+        is_table = name in ("models", "github")
+        files = [document.source for document in documents if name in document.data]
+        variable = VARIABLE_PREFIX + name.upper()
+        parts = sorted(each for each in environ if is_table and each.startswith(f"{variable}_"))
+        variables = [variable] if variable in environ else parts
+        places = [*files, *variables] if is_table else [*variables, *files[-1:]][:1]
+        if places:
+            found[name] = ", ".join(places)
+    return found
 
 
 def _merged_models(values: Mapping[str, Any], document: TomlDocument) -> dict[str, Any]:

@@ -123,12 +123,15 @@ function step(by) {
   rows[chosen].scrollIntoView({ block: "nearest" });
 }
 
+function goingTo(letter) {
+  const link = /^[a-z]$/.test(letter) && document.querySelector(`[data-go="${letter}"]`);
+  return link ? () => link.click() : undefined;
+}
+
 const KEYS = {
   "?": () => document.getElementById("shortcuts")?.showModal(),
   "/": () => document.querySelector("[data-search]")?.focus(),
   n: () => { location.href = "/tasks/new"; },
-  gt: () => { location.href = "/"; },
-  ge: () => { location.href = "/environments"; },
   f: () => document.querySelector("[data-follow-up]")?.focus(),
   j: () => step(1),
   k: () => step(-1),
@@ -151,7 +154,7 @@ document.addEventListener("keydown", (event) => {
     tabs[event.key - 1]?.click();
     return;
   }
-  const action = KEYS[prefix + event.key] ?? KEYS[event.key];
+  const action = prefix ? goingTo(event.key) ?? KEYS[event.key] : KEYS[event.key];
   prefix = event.key === "g" ? "g" : "";
   if (action) {
     event.preventDefault();

@@ -1,3 +1,4 @@
 import "./app.js";
+import "./fleet.js";
 import "./new_task.js";
 import "htmx-ext-sse";

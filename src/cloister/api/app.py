@@ -40,6 +40,7 @@ from cloister.api.problem_answers import answer_with_problems
 from cloister.api.wire import PREFIX
 from cloister.automation import Automation
 from cloister.intake import Intake
+from cloister.settings import Settings
 
 ROUTERS = tuple(
     part.router
@@ -82,6 +83,7 @@ def make_app(
     additions: Sequence[Callable[[FastAPI], None]] = (),
     *,
     automation: Automation | None = None,
+    settings: Settings | None = None,
 ) -> FastAPI:
     """Return the application for whoever `authenticate` knows. It has no state of its own.
 
@@ -91,6 +93,7 @@ def make_app(
     app.state.intake = intake
     app.state.access = access
     app.state.automation = automation
+    app.state.settings = settings
     app.state.open_paths = frozenset({"/healthz"})  # those of them that need no caller
     app.state.under_way = set()  # digests of request keys
     app.state.ending = anyio.Event()  # set by who serves it; ends event streams

@@ -76,7 +76,14 @@ def serve(
             )
             additions = (add_web, add_login, add_oidc_login, add_codex, add_mcp, operations)
             automation = application.automation
-            make = partial(make_app, application.intake, application.access, additions=additions, automation=automation)
+            make = partial(
+                make_app,
+                application.intake,
+                application.access,
+                additions=additions,
+                automation=automation,
+                settings=settings,
+            )
             group.start_soon(automation.run)
             group.start_soon(answer, make, application.access, settings, Ends(near=near, far=far))
             typer.echo(f"listening at {settings.socket}")
@@ -119,7 +126,7 @@ def _settings(
 
     given = {"slots": slots, "tls_certificate": certificate, "tls_key": key}
     settings = open_state(context)
-    settings = settings.model_copy(update={name: value for name, value in given.items() if value is not None})
+    settings = settings.with_options({name: value for name, value in given.items() if value is not None})
     check_certificate(settings.tls_certificate, settings.tls_key)
     return with_listen(settings, listen) if listen is not None else settings
 

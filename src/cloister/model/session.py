@@ -33,6 +33,11 @@ class Session:
     last_used_at: datetime
     """To the minute."""
 
+    @property
+    def holder(self) -> str:
+        """Whose it is: `token ID` or `user ID`."""
+        return f"token {self.token}" if self.user is None else f"user {self.user}"
+
     def is_valid(self, now: datetime, idle: timedelta) -> bool:
         """Whether it lets its browser in, as far as it alone says."""
         return now < self.expires_at and now - self.last_used_at < idle

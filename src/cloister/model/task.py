@@ -427,3 +427,8 @@ def first_turn(task: Task, attempts: Iterable[AttemptStatus]) -> Turn:
 def attempt_id(task: TaskId, turn: int, number: int) -> AttemptId:
     """Return what an attempt is called; its sandbox, and all that is left of it, has that name too."""
     return AttemptId(f"{task}-{turn}-{number}")
+
+
+def task_of(attempt: AttemptId) -> TaskId:
+    """Return whose attempt it is."""
+    return TaskId(attempt.rsplit("-", 2)[0])

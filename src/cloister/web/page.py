@@ -17,7 +17,7 @@ from cloister.api.caller import Caller
 from cloister.api.problem import Problem, error_to_problem
 from cloister.api.problem_answers import validation_to_error
 from cloister.errors import CloisterError
-from cloister.model.task import TaskState, TaskStatus
+from cloister.model.task import TaskState, TaskStatus, task_of
 from cloister.narration import stats_to_text, usage_to_text
 from cloister.neutral_text import neutralize
 from cloister.web.assets import asset_address
@@ -69,6 +69,11 @@ def ago(at: datetime) -> str:
         if seconds >= unit:
             return f"{seconds // unit} {name} ago"
     return "just now"
+
+
+def moment(at: datetime) -> str:
+    """Return a time to the minute, also one that is to come."""
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def duration(seconds: float) -> str:
@@ -126,6 +131,8 @@ def _templates() -> Environment:
         "short_ref": short_ref,
         "short": lambda text: str(text)[:_SHORT],
         "iso": lambda at: at.isoformat(),
+        "moment": moment,
+        "task_of": task_of,
         "usage": usage_to_text,
         "stats": lambda stats: stats_to_text(stats.files, stats.added, stats.removed),
         "state": state_of_task,

@@ -2,12 +2,47 @@
 
 from fastapi import FastAPI
 
-from cloister.web import assets, environment_pages, live, login, new_task, secret_pages, task_list, task_pages
+from cloister.web import (
+    about_pages,
+    access_pages,
+    assets,
+    audit_page,
+    environment_pages,
+    fleet_pages,
+    live,
+    login,
+    new_task,
+    schedule_pages,
+    secret_pages,
+    task_list,
+    task_pages,
+    webhook_pages,
+)
 from cloister.web.headers import SecurityHeaders
 from cloister.web.page import error_page
 
-_PARTS = (task_list, new_task, live, task_pages, environment_pages, secret_pages)
-ROUTERS = (*(part.router for part in _PARTS), task_pages.elsewhere)
+_PARTS = (
+    task_list,
+    new_task,
+    live,
+    task_pages,
+    environment_pages,
+    secret_pages,
+    schedule_pages,
+    webhook_pages,
+    audit_page,
+    about_pages,
+)
+ROUTERS = (
+    *(part.router for part in _PARTS),
+    task_pages.elsewhere,
+    fleet_pages.images,
+    fleet_pages.agents,
+    fleet_pages.workers,
+    access_pages.tokens,
+    access_pages.users,
+    access_pages.sessions,
+)
 """Whoever asks has a role."""
 OPEN_ROUTERS = tuple(part.router for part in (assets, login))
 """Whoever asks is answered."""

@@ -102,6 +102,7 @@ class Machine:
                     application.access,
                     additions=additions,
                     automation=application.automation,
+                    settings=settings,
                 )
                 ended = anyio.Event()
 

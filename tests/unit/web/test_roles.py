@@ -25,6 +25,8 @@ async def _by_header(request: HTTPConnection) -> Caller:
 
 NOBODY, _ = access_of_nobody()
 APP = make_app(None, NOBODY, _by_header, additions=(add_web,))  # type: ignore[arg-type]  # who is let in meets a bug
+OWN = {"/sessions/end"}
+"""What a viewer may change: what is theirs alone."""
 ROUTES = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
 OPEN = [route for router in OPEN_ROUTERS for route in router.routes if isinstance(route, APIRoute)]
 
@@ -40,7 +42,7 @@ def _roles(dependant: Dependant) -> Iterator[Role]:
 @pytest.mark.parametrize("role", Role)
 async def test_only_who_has_the_role_of_a_page_is_let_in(route: APIRoute, role: Role) -> None:
     (needed,) = _roles(route.dependant)
-    assert min(route.methods) == "GET" or needed is not Role.VIEWER
+    assert min(route.methods) == "GET" or needed is not Role.VIEWER or route.path in OWN
     path = route.path.replace("{task}", "t")
     body = {"prompt": "x", "task": "t", "name": "n"}
     async with httpx.AsyncClient(base_url="http://here", transport=InProcessTransport(APP)) as client:
