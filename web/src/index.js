@@ -1,4 +1,5 @@
 import "./app.js";
 import "./fleet.js";
 import "./new_task.js";
+import "./environment.js";
 import "htmx-ext-sse";

@@ -1,5 +1,6 @@
 """Pages: templates, in which everything is harmless and escaped unless it was made here, and errors as pages too."""
 
+import json
 import re
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
@@ -136,6 +137,7 @@ def _templates() -> Environment:
         "usage": usage_to_text,
         "stats": lambda stats: stats_to_text(stats.files, stats.added, stats.removed),
         "state": state_of_task,
+        "tojson_text": json.dumps,
     }
     templates.globals["asset"] = asset_address
     return templates
