@@ -22,7 +22,13 @@ from starlette.types import ASGIApp
 from cloister.api.event_line import line_to_event
 from cloister.api.in_process import InProcessTransport
 from cloister.api.problem import MEDIA_TYPE, problem_to_error
-from cloister.api.requests import choice_to_fields, content_to_fields, request_to_fields, uploads_to_fields
+from cloister.api.requests import (
+    choice_to_fields,
+    content_to_fields,
+    request_to_fields,
+    review_to_fields,
+    uploads_to_fields,
+)
 from cloister.api.schedule_shape import ScheduleShape
 from cloister.api.task_shape import TaskShape, shape_to_status
 from cloister.api.wire import (
@@ -47,7 +53,8 @@ from cloister.model.image import BuildProgress, Image
 from cloister.model.model_provider import ListedProvider
 from cloister.model.pack import ListedAgent
 from cloister.model.publication import Publication, Published, PublishOptions
-from cloister.model.request import EnvironmentChoice, EnvironmentText, RepositoryFile, Request
+from cloister.model.request import EnvironmentChoice, EnvironmentText, RepositoryFile, Request, ReviewRequest
+from cloister.model.review import KnownReview, Posting
 from cloister.model.sandbox import Change
 from cloister.model.schedule import Missed, ScheduledRun
 from cloister.model.secret import BrokerRule, KeptSecret
@@ -358,6 +365,19 @@ class Client:
     async def publication(self, task: str) -> Publication:
         """What Cloister made of a task at the forge last. NotFoundError."""
         return _read(Publication, await self._call("GET", f"/tasks/{_part(task)}/pull-request"))
+
+    async def review(self, asked: ReviewRequest, *, idempotency_key: str | None = None) -> Task:
+        """Accept a task that reviews a pull request; see `submit`."""
+        fields, key = review_to_fields(asked), idempotency_key or _new_key()
+        return _status(await self._call("POST", "/reviews", fields, key=key)).task
+
+    async def post_review(self, task: str, *, attempt: int | None = None) -> Posting:
+        """Post what a review found, once."""
+        return _read(Posting, await self._call("PUT", f"/tasks/{_part(task)}/review", {"attempt": attempt}))
+
+    async def known_review(self, task: str) -> KnownReview:
+        """What is known of a task's review at the forge. NotFoundError for a task that is none."""
+        return _read(KnownReview, await self._call("GET", f"/tasks/{_part(task)}/review"))
 
     async def forge_login(self) -> ForgeLogin:
         """As whom Cloister is known at the forge, and what is missing."""

@@ -15,7 +15,8 @@ from cloister.environment_schema import (
 )
 from cloister.errors import EnvironmentFileError, UsageError
 from cloister.model.broker import wrong_parts
-from cloister.model.environment import Check, Environment, Limits, NetworkRecipe, Service, SetupRecipe
+from cloister.model.environment import Check, Environment, Limits, NetworkRecipe, ReviewRecipe, Service, SetupRecipe
+from cloister.model.finding import FindingPriority
 from cloister.model.network import Audit, NetworkMode
 from cloister.model.secret import SecretMode, SecretUse
 from cloister.toml_document import Problem, TomlSyntaxError, parse_toml, problems_of
@@ -78,14 +79,6 @@ def environment_from_options(
     )
 
 
-def unsupported(environment: Environment) -> list[str]:
-    """What the environment asks for and this version leaves undone, one sentence each."""
-    said = {
-        "[review] is not carried out yet": environment.review_automatic,
-    }
-    return [sentence for sentence, applies in said.items() if applies]
-
-
 def _network_with(network: NetworkRecipe, *, internet: NetworkMode | None, domains: tuple[str, ...]) -> NetworkRecipe:
     agent = internet or network.agent
     if domains and agent is NetworkMode.OFF:
@@ -141,7 +134,11 @@ def _table_to_environment(table: EnvironmentTable, *, default_name: str) -> Envi
             Check(name=key, command=it.command, timeout_seconds=it.timeout) for key, it in table.checks.items()
         ),
         cache_ttl_seconds=table.cache.ttl,
-        review_automatic=table.review.automatic,
+        review=ReviewRecipe(
+            automatic=table.review.automatic,
+            on_push=table.review.on_push,
+            lowest=FindingPriority(table.review.lowest),
+        ),
     )
 
 

@@ -326,7 +326,11 @@ class ReviewTable(_Table):
     """`[review]`: reviews of pull requests."""
 
     automatic: bool = Field(default=False, examples=["true"])
-    """Review every pull request."""
+    """Review each pull request when it is opened, and when it is made ready."""
+    on_push: bool = Field(default=False, examples=["true"])
+    """Review what comes to a pull request later, too: only what is new."""
+    lowest: Literal["P0", "P1", "P2", "P3"] = Field(default="P1", examples=['"P1"'])
+    """Findings that matter less are left out: P0 must not be merged, P1 should be mended first, P3 is taste."""
 
 
 class EnvironmentTable(_Table):

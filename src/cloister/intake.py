@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from anyio import CancelScope, Event
 
-from cloister.environment_file import REPOSITORY_FILE, environment_from_options, unsupported
+from cloister.environment_file import REPOSITORY_FILE, environment_from_options
 from cloister.environments import Environments
 from cloister.errors import CloisterError, ConflictError, NotFoundError, UsageError
 from cloister.importing import CANDIDATES, ImportedEnvironment, convert, find_sources
@@ -79,6 +79,7 @@ from cloister.request_checks import (
     check_uploads,
     given_files,
 )
+from cloister.reviews import Reviews
 from cloister.secret_rules import check_uses
 from cloister.stock import Stock
 
@@ -117,6 +118,8 @@ class Intake:
     """Where repositories are that have pull requests."""
     pull_requests: PullRequests | None = None
     """Publishes changes there."""
+    reviews: Reviews | None = None
+    """Reviews pull requests there."""
 
     @property
     def stock(self) -> Stock:
@@ -164,7 +167,8 @@ class Intake:
             command=request.command,
             shell=request.shell,
             patch=request.patch or b"",
-            ask=request.ask,
+            ask=request.ask or request.review is not None,
+            review=request.review,
             files=given_files(request.files),
             use_cache=request.use_cache,
             sealed_secrets=await self.vault.seal_for_task(values) if values else None,
@@ -176,7 +180,6 @@ class Intake:
         )
         notes = [
             *([left_out] if left_out else []),
-            *unsupported(environment),
             *excess_of(environment.network, self.ceiling),
             *(
                 ["a shell starts no services; start those you need in it"]

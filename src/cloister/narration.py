@@ -22,6 +22,7 @@ from cloister.model.event import (
     PullRequestUpdated,
     RecordMissed,
     ResidueFound,
+    ReviewPosted,
     SecretDelivered,
     SecretRemoved,
     ServiceEnded,
@@ -39,7 +40,9 @@ from cloister.model.event import (
     TimeRunningOut,
     TurnAccepted,
 )
+from cloister.model.finding import FindingPriority
 from cloister.model.model_usage import TokenUsage, UsageTotal
+from cloister.model.review import Review
 from cloister.model.setup_plan import place_to_text
 from cloister.model.task import Verdict
 
@@ -72,6 +75,9 @@ def sentences(event: Event) -> list[tuple[str, str]]:
             return [pushed, *([(conflicts, "yellow")] if event.conflicts else [])]
         case PullRequestOpened():
             return [(f"pull request {event.number} opened: {event.address}", "green")]
+        case ReviewPosted():
+            found = event.comments + event.elsewhere
+            return [(f"review with {found} finding{'s' * (found != 1)} posted: {event.address}", "")]
         case PullRequestUpdated():
             return [(f"pull request {event.number} updated: {event.address}", "green")]
         case TurnAccepted():
@@ -189,6 +195,21 @@ def check_lines(result: CheckFinished | CheckResult) -> list[tuple[str, str]]:
     how = f"passed{flaky}" if result.ok else f"failed: {result.reason}"
     said = (f"check {result.name} {how} ({result.seconds:.1f} s)", "green" if result.ok else "red")
     return [said, *((f"  {note}", "yellow") for note in result.notes)]
+
+
+def finding_lines(review: Review) -> list[tuple[str, str]]:
+    """Say what a review found, the weightiest first, each line with its style."""
+    lines = [] if review.findings else [("nothing found", "green")]
+    for it in review.findings:
+        style = "red" if it.priority in (FindingPriority.P0, FindingPriority.P1) else "yellow"
+        lines.append((f"{it.priority} {it.place}  {it.title}", style))
+        lines += [(f"   {line}", "") for line in it.body.splitlines()]
+        if it.suggestion is not None:
+            lines += [(f"   - {line}", "dim") for line in it.suggestion.old.splitlines()]
+            lines += [(f"   + {line}", "dim") for line in it.suggestion.new.splitlines()]
+    if review.left_out:
+        lines.append((f"{review.left_out} that matter less left out", "dim"))
+    return lines
 
 
 def stats_to_text(files: int, added: int, removed: int) -> str:

@@ -9,6 +9,7 @@ _ESCAPE_SEQUENCE = re.compile(
 )
 """ECMA-48, 5.4 (control sequences) and 5.6 (control strings)."""
 
+_BACKTICKS = re.compile(r"`+")
 _HARMFUL = dict.fromkeys(
     [
         *(code for code in range(0x20) if chr(code) not in "\n\t"),
@@ -30,6 +31,11 @@ def neutralize(text: str) -> str:
 def neutralize_line(text: str) -> str:
     """Do so, and leave one line: a file may be called like lines of ours."""
     return neutralize(text).replace("\n", "\N{REPLACEMENT CHARACTER}")
+
+
+def fence_of(text: str) -> str:
+    """Return what a block of code in Markdown begins and ends with, so that nothing in its text ends it."""
+    return "`" * max(3, 1 + max(map(len, _BACKTICKS.findall(text)), default=0))
 
 
 class LineBuffer:

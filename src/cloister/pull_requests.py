@@ -113,6 +113,10 @@ class PullRequests:
                 f"{task.repository.address} is no repository at the forge of the settings, so it has no pull requests",
                 hint="give the task its address there, such as --repo https://github.com/team/shop",
             )
+        if task.review is not None:
+            raise UsageError(
+                f"task {task.id} is a review: it changes nothing", hint=f"post it: cloister review {task.id} --post"
+            )
         if not change.diff:
             raise ConflictError(f"task {task.id} changed nothing, so there is nothing to propose")
         automation = sorted(automation_of(change))

@@ -11,7 +11,7 @@ import structlog
 
 from cloister.attempt_run import AttemptRun
 from cloister.briefing import brief
-from cloister.errors import CloisterError, SandboxError
+from cloister.errors import CloisterError, SandboxError, TaskFailedError
 from cloister.model.agent import AgentTurn
 from cloister.model.check import ChecksState, report_of, state_of
 from cloister.model.conversation import conversation_to_text, session_named
@@ -25,6 +25,7 @@ from cloister.model_watch import ModelWatch
 from cloister.phases import agent, final_disk, output, verify
 from cloister.phases.provision import Provisioned
 from cloister.protocols import Agent, AgentPacks
+from cloister.review_briefing import review_brief
 from cloister.sandbox_network import open_agents_network, told_of
 from cloister.tools import Tools
 
@@ -40,7 +41,7 @@ async def work_in_rounds(run: AttemptRun, provisioned: Provisioned, model: OpenM
     network, brokered = run.task.environment.network.agent, sorted(run.placeholders)
     grant, shown = (model.grant, str(model)) if model is not None else (None, None)
     watch = ModelWatch(model, limits, journal, told=await run.tools.queue.told(attempt) if attempt.retry else ())
-    turn, began = _first_turn(run, provisioned, model), datetime.now(UTC)
+    turn, began = await _first_turn(run, provisioned, model), datetime.now(UTC)
     for round_ in itertools.count(agent.round_of(provisioned.sandbox)):
         with journal.phase(Phase.AGENT, network=network, brokered=brokered, model=shown):
             await open_agents_network(run, provisioned, model=grant, report=watch.hear)
@@ -88,14 +89,14 @@ async def _run_agent(
         )
 
 
-def _first_turn(run: AttemptRun, provisioned: Provisioned, model: OpenModel | None) -> AgentTurn:
+async def _first_turn(run: AttemptRun, provisioned: Provisioned, model: OpenModel | None) -> AgentTurn:
     """The agent goes on with its own conversation where the disk has it, else it is told what was said."""
     task, former = run.task, run.attempt.continues
     session = former.session if former and provisioned.resumed else None
     return AgentTurn(
         task=task,
         prompt=run.attempt.prompt,
-        briefing=brief(task, run.tools.ceiling, [grant.name for grant in run.grants]),
+        briefing=await _briefing(run),
         ask=task.ask,
         files=tuple(file.path for file in run.attempt.files),
         images=tuple(file.path for file in run.attempt.files if file.image),
@@ -103,6 +104,16 @@ def _first_turn(run: AttemptRun, provisioned: Provisioned, model: OpenModel | No
         conversation=conversation_to_text(former.conversation) if former and not session else "",
         access=model.access if model is not None else None,
     )
+
+
+async def _briefing(run: AttemptRun) -> str:
+    task = run.task
+    place = brief(task, run.tools.ceiling, [grant.name for grant in run.grants])
+    if (ask := task.review) is None:
+        return place
+    head = task.revision.commit
+    diff = await run.tools.forge.diff(task.repository, ask.since or ask.base, head)
+    return f"{place}\n\n{review_brief(ask, head, diff)}"
 
 
 def _has_checks(task: Task) -> bool:
@@ -147,7 +158,7 @@ async def _take_output(run: AttemptRun, ran: agent.Ran, provisioned: Provisioned
     collected = await output.run(run.attempt, provisioned.sandbox, run.journal, run.tools.files, said=ran.message)
     reason = agent.reason_of_failure(ran.ended)
     nothing = "" if run.task.command is not None or run.task.agent == CHECK else _nothing_done(run, collected)
-    return Outcome(
+    outcome = Outcome(
         verdict=Verdict.FAILED if reason else Verdict.SUCCEEDED,
         reason=reason or nothing,
         exit_status=ran.ended.status,
@@ -156,6 +167,16 @@ async def _take_output(run: AttemptRun, ran: agent.Ran, provisioned: Provisioned
         session=session_named(ran.session),
         change=collected.change,
     )
+    return outcome if run.task.review is None or reason else await _with_review(run, outcome, provisioned)
+
+
+async def _with_review(run: AttemptRun, outcome: Outcome, provisioned: Provisioned) -> Outcome:
+    try:
+        review = await output.take_review(run.attempt, provisioned.sandbox, run.journal)
+    except TaskFailedError as error:
+        reason, hint = run.journal.mask_text(str(error)), run.journal.mask_text(error.hint or "")
+        return replace(outcome, verdict=Verdict.FAILED, reason=reason, hint=hint)
+    return replace(outcome, review=review, reason="")
 
 
 def _nothing_done(run: AttemptRun, collected: output.Collected) -> str:

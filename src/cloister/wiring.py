@@ -44,6 +44,7 @@ from cloister.errors import UsageError
 from cloister.forges.branches import MirrorBranches
 from cloister.forges.github.credentials import LoginSource
 from cloister.forges.github.host import GitHubHost
+from cloister.forges.github.reviews import GitHubReviews
 from cloister.forges.local import LocalForge
 from cloister.forges.reach import Reach
 from cloister.health import Health
@@ -76,6 +77,7 @@ from cloister.reaper import (
     forget_given_to_nobody,
     forget_unknown_snapshots,
 )
+from cloister.reviews import Reviews
 from cloister.sandboxes.oci.backend import open_backend
 from cloister.sandboxes.oci.image import OciImageStore
 from cloister.sandboxes.oci.network import find_catching_error
@@ -90,6 +92,7 @@ from cloister.stores.environments import SqlEnvironmentStore
 from cloister.stores.kept_files import DirectoryFileStore
 from cloister.stores.publications import SqlPublicationStore
 from cloister.stores.queue_depth import read_queue_depth
+from cloister.stores.reviews import SqlReviewStore
 from cloister.stores.schedules import SqlScheduleStore
 from cloister.stores.secrets import SqlSecretStore
 from cloister.stores.sessions import SqlSessionStore
@@ -266,6 +269,7 @@ async def _open_parts(
         models=models,
         host=host,
         pull_requests=pull_requests_of(settings, database, tasks, forge, host),
+        reviews=reviews_of(settings, database, tasks, environments, host),
         now=_now,
     )
     reaper = SnapshotReaper(catalog, backend, most_bytes=_room_for_snapshots(settings), now=_now)
@@ -351,6 +355,22 @@ def pull_requests_of(
             host=host,
             signing_key=Path(settings.github.signing_key) if settings.github.signing_key else None,
         ),
+        now=_now,
+        public_url=settings.public_url,
+    )
+
+
+def reviews_of(
+    settings: Settings, database: Database, tasks: TaskStore, environments: Environments, host: GitHubHost
+) -> Reviews:
+    """Return what reviews pull requests."""
+    return Reviews(
+        tasks=tasks,
+        known=SqlReviewStore(database),
+        forge=environments.forge,
+        host=host,
+        board=GitHubReviews(host),
+        environments=environments,
         now=_now,
         public_url=settings.public_url,
     )

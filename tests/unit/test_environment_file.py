@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloister.environment_file import environment_from_options, read_environment, unsupported
+from cloister.environment_file import environment_from_options, read_environment
 from cloister.environment_schema import EnvironmentTable, languages
 from cloister.errors import EnvironmentFileError, UsageError
-from cloister.model.environment import Check, Environment, Limits, NetworkRecipe, Service, SetupRecipe
+from cloister.model.environment import Check, Environment, Limits, NetworkRecipe, ReviewRecipe, Service, SetupRecipe
 from cloister.model.network import Audit, NetworkMode
 from cloister.model.secret import SecretMode, SecretUse
 
@@ -267,7 +267,7 @@ def test_the_whole_file() -> None:
             Check(name="test", command="pytest -q", timeout_seconds=90),
         ),
         cache_ttl_seconds=2 * 86400,
-        review_automatic=True,
+        review=ReviewRecipe(automatic=True),
     )
 
 
@@ -355,9 +355,3 @@ def test_an_option_version_replaces_the_files() -> None:
         read('[versions]\npython = "3.11"\n'), variables={"CODEX_ENV_PYTHON_VERSION": "3.12"}
     )
     assert laid.versions == {"python": "3.12"}
-
-
-def test_what_is_left_undone_is_said() -> None:
-    said = " ".join(unsupported(read(WHOLE)))
-    assert "[review]" in said
-    assert unsupported(read("")) == []

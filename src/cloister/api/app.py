@@ -20,6 +20,7 @@ from cloister.api import (
     models,
     previews,
     pull_requests,
+    reviews,
     schedules,
     secrets,
     sessions,
@@ -47,6 +48,7 @@ ROUTERS = tuple(
     for part in (
         tasks,
         pull_requests,
+        reviews,
         archive,
         environments,
         agents,

@@ -6,7 +6,14 @@ from typing import Any
 
 from cloister.errors import EnvironmentFileError
 from cloister.model.given import Upload
-from cloister.model.request import EnvironmentChoice, EnvironmentName, EnvironmentText, RepositoryFile, Request
+from cloister.model.request import (
+    EnvironmentChoice,
+    EnvironmentName,
+    EnvironmentText,
+    RepositoryFile,
+    Request,
+    ReviewRequest,
+)
 
 Fields = dict[str, Any]
 
@@ -33,6 +40,22 @@ def request_to_fields(request: Request) -> Fields:
         "files": uploads_to_fields(request.files),
         "priority": request.priority,
         "shell": None if shell is None else {"phase": shell.phase, "terminal": shell.terminal},
+    }
+
+
+def review_to_fields(asked: ReviewRequest) -> Fields:
+    """Return what a ReviewBody is read from."""
+    return {
+        "repository": asked.repository,
+        "number": asked.number,
+        "focus": asked.focus,
+        "lowest": asked.lowest,
+        "incremental": asked.incremental,
+        "post": asked.post,
+        "environment": choice_to_fields(asked.environment),
+        "agent": asked.agent,
+        "model": asked.model,
+        "command": asked.command,
     }
 
 

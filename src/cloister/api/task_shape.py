@@ -14,6 +14,7 @@ from cloister.model.flag import Flag
 from cloister.model.given import GivenFile
 from cloister.model.model_usage import UsageTotal
 from cloister.model.phase import Phase
+from cloister.model.review import Review, ReviewAsk
 from cloister.model.sandbox import DiffStats
 from cloister.model.task import Repository, Revision, Shell, Task, TaskState, TaskStatus, Verdict
 from cloister.model.trace import TraceParent
@@ -48,6 +49,8 @@ class OutcomeShape(_Shape):
     """The agent's answer."""
     change: ChangeShape | None
     """Null when no change could be collected."""
+    review: Review | None = None
+    """What the agent of a review found."""
     artifacts: tuple[Artifact, ...]
     """Files that the agent left; each is at `/tasks/{id}/artifact?name=NAME`."""
     checks: tuple[CheckResult, ...]
@@ -105,6 +108,8 @@ class TaskShape(_Shape):
     """The command line of the agent `command`."""
     ask: bool
     """An answer was wanted, and no change."""
+    review: ReviewAsk | None = None
+    """What is to be reviewed; then the task asks, too."""
     files: tuple[GivenFile, ...]
     """What came with the prompt."""
     shell: Shell | None
@@ -147,6 +152,7 @@ def status_to_shape(status: TaskStatus) -> TaskShape:
         agent=task.agent,
         command=task.command,
         ask=task.ask,
+        review=task.review,
         files=task.files,
         shell=task.shell,
         use_cache=task.use_cache,

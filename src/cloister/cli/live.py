@@ -18,7 +18,7 @@ from cloister.model.choice import choose
 from cloister.model.event import EgressRefused, PhaseFinished, PhaseStarted, RecordedEvent, TaskFinished
 from cloister.model.sandbox import Change
 from cloister.model.task import AttemptId, AttemptStatus, Outcome, TaskStatus
-from cloister.narration import check_lines, stats_to_text, style_of
+from cloister.narration import check_lines, finding_lines, stats_to_text, style_of
 
 MOST_FLAGS_SHOWN = 10
 
@@ -242,7 +242,9 @@ def _attempt_lines(attempt: AttemptStatus, *, several: bool) -> list[Text]:
     if outcome is None:
         return []
     lines = [Text(line) for line in neutralize(outcome.message).rstrip().splitlines()]
-    if outcome.change is not None:
+    if outcome.review is not None:
+        lines += [Text(neutralize_line(line), style=style) for line, style in finding_lines(outcome.review)]
+    elif outcome.change is not None:
         stats = outcome.change.stats
         lines.append(Text(stats_to_text(stats.files, stats.added, stats.removed)))
         lines += flag_lines(outcome.change)

@@ -33,6 +33,7 @@ from cloister.cli.exit import CloisterGroup
 from cloister.cli.follow_up import follow_up
 from cloister.cli.mcp import mcp
 from cloister.cli.pull_request import pr
+from cloister.cli.review import review
 from cloister.cli.run import run
 from cloister.cli.serve import serve
 from cloister.cli.session import GlobalOptions
@@ -85,6 +86,7 @@ app.add_typer(task.app, name="task")
 app.command()(diff)
 app.command()(apply)
 app.command()(pr)
+app.command()(review)
 env.app.command("import")(env_file.import_environment)
 env.app.command("schema")(env_file.schema)
 app.add_typer(env.app, name="env")

@@ -35,7 +35,7 @@ from cloister.model.event import (
 )
 from cloister.model.phase import Phase
 from cloister.model.task import AttemptStatus, Outcome, TaskState, TaskStatus, Turn
-from cloister.narration import more_to_text, stats_to_text, style_of, usage_to_text
+from cloister.narration import finding_lines, more_to_text, stats_to_text, style_of, usage_to_text
 
 _LABEL = 11
 _WIDE = 160
@@ -87,7 +87,17 @@ class Page:
         found = (self._refused, self._flagged, self._restored, self._secrets)
         held = (self._held,) if self.details else ()
         ends = (self._kept, *held, self._others, self._next)
-        return (*asked, self._said, self._evidence, self._changed, self._checked, self._used, *found, *ends)
+        return (
+            *asked,
+            self._said,
+            self._reviewed,
+            self._evidence,
+            self._changed,
+            self._checked,
+            self._used,
+            *found,
+            *ends,
+        )
 
     def _asked(self) -> Iterator[Line]:
         task = self.status.task
@@ -122,6 +132,15 @@ class Page:
         if outcome.reason not in ("", outcome.verdict) and not is_above:
             yield from self._text("ended", outcome.reason, style_of(outcome.verdict))
         yield from self._text("says", outcome.message.strip() or "nothing")
+
+    def _reviewed(self) -> Iterator[Line]:
+        """What a review found; without details, a line each."""
+        review = self._outcome.review
+        if review is None:
+            return
+        short = [(f"{it.priority} {it.place}  {it.title}", "yellow") for it in review.findings]
+        lines = finding_lines(review) if self.details or not short else short
+        yield from (("" if number else "found", line, style) for number, (line, style) in enumerate(lines))
 
     def _evidence(self) -> Iterator[Line]:
         """What the answer can be checked by."""
@@ -261,6 +280,8 @@ class Page:
             return
         if outcome.hint:
             yield outcome.hint, ""
+        if self.status.task.review is not None and outcome.review is not None:
+            yield f"cloister review {task} --post", "posts it at the pull request"
         if outcome.change is not None and outcome.change.diff:
             yield f"cloister diff {task}{number}", "shows the change"
             yield f"cloister apply {task}{number}", "puts it into your work tree"

@@ -32,6 +32,8 @@ class FakeRepository:
     note: str | None = None
     commits: Collection[Commit] = ()
     """Those that no branch or tag points to."""
+    merge_bases: Mapping[tuple[Commit, Commit], Commit] = field(default_factory=dict)
+    diffs: Mapping[tuple[Commit, Commit], bytes] = field(default_factory=dict)
     bare_mirror: Path | None = None
     """A real one, for who reads it; without, the mirror is a path where nothing is."""
 
@@ -103,6 +105,18 @@ class FakeForge:
         assert commit in found.all_commits(), f"find_files at {commit}, which nobody resolved"
         own = (path for at, path in found.files if at == commit)
         return sorted(path for path in own if any(path == one or path.startswith(f"{one}/") for one in paths))
+
+    async def merge_base(self, repository: Repository, one: Commit, other: Commit) -> Commit | None:
+        """See `protocols.Forge`. As the script says, in either order."""
+        found = await self._get(repository, f"merge base of {one} and {other}")
+        return found.merge_bases.get((one, other)) or found.merge_bases.get((other, one))
+
+    async def diff(self, repository: Repository, old: Commit, new: Commit, *, context: int = 3) -> bytes:
+        """See `protocols.Forge`. As the script says, whatever the context; nothing differs of a commit from itself."""
+        del context
+        found = await self._get(repository, f"diff of {old} and {new}")
+        assert {old, new} <= found.all_commits(), f"a diff of {old} and {new}, which nobody resolved"
+        return b"" if old == new else found.diffs[old, new]
 
     async def project_files(self, repository: Repository, commit: Commit) -> ProjectFiles:
         """See `protocols.Forge`. A file's identity is the digest of its content."""

@@ -31,6 +31,7 @@ from cloister.together import Together
 MOST_BRANCHES = 1000
 """That are listed."""
 LARGEST_FILE_BYTES = 16 * 1024 * 1024
+LARGEST_DIFF_BYTES = 32 * 1024 * 1024
 _SHORT_COMMIT = re.compile(r"[0-9a-fA-F]{4,64}")
 _FULL_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _REVISION = re.compile(r"[~^]|@\{")
@@ -121,6 +122,17 @@ class LocalForge:
     async def find_files(self, repository: Repository, commit: Commit, paths: Sequence[str]) -> Sequence[str]:
         """Return which of these files are in that commit; see `protocols.Forge`."""
         return await Mirror(await self.mirror(repository, commit)).find_files(commit, paths)
+
+    async def merge_base(self, repository: Repository, one: Commit, other: Commit) -> Commit | None:
+        """Return the best common ancestor; see `protocols.Forge`."""
+        await self.mirror(repository, other)
+        return await Mirror(await self.mirror(repository, one)).merge_base(one, other)
+
+    async def diff(self, repository: Repository, old: Commit, new: Commit, *, context: int = 3) -> bytes:
+        """Return what differs; see `protocols.Forge`."""
+        await self.mirror(repository, old)
+        mirror = Mirror(await self.mirror(repository, new))
+        return await mirror.diff(old, new, context=context, limit_bytes=LARGEST_DIFF_BYTES)
 
     async def project_files(self, repository: Repository, commit: Commit) -> ProjectFiles:
         """Return the manifests and lock files of that commit; see `protocols.Forge`."""

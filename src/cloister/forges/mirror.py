@@ -100,6 +100,19 @@ class Mirror:
         lines = (line.rpartition(" ") for line in output.stdout.decode().splitlines())
         return sorted({Commit(object_id) for object_id, _, kind in lines if kind == "commit"})
 
+    async def merge_base(self, one: Commit, other: Commit) -> Commit | None:
+        """Return the best common ancestor; None when there is none."""
+        output = await run_git(["merge-base", one, other], git_dir=self.path, accept=(0, 1))
+        return Commit(output.stdout.decode().strip()) if output.status == 0 else None
+
+    async def diff(self, old: Commit, new: Commit, *, context: int, limit_bytes: int) -> bytes:
+        """Return what differs, as git writes it."""
+        how = ("--no-color", "--no-ext-diff", "--no-textconv", "--find-renames", f"--unified={context}")
+        output = await run_git(
+            ["-c", "core.quotePath=false", "diff", *how, old, new, "--"], git_dir=self.path, limit_bytes=limit_bytes
+        )
+        return output.stdout
+
     async def is_foreign(self, commit: Commit) -> bool:
         """Whether no branch or tag has that commit, tip or history, but those that Cloister pushes."""
         if any(value == commit and not _is_own(name) for name, value in self.refs().items()):

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from cloister.model.finding import FindingPriority
 from cloister.model.network import REGISTRIES, WEB_PORTS, Audit, NetworkMode, NetworkPolicy
 from cloister.model.phase import Phase
 from cloister.model.secret import SecretUse
@@ -91,6 +92,18 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewRecipe:
+    """How pull requests are reviewed. What the branch says counts that they are to be merged into."""
+
+    automatic: bool = False
+    """Each, when it is opened or made ready."""
+    on_push: bool = False
+    """What comes to it later, too."""
+    lowest: FindingPriority = FindingPriority.P1
+    """Findings that matter less are left out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
     """The recipe, as a file or the vault's owner wrote it. Frozen with the task that uses it."""
 
@@ -111,7 +124,7 @@ class Environment:
     limits: Limits = Limits()
     checks: tuple[Check, ...] = ()
     cache_ttl_seconds: float = 12 * HOUR
-    review_automatic: bool = False
+    review: ReviewRecipe = ReviewRecipe()
 
     def policy(self, phase: Phase, registries: Sequence[str] = ()) -> NetworkPolicy:
         """The network policy of a phase; every phase but setup and agent has none at all.

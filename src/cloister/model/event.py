@@ -631,6 +631,22 @@ class PullRequestUpdated(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewPosted(Event):
+    """What a review found stands at its pull request."""
+
+    number: int
+    """Of the pull request."""
+    address: str
+    """Of the review."""
+    commit: str
+    """That its comments are about."""
+    comments: int
+    """Findings at their lines."""
+    elsewhere: int
+    """Findings in its text, because the diff does not show their lines."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskFinished(Event):
     """The task is over, until somebody follows up; `--json` adds what each attempt left."""
 

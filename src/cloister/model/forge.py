@@ -70,6 +70,11 @@ class PullRequest:
     title: str
     body: str
     draft: bool
+    author: str
+    head: Commit
+    """Of its branch."""
+    fork: bool
+    """Whether that branch is in another repository."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

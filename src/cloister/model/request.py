@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from cloister.model.fairness import Priority
+from cloister.model.finding import FindingPriority
 from cloister.model.given import Upload
 from cloister.model.network import NetworkMode
+from cloister.model.review import ReviewAsk
 from cloister.model.secret import SecretValue
 from cloister.model.task import Shell
 from cloister.model.trace import TraceParent
@@ -77,9 +79,35 @@ class Request:
     """A shell for the user, in place of an agent."""
     ask: bool = False
     """An answer is wanted, and no change."""
+    review: ReviewAsk | None = None
+    """Findings are wanted; see `reviews`."""
     files: tuple[Upload, ...] = ()
     """What comes with the prompt."""
     trace_parent: TraceParent | None = None
     """The span of the caller's that asks."""
     priority: Priority = Priority.NORMAL
     """High takes a role of its own, see `api.front`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewRequest:
+    """A request for a review; nothing in it has been checked."""
+
+    repository: str
+    """Address."""
+    number: int
+    """Of the pull request."""
+    focus: str = ""
+    """What to look for above all."""
+    lowest: FindingPriority | None = None
+    """Findings that matter less are left out; None is as the environment says."""
+    incremental: bool = False
+    """Only what came since the last review that was posted."""
+    post: bool = False
+    """By the server, as soon as it is done."""
+    environment: EnvironmentChoice | None = None
+    agent: str | None = None
+    model: str | None = None
+    command: str | None = None
+    guarded: bool = True
+    """As of `Request`."""

@@ -15,6 +15,7 @@ from cloister.model.fairness import OWNER, Priority
 from cloister.model.given import GivenFile
 from cloister.model.model_usage import UsageTotal
 from cloister.model.phase import Phase
+from cloister.model.review import Review, ReviewAsk
 from cloister.model.sandbox import Change, Commit, SandboxName
 from cloister.model.trace import TraceParent, trace_id_of
 
@@ -146,6 +147,8 @@ class Task:
     """A shell for the user, in place of an agent."""
     ask: bool = False
     """An answer is wanted, and no change: the agent cannot write to the work tree, and no check runs."""
+    review: ReviewAsk | None = None
+    """What is to be reviewed; then it asks, too."""
     files: tuple[GivenFile, ...] = ()
     """What came with the first prompt; see `given_owner`."""
     use_cache: bool = True
@@ -300,6 +303,8 @@ class Outcome:
     """What the agent itself calls the conversation, so that it can go on with it on the same disk."""
     change: Change | None = None
     """None when no change could be collected; an empty change is one with an empty diff."""
+    review: Review | None = None
+    """What the agent of a review found; None where there is nothing that can be used."""
     artifacts: tuple[Artifact, ...] = ()
     """Files that the agent left beside its change; they are kept as `artifacts_owner` says, by their number from 1."""
     checks: tuple[CheckResult, ...] = ()

@@ -30,6 +30,8 @@ from cloister.protocols.image import SnapshotExporter as SnapshotExporter
 from cloister.protocols.queue import AttemptQueue as AttemptQueue
 from cloister.protocols.queue import FileStore as FileStore
 from cloister.protocols.queue import TaskStore as TaskStore
+from cloister.protocols.review import ReviewBoard as ReviewBoard
+from cloister.protocols.review import ReviewStore as ReviewStore
 from cloister.protocols.sandbox import EnteredShell as EnteredShell
 from cloister.protocols.sandbox import Listeners as Listeners
 from cloister.protocols.sandbox import Process as Process

@@ -66,6 +66,17 @@ class Forge(Protocol):
         """
         ...
 
+    async def merge_base(self, repository: Repository, one: Commit, other: Commit) -> Commit | None:
+        """Return the best common ancestor of two commits; None when they have none."""
+        ...
+
+    async def diff(self, repository: Repository, old: Commit, new: Commit, *, context: int = 3) -> bytes:
+        """Return what differs, as git writes it, renames found and with so many lines around each change.
+
+        Executes nothing that the repository names. RepositoryError above 32 MiB.
+        """
+        ...
+
     async def project_files(self, repository: Repository, commit: Commit) -> ProjectFiles:
         """Return the manifests and lock files of that commit, from the mirror. RepositoryError without the commit."""
         ...
@@ -109,6 +120,10 @@ class ForgeHost(Protocol):
 
     async def author(self) -> Person:
         """Who commits are by: Cloister's login."""
+        ...
+
+    async def get_pull_request(self, repository: Repository, number: int) -> PullRequest:
+        """Return a pull request by its number. NotFoundError."""
         ...
 
     async def find_pull_request(self, repository: Repository, branch: str) -> PullRequest | None:

@@ -308,3 +308,15 @@ PUBLICATIONS = Table(
     Column("document", Text, nullable=False),  # of its branch and pull request, as JSON
     Column("at", UtcDateTime, nullable=False),
 )
+
+REVIEWS = Table(
+    "reviews",
+    METADATA,
+    Column("task", Text, ForeignKey("tasks.id", ondelete="CASCADE"), primary_key=True),
+    Column("repository", Text, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("waiting", Boolean, nullable=False),  # to be posted when its task is over
+    Column("document", Text, nullable=False),  # as JSON
+    Column("at", UtcDateTime, nullable=False),
+    Index("reviews_by_pull_request", "repository", "number"),
+)

@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from cloister.api.caller import Caller, Member
 from cloister.api.front import FrontDoor, check_priority, check_repository
 from cloister.api.problem import Problem, error_to_problem
-from cloister.environment_file import environment_from_options, unsupported
+from cloister.environment_file import environment_from_options
 from cloister.errors import CloisterError
 from cloister.intake import Intake
 from cloister.model.ceiling import excess_of
@@ -138,7 +138,7 @@ async def _meant(intake: Intake, asked: TaskForm) -> Meant:
         source=source_to_text(found.source),
         phases=phase_line(environment, (), intake.ceiling),
         agent=asked.agent or environment.agent,
-        bounds=(*excess_of(environment.network, intake.ceiling), *unsupported(environment)),
+        bounds=tuple(excess_of(environment.network, intake.ceiling)),
     )
 
 

@@ -18,6 +18,7 @@ from cloister.cli.main import app
 from cloister.egress.fake import FakeEgress
 from cloister.egress.outgoing import GuardedSender
 from cloister.environments import Environments
+from cloister.forges.github.host import GitHubHost
 from cloister.forges.local import LocalForge
 from cloister.health import Health
 from cloister.intake import Intake
@@ -28,7 +29,6 @@ from cloister.model.phase import Phase
 from cloister.model.sandbox import DiffStats
 from cloister.model.snapshot_export import Export
 from cloister.model_roster import ModelRoster
-from cloister.protocols import ForgeHost
 from cloister.queues.embedded import EmbeddedQueue
 from cloister.reaper import SnapshotReaper
 from cloister.sandboxes.fake import FakeBackend, FakeNode, Print, Program
@@ -131,7 +131,7 @@ def _vault(settings: Settings, database: Database) -> SealedVault:
 
 
 def _application(
-    made: Installation, settings: Settings, database: Database, queue: EmbeddedQueue, host: ForgeHost
+    made: Installation, settings: Settings, database: Database, queue: EmbeddedQueue, host: GitHubHost
 ) -> wiring.Application:
     images = BuiltImages(made.node)
     backend = FakeBackend(made.node, on_call=made.on_call)
@@ -140,14 +140,15 @@ def _application(
     catalog = SqlSnapshotCatalog(database)
     packs = FakeAgentPacks()
     files = DirectoryFileStore(settings.state / "files")
+    environments = Environments(
+        store=SqlEnvironmentStore(database), forge=forge, vault=vault, now=lambda: datetime.now(UTC)
+    )
     intake = Intake(
         store=SqlTaskStore(database),
         queue=queue,
         forge=forge,
         vault=vault,
-        environments=Environments(
-            store=SqlEnvironmentStore(database), forge=forge, vault=vault, now=lambda: datetime.now(UTC)
-        ),
+        environments=environments,
         images=images,
         catalog=catalog,
         backend=backend,
@@ -159,6 +160,7 @@ def _application(
         models=ModelRoster(vault=vault, providers=settings.providers),
         host=host,
         pull_requests=wiring.pull_requests_of(settings, database, SqlTaskStore(database), forge, host),
+        reviews=wiring.reviews_of(settings, database, SqlTaskStore(database), environments, host),
         now=lambda: datetime.now(UTC),
         ceiling=settings.ceiling,
     )

@@ -15,7 +15,7 @@ from cloister.errors import CloisterError, DeniedError, NotFoundError, SandboxEr
 from cloister.model.audit import AuditFilter
 from cloister.model.image import BuildProgress
 from cloister.model.publication import PublishOptions
-from cloister.model.request import EnvironmentName, EnvironmentText
+from cloister.model.request import EnvironmentName, EnvironmentText, ReviewRequest
 from cloister.model.secret import BrokerRule
 from cloister.model.task import TaskState, Verdict
 from cloister.model.token import Role
@@ -157,6 +157,9 @@ async def use_forge(client: Client, server: Server, task: str) -> None:
         lambda: client.make_forge_app("?"),
         lambda: client.publish(task, options=PublishOptions()),
         lambda: client.publication(task),
+        lambda: client.review(ReviewRequest(repository=server.repository, number=1)),
+        lambda: client.post_review(task),
+        lambda: client.known_review(task),
     ):
         with pytest.raises(CloisterError):
             await ask()

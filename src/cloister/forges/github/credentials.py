@@ -17,6 +17,7 @@ LOGIN_PLACE = "\x01github"
 """Where the vault keeps what follows: no environment can be called so."""
 TOKEN, APP_KEY, WEBHOOK_SECRET = "TOKEN", "APP_KEY", "WEBHOOK_SECRET"
 READ: Mapping[str, str] = {"contents": "read", "metadata": "read"}
+READ_PULLS: Mapping[str, str] = {"pull_requests": "read", "metadata": "read"}
 WRITE: Mapping[str, str] = {"contents": "write", "pull_requests": "write", "metadata": "read"}
 WITH_WORKFLOWS: Mapping[str, str] = {**WRITE, "workflows": "write"}
 

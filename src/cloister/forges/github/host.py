@@ -14,6 +14,7 @@ from cloister.forges.github.app import make_app, manifest_of
 from cloister.forges.github.client import GitHubClient, in_our_words
 from cloister.forges.github.credentials import (
     READ,
+    READ_PULLS,
     WITH_WORKFLOWS,
     WRITE,
     Credentials,
@@ -81,6 +82,16 @@ class GitHubHost:
             yield cls(url, client, Credentials(client, vault, source), only=only, webhook=webhook)
         finally:
             await client.aclose()
+
+    @property
+    def client(self) -> GitHubClient:
+        """What asks."""
+        return self._client
+
+    async def login_for(self, repository: Repository, permissions: Mapping[str, str]) -> tuple[str, str | None]:
+        """Return what a repository is called now, and a token for it with these permissions."""
+        name = (await self.describe(repository)).name
+        return name, await self._token(name, permissions)
 
     def covers(self, repository: Repository) -> bool:
         """By its address alone."""
@@ -158,6 +169,13 @@ class GitHubHost:
                 user = await self._client.getitem(f"/users/{bot}", oauth_token=await self._any_token())
         host = urlsplit(self._url).hostname
         return Person(name=user["login"], email=f"{user['id']}+{user['login']}@users.noreply.{host}")
+
+    async def get_pull_request(self, repository: Repository, number: int) -> PullRequest:
+        """By its number."""
+        name = (await self.describe(repository)).name
+        token = await self._token(name, READ_PULLS)
+        async with in_our_words(f"pull request {number} of {name}"):
+            return _pull_request(await self._client.getitem(f"/repos/{name}/pulls/{number}", oauth_token=token))
 
     async def find_pull_request(self, repository: Repository, branch: str) -> PullRequest | None:
         """Return the open one of that branch, else the newest."""
@@ -304,13 +322,17 @@ _: type[ForgeHost] = GitHubHost
 
 def _pull_request(said: Mapping[str, Any]) -> PullRequest:
     merged = said.get("merged_at") is not None
+    head, base = said["head"], said["base"]
     return PullRequest(
         number=said["number"],
         address=said["html_url"],
         state=PullRequestState.MERGED if merged else PullRequestState(said["state"]),
-        branch=said["head"]["ref"],
-        base=said["base"]["ref"],
+        branch=head["ref"],
+        base=base["ref"],
         title=said["title"],
         body=said["body"] or "",
         draft=bool(said.get("draft")),
+        author=(said.get("user") or {}).get("login", "ghost"),  # whose account is gone
+        head=Commit(head["sha"]),
+        fork=head["repo"] is None or head["repo"]["id"] != base["repo"]["id"],
     )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from cloister.testing.github.hosted import AppOnForge, Caller, Hosted, Pull
+from cloister.testing.github.hosted import AppOnForge, Caller, Hosted, Pull, ReviewOnForge
 
 Fields = dict[str, Any]
 
@@ -50,12 +50,12 @@ def pull_request(url: str, it: Hosted, pull: Pull, *, whole: bool) -> Fields:
     """Of a pull request; `whole` has what lists leave out."""
     place = f"{url}/{it.full_name}/pull/{pull.number}"
 
-    def end(name: str, commit: str) -> Fields:
+    def end(name: str, commit: str, of: Hosted) -> Fields:
         return {
             "ref": name,
             "sha": commit,
-            "label": f"{it.owner}:{name}",
-            "repo": {key: value for key, value in repository(url, it, None).items() if key != "permissions"},
+            "label": f"{of.owner}:{name}",
+            "repo": {key: value for key, value in repository(url, of, None).items() if key != "permissions"},
         }
 
     said: Fields = {
@@ -68,8 +68,8 @@ def pull_request(url: str, it: Hosted, pull: Pull, *, whole: bool) -> Fields:
         "html_url": place,
         "user": user(url, pull.author),
         "labels": [{"name": name} for name in pull.labels],
-        "head": end(pull.head, pull.last_head),
-        "base": end(pull.base, it.find_commit(pull.base) or pull.last_head),
+        "head": end(pull.head, pull.last_head, pull.fork or it),
+        "base": end(pull.base, it.find_commit(pull.base) or pull.last_head, it),
         "merged_at": time_of(pull.merged_at),
     }
     return {**said, "merged": pull.merged_at is not None} if whole else said
@@ -85,6 +85,19 @@ def app(url: str, it: AppOnForge) -> Fields:
         "html_url": f"{url}/apps/{it.slug}",
         "permissions": dict(it.permissions),
         "events": list(it.events),
+    }
+
+
+def review(url: str, it: Hosted, pull: Pull, kept: ReviewOnForge) -> Fields:
+    """Of a review."""
+    return {
+        "id": kept.id,
+        "user": user(url, kept.author),
+        "body": kept.body,
+        "state": kept.state,
+        "commit_id": kept.commit,
+        "html_url": f"{url}/{it.full_name}/pull/{pull.number}#pullrequestreview-{kept.id}",
+        "author_association": "MEMBER",
     }
 
 

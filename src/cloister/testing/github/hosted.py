@@ -16,6 +16,29 @@ _ENVIRONMENT = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remark:
+    """A comment on lines."""
+
+    path: str
+    line: int
+    start_line: int | None
+    side: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewOnForge:
+    """A review of a pull request."""
+
+    id: int
+    author: str
+    state: str
+    body: str
+    commit: str
+    remarks: Sequence[Remark]
+
+
 @dataclass(slots=True, kw_only=True)
 class Pull:
     """A pull request."""
@@ -24,7 +47,7 @@ class Pull:
     title: str
     body: str | None
     head: str
-    """Branch of the same repository."""
+    """Its branch."""
     base: str
     author: str
     draft: bool = False
@@ -33,6 +56,9 @@ class Pull:
     labels: list[str] = field(default_factory=list)
     last_head: str
     """The commit of its head, the last one while it was open."""
+    fork: "Hosted | None" = None
+    """Where its branch is, if that is not the repository itself."""
+    reviews: list[ReviewOnForge] = field(default_factory=list)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -79,7 +105,9 @@ class Hosted:
         """Do what a push does to pull requests: a head moves on, and one whose branch is gone is closed."""
         for pull in self.pulls.values():
             if pull.state == "open":
-                head = self.find_commit(pull.head)
+                head = (pull.fork or self).find_commit(pull.head)
+                if head is not None and pull.fork is not None:
+                    self.git("fetch", "--quiet", str(pull.fork.path), f"+{head}:refs/pull/{pull.number}/head")
                 if head is None:
                     pull.state = "closed"
                 else:
@@ -150,6 +178,12 @@ class Caller:
         if self.app is not None and self.app.permissions.get("contents") != "write":
             return False
         return self._is_among(repository, repository.writers)
+
+    def may_review(self, repository: Hosted) -> bool:
+        """Whether they may comment on pull requests: whoever sees them, and an app that was let."""
+        if self.app is not None and self.app.permissions.get("pull_requests") != "write":
+            return False
+        return self.may_read(repository)
 
     def _is_among(self, repository: Hosted, people: set[str]) -> bool:
         if self.app is None:

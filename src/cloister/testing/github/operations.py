@@ -1,7 +1,5 @@
 """What each operation of the subset does, and when GitHub refuses it."""
 
-import re
-import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,24 +10,12 @@ from cloister.testing.github import answers
 from cloister.testing.github.account import Accounts
 from cloister.testing.github.description import Called
 from cloister.testing.github.hosted import AppOnForge, Caller, Hosted, Pull
+from cloister.testing.github.refusals import RefusedError
+from cloister.testing.github.reviewing import post_review
 
 Answer = tuple[int, object]
 MOST_BODY = 65536
 """Characters of a pull request's text."""
-_HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
-
-
-class RefusedError(Exception):
-    """GitHub says no."""
-
-    def __init__(self, status: int, message: str, errors: list[object] | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.body = {
-            "message": message,
-            "documentation_url": "https://docs.github.com/rest",
-            **({"errors": errors} if errors else {}),
-        }
 
 
 class Operations:
@@ -52,6 +38,7 @@ class Operations:
             ("patch", "/repos/{owner}/{repo}/pulls/{pull_number}"): self._edit_pull,
             ("put", "/repos/{owner}/{repo}/pulls/{pull_number}/merge"): self._merge,
             ("post", "/repos/{owner}/{repo}/pulls/{pull_number}/reviews"): self._review,
+            ("get", "/repos/{owner}/{repo}/pulls/{pull_number}/reviews"): self._reviews,
             ("post", "/repos/{owner}/{repo}/issues/{issue_number}/labels"): self._label,
         }
 
@@ -202,18 +189,14 @@ class Operations:
         return 200, {"sha": commit, "merged": True, "message": "Pull Request successfully merged"}
 
     def _review(self, called: Called, body: Any, caller: Caller) -> Answer:
-        """Keep nothing: what is of interest is which comments are refused."""
-        repository = self._writable(called, caller)
+        repository = self._readable(called, caller)
+        return 200, post_review(self._url, repository, _pull_of(repository, called), body or {}, caller)
+
+    def _reviews(self, called: Called, _: Any, caller: Caller) -> Answer:
+        repository = self._readable(called, caller)
         pull = _pull_of(repository, called)
-        if (body or {}).get("commit_id", pull.last_head) != pull.last_head:
-            raise RefusedError(422, "Unprocessable Entity", ["commit_id is not part of the pull request"])
-        shown = _shown_lines(repository, pull)
-        for comment in (body or {}).get("comments", ()):
-            if (comment["path"], comment.get("side", "RIGHT"), comment.get("line")) not in shown:
-                raise RefusedError(
-                    422, "Unprocessable Entity", ["Pull request review thread line must be part of the diff"]
-                )
-        return 200, {"state": "COMMENTED", "body": (body or {}).get("body", ""), "commit_id": pull.last_head}
+        shown = _page(called, [it for it in pull.reviews if it.state != "PENDING"])
+        return 200, [answers.review(self._url, repository, pull, it) for it in shown]
 
     def _label(self, called: Called, body: Any, caller: Caller) -> Answer:
         repository = self._writable(called, caller)
@@ -270,23 +253,3 @@ def _failed(message: str) -> RefusedError:
 
 def _invalid(error: object) -> RefusedError:
     return RefusedError(422, "Validation Failed", [error])
-
-
-def _shown_lines(repository: Hosted, pull: Pull) -> set[tuple[str, str, int]]:
-    """Return path, side and number of each line that the pull request's diff shows."""
-    shown: set[tuple[str, str, int]] = set()
-    done = subprocess.run(
-        ["git", f"--git-dir={repository.path}", "diff", "--no-renames", f"{pull.base}...{pull.last_head}"],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    path = ""
-    for line in done.stdout.splitlines():
-        if line.startswith("+++ b/"):
-            path = line.removeprefix("+++ b/")
-        elif hunk := _HUNK.match(line):
-            old, olds, new, news = (int(number or 1) for number in hunk.groups())
-            shown |= {(path, "LEFT", number) for number in range(old, old + olds)}
-            shown |= {(path, "RIGHT", number) for number in range(new, new + news)}
-    return shown

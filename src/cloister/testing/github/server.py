@@ -22,7 +22,8 @@ from cloister.testing.github.account import Accounts
 from cloister.testing.github.description import Called, Description
 from cloister.testing.github.filling import fill
 from cloister.testing.github.manifests import PAGE, Manifests
-from cloister.testing.github.operations import Operations, RefusedError
+from cloister.testing.github.operations import Operations
+from cloister.testing.github.refusals import RefusedError
 from cloister.testing.serving import bound, serve
 
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]

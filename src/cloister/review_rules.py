@@ -1,0 +1,65 @@
+"""What a repository says of reviews: a section of its AGENTS.md, nested ones for their part of the tree."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import PurePosixPath
+
+from markdown_it import MarkdownIt
+
+from cloister.model.review import ReviewRules
+from cloister.model.sandbox import Commit
+from cloister.model.task import Repository
+from cloister.protocols import Forge
+
+AGENTS_FILE = "AGENTS.md"
+HEADINGS = ("code review rules", "review guidelines")
+"""What the section is called, in any case."""
+LONGEST_RULES = 16_000
+"""Characters of one file's; of all together four times as many."""
+MOST_FOLDERS = 1000
+
+
+async def find_rules(
+    forge: Forge, repository: Repository, commit: Commit, changed: Iterable[str]
+) -> tuple[ReviewRules, ...]:
+    """Return what that commit says of reviews of those paths, from the root down.
+
+    The commit is of the branch that a change goes into: nobody changes the rules for their own change.
+    """
+    wanted = candidates(changed)
+    found = set(await forge.find_files(repository, commit, wanted))
+    rules: list[ReviewRules] = []
+    room = 4 * LONGEST_RULES
+    for path in (it for it in wanted if it in found):
+        raw = await forge.read_file(repository, commit, path)
+        text = section_of((raw or b"").decode(errors="replace"))[: min(LONGEST_RULES, room)]
+        if text:
+            rules.append(ReviewRules(path=path, text=text))
+            room -= len(text)
+    return tuple(rules)
+
+
+def candidates(changed: Iterable[str]) -> Sequence[str]:
+    """Return where rules for those paths may be, the root first."""
+    folders = {str(parent) for path in changed for parent in PurePosixPath(path).parents}
+    ordered = sorted({".", *folders}, key=lambda folder: (folder.count("/") + (folder != "."), folder))
+    return [str(PurePosixPath(folder) / AGENTS_FILE) for folder in ordered[:MOST_FOLDERS]]
+
+
+def section_of(text: str) -> str:
+    """Return what stands under the heading, up to the next of its level or a higher one; empty without it."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")  # as the parser counts them
+    tokens = MarkdownIt("commonmark").parse(text)
+    parts, begin, level = [], None, 0
+    for number, token in enumerate(tokens):
+        if token.type != "heading_open" or token.map is None or token.level != 0:
+            continue
+        depth = int(token.tag[1:])
+        if begin is not None and depth <= level:
+            parts.append("\n".join(lines[begin : token.map[0]]))
+            begin = None
+        title = tokens[number + 1].content
+        if begin is None and " ".join(title.lower().split()).rstrip(":#. ") in HEADINGS:
+            begin, level = token.map[1], depth
+    if begin is not None:
+        parts.append("\n".join(lines[begin:]))
+    return "\n\n".join(part.strip() for part in parts if part.strip())
