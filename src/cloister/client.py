@@ -50,6 +50,7 @@ from cloister.model.event import AttemptFinished, RecordedEvent
 from cloister.model.forge import AppManifest, ForgeBranch, ForgeLogin, ForgeRepository, MadeApp
 from cloister.model.given import Upload
 from cloister.model.image import BuildProgress, Image
+from cloister.model.inbox import ForgeDelivery
 from cloister.model.model_provider import ListedProvider
 from cloister.model.pack import ListedAgent
 from cloister.model.publication import Publication, Published, PublishOptions
@@ -397,6 +398,15 @@ class Client:
     async def make_forge_app(self, code: str) -> MadeApp:
         """Let the forge make the app that this code stands for, and keep what it logs in with."""
         return _read(MadeApp, await self._call("POST", "/forge/app", {"code": code}))
+
+    async def set_forge_webhook_secret(self, value: str, *, forget_former: bool = False) -> None:
+        """Keep what the forge signs deliveries with. UsageError."""
+        await self._call("PUT", "/forge/webhook-secret", {"value": value, "forget_former": forget_former})
+
+    async def forge_deliveries(self, *, limit: int = 50) -> Sequence[ForgeDelivery]:
+        """What the forge told of last, newest first."""
+        query = {"limit": str(limit)}
+        return _read(list[ForgeDelivery], await self._call("GET", "/forge/deliveries", query=query))
 
     async def forge_repositories(self, query: str = "") -> Sequence[ForgeRepository]:
         """The repositories that Cloister's login may use, with that in their name."""

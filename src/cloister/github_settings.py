@@ -1,11 +1,12 @@
 """The table `[github]` of the settings, and the variables that stand for its keys."""
 
 import json
+import re
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from cloister.model.repository_pattern import parse_repository_pattern
 
@@ -33,6 +34,31 @@ def _to_list(value: object) -> object:
     if not isinstance(value, str):
         return value
     return json.loads(value) if value.lstrip().startswith("[") else [word for word in value.split(",") if word.strip()]
+
+
+_MENTION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,98}[A-Za-z0-9])?")
+SHORTEST_SECRET = 16
+
+
+def _to_mention(text: str) -> str:
+    name = text.strip().removeprefix("@")
+    if not _MENTION.fullmatch(name):
+        raise ValueError('must be a name that can be mentioned, such as "cloister"')
+    return name
+
+
+def check_webhook_secret(text: str) -> None:
+    """Raise ValueError for what is too easily guessed, or may not arrive as it was typed."""
+    if len(text) < SHORTEST_SECRET or not text.isascii() or not text.isprintable():
+        raise ValueError(f"must be at least {SHORTEST_SECRET} printable characters of ASCII")
+
+
+def _to_secret(secret: SecretStr) -> SecretStr:
+    check_webhook_secret(secret.get_secret_value())
+    return secret
+
+
+WebhookSecret = Annotated[SecretStr, AfterValidator(_to_secret)]
 
 
 class GitHubTable(BaseModel):
@@ -63,6 +89,28 @@ class GitHubTable(BaseModel):
         | None
     ) = Field(default=None, examples=['["team/shop", "team/web-*"]'])
     """The only repositories that Cloister logs in for. Absent: all that the login may use."""
+    webhook_secret: WebhookSecret | None = None
+    """What GitHub signs deliveries with. Absent: the vault has it."""
+    webhook_secret_former: WebhookSecret | None = None
+    """The one before, which is good too while it is replaced."""
+    mention: Annotated[str, AfterValidator(_to_mention)] | None = Field(default=None, examples=['"cloister"'])
+    """What is to be mentioned for a task. Absent: Cloister's login at GitHub, without `[bot]`."""
+    trigger_permission: Literal["read", "write", "admin"] = "write"
+    """What somebody has to be allowed there to ask for work."""
+    own_login: bool = False
+    """Whether Cloister's own login may ask for work, where a person shares it."""
+    label: Annotated[str, Field(min_length=1, max_length=100)] | None = Field(default=None, examples=['"cloister"'])
+    """A label that starts a task when it is put on an issue."""
+    assign: bool = False
+    """Whether assigning an issue to Cloister's login starts a task."""
+    draft: bool = False
+    """Whether the pull requests of such tasks are drafts."""
+    tasks_per_person: Annotated[int, Field(ge=1)] = 20
+    """Tasks that one person may ask for in an hour."""
+    tasks_per_repository: Annotated[int, Field(ge=1)] = 60
+    """Tasks that may be asked for in one repository in an hour."""
+    environment: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(default=None, examples=['"web"'])
+    """Stored environment of such tasks. Absent: the one that names the repository, or else the repository's own."""
 
 
 def with_github_variables(table: object, environ: Mapping[str, str]) -> object:

@@ -455,6 +455,8 @@ def load_settings(config: Path | None = None) -> Settings:
     _check_models(settings, documents)
     if settings.oidc is not None and settings.oidc.client_secret is not None:
         _check_privacy(documents, "oidc", "the secret of a client")
+    if settings.github.webhook_secret is not None and "CLOISTER_GITHUB_WEBHOOK_SECRET" not in os.environ:
+        _check_privacy(documents, "github", "the secret of a webhook")
     return settings
 
 

@@ -45,12 +45,15 @@ from cloister.forges.branches import MirrorBranches
 from cloister.forges.github.credentials import LoginSource
 from cloister.forges.github.host import GitHubHost
 from cloister.forges.github.reviews import GitHubReviews
+from cloister.forges.github.threads import GitHubThreads
 from cloister.forges.local import LocalForge
 from cloister.forges.reach import Reach
 from cloister.health import Health
 from cloister.intake import Intake
 from cloister.model.model_provider import ModelProvider
+from cloister.model.secret import SecretValue
 from cloister.model.task import SHELL, Outcome, TaskId, Verdict
+from cloister.model.thread import Permission
 from cloister.model.upstreams import Upstreams
 from cloister.model_roster import ModelRoster
 from cloister.notary import Notary
@@ -89,6 +92,7 @@ from cloister.stores.attempts import SqlLedger
 from cloister.stores.audit import SqlAuditStore
 from cloister.stores.database import Database
 from cloister.stores.environments import SqlEnvironmentStore
+from cloister.stores.inbox import SqlInboxStore
 from cloister.stores.kept_files import DirectoryFileStore
 from cloister.stores.publications import SqlPublicationStore
 from cloister.stores.queue_depth import read_queue_depth
@@ -103,6 +107,10 @@ from cloister.stores.users import SqlUserStore
 from cloister.stores.webhooks import SqlWebhookStore
 from cloister.tokens import Tokens
 from cloister.tools import Tools
+from cloister.triggers.gatekeeper import Gatekeeper, TriggerRules
+from cloister.triggers.handling import Handler
+from cloister.triggers.inbox import Inbox
+from cloister.triggers.signature import WebhookSecrets
 from cloister.users import Users
 from cloister.vault.keys import KeyFile
 from cloister.vault.signing import SigningKeyFile
@@ -195,11 +203,49 @@ async def open_application(
         yield await _open_parts(settings, stack, open_)
 
 
-def automation_of(database: Database, intake: Intake, sender: WebhookSender) -> Automation:
+def automation_of(settings: Settings, database: Database, intake: Intake, sender: WebhookSender) -> Automation:
     """Return what a server shall do by itself."""
     return Automation(
         schedules=Schedules(store=SqlScheduleStore(database), intake=intake, now=_now),
         webhooks=Webhooks(store=SqlWebhookStore(database), vault=intake.vault, sender=sender, now=_now),
+        inbox=_inbox_of(settings, database, intake),
+    )
+
+
+def _inbox_of(settings: Settings, database: Database, intake: Intake) -> Inbox:
+    """Return what takes deliveries of the forge, and works them off."""
+    table = settings.github
+    secrets = [SecretValue(it.get_secret_value()) for it in (table.webhook_secret, table.webhook_secret_former) if it]
+
+    def load() -> Sequence[Handler]:
+        from cloister.triggers.mentions import Mentions  # here: no start waits for what servers alone need
+
+        host = intake.host
+        assert isinstance(host, GitHubHost)
+        threads = GitHubThreads(host)
+        gatekeeper = Gatekeeper(host=host, threads=threads, rules=trigger_rules_of(settings))
+        return (Mentions(gatekeeper=gatekeeper, threads=threads),)
+
+    return Inbox(
+        store=SqlInboxStore(database), secrets=WebhookSecrets(vault=intake.vault, given=secrets), load=load, now=_now
+    )
+
+
+def trigger_rules_of(settings: Settings) -> TriggerRules:
+    """Return what the settings say about work that is asked for at the forge."""
+    table = settings.github
+    return TriggerRules(
+        url=table.url,
+        mention=table.mention,
+        repositories=table.repositories,
+        least=Permission[table.trigger_permission.upper()],
+        own_login=table.own_login,
+        label=table.label,
+        assign=table.assign,
+        draft=table.draft,
+        per_person=table.tasks_per_person,
+        per_repository=table.tasks_per_repository,
+        environment=table.environment,
     )
 
 
@@ -304,7 +350,7 @@ async def _open_parts(
             has_egress=lambda: egress.pid is not None,
         ),
         automation=automation_of(
-            database, intake, GuardedSender(replace(reach_of(settings), what="receiver of webhooks").find)
+            settings, database, intake, GuardedSender(replace(reach_of(settings), what="receiver of webhooks").find)
         ),
         instruments=instruments,
     )

@@ -22,6 +22,7 @@ from structlog.contextvars import get_contextvars
 
 from cloister.api.body_limit import MOST_BODY_BYTES
 from cloister.api.caller import Caller
+from cloister.api.forge_webhook import GITHUB_WEBHOOK
 from cloister.api.operation import operation_id
 from cloister.api.own_page import KEY_FIELD, SAFE_METHODS
 from cloister.api.problem_answers import problem_response
@@ -39,8 +40,8 @@ _EMPTY: tuple[object, ...] = (None, "", [], {})
 """What clients send for what nobody said."""
 ADDRESS = "address"
 """Variable of the context: from where the request came that makes this one, in the same process."""
-_MCP = "/mcp"
-"""Its calls are requests of their own, and are written down as such."""
+_ELSEWHERE = frozenset({"/mcp", GITHUB_WEBHOOK})
+"""What comes of them is written down as such, request by request."""
 _FORM = "application/x-www-form-urlencoded"
 _REFUSALS = frozenset({401, 403, 429})
 _LOG = structlog.get_logger(__name__)
@@ -86,6 +87,8 @@ class Trail:
     @property
     def _has_names(self) -> bool:
         """Whether the body is of a kind in which things have names; others, such as bundles, nobody holds."""
+        if self._connection.scope["path"] == GITHUB_WEBHOOK:  # of these, nothing is read before it is known who calls
+            return False
         kind = self._connection.headers.get("content-type", "").lower()
         return "json" in kind or kind.startswith(_FORM)
 
@@ -112,7 +115,7 @@ class Trail:
         await self._audit.add(await self._entry(status, answer))
 
     def _is_told_of(self, status: int) -> bool:
-        is_told_elsewhere = self._connection.scope["path"] == _MCP
+        is_told_elsewhere = self._connection.scope["path"] in _ELSEWHERE
         return status in _REFUSALS or (self._is_change and not is_told_elsewhere)
 
     async def _entry(self, status: int, answer: bytes) -> AuditEntry:

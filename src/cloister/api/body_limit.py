@@ -3,6 +3,7 @@
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from cloister.api.forge_webhook import GITHUB_WEBHOOK, MOST_WEBHOOK_BYTES
 from cloister.api.problem_answers import http_problem_response
 from cloister.model.bundle import LARGEST_BYTES
 
@@ -40,7 +41,10 @@ class BodyLimit:
 
 
 def _most(scope: Scope) -> int:
-    return LARGEST_BYTES if scope.get("path", "").startswith(_BUNDLES) else MOST_BODY_BYTES
+    path: str = scope.get("path", "")
+    if path == GITHUB_WEBHOOK:
+        return MOST_WEBHOOK_BYTES
+    return LARGEST_BYTES if path.startswith(_BUNDLES) else MOST_BODY_BYTES
 
 
 def _length(scope: Scope) -> int:

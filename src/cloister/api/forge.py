@@ -7,10 +7,11 @@ from pydantic import Field, SecretStr
 
 from cloister.api.body import Body
 from cloister.api.caller import Admin, Member
-from cloister.api.front import FrontDoor, check_repository
+from cloister.api.front import FrontDoor, KnownAutomation, check_repository
 from cloister.errors import UsageError
 from cloister.intake import Intake
 from cloister.model.forge import AppManifest, ForgeBranch, ForgeLogin, ForgeRepository, MadeApp
+from cloister.model.inbox import ForgeDelivery
 from cloister.protocols import ForgeHost
 
 router = APIRouter(prefix="/forge", tags=["forge"])
@@ -24,6 +25,13 @@ class LoginBody(Body):
 
     kind: Literal["token", "key"]
     value: SecretStr
+
+
+class WebhookSecretBody(Body):
+    """What the forge signs deliveries with."""
+
+    value: SecretStr
+    forget_former: bool = Field(default=False, description="Whether the one before ends at once.")
 
 
 @router.get("")
@@ -69,6 +77,20 @@ class AppCodeBody(Body):
 async def make_app(body: AppCodeBody, intake: FrontDoor, _: Admin) -> MadeApp:
     """Let the forge make the app, once, and keep its key and its webhook's secret in the vault."""
     return await host_of(intake).make_app(body.code.get_secret_value())
+
+
+@router.put("/webhook-secret", status_code=status.HTTP_204_NO_CONTENT)
+async def put_webhook_secret(body: WebhookSecretBody, automation: KnownAutomation, _: Admin) -> None:
+    """Keep in the vault what the forge signs deliveries with. It never comes out."""
+    await automation.inbox.secrets.set(body.value.get_secret_value(), keep_former=not body.forget_former)
+
+
+@router.get("/deliveries")
+async def find_deliveries(
+    automation: KnownAutomation, _: Admin, limit: Annotated[int, Query(ge=1, le=200)] = 50
+) -> list[ForgeDelivery]:
+    """Return what the forge told of last, newest first, with what came of it."""
+    return [it.as_delivery() for it in await automation.inbox.store.list(limit=limit)]
 
 
 @router.get("/repositories")

@@ -1,4 +1,4 @@
-"""What a server does by itself: tasks at set times, and word of tasks to other programs."""
+"""What a server does by itself: tasks at set times and at a forge's call, and word of tasks to other programs."""
 
 from dataclasses import dataclass
 
@@ -6,6 +6,7 @@ import anyio
 
 from cloister.automation.schedules import Schedules
 from cloister.automation.webhooks import Webhooks
+from cloister.triggers.inbox import Inbox
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,9 +15,11 @@ class Automation:
 
     schedules: Schedules
     webhooks: Webhooks
+    inbox: Inbox
 
     async def run(self) -> None:
         """Do it, until cancelled."""
         async with anyio.create_task_group() as group:
             group.start_soon(self.schedules.run)
             group.start_soon(self.webhooks.run)
+            group.start_soon(self.inbox.run)

@@ -40,6 +40,42 @@ def set_key(context: typer.Context) -> None:
     ask(context, lambda client: client.set_forge_login("key", value))
 
 
+@app.command("set-webhook-secret")
+def set_webhook_secret(
+    context: typer.Context,
+    forget_former: Annotated[
+        bool, typer.Option("--forget-former", help="Let the secret so far end at once; else both are good.")
+    ] = False,
+) -> None:
+    """Keep what GitHub signs deliveries of its webhook with in the vault, sealed. It is read from standard input.
+
+    Example:  cloister github set-webhook-secret < secret
+    """
+    value = read_value("the secret of the webhook")
+    ask(context, lambda client: client.set_forge_webhook_secret(value.strip(), forget_former=forget_former))
+
+
+@app.command()
+def deliveries(
+    context: typer.Context,
+    limit: Annotated[int, typer.Option(min=1, max=200, help="How many at most.")] = 20,
+    as_json: JsonOption = False,
+) -> None:
+    """List what GitHub told of last, newest first, and what came of it.
+
+    Example:  cloister github deliveries
+    """
+    found = ask(context, lambda client: client.forge_deliveries(limit=limit))
+    if as_json:
+        from cloister.cli.json_lines import to_json
+
+        typer.echo(to_json([asdict(one) for one in found]))
+        return
+    for one in found:
+        said = one.outcome if one.next_at is None else f"to be tried again: {one.outcome}" if one.outcome else "waits"
+        print_line(output_console(), neutralize(f"{one.arrived_at:%Y-%m-%d %H:%M:%S}  {one.kind}  {one.id}  {said}"))
+
+
 @app.command()
 def doctor(context: typer.Context, as_json: JsonOption = False) -> None:
     """Say as whom Cloister is known at GitHub, and what is missing. Ends with 3 when anything is.

@@ -45,6 +45,7 @@ def serve(
 
     from cloister import log, wiring
     from cloister.api.app import make_app
+    from cloister.api.forge_webhook import add_forge_webhook
     from cloister.api.listening import Ends, answer, owned_socket, public_socket
     from cloister.api.login import add_login
     from cloister.api.oidc_login import add_oidc_login
@@ -74,7 +75,7 @@ def serve(
                 page=instruments.page if instruments else None,
                 readers=settings.metrics_access,
             )
-            additions = (add_web, add_login, add_oidc_login, add_codex, add_mcp, operations)
+            additions = (add_web, add_login, add_oidc_login, add_codex, add_mcp, add_forge_webhook, operations)
             automation = application.automation
             make = partial(
                 make_app,

@@ -27,6 +27,7 @@ from cloister.protocols.forge import PublicationStore as PublicationStore
 from cloister.protocols.image import ImageKeeper as ImageKeeper
 from cloister.protocols.image import ImageStore as ImageStore
 from cloister.protocols.image import SnapshotExporter as SnapshotExporter
+from cloister.protocols.inbox import InboxStore as InboxStore
 from cloister.protocols.queue import AttemptQueue as AttemptQueue
 from cloister.protocols.queue import FileStore as FileStore
 from cloister.protocols.queue import TaskStore as TaskStore
@@ -38,5 +39,6 @@ from cloister.protocols.sandbox import Process as Process
 from cloister.protocols.sandbox import Sandbox as Sandbox
 from cloister.protocols.sandbox import SandboxBackend as SandboxBackend
 from cloister.protocols.sandbox import Terminal as Terminal
+from cloister.protocols.threads import ForgeThreads as ForgeThreads
 from cloister.protocols.vault import Redactor as Redactor
 from cloister.protocols.vault import Vault as Vault

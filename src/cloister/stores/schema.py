@@ -320,3 +320,19 @@ REVIEWS = Table(
     Column("at", UtcDateTime, nullable=False),
     Index("reviews_by_pull_request", "repository", "number"),
 )
+
+INBOX = Table(
+    "inbox",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),  # empty when it is over
+    Column("arrived_at", UtcDateTime, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("next_at", UtcDateTime),  # absent when it is over
+    Column("outcome", Text, nullable=False),
+    Index("inbox_by_digest", "digest", unique=True),
+    Index("inbox_by_arrival", "arrived_at"),
+)
+Index("inbox_due", INBOX.c.next_at, sqlite_where=INBOX.c.next_at.is_not(None))

@@ -181,7 +181,7 @@ def _application(
     return wiring.Application(
         intake=intake,
         access=wiring.access_of(settings, database),
-        automation=wiring.automation_of(database, intake, GuardedSender(made.find)),
+        automation=wiring.automation_of(settings, database, intake, GuardedSender(made.find)),
         images=images,
         agents=tools.agents,
         packs=tools.packs,

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 from cloister import wiring
 from cloister.api.app import make_app
+from cloister.api.forge_webhook import add_forge_webhook
 from cloister.api.listening import Ends, answer, owned_socket, public_socket
 from cloister.api.login import add_login
 from cloister.api.oidc_login import add_oidc_login
@@ -92,6 +93,7 @@ class Machine:
                     add_oidc_login,
                     add_codex,
                     add_mcp,
+                    add_forge_webhook,
                 )
                 if logs:
                     operations = partial(add_operations, health=application.health, page=None, readers="off")

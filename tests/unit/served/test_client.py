@@ -150,6 +150,8 @@ async def use_forge(client: Client, server: Server, task: str) -> None:
     """Nobody has logged in there, and it is on another machine."""
     assert await client.forge_login() is not None
     assert [branch.name for branch in await client.forge_branches(server.repository)] == ["main"]
+    await client.set_forge_webhook_secret("a-secret-of-a-webhook")
+    assert await client.forge_deliveries() == []
     for ask in (
         lambda: client.set_forge_login("token", ""),
         lambda: client.forge_repositories("proj"),

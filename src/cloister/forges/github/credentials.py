@@ -21,6 +21,8 @@ READ_PULLS: Mapping[str, str] = {"pull_requests": "read", "metadata": "read"}
 WRITE: Mapping[str, str] = {"contents": "write", "pull_requests": "write", "metadata": "read"}
 WITH_WORKFLOWS: Mapping[str, str] = {**WRITE, "workflows": "write"}
 
+TALK: Mapping[str, str] = {"issues": "write", "pull_requests": "write", "metadata": "read"}
+
 _TOKEN = re.compile(r"[A-Za-z0-9_]{20,255}")
 _EARLY = timedelta(minutes=10)
 """A token is renewed that long before its end, so that none ends in the middle of a clone."""

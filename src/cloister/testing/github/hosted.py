@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 _HOOK = Path(__file__).with_name("update-hook.sh")
 _ENVIRONMENT = {
@@ -59,6 +60,48 @@ class Pull:
     fork: "Hosted | None" = None
     """Where its branch is, if that is not the repository itself."""
     reviews: list[ReviewOnForge] = field(default_factory=list)
+    locked: bool = False
+    assignees: list[str] = field(default_factory=list)
+    reactions: list[tuple[str, str]] = field(default_factory=list)
+    """Who, and with what."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Issue:
+    """An issue."""
+
+    number: int
+    title: str
+    body: str | None
+    author: str
+    state: str = "open"
+    locked: bool = False
+    labels: list[str] = field(default_factory=list)
+    assignees: list[str] = field(default_factory=list)
+    reactions: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass(slots=True, kw_only=True)
+class Written:
+    """A comment, below an issue or pull request or on lines of one."""
+
+    id: int
+    number: int
+    """Of the issue or pull request."""
+    author: str
+    body: str
+    at: datetime
+    edits: int = 0
+    path: str | None = None
+    """Of the file, for one on lines."""
+    line: int | None = None
+    side: str = "RIGHT"
+    hunk: str = ""
+    commit: str = ""
+    review: int | None = None
+    answers: int | None = None
+    """Id of the comment that its thread begins with."""
+    reactions: list[tuple[str, str]] = field(default_factory=list)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -78,11 +121,34 @@ class Hosted:
     """Branches that nobody pushes to."""
     pulls: dict[int, Pull] = field(default_factory=dict)
     labels: set[str] = field(default_factory=lambda: {"bug"})
+    issues: dict[int, Issue] = field(default_factory=dict)
+    written: dict[int, Written] = field(default_factory=dict)
+    """Comments by id, oldest first."""
+    count_written: int = 0
 
     @property
     def full_name(self) -> str:
         """`owner/name`."""
         return f"{self.owner}/{self.name}"
+
+    def next_number(self) -> int:
+        """Return the number of the next issue or pull request."""
+        return max([*self.pulls, *self.issues], default=0) + 1
+
+    def open_issue(self, author: str, title: str, body: str | None = None) -> Issue:
+        """Let somebody open an issue."""
+        made = Issue(number=self.next_number(), title=title, body=body, author=author)
+        self.issues[made.number] = made
+        return made
+
+    def write(self, number: int, author: str, body: str, **on_lines: Any) -> Written:
+        """Let somebody write a comment; with a path, a line and the rest of `Written`, on that line."""
+        id = self.id * 1_000_000 + self.count_written + 1
+        self.count_written += 1
+        at = datetime.now(UTC).replace(microsecond=0)
+        made = Written(id=id, number=number, author=author, body=body, at=at, **on_lines)
+        self.written[id] = made
+        return made
 
     def git(self, *arguments: str) -> str:
         """Run git in the bare repository."""

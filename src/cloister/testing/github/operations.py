@@ -12,6 +12,7 @@ from cloister.testing.github.description import Called
 from cloister.testing.github.hosted import AppOnForge, Caller, Hosted, Pull
 from cloister.testing.github.refusals import RefusedError
 from cloister.testing.github.reviewing import post_review
+from cloister.testing.github.threads import Threads
 
 Answer = tuple[int, object]
 MOST_BODY = 65536
@@ -40,6 +41,7 @@ class Operations:
             ("post", "/repos/{owner}/{repo}/pulls/{pull_number}/reviews"): self._review,
             ("get", "/repos/{owner}/{repo}/pulls/{pull_number}/reviews"): self._reviews,
             ("post", "/repos/{owner}/{repo}/issues/{issue_number}/labels"): self._label,
+            **Threads(url=url, readable=self._readable).known,
         }
 
     def answer(self, called: Called, body: Any, caller: Caller) -> Answer:
@@ -144,7 +146,7 @@ class Operations:
         if repository.git("rev-list", "--count", f"{commits[base]}..{commits[head]}") == "0":
             raise _failed(f"No commits between {base} and {head}")
         _check_texts(body)
-        number = max(repository.pulls, default=0) + 1
+        number = repository.next_number()
         pull = Pull(
             number=number,
             title=body["title"],

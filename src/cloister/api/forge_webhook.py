@@ -1,0 +1,59 @@
+"""`/webhooks/github`: GitHub tells of what happens there. Nothing of a body is read before its signature is right."""
+
+import re
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+from cloister.errors import NotFoundError, UnauthenticatedError
+from cloister.triggers.inbox import Inbox
+from cloister.triggers.signature import is_signed
+
+GITHUB_WEBHOOK = "/webhooks/github"
+MOST_WEBHOOK_BYTES = 5 * 1024 * 1024
+"""What is read of a delivery. GitHub sends up to 25 MB, and of what Cloister acts on a fraction of a megabyte."""
+_KIND = re.compile(r"[a-z0-9_]{1,64}")
+_DELIVERY = re.compile(r"[0-9A-Za-z-]{8,64}")
+
+
+def add_forge_webhook(app: FastAPI) -> None:
+    """Answer it. The signature is what lets a caller in."""
+    app.state.open_paths |= {GITHUB_WEBHOOK}
+    app.add_api_route(GITHUB_WEBHOOK, _take, methods=["POST"], include_in_schema=False)
+
+
+async def _take(request: Request) -> Response:
+    inbox: Inbox = request.app.state.automation.inbox
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise HTTPException(415, "deliveries are taken as application/json; say so in the webhook's settings")
+    id, kind = _header(request, "x-github-delivery", _DELIVERY), _header(request, "x-github-event", _KIND)
+    secrets = await inbox.secrets.all()
+    if not secrets:
+        raise NotFoundError(
+            "this server takes no deliveries: it knows no secret of a webhook",
+            hint="give it one: cloister github set-webhook-secret",
+        )
+    signatures = request.headers.getlist("x-hub-signature-256")
+    body = await request.body()  # no more than `BodyLimit` lets through
+    if len(signatures) != 1 or not is_signed(body, signatures[0], secrets):
+        raise UnauthenticatedError(
+            "the delivery is not signed with the secret of this server's webhook (X-Hub-Signature-256)",
+            hint="give both the same: cloister github set-webhook-secret",
+        )
+    if kind not in inbox.kinds:
+        return _answer(id, "ignored")
+    is_new = await inbox.take(id, kind, body)
+    return _answer(id, "accepted" if is_new else "known")
+
+
+def _answer(id: str, status: str) -> Response:
+    return JSONResponse({"delivery": id, "status": status}, status_code=HTTPStatus.ACCEPTED)
+
+
+def _header(request: Request, name: str, pattern: re.Pattern[str]) -> str:
+    values = request.headers.getlist(name)
+    if len(values) != 1 or not pattern.fullmatch(values[0]):
+        raise HTTPException(400, f"a delivery has one {name}")
+    return values[0]
