@@ -3,10 +3,12 @@
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import (
     CompoundSelect,
+    Connection,
     Row,
     and_,
     case,
@@ -18,7 +20,6 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cloister.errors import ConflictError, LeaseLostError
 from cloister.model.cancellation import Cancellation
@@ -85,16 +86,19 @@ class SqlLedger:
             "archived": False,
             "environment": task.environment.name,
         }
-        async with self._database.write(synced=True) as connection:
+
+        def keep(connection: Connection) -> None:
             try:
-                await connection.execute(insert(TASKS), row)
+                connection.execute(insert(TASKS), row)
             except IntegrityError as error:
                 raise ConflictError(f"there is a task {task.id} already") from error
             waiting = [_waiting(task, 1, n, task.asked_by) for n in range(1, task.attempts + 1)]
-            await connection.execute(insert(ATTEMPTS), waiting)
-            await add_lane(connection, task.asked_by, task.priority)
-            await append_events(connection, task.id, [_acceptance(task, notes)])
-            await keep_request(connection, key, task.id, 1)
+            connection.execute(insert(ATTEMPTS), waiting)
+            add_lane(connection, task.asked_by, task.priority)
+            append_events(connection, task.id, [_acceptance(task, notes)])
+            keep_request(connection, key, task.id, 1)
+
+        await self._database.transact(keep, synced=True)
 
     async def accept_follow_up(
         self, task: TaskId, turn: FollowUp, notes: Sequence[str], key: RequestKey | None = None
@@ -102,20 +106,23 @@ class SqlLedger:
         """Keep one more turn of a task with its attempts, synced. ConflictError when it is not this one's turn."""
         number = select(func.max(ATTEMPTS.c.turn)).where(ATTEMPTS.c.task == task).scalar_subquery()
         query = select(TASKS.c.state, TASKS.c.document, number.label("last")).where(TASKS.c.id == task)
-        async with self._database.write(synced=True) as connection:
-            found = (await connection.execute(query)).first()
+
+        def keep(connection: Connection) -> None:
+            found = connection.execute(query).first()
             check_turn(task, turn, state=found and TaskState(found.state), last=found and found.last)
             assert found is not None, "check_turn has refused"
             asked = document_to_task(found.document, patch=b"", sealed_secrets=None)
             waiting = [_waiting(asked, turn.number, n, turn.asked_by) for n in range(1, turn.attempts + 1)]
-            await connection.execute(insert(ATTEMPTS), waiting)
-            await add_lane(connection, turn.asked_by, asked.priority)
+            connection.execute(insert(ATTEMPTS), waiting)
+            add_lane(connection, turn.asked_by, asked.priority)
             again = {"state": TaskState.QUEUED, "verdict": None, "finished_at": None, "archived": False}
-            await connection.execute(update(TASKS).where(TASKS.c.id == task).values(again))
+            connection.execute(update(TASKS).where(TASKS.c.id == task).values(again))
             event = TurnAccepted(turn=turn.number, continues=turn.continues, attempts=turn.attempts, notes=tuple(notes))
-            await append_events(connection, task, [Entry(at=turn.accepted_at, attempt=None, phase=None, event=event)])
-            await add_turn(connection, task, turn)
-            await keep_request(connection, key, task, turn.number)
+            append_events(connection, task, [Entry(at=turn.accepted_at, attempt=None, phase=None, event=event)])
+            add_turn(connection, task, turn)
+            keep_request(connection, key, task, turn.number)
+
+        await self._database.transact(keep, synced=True)
 
     async def claim(
         self,
@@ -130,40 +137,48 @@ class SqlLedger:
 
         Else the one that waits and whose turn it is, unless only the `abandoned` shall be taken.
         """
-        async with self._database.read() as connection:
-            found = set(await connection.scalars(_workers_and_waiting()))
+
+        def look(connection: Connection) -> Collection[str] | None:
+            """Return those workers of running attempts that are dead; None when there is nothing to take."""
+            found = set(connection.scalars(_workers_and_waiting()))
             dead = [other for other in found - {_WAITING} if is_dead(other)]
             if not dead and (abandoned or _WAITING not in found):
                 return None
-            if not dead and limits != NO_LIMITS and await choose_waiting(connection, limits, task) is None:
+            if not dead and limits != NO_LIMITS and choose_waiting(connection, limits, task) is None:
                 return None  # what waits is held back: nobody shall be kept from writing for that
-        async with self._database.write() as connection:
-            position = await _oldest_abandoned(connection, dead, task) if dead else None
+            return dead
+
+        def take(connection: Connection, dead: Collection[str]) -> Attempt | None:
+            position = _oldest_abandoned(connection, dead, task) if dead else None
             if position is None and not abandoned:
-                position = await choose_waiting(connection, limits, task)
-            return None if position is None else await _take(connection, position, worker)
+                position = choose_waiting(connection, limits, task)
+            return None if position is None else _take(connection, position, worker)
+
+        dead = await self._database.query(look)
+        return None if dead is None else await self._database.transact(partial(take, dead=dead))
 
     async def held(self) -> Mapping[str, Sequence[AttemptId]]:
         """The attempts that run, by worker."""
         running = select(ATTEMPTS.c.worker, ATTEMPTS.c.id).where(ATTEMPTS.c.state == TaskState.RUNNING)
-        held: dict[str, list[AttemptId]] = defaultdict(list)
-        async with self._database.read() as connection:
-            for row in await connection.execute(running.order_by(ATTEMPTS.c.position)):
+
+        def read(connection: Connection) -> Mapping[str, Sequence[AttemptId]]:
+            held: dict[str, list[AttemptId]] = defaultdict(list)
+            for row in connection.execute(running.order_by(ATTEMPTS.c.position)):
                 held[row.worker].append(AttemptId(row.id))
-        return held
+            return held
+
+        return await self._database.query(read)
 
     async def holds(self, lease: Lease) -> bool:
         """Whether work shall go on: False when the end was asked for. LeaseLostError when the lease is void."""
-        async with self._database.read() as connection:
-            row = await _leased(connection, lease)
+        row = await self._database.query(partial(_leased, lease=lease))
         if row is None:
             raise lost(lease)
         return not row.cancel_requested
 
     async def cancellation(self, lease: Lease) -> Cancellation:
         """How the attempt shall be cancelled. LeaseLostError when the lease is void."""
-        async with self._database.read() as connection:
-            row = await _leased(connection, lease)
+        row = await self._database.query(partial(_leased, lease=lease))
         if row is None:
             raise lost(lease)
         return Cancellation(grace_seconds=row.cancel_grace_seconds or 0.0, collect=bool(row.cancel_collect))
@@ -174,46 +189,50 @@ class SqlLedger:
         for event in events:
             entry = Entry(at=event.at, attempt=event.lease.attempt, phase=event.phase, event=event.event)
             by_lease[event.lease].append(entry)
-        void = set()
-        async with self._database.write() as connection:
+
+        def write(connection: Connection) -> Collection[Lease]:
+            void = set()
             for lease, entries in by_lease.items():
-                if await _leased(connection, lease) is None:
+                if _leased(connection, lease) is None:
                     void.add(lease)
                 else:
-                    await append_events(connection, lease.task, entries)
-        return void
+                    append_events(connection, lease.task, entries)
+            return void
+
+        return await self._database.transact(write)
 
     async def output_offset(self, attempt: AttemptId, command: str) -> int:
         """Where the recorded output of that command ends."""
-        async with self._database.read() as connection:
-            return await read_output_offset(connection, attempt, command)
+        return await self._database.query(partial(read_output_offset, attempt=attempt, command=command))
 
     async def told(self, task: TaskId, attempt: AttemptId) -> Sequence[RecordedEvent]:
         """An attempt's log, without output."""
-        async with self._database.read() as connection:
-            return await read_told(connection, task, attempt)
+        return await self._database.query(partial(read_told, task=task, attempt=attempt))
 
     async def finish(self, lease: Lease, outcome: Outcome, record: SignedRecord | RecordMissed | None = None) -> None:
         """End the attempt, and with the last one its task, synced. LeaseLostError when the lease is void."""
         diff = await pack(outcome.change.diff if outcome.change else b"")
         envelopes = record.envelopes if isinstance(record, SignedRecord) else {}
         packed = {verdict: await pack(envelope) for verdict, envelope in envelopes.items()}
-        async with self._database.write(synced=True) as connection:
-            row = await _leased(connection, lease)
+
+        def end(connection: Connection) -> None:
+            row = _leased(connection, lease)
             if row is None:
                 raise lost(lease)
             said = outcome.as_cancelled() if row.cancel_requested else outcome
             if envelope := packed.get(said.verdict):
-                await add_record(connection, lease.task, lease.attempt, envelope)
+                add_record(connection, lease.task, lease.attempt, envelope)
             if isinstance(record, RecordMissed):
                 missed = Entry(at=_now(), attempt=lease.attempt, phase=None, event=record)
-                await append_events(connection, lease.task, [missed])
-            await end_attempt(connection, lease.task, lease.attempt, said, diff=diff)
-            await end_task_with_last_attempt(connection, lease.task)
+                append_events(connection, lease.task, [missed])
+            end_attempt(connection, lease.task, lease.attempt, said, diff=diff)
+            end_task_with_last_attempt(connection, lease.task)
+
+        await self._database.transact(end, synced=True)
 
 
-async def end_attempt(
-    connection: AsyncConnection,
+def end_attempt(
+    connection: Connection,
     task: TaskId,
     attempt: AttemptId,
     outcome: Outcome,
@@ -223,23 +242,23 @@ async def end_attempt(
     """Write how an attempt ended, with its event. The lease is the caller's to check."""
     document = outcome_to_document(outcome)
     ended = {"state": TaskState.FINISHED, "verdict": outcome.verdict, "outcome": document, "diff": diff}
-    await connection.execute(update(ATTEMPTS).where(ATTEMPTS.c.id == attempt).values(ended))
+    connection.execute(update(ATTEMPTS).where(ATTEMPTS.c.id == attempt).values(ended))
     event = AttemptFinished(verdict=outcome.verdict, reason=outcome.reason, hint=outcome.hint)
-    await append_events(connection, task, [Entry(at=_now(), attempt=attempt, phase=None, event=event)])
+    append_events(connection, task, [Entry(at=_now(), attempt=attempt, phase=None, event=event)])
 
 
-async def end_task_with_last_attempt(connection: AsyncConnection, task: TaskId) -> None:
+def end_task_with_last_attempt(connection: Connection, task: TaskId) -> None:
     """End the task when all attempts of its last turn are over, with the best of their verdicts."""
     last = select(func.max(ATTEMPTS.c.turn)).where(ATTEMPTS.c.task == task).scalar_subquery()
     query = select(ATTEMPTS.c.state, ATTEMPTS.c.verdict, ATTEMPTS.c.turn)
-    attempts = (await connection.execute(query.where(ATTEMPTS.c.task == task, ATTEMPTS.c.turn == last))).all()
+    attempts = connection.execute(query.where(ATTEMPTS.c.task == task, ATTEMPTS.c.turn == last)).all()
     if any(row.state != TaskState.FINISHED for row in attempts):
         return
     now, verdict = _now(), best_verdict(Verdict(row.verdict) for row in attempts)
     ended = {"state": TaskState.FINISHED, "verdict": verdict, "finished_at": now}
-    await connection.execute(update(TASKS).where(TASKS.c.id == task).values(ended))
+    connection.execute(update(TASKS).where(TASKS.c.id == task).values(ended))
     entry = Entry(at=now, attempt=None, phase=None, event=TaskFinished(verdict=verdict, turn=attempts[0].turn))
-    await append_events(connection, task, [entry])
+    append_events(connection, task, [entry])
 
 
 def lost(lease: Lease) -> LeaseLostError:
@@ -281,45 +300,45 @@ def _workers_and_waiting() -> CompoundSelect[Any]:
     return running.union(select(literal(_WAITING)).where(waiting))
 
 
-async def _oldest_abandoned(connection: AsyncConnection, dead: Collection[str], task: TaskId | None) -> int | None:
+def _oldest_abandoned(connection: Connection, dead: Collection[str], task: TaskId | None) -> int | None:
     oldest = select(func.min(ATTEMPTS.c.position))
     if task is not None:
         oldest = oldest.where(ATTEMPTS.c.task == task)
     of_dead = oldest.where(ATTEMPTS.c.state == TaskState.RUNNING, ATTEMPTS.c.worker.in_(dead))
-    position: int | None = await connection.scalar(of_dead)
+    position: int | None = connection.scalar(of_dead)
     return position
 
 
-async def _take(connection: AsyncConnection, position: int, worker: str) -> Attempt:
+def _take(connection: Connection, position: int, worker: str) -> Attempt:
     retry = case((ATTEMPTS.c.state == TaskState.RUNNING, ATTEMPTS.c.retry + 1), else_=ATTEMPTS.c.retry)
     claim = update(ATTEMPTS).where(ATTEMPTS.c.position == position)
     claim = claim.values(state=TaskState.RUNNING, worker=worker, retry=retry)
-    row = (await connection.execute(claim.returning(*ATTEMPTS.c))).one()
+    row = connection.execute(claim.returning(*ATTEMPTS.c)).one()
     if row.retry == 0:
-        await note_start(connection, row.asked_by, Priority(row.priority))
+        note_start(connection, row.asked_by, Priority(row.priority))
     start = update(TASKS).where(TASKS.c.id == row.task).values(state=TaskState.RUNNING)
-    found = (await connection.execute(start.returning(*TASKS.c))).one()
-    task = document_to_task(found.document, patch=await unpack(found.patch), sealed_secrets=found.sealed_secrets)
+    found = connection.execute(start.returning(*TASKS.c)).one()
+    task = document_to_task(found.document, patch=unpack(found.patch), sealed_secrets=found.sealed_secrets)
     return Attempt(
         id=AttemptId(row.id),
         task=task,
         turn=row.turn,
         number=row.number,
         retry=row.retry,
-        continues=await _continuation(connection, task, row.turn) if row.turn > 1 else None,
+        continues=_continuation(connection, task, row.turn) if row.turn > 1 else None,
     )
 
 
-async def _continuation(connection: AsyncConnection, task: Task, number: int) -> Continuation:
+def _continuation(connection: Connection, task: Task, number: int) -> Continuation:
     from_ = select(TURNS.c.continues).where(TURNS.c.task == task.id, TURNS.c.number == number)
-    turns = await read_turns(connection, task, diff_of=await connection.scalar(from_))
+    turns = read_turns(connection, task, diff_of=connection.scalar(from_))
     return continuation_of(turns, turns[number - 1])
 
 
-async def _leased(connection: AsyncConnection, lease: Lease) -> Row[Any] | None:
+def _leased(connection: Connection, lease: Lease) -> Row[Any] | None:
     held = and_(ATTEMPTS.c.id == lease.attempt, ATTEMPTS.c.retry == lease.retry, ATTEMPTS.c.state == TaskState.RUNNING)
     columns = [ATTEMPTS.c.cancel_requested, ATTEMPTS.c.cancel_grace_seconds, ATTEMPTS.c.cancel_collect]
-    return (await connection.execute(select(*columns).where(held))).first()
+    return connection.execute(select(*columns).where(held)).first()
 
 
 def _now() -> datetime:

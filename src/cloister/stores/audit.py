@@ -21,22 +21,20 @@ class SqlAuditStore:
 
     async def add(self, entry: AuditEntry) -> None:
         """Not synced by itself, but before whatever is synced after it."""
-        async with self._database.write() as connection:
-            await connection.execute(
-                insert(AUDIT).values(
-                    at=entry.at,
-                    who=entry.who,
-                    by=entry.by,
-                    role=entry.role,
-                    address=entry.address,
-                    method=entry.method,
-                    path=entry.path,
-                    action=entry.action,
-                    about=dict(entry.about),
-                    fields=list(entry.fields),
-                    status=entry.status,
-                )
-            )
+        row = {
+            "at": entry.at,
+            "who": entry.who,
+            "by": entry.by,
+            "role": entry.role,
+            "address": entry.address,
+            "method": entry.method,
+            "path": entry.path,
+            "action": entry.action,
+            "about": dict(entry.about),
+            "fields": list(entry.fields),
+            "status": entry.status,
+        }
+        await self._database.execute(insert(AUDIT).values(row))
 
     async def list(self, wanted: AuditFilter, *, limit: int, before: int | None = None) -> Sequence[AuditEntry]:
         """By the order in which they were kept."""
@@ -53,8 +51,7 @@ class SqlAuditStore:
             query = query.where(columns.at < wanted.until)
         if wanted.refused:
             query = query.where(columns.status.in_(REFUSED))
-        async with self._database.read() as connection:
-            return [_row_to_entry(row) for row in await connection.execute(query)]
+        return [_row_to_entry(row) for row in await self._database.all(query)]
 
 
 def _row_to_entry(row: Row[Any]) -> AuditEntry:

@@ -3,10 +3,10 @@
 import dataclasses
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
-from sqlalchemy import Row, func, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, Row, func, insert, select, update
 
 from cloister.model.stored_environment import StoredEnvironment, conflict
 from cloister.protocols import EnvironmentStore
@@ -24,24 +24,26 @@ class SqlEnvironmentStore:
         self, name: str, text: str, *, origin: str, created_at: datetime, after: int | None
     ) -> StoredEnvironment:
         """Store the next version. ConflictError."""
-        async with self._database.write(synced=True) as connection:
-            last = await _last(connection, name)
+
+        def keep(connection: Connection) -> StoredEnvironment:
+            last = _last(connection, name)
             newest = None if last is None or last.deleted_at else last
             if after != (newest.version if newest else None):
                 raise conflict(name, newest, after)
             version = last.version + 1 if last else 1
             stored = StoredEnvironment(name=name, version=version, text=text, origin=origin, created_at=created_at)
-            await connection.execute(insert(ENVIRONMENTS), dataclasses.asdict(stored))
-        return stored
+            connection.execute(insert(ENVIRONMENTS), dataclasses.asdict(stored))
+            return stored
+
+        return await self._database.transact(keep, synced=True)
 
     async def find(self, name: str, version: int | None = None) -> StoredEnvironment | None:
         """That version, or the newest of a name that is in use."""
-        async with self._database.read() as connection:
-            if version is None:
-                last = await _last(connection, name)
-                return None if last is None or last.deleted_at else last
-            query = select(ENVIRONMENTS).where(ENVIRONMENTS.c.name == name, ENVIRONMENTS.c.version == version)
-            row = (await connection.execute(query)).first()
+        if version is None:
+            last = await self._database.query(partial(_last, name=name))
+            return None if last is None or last.deleted_at else last
+        query = select(ENVIRONMENTS).where(ENVIRONMENTS.c.name == name, ENVIRONMENTS.c.version == version)
+        row = await self._database.first(query)
         return None if row is None else _row_to_stored(row)
 
     async def list(self) -> Sequence[StoredEnvironment]:
@@ -50,30 +52,30 @@ class SqlEnvironmentStore:
         numbers = newest.group_by(ENVIRONMENTS.c.name).subquery()
         same = (ENVIRONMENTS.c.name == numbers.c.name) & (ENVIRONMENTS.c.version == numbers.c.version)
         query = select(ENVIRONMENTS).join(numbers, same).where(ENVIRONMENTS.c.deleted_at.is_(None))
-        async with self._database.read() as connection:
-            rows = await connection.execute(query.order_by(ENVIRONMENTS.c.name))
-            return [_row_to_stored(row) for row in rows]
+        return [_row_to_stored(row) for row in await self._database.all(query.order_by(ENVIRONMENTS.c.name))]
 
     async def versions(self, name: str) -> Sequence[StoredEnvironment]:
         """Every version of a name, newest first."""
         query = select(ENVIRONMENTS).where(ENVIRONMENTS.c.name == name).order_by(ENVIRONMENTS.c.version.desc())
-        async with self._database.read() as connection:
-            return [_row_to_stored(row) for row in await connection.execute(query)]
+        return [_row_to_stored(row) for row in await self._database.all(query)]
 
     async def delete(self, name: str, *, deleted_at: datetime) -> bool:
         """Take the name out of use."""
-        async with self._database.write(synced=True) as connection:
-            last = await _last(connection, name)
+
+        def delete(connection: Connection) -> bool:
+            last = _last(connection, name)
             if last is None or last.deleted_at:
                 return False
             place = (ENVIRONMENTS.c.name == name, ENVIRONMENTS.c.version == last.version)
-            await connection.execute(update(ENVIRONMENTS).where(*place).values(deleted_at=deleted_at))
-        return True
+            connection.execute(update(ENVIRONMENTS).where(*place).values(deleted_at=deleted_at))
+            return True
+
+        return await self._database.transact(delete, synced=True)
 
 
-async def _last(connection: AsyncConnection, name: str) -> StoredEnvironment | None:
+def _last(connection: Connection, name: str) -> StoredEnvironment | None:
     query = select(ENVIRONMENTS).where(ENVIRONMENTS.c.name == name).order_by(ENVIRONMENTS.c.version.desc()).limit(1)
-    row = (await connection.execute(query)).first()
+    row = connection.execute(query).first()
     return None if row is None else _row_to_stored(row)
 
 

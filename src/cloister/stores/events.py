@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, exists, func, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, Row, exists, func, insert, select, update
 
 from cloister.errors import StoreError
 from cloister.model.event import Event, RecordedEvent, event_to_fields, fields_to_event
@@ -30,24 +29,24 @@ class Entry:
     event: Event
 
 
-async def append_events(connection: AsyncConnection, task: TaskId, entries: Sequence[Entry]) -> None:
+def append_events(connection: Connection, task: TaskId, entries: Sequence[Entry]) -> None:
     """Give each entry the next place in the task's log. The caller's transaction keeps the places unique."""
     count = update(TASKS).where(TASKS.c.id == task).values(last_seq=TASKS.c.last_seq + len(entries))
     has_webhooks = exists(select(WEBHOOKS.c.id)).label("has_webhooks")  # asked here, so that it costs no time
-    last, is_told = (await connection.execute(count.returning(TASKS.c.last_seq, has_webhooks))).one()
+    last, is_told = connection.execute(count.returning(TASKS.c.last_seq, has_webhooks)).one()
     first = last - len(entries) + 1
     rows = [_entry_to_row(task, seq, entry) for seq, entry in enumerate(entries, first)]
-    await connection.execute(insert(EVENTS), rows)
+    connection.execute(insert(EVENTS), rows)
     if is_told:
-        await _queue_messages(connection, task, first, entries)
+        _queue_messages(connection, task, first, entries)
 
 
-async def _queue_messages(connection: AsyncConnection, task: TaskId, first: int, entries: Sequence[Entry]) -> None:
+def _queue_messages(connection: Connection, task: TaskId, first: int, entries: Sequence[Entry]) -> None:
     """Queue what webhooks send of these events, in the same transaction: neither is there without the other."""
     told = [(seq, entry) for seq, entry in enumerate(entries, first) if entry.event.wire_name in _TOLD]
     if not told:
         return
-    webhooks = (await connection.execute(select(WEBHOOKS.c.id, WEBHOOKS.c.events))).all()
+    webhooks = connection.execute(select(WEBHOOKS.c.id, WEBHOOKS.c.events)).all()
     messages = [
         {
             "id": new_delivery_id(),
@@ -65,36 +64,36 @@ async def _queue_messages(connection: AsyncConnection, task: TaskId, first: int,
         if entry.event.wire_name in webhook.events
     ]
     if messages:
-        await connection.execute(insert(DELIVERIES), messages)
+        connection.execute(insert(DELIVERIES), messages)
 
 
-async def find_event(connection: AsyncConnection, task: TaskId, seq: int) -> RecordedEvent | None:
+def find_event(connection: Connection, task: TaskId, seq: int) -> RecordedEvent | None:
     """One event of a task's log."""
     query = select(EVENTS).where(EVENTS.c.task == task, EVENTS.c.seq == seq)
-    row = (await connection.execute(query)).first()
+    row = connection.execute(query).first()
     return None if row is None else _row_to_event(row)
 
 
-async def read_events(
-    connection: AsyncConnection, task: TaskId, *, after: int, limit: int, output: bool = True
+def read_events(
+    connection: Connection, task: TaskId, *, after: int, limit: int, output: bool = True
 ) -> list[RecordedEvent]:
     """The next events of a task's log, at most `limit`; without `output`, what was printed is left out."""
     query = select(EVENTS).where(EVENTS.c.task == task, EVENTS.c.seq > after).order_by(EVENTS.c.seq).limit(limit)
     if not output:
         query = query.where(EVENTS.c.name != _OUTPUT)
-    return [_row_to_event(row) for row in await connection.execute(query)]
+    return [_row_to_event(row) for row in connection.execute(query)]
 
 
-async def read_told(connection: AsyncConnection, task: TaskId, attempt: AttemptId) -> list[RecordedEvent]:
+def read_told(connection: Connection, task: TaskId, attempt: AttemptId) -> list[RecordedEvent]:
     """An attempt's events, without output."""
     own = (EVENTS.c.task == task, EVENTS.c.attempt == attempt, EVENTS.c.name != _OUTPUT)
-    return [_row_to_event(row) for row in await connection.execute(select(EVENTS).where(*own).order_by(EVENTS.c.seq))]
+    return [_row_to_event(row) for row in connection.execute(select(EVENTS).where(*own).order_by(EVENTS.c.seq))]
 
 
-async def read_output_offset(connection: AsyncConnection, attempt: AttemptId, command: str) -> int:
+def read_output_offset(connection: Connection, attempt: AttemptId, command: str) -> int:
     """Where the recorded output of that command ends; 0 when there is none."""
     query = select(func.max(EVENTS.c.output_end)).where(EVENTS.c.attempt == attempt, EVENTS.c.command == command)
-    return (await connection.execute(query)).scalar_one() or 0
+    return connection.execute(query).scalar_one() or 0
 
 
 def _entry_to_row(task: TaskId, seq: int, entry: Entry) -> Mapping[str, object]:

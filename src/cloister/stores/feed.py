@@ -4,14 +4,13 @@ However slowly somebody reads, they hold no more than a page of it in memory; th
 """
 
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import anyio
-from sqlalchemy import Row, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, select
 
 from cloister.model.event import Output, RecordedEvent
 from cloister.model.task import TaskId, TaskState
@@ -68,6 +67,17 @@ class Begun:
     last_seq: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _News:
+    """Where a log is now, and its events after that `seq`, when they are few enough."""
+
+    task: TaskId
+    after: int
+    last_seq: int
+    is_over: bool
+    page: Sequence[RecordedEvent]
+
+
 class EventFeed:
     """What is appended to logs, told to whoever reads them."""
 
@@ -101,8 +111,7 @@ class EventFeed:
                 page = ()
 
     async def _read_page(self, task: TaskId, after: int, limit: int) -> Sequence[RecordedEvent]:
-        async with self._database.read() as connection:
-            page = await read_events(connection, task, after=after, limit=limit)
+        page = await self._database.query(partial(read_events, task=task, after=after, limit=limit))
         return within_bounds(page)
 
     async def _wait(self, followed: _Followed, seq: int, until: anyio.Event | None) -> None:
@@ -139,14 +148,10 @@ class EventFeed:
                 next_one.set()
 
     async def _refresh(self) -> None:
-        ids = [*self._followed]
-        query = select(TASKS.c.id, TASKS.c.last_seq, TASKS.c.state)
-        async with self._database.read() as connection:
-            for first in range(0, len(ids), _TASKS_AT_ONCE):
-                some = query.where(TASKS.c.id.in_(ids[first : first + _TASKS_AT_ONCE]))
-                for row in (await connection.execute(some)).all():
-                    if (followed := self._followed.get(row.id)) is not None:
-                        await _bring_up_to_date(connection, followed, row)
+        known = {task: followed.last_seq for task, followed in self._followed.items()}
+        for news in await self._database.query(partial(_read_news, known=known)):
+            if (followed := self._followed.get(news.task)) is not None:
+                _bring_up_to_date(followed, news)
 
     @contextmanager
     def _following(self, task: TaskId) -> Iterator[_Followed]:
@@ -160,15 +165,29 @@ class EventFeed:
                 del self._followed[task]
 
 
-async def _bring_up_to_date(connection: AsyncConnection, followed: _Followed, row: Row[Any, Any, Any]) -> None:
-    is_over, known = row.state == TaskState.FINISHED, followed.last_seq
-    if row.last_seq > known:
-        is_near = known >= 0 and row.last_seq - known <= EVENTS_AT_ONCE
-        page = await read_events(connection, row.id, after=known, limit=EVENTS_AT_ONCE) if is_near else ()
-        followed.add(page, row.last_seq)
+def _read_news(connection: Connection, known: Mapping[TaskId, int]) -> Sequence[_News]:
+    """Return where these logs are, and what is new in them since they were known to that `seq`."""
+    ids = [*known]
+    found: list[_News] = []
+    for first in range(0, len(ids), _TASKS_AT_ONCE):
+        query = select(TASKS.c.id, TASKS.c.last_seq, TASKS.c.state)
+        for row in connection.execute(query.where(TASKS.c.id.in_(ids[first : first + _TASKS_AT_ONCE]))).all():
+            after = known[row.id]
+            is_near = 0 <= after < row.last_seq <= after + EVENTS_AT_ONCE
+            page = read_events(connection, row.id, after=after, limit=EVENTS_AT_ONCE) if is_near else ()
+            over = row.state == TaskState.FINISHED
+            found.append(_News(task=row.id, after=after, last_seq=row.last_seq, is_over=over, page=page))
+    return found
+
+
+def _bring_up_to_date(followed: _Followed, news: _News) -> None:
+    known = followed.last_seq  # which may have moved on since that was read
+    if news.last_seq > known:
+        is_next = news.after <= known
+        followed.add([event for event in news.page if event.seq > known] if is_next else (), news.last_seq)
     # Only now: whoever is told that it is over, and knows of no more, is done.
-    followed.is_over = is_over
-    if is_over or row.last_seq > known:
+    followed.is_over = news.is_over
+    if news.is_over or news.last_seq > known:
         followed.wake()
 
 

@@ -4,8 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, insert, literal, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import ColumnElement, Connection, and_, func, insert, literal, select, update
 
 from cloister.model.fairness import NO_LIMITS, Lane, Priority, Running, RunningLimits, choose_lane, place_in_queue
 from cloister.model.task import TaskState
@@ -15,41 +14,41 @@ _WAITS = ATTEMPTS.c.state == TaskState.QUEUED
 _OF_LANE = and_(_WAITS, ATTEMPTS.c.asked_by == LANES.c.asked_by, ATTEMPTS.c.priority == LANES.c.priority)
 
 
-async def add_lane(connection: AsyncConnection, user: str, priority: Priority) -> None:
+def add_lane(connection: Connection, user: str, priority: Priority) -> None:
     """Make sure that there is this lane."""
     known = select(LANES.c.asked_by).where(LANES.c.asked_by == user, LANES.c.priority == priority).exists()
     row = select(literal(user), literal(str(priority)), literal(0)).where(~known)
-    await connection.execute(insert(LANES).from_select(["asked_by", "priority", "served"], row))
+    connection.execute(insert(LANES).from_select(["asked_by", "priority", "served"], row))
 
 
-async def choose_waiting(connection: AsyncConnection, limits: RunningLimits, task: str | None = None) -> int | None:
+def choose_waiting(connection: Connection, limits: RunningLimits, task: str | None = None) -> int | None:
     """Return the position of the attempt (of `task`, when given) whose turn it is; None when none may start."""
-    lanes = await _read_lanes(connection, frozenset(), task=task)
+    lanes = _read_lanes(connection, frozenset(), task=task)
     waiting = [lane for lane in lanes if lane.oldest is not None]
     if not waiting or (len(waiting) == 1 and limits == NO_LIMITS):
         return waiting[0].oldest if waiting else None  # on the path to an agent's first instruction
-    running = await _read_running(connection)
+    running = _read_running(connection)
     full = running.full_environments(limits)
     if full:
-        lanes = await _read_lanes(connection, full, task=task)
+        lanes = _read_lanes(connection, full, task=task)
     lane = choose_lane(lanes, running, limits)
     return lane.oldest if lane else None
 
 
-async def note_start(connection: AsyncConnection, user: str, priority: Priority) -> None:
+def note_start(connection: Connection, user: str, priority: Priority) -> None:
     """Write down that an attempt of this lane was started, as the last of all by now."""
     last = select(func.max(LANES.c.served)).scalar_subquery()
     lane = and_(LANES.c.asked_by == user, LANES.c.priority == priority)
-    await connection.execute(update(LANES).where(lane).values(served=last + 1))
+    connection.execute(update(LANES).where(lane).values(served=last + 1))
 
 
-async def read_places(connection: AsyncConnection, attempts: Iterable[Any]) -> Mapping[str, int]:
+def read_places(connection: Connection, attempts: Iterable[Any]) -> Mapping[str, int]:
     """Return the places in the queue, by id, of those rows of attempts that wait."""
     rows = sorted((row for row in attempts if row.state == TaskState.QUEUED), key=lambda row: -row.position)
     if not rows:
         return {}
-    lanes = {(lane.user, lane.priority): lane for lane in await _read_lanes(connection, frozenset(), counted=True)}
-    running = await _read_running(connection)
+    lanes = {(lane.user, lane.priority): lane for lane in _read_lanes(connection, frozenset(), counted=True)}
+    running = _read_running(connection)
     places: dict[str, int] = {}
     behind: dict[tuple[str, Priority], tuple[int | None, int]] = dict.fromkeys(lanes, (None, 0))
     for row in rows:  # from the newest on, which are asked for most: few wait behind those
@@ -58,7 +57,7 @@ async def read_places(connection: AsyncConnection, attempts: Iterable[Any]) -> M
         between = and_(_is_of(*key), ATTEMPTS.c.position > row.position)
         if newer is not None:
             between = and_(between, ATTEMPTS.c.position <= newer)
-        count += await connection.scalar(select(func.count()).where(between)) or 0
+        count += connection.scalar(select(func.count()).where(between)) or 0
         behind[key] = (row.position, count)
         places[row.id] = place_in_queue(lanes[key], lanes[key].waiting - count, list(lanes.values()), running)
     return places
@@ -68,8 +67,8 @@ def _is_of(user: str, priority: Priority) -> ColumnElement[bool]:
     return and_(_WAITS, ATTEMPTS.c.asked_by == user, ATTEMPTS.c.priority == priority)
 
 
-async def _read_lanes(
-    connection: AsyncConnection, full_environments: frozenset[str], *, task: str | None = None, counted: bool = False
+def _read_lanes(
+    connection: Connection, full_environments: frozenset[str], *, task: str | None = None, counted: bool = False
 ) -> list[Lane]:
     # One search in an index for each lane: however many attempts wait, few of their rows are read.
     oldest = select(ATTEMPTS.c.position).where(_OF_LANE).order_by(ATTEMPTS.c.position).limit(1)
@@ -88,16 +87,16 @@ async def _read_lanes(
             oldest=row.oldest,
             waiting=row.waiting if counted else 0,
         )
-        for row in await connection.execute(query)
+        for row in connection.execute(query)
     ]
 
 
-async def _read_running(connection: AsyncConnection) -> Running:
+def _read_running(connection: Connection) -> Running:
     columns = (ATTEMPTS.c.asked_by, ATTEMPTS.c.environment)
     query = select(*columns, func.count().label("together")).where(ATTEMPTS.c.state == TaskState.RUNNING)
     by_user: Counter[str] = Counter()
     by_environment: Counter[str] = Counter()
-    for row in await connection.execute(query.group_by(*columns)):
+    for row in connection.execute(query.group_by(*columns)):
         by_user[row.asked_by] += row.together
         by_environment[row.environment] += row.together
     return Running(by_user=by_user, by_environment=by_environment)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from pydantic import TypeAdapter, ValidationError
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 from sqlalchemy.dialects.sqlite import insert as insert_or_update
 
 from cloister.errors import StoreError
@@ -28,12 +28,11 @@ class SqlPublicationStore:
     async def find(self, task: TaskId) -> Publication | None:
         """By its task."""
         query = select(PUBLICATIONS.c.document).where(PUBLICATIONS.c.task == task)
-        async with self._database.read() as connection:
-            document = (await connection.execute(query)).scalar_one_or_none()
-        if document is None:
+        row = await self._database.first(query)
+        if row is None:
             return None
         try:
-            return _DOCUMENT.validate_json(document)
+            return _DOCUMENT.validate_json(row.document)
         except ValidationError as error:
             raise StoreError(f"what is kept of the pull request of task {task} cannot be read") from error
 
@@ -43,10 +42,13 @@ class SqlPublicationStore:
         row = insert_or_update(PUBLICATIONS).values(task=publication.task, document=document, at=at)
         row = row.on_conflict_do_update(index_elements=["task"], set_={"document": document, "at": at})
         entries = [Entry(at=at, attempt=None, phase=None, event=event) for event in events]
-        async with self._database.write(synced=True) as connection:
-            await connection.execute(row)
+
+        def keep(connection: Connection) -> None:
+            connection.execute(row)
             if entries:
-                await append_events(connection, publication.task, entries)
+                append_events(connection, publication.task, entries)
+
+        await self._database.transact(keep, synced=True)
 
 
 _: type[PublicationStore] = SqlPublicationStore

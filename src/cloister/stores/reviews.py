@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
-from sqlalchemy import Select, select
+from sqlalchemy import Connection, Select, select
 from sqlalchemy.dialects.sqlite import insert as insert_or_update
 
 from cloister.errors import StoreError
@@ -47,16 +47,18 @@ class SqlReviewStore:
         )
         row = row.on_conflict_do_update(index_elements=["task"], set_=values)
         entries = [Entry(at=at, attempt=None, phase=None, event=event) for event in events]
-        async with self._database.write(synced=True) as connection:
-            await connection.execute(row)
+
+        def keep(connection: Connection) -> None:
+            connection.execute(row)
             if entries:
-                await append_events(connection, TaskId(review.task), entries)
+                append_events(connection, TaskId(review.task), entries)
+
+        await self._database.transact(keep, synced=True)
 
     async def _read(self, query: Select[Any]) -> Sequence[KnownReview]:
-        async with self._database.read() as connection:
-            documents = (await connection.execute(query)).scalars().all()
+        rows = await self._database.all(query)
         try:
-            return [_DOCUMENT.validate_json(document) for document in documents]
+            return [_DOCUMENT.validate_json(row.document) for row in rows]
         except ValidationError as error:
             raise StoreError("what is kept of a review cannot be read") from error
 

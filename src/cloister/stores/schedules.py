@@ -6,9 +6,8 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
-from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cloister.errors import ConflictError, StoreError, UsageError
 from cloister.model.schedule import MOST_RUNS_KEPT, Missed, Schedule, ScheduledRequest, ScheduledRun
@@ -39,56 +38,57 @@ class SqlScheduleStore:
             "created_by": schedule.created_by,
             "next_at": schedule.next_at,
         }
-        async with self._database.write(synced=True) as connection:
+
+        def keep(connection: Connection) -> None:
             try:
-                await connection.execute(insert(SCHEDULES), row)
+                connection.execute(insert(SCHEDULES), row)
             except IntegrityError as error:
                 raise ConflictError(f"there is a schedule {schedule.name!r} already") from error
 
+        await self._database.transact(keep, synced=True)
+
     async def list(self) -> Sequence[Schedule]:
         """All, by name."""
-        async with self._database.read() as connection:
-            rows = await connection.execute(select(SCHEDULES).order_by(_ALL.name))
-            return [_row_to_schedule(row) for row in rows]
+        return [_row_to_schedule(row) for row in await self._database.all(select(SCHEDULES).order_by(_ALL.name))]
 
     async def remove(self, name: str) -> None:
         """Forget it with its runs, synced."""
-        async with self._database.write(synced=True) as connection:
-            await connection.execute(delete(SCHEDULED_RUNS).where(_RUNS.schedule == name))
-            await connection.execute(delete(SCHEDULES).where(_ALL.name == name))
+        runs = delete(SCHEDULED_RUNS).where(_RUNS.schedule == name)
+        await self._database.execute(runs, delete(SCHEDULES).where(_ALL.name == name), synced=True)
 
     async def set_next(self, name: str, next_at: datetime | None) -> None:
         """Synced."""
-        async with self._database.write(synced=True) as connection:
-            await connection.execute(update(SCHEDULES).where(_ALL.name == name).values(next_at=next_at))
+        await self._database.execute(update(SCHEDULES).where(_ALL.name == name).values(next_at=next_at), synced=True)
 
     async def begin(self, run: ScheduledRun, *, due_at: datetime, next_at: datetime) -> bool:
         """Move the schedule on from `due_at`, and note the run, synced. False when somebody else did."""
         moved = update(SCHEDULES).where(_ALL.name == run.schedule, _ALL.next_at == due_at).values(next_at=next_at)
-        async with self._database.write(synced=True) as connection:
-            if (await connection.execute(moved)).rowcount != 1:
+
+        def begin(connection: Connection) -> bool:
+            if connection.execute(moved).rowcount != 1:
                 return False
-            await connection.execute(insert(SCHEDULED_RUNS).prefix_with("OR IGNORE"), _run_to_row(run))
-            await _forget_old(connection, run.schedule)
-        return True
+            connection.execute(insert(SCHEDULED_RUNS).prefix_with("OR IGNORE"), _run_to_row(run))
+            _forget_old(connection, run.schedule)
+            return True
+
+        return await self._database.transact(begin, synced=True)
 
     async def finish(self, run: ScheduledRun) -> None:
         """Note what came of it. One that is over stays as it is."""
         this = (_RUNS.schedule == run.schedule, _RUNS.due_at == run.due_at, _RUNS.task.is_(None))
-        async with self._database.write(synced=True) as connection:
-            await connection.execute(update(SCHEDULED_RUNS).where(*this).values(task=run.task, reason=run.reason))
+        await self._database.execute(
+            update(SCHEDULED_RUNS).where(*this).values(task=run.task, reason=run.reason), synced=True
+        )
 
     async def unfinished(self) -> Sequence[ScheduledRun]:
         """Those of which nothing came yet, oldest first."""
         query = select(SCHEDULED_RUNS).where(_RUNS.task.is_(None), _RUNS.reason == "").order_by(_RUNS.due_at)
-        async with self._database.read() as connection:
-            return [_row_to_run(row) for row in await connection.execute(query)]
+        return [_row_to_run(row) for row in await self._database.all(query)]
 
     async def runs(self, name: str) -> Sequence[ScheduledRun]:
         """Newest first."""
         query = select(SCHEDULED_RUNS).where(_RUNS.schedule == name).order_by(_RUNS.due_at.desc())
-        async with self._database.read() as connection:
-            return [_row_to_run(row) for row in await connection.execute(query)]
+        return [_row_to_run(row) for row in await self._database.all(query)]
 
 
 def _request_to_document(schedule: Schedule) -> str:
@@ -98,10 +98,10 @@ def _request_to_document(schedule: Schedule) -> str:
         raise UsageError(f"the request of schedule {schedule.name!r} holds text that is not valid Unicode") from error
 
 
-async def _forget_old(connection: AsyncConnection, schedule: str) -> None:
+def _forget_old(connection: Connection, schedule: str) -> None:
     kept = select(_RUNS.due_at).where(_RUNS.schedule == schedule).order_by(_RUNS.due_at.desc()).limit(MOST_RUNS_KEPT)
     old = delete(SCHEDULED_RUNS).where(_RUNS.schedule == schedule, _RUNS.due_at.not_in(kept))
-    await connection.execute(old)
+    connection.execute(old)
 
 
 def _run_to_row(run: ScheduledRun) -> dict[str, object]:

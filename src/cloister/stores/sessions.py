@@ -22,54 +22,47 @@ class SqlSessionStore:
 
     async def add(self, session: Session, digest: str) -> None:
         """Not synced: after a power cut somebody may have to log in again."""
-        async with self._database.write() as connection:
-            await connection.execute(
-                insert(SESSIONS).values(
-                    id=session.id,
-                    digest=digest,
-                    token=session.token,
-                    user=session.user,
-                    address=session.address,
-                    created_at=session.created_at,
-                    expires_at=session.expires_at,
-                    last_used_at=session.last_used_at,
-                )
+        await self._database.execute(
+            insert(SESSIONS).values(
+                id=session.id,
+                digest=digest,
+                token=session.token,
+                user=session.user,
+                address=session.address,
+                created_at=session.created_at,
+                expires_at=session.expires_at,
+                last_used_at=session.last_used_at,
             )
+        )
 
     async def find(self, digest: str) -> Session | None:
         """By an index, as tokens are."""
-        async with self._database.read() as connection:
-            row = (await connection.execute(select(SESSIONS).where(SESSIONS.c.digest == digest))).first()
+        row = await self._database.first(select(SESSIONS).where(SESSIONS.c.digest == digest))
         return None if row is None else _row_to_session(row)
 
     async def get(self, session: SessionId) -> Session | None:
         """By its id."""
-        async with self._database.read() as connection:
-            row = (await connection.execute(select(SESSIONS).where(SESSIONS.c.id == session))).first()
+        row = await self._database.first(select(SESSIONS).where(SESSIONS.c.id == session))
         return None if row is None else _row_to_session(row)
 
     async def list(self) -> Sequence[Session]:
         """All, newest first."""
-        async with self._database.read() as connection:
-            query = select(SESSIONS).order_by(SESSIONS.c.created_at.desc(), SESSIONS.c.id)
-            return [_row_to_session(row) for row in await connection.execute(query)]
+        query = select(SESSIONS).order_by(SESSIONS.c.created_at.desc(), SESSIONS.c.id)
+        return [_row_to_session(row) for row in await self._database.all(query)]
 
     async def remove(self, session: SessionId) -> Session | None:
         """Synced."""
-        async with self._database.write(synced=True) as connection:
-            row = (await connection.execute(select(SESSIONS).where(SESSIONS.c.id == session))).first()
-            await connection.execute(delete(SESSIONS).where(SESSIONS.c.id == session))
+        removal = delete(SESSIONS).where(SESSIONS.c.id == session).returning(*SESSIONS.c)
+        row = await self._database.transact(lambda connection: connection.execute(removal).first(), synced=True)
         return None if row is None else _row_to_session(row)
 
     async def remove_expired(self, now: datetime) -> None:
         """Not synced."""
-        async with self._database.write() as connection:
-            await connection.execute(delete(SESSIONS).where(SESSIONS.c.expires_at <= now))
+        await self._database.execute(delete(SESSIONS).where(SESSIONS.c.expires_at <= now))
 
     async def mark_used(self, session: SessionId, at: datetime) -> None:
         """Not synced: it may be lost."""
-        async with self._database.write() as connection:
-            await connection.execute(update(SESSIONS).where(SESSIONS.c.id == session).values(last_used_at=at))
+        await self._database.execute(update(SESSIONS).where(SESSIONS.c.id == session).values(last_used_at=at))
 
 
 def _row_to_session(row: Row[Any]) -> Session:

@@ -28,43 +28,35 @@ class SqlSnapshotCatalog:
             SNAPSHOTS.c.ref.is_(None) if ref is None else SNAPSHOTS.c.ref == ref,
             SNAPSHOTS.c.attempt.is_(None),
         )
-        async with self._database.read() as connection:
-            query = select(SNAPSHOTS).where(*pair).order_by(*_NEWEST_FIRST).limit(1)
-            row = (await connection.execute(query)).first()
+        query = select(SNAPSHOTS).where(*pair).order_by(*_NEWEST_FIRST).limit(1)
+        row = await self._database.first(query)
         return None if row is None else _row_to_record(row)
 
     async def find(self, key: SnapshotKey) -> SnapshotRecord | None:
         """The record of that key."""
-        async with self._database.read() as connection:
-            row = (await connection.execute(select(SNAPSHOTS).where(SNAPSHOTS.c.key == key))).first()
+        row = await self._database.first(select(SNAPSHOTS).where(SNAPSHOTS.c.key == key))
         return None if row is None else _row_to_record(row)
 
     async def add(self, record: SnapshotRecord) -> None:
         """Remember, or replace what was remembered under that key."""
-        async with self._database.write() as connection:
-            await connection.execute(delete(SNAPSHOTS).where(SNAPSHOTS.c.key == record.key))
-            await connection.execute(insert(SNAPSHOTS), _record_to_row(record))
+        former = delete(SNAPSHOTS).where(SNAPSHOTS.c.key == record.key)
+        await self._database.execute(former, insert(SNAPSHOTS).values(_record_to_row(record)))
 
     async def mark_used(self, keys: Collection[SnapshotKey], at: datetime) -> None:
         """Remember when they were used."""
-        async with self._database.write() as connection:
-            await connection.execute(update(SNAPSHOTS).where(SNAPSHOTS.c.key.in_(keys)).values(last_used_at=at))
+        await self._database.execute(update(SNAPSHOTS).where(SNAPSHOTS.c.key.in_(keys)).values(last_used_at=at))
 
     async def set_size(self, key: SnapshotKey, size_bytes: int) -> None:
         """Remember how large it is."""
-        async with self._database.write() as connection:
-            await connection.execute(update(SNAPSHOTS).where(SNAPSHOTS.c.key == key).values(size_bytes=size_bytes))
+        await self._database.execute(update(SNAPSHOTS).where(SNAPSHOTS.c.key == key).values(size_bytes=size_bytes))
 
     async def remove(self, key: SnapshotKey) -> None:
         """Forget. Absent is not an error."""
-        async with self._database.write() as connection:
-            await connection.execute(delete(SNAPSHOTS).where(SNAPSHOTS.c.key == key))
+        await self._database.execute(delete(SNAPSHOTS).where(SNAPSHOTS.c.key == key))
 
     async def list(self) -> Sequence[SnapshotRecord]:
         """All, newest first."""
-        async with self._database.read() as connection:
-            rows = await connection.execute(select(SNAPSHOTS).order_by(*_NEWEST_FIRST))
-            return [_row_to_record(row) for row in rows]
+        return [_row_to_record(row) for row in await self._database.all(select(SNAPSHOTS).order_by(*_NEWEST_FIRST))]
 
 
 def _record_to_row(record: SnapshotRecord) -> dict[str, object]:

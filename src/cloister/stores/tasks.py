@@ -2,11 +2,11 @@
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import anyio
-from sqlalchemy import JSON, ColumnElement, Row, and_, or_, select, type_coerce, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import JSON, ColumnElement, Connection, Row, and_, or_, select, type_coerce, update
 
 from cloister.errors import NotFoundError, UsageError
 from cloister.model.cancellation import AT_ONCE, Cancellation
@@ -50,40 +50,13 @@ class SqlTaskStore:
 
     async def get(self, task: str) -> TaskStatus:
         """The task and its attempts, with patch and diffs."""
-        async with self._database.read() as connection:
-            found = await _resolve(connection, task)
-            row = (await connection.execute(select(TASKS).where(TASKS.c.id == found))).one()
-            attempts = (await connection.execute(attempts_of([found], ATTEMPTS.c))).all()
-            turns = await read_turn_rows(connection, [found])
-            places = await read_places(connection, attempts)
-        patch = await unpack(row.patch)
-        statuses = [
-            (it.turn, attempt_status(it, diff=await unpack(it.diff), place=places.get(it.id))) for it in attempts
-        ]
-        return _task_status(row, statuses, turns, patch=patch, sealed_secrets=row.sealed_secrets)
+        return await self._database.query(partial(_get, task=task))
 
     async def list(
         self, *, limit: int = 50, before: TaskId | None = None, only: TaskFilter = EVERY_TASK
     ) -> Sequence[TaskStatus]:
         """The newest tasks, newest first, without patches and diffs."""
-        query = select(*_LIGHT_TASK).where(*_like(only)).order_by(TASKS.c.position.desc()).limit(limit)
-        async with self._database.read() as connection:
-            if before is not None:
-                query = query.where(TASKS.c.position < await _position_of(connection, before))
-            rows = (await connection.execute(query)).all()
-            ids = [row.id for row in rows]
-            attempts = (await connection.execute(attempts_of(ids, LIGHT_ATTEMPT))).all()
-            turns = await read_turn_rows(connection, ids)
-            places = await read_places(connection, attempts)
-        by_task: dict[str, list[tuple[int, AttemptStatus]]] = {row.id: [] for row in rows}
-        for attempt in attempts:
-            by_task[attempt.task].append(
-                (attempt.turn, attempt_status(attempt, diff=b"", place=places.get(attempt.id)))
-            )
-        later: dict[str, list[Row[Any]]] = {row.id: [] for row in rows}
-        for turn in turns:
-            later[turn.task].append(turn)
-        return [_task_status(row, by_task[row.id], later[row.id], patch=b"", sealed_secrets=None) for row in rows]
+        return await self._database.query(partial(_list, limit=limit, before=before, only=only))
 
     async def events(
         self,
@@ -96,17 +69,12 @@ class SqlTaskStore:
     ) -> AsyncIterator[RecordedEvent]:
         """Yield the task's log, and with `follow` what is added to it until the task is over."""
         if follow:
-            async with self._database.read() as connection:
-                task = await _resolve(connection, task)
-                last = (await connection.execute(select(TASKS.c.last_seq).where(TASKS.c.id == task))).scalar_one()
-                begun = Begun(await read_events(connection, task, after=after, limit=FIRST_PAGE), last)
+            task, begun = await self._database.query(partial(_begin, task=task, after=after))
             async for event in self._feed.follow(task, begun, after=after, output=output, until=until):
                 yield event
             return
         while True:
-            async with self._database.read() as connection:
-                task = await _resolve(connection, task)
-                page = await read_events(connection, task, after=after, limit=EVENTS_AT_ONCE, output=output)
+            task, page = await self._database.query(partial(_read_page, task=task, after=after, output=output))
             for event in within_bounds(page):
                 yield event
                 after = event.seq
@@ -115,21 +83,19 @@ class SqlTaskStore:
 
     async def find_request(self, digest: str, now: datetime) -> KeptRequest | None:
         """What a caller's key stands for."""
-        async with self._database.read() as connection:
-            return await read_request(connection, digest, now)
+        return await self._database.query(partial(read_request, digest=digest, now=now))
 
     async def last_seq(self, task: TaskId) -> int:
         """See `protocols.TaskStore`."""
-        async with self._database.read() as connection:
-            last: int | None = await connection.scalar(select(TASKS.c.last_seq).where(TASKS.c.id == task))
-        if last is None:
+        row = await self._database.first(select(TASKS.c.last_seq).where(TASKS.c.id == task))
+        if row is None:
             raise NotFoundError(f"there is no task {task!r}")
+        last: int = row.last_seq
         return last
 
     async def find_record(self, attempt: AttemptId) -> bytes | None:
         """The signed record of an attempt."""
-        async with self._database.read() as connection:
-            return await read_record(connection, attempt)
+        return await self._database.query(partial(read_record, attempt=attempt))
 
     async def cancel(
         self, task: TaskId, attempt: AttemptId | None = None, cancellation: Cancellation = AT_ONCE
@@ -140,36 +106,81 @@ class SqlTaskStore:
             "cancel_grace_seconds": cancellation.grace_seconds,
             "cancel_collect": cancellation.collect,
         }
-        async with self._database.write(synced=True) as connection:
-            task = await _resolve(connection, task)
-            meant = and_(ATTEMPTS.c.task == task, *([ATTEMPTS.c.id == attempt] if attempt else []))
+
+        def cancel(connection: Connection) -> None:
+            found = _resolve(connection, task)
+            meant = and_(ATTEMPTS.c.task == found, *([ATTEMPTS.c.id == attempt] if attempt else []))
             running = and_(meant, ATTEMPTS.c.state == TaskState.RUNNING)
-            await connection.execute(update(ATTEMPTS).where(running).values(asked))
+            connection.execute(update(ATTEMPTS).where(running).values(asked))
             waiting = and_(meant, ATTEMPTS.c.state == TaskState.QUEUED)
-            ids = (await connection.scalars(select(ATTEMPTS.c.id).where(waiting).order_by(ATTEMPTS.c.number))).all()
+            ids = connection.scalars(select(ATTEMPTS.c.id).where(waiting).order_by(ATTEMPTS.c.number)).all()
             for id in ids:
-                await _end_unstarted(connection, task, AttemptId(id))
+                _end_unstarted(connection, found, AttemptId(id))
             if ids:
-                await end_task_with_last_attempt(connection, task)
+                end_task_with_last_attempt(connection, found)
+
+        await self._database.transact(cancel, synced=True)
 
     async def set_archived(self, task: TaskId, archived: bool) -> None:
         """Put a task that is over out of sight, or back."""
-        async with self._database.write(synced=True) as connection:
-            task = await _resolve(connection, task)
-            state = TaskState((await connection.execute(select(TASKS.c.state).where(TASKS.c.id == task))).scalar_one())
-            check_archivable(task, state, archived)
-            await connection.execute(update(TASKS).where(TASKS.c.id == task).values(archived=archived))
+
+        def change(connection: Connection) -> None:
+            found = _resolve(connection, task)
+            state = TaskState(connection.execute(select(TASKS.c.state).where(TASKS.c.id == found)).scalar_one())
+            check_archivable(found, state, archived)
+            connection.execute(update(TASKS).where(TASKS.c.id == found).values(archived=archived))
+
+        await self._database.transact(change, synced=True)
 
     async def live_sandboxes(self) -> Sequence[SandboxName]:
         """Sandboxes of attempts that are not over."""
-        async with self._database.read() as connection:
-            ids = await connection.scalars(select(ATTEMPTS.c.id).where(ATTEMPTS.c.state != _OVER))
-            return [SandboxName(attempt) for attempt in ids]
+        rows = await self._database.all(select(ATTEMPTS.c.id).where(ATTEMPTS.c.state != _OVER))
+        return [SandboxName(row.id) for row in rows]
 
 
-async def _end_unstarted(connection: AsyncConnection, task: TaskId, attempt: AttemptId) -> None:
+def _get(connection: Connection, task: str) -> TaskStatus:
+    found = _resolve(connection, task)
+    row = connection.execute(select(TASKS).where(TASKS.c.id == found)).one()
+    attempts = connection.execute(attempts_of([found], ATTEMPTS.c)).all()
+    turns = read_turn_rows(connection, [found])
+    places = read_places(connection, attempts)
+    statuses = [(it.turn, attempt_status(it, diff=unpack(it.diff), place=places.get(it.id))) for it in attempts]
+    return _task_status(row, statuses, turns, patch=unpack(row.patch), sealed_secrets=row.sealed_secrets)
+
+
+def _list(connection: Connection, *, limit: int, before: TaskId | None, only: TaskFilter) -> Sequence[TaskStatus]:
+    query = select(*_LIGHT_TASK).where(*_like(only)).order_by(TASKS.c.position.desc()).limit(limit)
+    if before is not None:
+        query = query.where(TASKS.c.position < _position_of(connection, before))
+    rows = connection.execute(query).all()
+    ids = [row.id for row in rows]
+    attempts = connection.execute(attempts_of(ids, LIGHT_ATTEMPT)).all()
+    places = read_places(connection, attempts)
+    by_task: dict[str, list[tuple[int, AttemptStatus]]] = {row.id: [] for row in rows}
+    for attempt in attempts:
+        by_task[attempt.task].append((attempt.turn, attempt_status(attempt, diff=b"", place=places.get(attempt.id))))
+    later: dict[str, list[Row[Any]]] = {row.id: [] for row in rows}
+    for turn in read_turn_rows(connection, ids):
+        later[turn.task].append(turn)
+    return [_task_status(row, by_task[row.id], later[row.id], patch=b"", sealed_secrets=None) for row in rows]
+
+
+def _begin(connection: Connection, task: TaskId, *, after: int) -> tuple[TaskId, Begun]:
+    found = _resolve(connection, task)
+    last = connection.execute(select(TASKS.c.last_seq).where(TASKS.c.id == found)).scalar_one()
+    return found, Begun(read_events(connection, found, after=after, limit=FIRST_PAGE), last)
+
+
+def _read_page(
+    connection: Connection, task: TaskId, *, after: int, output: bool
+) -> tuple[TaskId, Sequence[RecordedEvent]]:
+    found = _resolve(connection, task)
+    return found, read_events(connection, found, after=after, limit=EVENTS_AT_ONCE, output=output)
+
+
+def _end_unstarted(connection: Connection, task: TaskId, attempt: AttemptId) -> None:
     outcome = Outcome(verdict=Verdict.CANCELLED, reason="cancelled before a worker took it")
-    await end_attempt(connection, task, attempt, outcome, diff=None)
+    end_attempt(connection, task, attempt, outcome, diff=None)
 
 
 def _like(only: TaskFilter) -> list[ColumnElement[bool]]:
@@ -191,18 +202,18 @@ def _like(only: TaskFilter) -> list[ColumnElement[bool]]:
     return conditions
 
 
-async def _position_of(connection: AsyncConnection, task: TaskId) -> int:
-    position: int | None = await connection.scalar(select(TASKS.c.position).where(TASKS.c.id == task))
+def _position_of(connection: Connection, task: TaskId) -> int:
+    position: int | None = connection.scalar(select(TASKS.c.position).where(TASKS.c.id == task))
     if position is None:
         raise NotFoundError(f"there is no task {task!r}")
     return position
 
 
-async def _resolve(connection: AsyncConnection, prefix: str) -> TaskId:
+def _resolve(connection: Connection, prefix: str) -> TaskId:
     # A range, because LIKE folds case and cannot use the index.
     starts = and_(TASKS.c.id >= prefix, TASKS.c.id < prefix + _LAST_CHARACTER)
     exact_first = (TASKS.c.id == prefix).desc()
-    ids = (await connection.scalars(select(TASKS.c.id).where(starts).order_by(exact_first).limit(2))).all()
+    ids = (connection.scalars(select(TASKS.c.id).where(starts).order_by(exact_first).limit(2))).all()
     if not prefix or not ids:
         raise NotFoundError(f"there is no task {prefix!r}", hint="`cloister task list` shows those there are")
     if ids[0] != prefix and len(ids) > 1:

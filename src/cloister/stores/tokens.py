@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Connection, Row, insert, select, update
 
 from cloister.model.token import Role, Token, TokenId
 from cloister.protocols import TokenStore
@@ -20,48 +20,47 @@ class SqlTokenStore:
 
     async def add(self, token: Token, digest: str) -> None:
         """Keep, synced."""
-        async with self._database.write(synced=True) as connection:
-            await connection.execute(
-                insert(TOKENS).values(
-                    id=token.id,
-                    name=token.name,
-                    role=token.role,
-                    digest=digest,
-                    created_at=token.created_at,
-                    expires_at=token.expires_at,
-                )
-            )
+        await self._database.execute(
+            insert(TOKENS).values(
+                id=token.id,
+                name=token.name,
+                role=token.role,
+                digest=digest,
+                created_at=token.created_at,
+                expires_at=token.expires_at,
+            ),
+            synced=True,
+        )
 
     async def find(self, digest: str) -> Token | None:
         """By an index: what can be learnt from its time is a part of a digest, and of no use."""
-        async with self._database.read() as connection:
-            row = (await connection.execute(select(TOKENS).where(TOKENS.c.digest == digest))).first()
+        row = await self._database.first(select(TOKENS).where(TOKENS.c.digest == digest))
         return None if row is None else _row_to_token(row)
 
     async def get(self, token: TokenId) -> Token | None:
         """By its id."""
-        async with self._database.read() as connection:
-            row = (await connection.execute(select(TOKENS).where(TOKENS.c.id == token))).first()
+        row = await self._database.first(select(TOKENS).where(TOKENS.c.id == token))
         return None if row is None else _row_to_token(row)
 
     async def list(self) -> Sequence[Token]:
         """All, newest first."""
-        async with self._database.read() as connection:
-            query = select(TOKENS).order_by(TOKENS.c.created_at.desc(), TOKENS.c.id)
-            return [_row_to_token(row) for row in await connection.execute(query)]
+        query = select(TOKENS).order_by(TOKENS.c.created_at.desc(), TOKENS.c.id)
+        return [_row_to_token(row) for row in await self._database.all(query)]
 
     async def revoke(self, token: TokenId, at: datetime) -> Token | None:
         """Synced. The time of the first revocation stays."""
-        async with self._database.write(synced=True) as connection:
+
+        def revoke(connection: Connection) -> Token | None:
             unrevoked = update(TOKENS).where(TOKENS.c.id == token, TOKENS.c.revoked_at.is_(None))
-            await connection.execute(unrevoked.values(revoked_at=at))
-            row = (await connection.execute(select(TOKENS).where(TOKENS.c.id == token))).first()
-        return None if row is None else _row_to_token(row)
+            connection.execute(unrevoked.values(revoked_at=at))
+            row = connection.execute(select(TOKENS).where(TOKENS.c.id == token)).first()
+            return None if row is None else _row_to_token(row)
+
+        return await self._database.transact(revoke, synced=True)
 
     async def mark_used(self, token: TokenId, at: datetime) -> None:
         """Not synced: it may be lost."""
-        async with self._database.write() as connection:
-            await connection.execute(update(TOKENS).where(TOKENS.c.id == token).values(last_used_at=at))
+        await self._database.execute(update(TOKENS).where(TOKENS.c.id == token).values(last_used_at=at))
 
 
 def _row_to_token(row: Row[Any]) -> Token:

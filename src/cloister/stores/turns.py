@@ -4,8 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import Row, Select, insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, Row, Select, insert, select
 
 from cloister.model.given import GivenFile
 from cloister.model.task import (
@@ -25,7 +24,7 @@ _FILES = TypeAdapter(tuple[GivenFile, ...])
 LIGHT_ATTEMPT = [column for column in ATTEMPTS.c if column.name != "diff"]
 
 
-async def add_turn(connection: AsyncConnection, task: TaskId, turn: FollowUp) -> None:
+def add_turn(connection: Connection, task: TaskId, turn: FollowUp) -> None:
     """Keep a turn that begins with the event that was appended last."""
     row = {
         "task": task,
@@ -37,23 +36,23 @@ async def add_turn(connection: AsyncConnection, task: TaskId, turn: FollowUp) ->
         "accepted_at": turn.accepted_at,
         "seq": select(TASKS.c.last_seq).where(TASKS.c.id == task).scalar_subquery(),
     }
-    await connection.execute(insert(TURNS).values(row))
+    connection.execute(insert(TURNS).values(row))
 
 
-async def read_turn_rows(connection: AsyncConnection, tasks: Collection[str]) -> Sequence[Row[Any]]:
+def read_turn_rows(connection: Connection, tasks: Collection[str]) -> Sequence[Row[Any]]:
     """Return the rows of later turns of these tasks, in their order."""
     query = select(TURNS).where(TURNS.c.task.in_(tasks)).order_by(TURNS.c.task, TURNS.c.number)
-    return (await connection.execute(query)).all()
+    return connection.execute(query).all()
 
 
-async def read_turns(connection: AsyncConnection, task: Task, *, diff_of: AttemptId | None = None) -> tuple[Turn, ...]:
+def read_turns(connection: Connection, task: Task, *, diff_of: AttemptId | None = None) -> tuple[Turn, ...]:
     """Return all turns of a task, with the diff of one attempt alone."""
-    attempts = (await connection.execute(attempts_of([task.id], LIGHT_ATTEMPT))).all()
+    attempts = connection.execute(attempts_of([task.id], LIGHT_ATTEMPT)).all()
     diff = b""
     if diff_of is not None:
-        diff = await unpack(await connection.scalar(select(ATTEMPTS.c.diff).where(ATTEMPTS.c.id == diff_of)))
+        diff = unpack(connection.scalar(select(ATTEMPTS.c.diff).where(ATTEMPTS.c.id == diff_of)))
     statuses = [(row.turn, attempt_status(row, diff=diff if row.id == diff_of else b"")) for row in attempts]
-    return to_turns(task, statuses, await read_turn_rows(connection, [task.id]))
+    return to_turns(task, statuses, read_turn_rows(connection, [task.id]))
 
 
 def to_turns(task: Task, attempts: Iterable[tuple[int, AttemptStatus]], rows: Iterable[Row[Any]]) -> tuple[Turn, ...]:

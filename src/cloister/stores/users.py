@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Connection, Row, insert, select, update
 
 from cloister.model.token import Role
 from cloister.model.user import User, UserId, new_user_id
@@ -22,31 +22,31 @@ class SqlUserStore:
     async def note(self, issuer: str, subject: str, *, name: str, role: Role, at: datetime) -> User:
         """Synced: what a role was lowered to stays."""
         known = (USERS.c.issuer == issuer, USERS.c.subject == subject)
-        async with self._database.write(synced=True) as connection:
-            if (await connection.execute(select(USERS.c.id).where(*known))).first() is None:
+
+        def keep(connection: Connection) -> User:
+            if connection.execute(select(USERS.c.id).where(*known)).first() is None:
                 new = {"id": new_user_id(), "issuer": issuer, "subject": subject, "created_at": at}
-                await connection.execute(insert(USERS).values(**new, name=name, role=role, last_login_at=at))
+                connection.execute(insert(USERS).values(**new, name=name, role=role, last_login_at=at))
             else:
-                await connection.execute(update(USERS).where(*known).values(name=name, role=role, last_login_at=at))
-            return _row_to_user((await connection.execute(select(USERS).where(*known))).one())
+                connection.execute(update(USERS).where(*known).values(name=name, role=role, last_login_at=at))
+            return _row_to_user(connection.execute(select(USERS).where(*known)).one())
+
+        return await self._database.transact(keep, synced=True)
 
     async def get(self, user: UserId) -> User | None:
         """By their id."""
-        async with self._database.read() as connection:
-            row = (await connection.execute(select(USERS).where(USERS.c.id == user))).first()
+        row = await self._database.first(select(USERS).where(USERS.c.id == user))
         return None if row is None else _row_to_user(row)
 
     async def list(self) -> Sequence[User]:
         """By name."""
-        async with self._database.read() as connection:
-            query = select(USERS).order_by(USERS.c.name, USERS.c.id)
-            return [_row_to_user(row) for row in await connection.execute(query)]
+        query = select(USERS).order_by(USERS.c.name, USERS.c.id)
+        return [_row_to_user(row) for row in await self._database.all(query)]
 
     async def set_disabled(self, user: UserId, at: datetime | None) -> User | None:
         """Synced."""
-        async with self._database.write(synced=True) as connection:
-            await connection.execute(update(USERS).where(USERS.c.id == user).values(disabled_at=at))
-            row = (await connection.execute(select(USERS).where(USERS.c.id == user))).first()
+        change = update(USERS).where(USERS.c.id == user).values(disabled_at=at).returning(*USERS.c)
+        row = await self._database.transact(lambda connection: connection.execute(change).first(), synced=True)
         return None if row is None else _row_to_user(row)
 
 

@@ -5,8 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, delete, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from cloister.errors import NotFoundError
 from cloister.model.task import TaskId
@@ -27,26 +26,22 @@ class SqlWebhookStore:
 
     async def add(self, webhook: Webhook) -> None:
         """Keep, synced."""
-        async with self._database.write(synced=True) as connection:
-            await connection.execute(insert(WEBHOOKS), _webhook_to_row(webhook))
+        await self._database.execute(insert(WEBHOOKS).values(_webhook_to_row(webhook)), synced=True)
 
     async def list(self) -> Sequence[Webhook]:
         """All, oldest first."""
-        async with self._database.read() as connection:
-            rows = await connection.execute(select(WEBHOOKS).order_by(_WEBHOOK.created_at, _WEBHOOK.id))
-            return [_row_to_webhook(row) for row in rows]
+        rows = await self._database.all(select(WEBHOOKS).order_by(_WEBHOOK.created_at, _WEBHOOK.id))
+        return [_row_to_webhook(row) for row in rows]
 
     async def change(self, webhook: Webhook) -> None:
         """Replace, synced."""
-        async with self._database.write(synced=True) as connection:
-            row = _webhook_to_row(webhook)
-            await connection.execute(update(WEBHOOKS).where(_WEBHOOK.id == webhook.id).values(row))
+        row = _webhook_to_row(webhook)
+        await self._database.execute(update(WEBHOOKS).where(_WEBHOOK.id == webhook.id).values(row), synced=True)
 
     async def remove(self, webhook: WebhookId) -> None:
         """Forget with its messages, synced."""
-        async with self._database.write(synced=True) as connection:
-            await connection.execute(delete(DELIVERIES).where(_DELIVERY.webhook == webhook))
-            await connection.execute(delete(WEBHOOKS).where(_WEBHOOK.id == webhook))
+        of_webhook = delete(DELIVERIES).where(_DELIVERY.webhook == webhook)
+        await self._database.execute(of_webhook, delete(WEBHOOKS).where(_WEBHOOK.id == webhook), synced=True)
 
     async def due(self, now: datetime, *, limit: int) -> Sequence[DueDelivery]:
         """By an index of what waits."""
@@ -57,47 +52,46 @@ class SqlWebhookStore:
             .order_by(_DELIVERY.next_at)
             .limit(limit)
         )
-        async with self._database.read() as connection:
-            rows = (await connection.execute(query)).all()
-            return [await _due(connection, row) for row in rows]
+        return await self._database.query(
+            lambda connection: [_due(connection, row) for row in connection.execute(query).all()]
+        )
 
     async def claim(self, delivery: Delivery, until: datetime) -> bool:
         """Let nobody else try it before `until`; False when somebody else does."""
         same = (_DELIVERY.id == delivery.id, _DELIVERY.next_at == delivery.next_at)
         claim = update(DELIVERIES).where(*same).values(next_at=until, tries=_DELIVERY.tries + 1)
-        async with self._database.write() as connection:
-            return (await connection.execute(claim)).rowcount == 1
+        return await self._database.execute(claim) == 1
 
     async def keep(self, delivery: Delivery) -> None:
         """Add or replace, and forget the oldest that are over."""
         row = _delivery_to_row(delivery)
-        async with self._database.write(synced=True) as connection:
-            await connection.execute(insert(DELIVERIES).prefix_with("OR REPLACE"), row)
-            of_webhook = select(_DELIVERY.id).where(_DELIVERY.webhook == delivery.webhook, _DELIVERY.next_at.is_(None))
-            old = of_webhook.order_by(_DELIVERY.created_at.desc(), _DELIVERY.id).offset(MOST_DELIVERIES_KEPT)
-            await connection.execute(delete(DELIVERIES).where(_DELIVERY.id.in_(old.limit(-1))))
+        of_webhook = select(_DELIVERY.id).where(_DELIVERY.webhook == delivery.webhook, _DELIVERY.next_at.is_(None))
+        old = of_webhook.order_by(_DELIVERY.created_at.desc(), _DELIVERY.id).offset(MOST_DELIVERIES_KEPT)
+        await self._database.execute(
+            insert(DELIVERIES).prefix_with("OR REPLACE").values(row),
+            delete(DELIVERIES).where(_DELIVERY.id.in_(old.limit(-1))),
+            synced=True,
+        )
 
     async def deliveries(self, webhook: WebhookId, *, limit: int) -> Sequence[Delivery]:
         """Newest first."""
         query = select(DELIVERIES).where(_DELIVERY.webhook == webhook)
         query = query.order_by(_DELIVERY.created_at.desc(), _DELIVERY.id).limit(limit)
-        async with self._database.read() as connection:
-            return [_row_to_delivery(row) for row in await connection.execute(query)]
+        return [_row_to_delivery(row) for row in await self._database.all(query)]
 
     async def get(self, delivery: DeliveryId) -> Delivery:
         """One. NotFoundError."""
-        async with self._database.read() as connection:
-            row = (await connection.execute(select(DELIVERIES).where(_DELIVERY.id == delivery))).first()
+        row = await self._database.first(select(DELIVERIES).where(_DELIVERY.id == delivery))
         if row is None:
             raise NotFoundError(f"there is no delivery {delivery!r}", hint="see: cloister webhook deliveries ID")
         return _row_to_delivery(row)
 
 
-async def _due(connection: AsyncConnection, row: Row[Any]) -> DueDelivery:
+def _due(connection: Connection, row: Row[Any]) -> DueDelivery:
     delivery = _row_to_delivery(row)
     recorded = None
     if delivery.task is not None and delivery.seq is not None:
-        recorded = await find_event(connection, delivery.task, delivery.seq)
+        recorded = find_event(connection, delivery.task, delivery.seq)
     values = {column.name: getattr(row, f"of_{column.name}") for column in _WEBHOOK}
     return DueDelivery(delivery=delivery, webhook=_values_to_webhook(values), recorded=recorded)
 

@@ -33,8 +33,7 @@ async def _settle(database: Database) -> int:
 
 async def test_a_commit_of_this_process_wakes(database: Database) -> None:
     mark = database.changes.mark()
-    async with database.write() as connection:
-        await connection.execute(text("INSERT INTO secrets VALUES ('e', 'n', 'v', 'sealed', NULL)"))
+    await database.execute(text("INSERT INTO secrets VALUES ('e', 'n', 'v', 'sealed', NULL)"))
     with anyio.fail_after(10):
         await database.changes.wait(mark)
 

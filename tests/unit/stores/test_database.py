@@ -12,7 +12,7 @@ from pathlib import Path
 
 import anyio
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import Connection, select, text
 
 from cloister.errors import DiskFullError, StoreError
 from cloister.stores import database as database_module
@@ -36,16 +36,15 @@ print("alembic" in sys.modules)
 FILL = """
 import os, sys, anyio
 from pathlib import Path
-from sqlalchemy import select, text
+from sqlalchemy import Connection, select, text
 from cloister.errors import DiskFullError
 from cloister.stores.database import Database
 
 async def main():
     async with Database.open(Path(sys.argv[1])) as database:
         while True:
-            async with database.write() as connection:
-                statement = text("INSERT INTO secrets VALUES ('e', :name, 'v', :sealed, NULL)")
-                await connection.execute(statement, {"name": os.urandom(8).hex(), "sealed": os.urandom(10_000)})
+            statement = text("INSERT INTO secrets VALUES ('e', :name, 'v', :sealed, NULL)")
+            await database.execute(statement.bindparams(name=os.urandom(8).hex(), sealed=os.urandom(10_000)))
 
 try:
     anyio.run(main)
@@ -115,24 +114,23 @@ async def test_a_file_that_others_can_read_is_closed_to_them(tmp_path: Path) -> 
 
 
 async def test_what_a_transaction_wrote_is_undone_by_an_exception(database: Database) -> None:
+    def write(connection: Connection) -> None:
+        connection.execute(text("INSERT INTO secrets VALUES ('e', 'n', 'v', 'sealed', NULL)"))
+        raise KeyError
+
     with pytest.raises(KeyError):
-        async with database.write() as connection:
-            await connection.execute(text("INSERT INTO secrets VALUES ('e', 'n', 'v', 'sealed', NULL)"))
-            raise KeyError
-    async with database.read() as connection:
-        assert (await connection.scalar(text("SELECT count(*) FROM secrets"))) == 0
+        await database.transact(write)
+    assert await _count(database) == 0
 
 
 async def test_an_error_of_the_driver_is_one_of_ours(database: Database) -> None:
     with pytest.raises(StoreError, match="refused"):
-        async with database.read() as connection:
-            await connection.execute(text("SELECT * FROM nowhere"))
+        await database.all(text("SELECT * FROM nowhere"))
 
 
 async def test_a_naive_time_is_refused(database: Database) -> None:
     with pytest.raises(StoreError, match="naive"):
-        async with database.write() as connection:
-            await connection.execute(select(TASKS.c.id).where(TASKS.c.accepted_at == datetime(2026, 1, 1)))
+        await database.execute(select(TASKS.c.id).where(TASKS.c.accepted_at == datetime(2026, 1, 1)))
 
 
 class Syncs:
@@ -151,10 +149,18 @@ class Syncs:
 
 
 async def _keep(database: Database, name: str, *, synced: bool) -> None:
-    async with database.write(synced=synced) as connection:
-        await connection.execute(text("INSERT INTO secrets VALUES ('e', :name, 'v', 'sealed', NULL)"), {"name": name})
-        assert await connection.scalar(text("PRAGMA journal_mode")) == "wal"
-        assert await connection.scalar(text("PRAGMA foreign_keys")) == 1
+    def write(connection: Connection) -> None:
+        connection.execute(text("INSERT INTO secrets VALUES ('e', :name, 'v', 'sealed', NULL)"), {"name": name})
+        assert connection.scalar(text("PRAGMA journal_mode")) == "wal"
+        assert connection.scalar(text("PRAGMA foreign_keys")) == 1
+
+    await database.transact(write, synced=synced)
+
+
+async def _count(database: Database) -> int:
+    row = await database.first(text("SELECT count(*) FROM secrets"))
+    assert row is not None
+    return int(row[0])
 
 
 async def test_what_is_accepted_is_synced(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,8 +209,7 @@ async def test_a_database_that_another_keeps_locked_is_said_and_nothing_is_chang
             other.execute("BEGIN IMMEDIATE")
             with pytest.raises(StoreError, match="locked for too long"):
                 await _keep(database, "a", synced=True)
-            async with database.read() as connection:
-                assert await connection.scalar(text("SELECT count(*) FROM secrets")) == 0, "it is read meanwhile"
+            assert await _count(database) == 0, "it is read meanwhile"
             other.execute("ROLLBACK")
         await _keep(database, "a", synced=True)
 

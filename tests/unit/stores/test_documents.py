@@ -96,4 +96,4 @@ def test_a_diff_is_no_part_of_the_document(change: Change) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"\xff\x00diff", bytes(100_000)])
 async def test_bytes_come_back_as_they_were(data: bytes) -> None:
-    assert await unpack(await pack(data)) == data
+    assert unpack(await pack(data)) == data
