@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Self
 
 import typer
 
-from cloister.cli.check_report import CheckReport
+from cloister.check_report import CheckReport
 from cloister.cli.exit import code_of_verdict
 from cloister.cli.run import new_view, run_and_follow, write_line
 from cloister.cli.terminal import neutralize, output_console, print_line, print_table

@@ -6,9 +6,10 @@ from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from cloister.api.caller import Admin, Viewer
-from cloister.api.front import FrontDoor
+from cloister.api.front import FrontDoor, KnownAutomation
 from cloister.environments import EnvironmentReport
 from cloister.intake import Intake
+from cloister.model.request import EnvironmentName
 from cloister.model.task_filter import TaskFilter
 from cloister.web.page import PageRoute, render
 from cloister.web.phase_line import phase_line
@@ -33,11 +34,35 @@ async def find(request: Request, intake: FrontDoor, _: Viewer) -> Response:
 
 @router.get("/{name}")
 async def show(
-    name: str, request: Request, intake: FrontDoor, _: Viewer, version: Annotated[int | None, Query(ge=1)] = None
+    name: str,
+    request: Request,
+    intake: FrontDoor,
+    _: Viewer,
+    version: Annotated[int | None, Query(ge=1)] = None,
+    secret: str = "",
 ) -> Response:
     """Show what a version of an environment says, by default the newest, and what is kept for it."""
     report = await intake.environments.describe(name, version)
-    return await _page(request, intake, report)
+    return await _page(request, intake, report, secret)
+
+
+@router.get("/{name}/delete")
+async def confirm(name: str, request: Request, intake: FrontDoor, automation: KnownAutomation, _: Admin) -> Response:
+    """Show what is lost with an environment, before it is."""
+    stored = await intake.environments.get(name)
+    schedules = [
+        schedule.name
+        for schedule in await automation.schedules.list()
+        if isinstance(choice := schedule.request.environment, EnvironmentName) and choice.name == name
+    ]
+    return render(
+        request,
+        "delete_environment.html",
+        stored=stored,
+        secrets=await intake.secrets(name),
+        snapshots=[record for record in await intake.snapshots() if record.environment == name],
+        schedules=schedules,
+    )
 
 
 @router.post("/{name}/delete")
@@ -47,17 +72,9 @@ async def delete(name: str, intake: FrontDoor, _: Admin, with_secrets: Annotated
     return RedirectResponse("/environments", 303)
 
 
-@router.post("/{name}/reset-cache")
-async def reset_cache(name: str, intake: FrontDoor, _: Admin) -> Response:
-    """Forget its snapshots: the next task runs setup."""
-    await intake.environments.get(name)
-    await intake.reset_cache(name)
-    return RedirectResponse(f"/environments/{name}", 303)
-
-
-async def _page(request: Request, intake: Intake, report: EnvironmentReport) -> Response:
+async def _page(request: Request, intake: Intake, report: EnvironmentReport, secret: str) -> Response:
     name = report.stored.name
-    versions = await intake.environments.versions(name)
+    versions, secrets = await intake.environments.versions(name), await intake.secrets(name)
     return render(
         request,
         "environment.html",
@@ -66,7 +83,10 @@ async def _page(request: Request, intake: Intake, report: EnvironmentReport) -> 
         phases=phase_line(report.environment, ()) if report.environment else (),
         versions=versions,
         is_newest=report.stored.version == versions[0].version,
-        secrets=await intake.secrets(name),
+        secrets=secrets,
         snapshots=[record for record in await intake.snapshots() if record.environment == name],
+        now=intake.now(),
+        rotated=secret,
+        rule=next((kept.rule for kept in secrets if kept.name == secret), None),
         tasks=await intake.tasks(limit=_TASKS_SHOWN, only=TaskFilter(environment=name, archived=False)),
     )

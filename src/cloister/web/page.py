@@ -97,6 +97,12 @@ def size(count: float) -> str:
     return f"{count:.1f} GiB"
 
 
+def with_code(text: str) -> Markup:
+    """Return a sentence of ours in which `backticks` stand around what is code."""
+    parts = enumerate(text.split("`"))
+    return Markup("").join(Markup("<code>{}</code>").format(part) if number % 2 else part for number, part in parts)
+
+
 def heading(prompt: str) -> str:
     """Return the first line of a prompt that says something, for headings and lists."""
     lines = (line.strip("# \t") for line in prompt.splitlines())
@@ -138,6 +144,8 @@ def _templates() -> Environment:
         "stats": lambda stats: stats_to_text(stats.files, stats.added, stats.removed),
         "state": state_of_task,
         "tojson_text": json.dumps,
+        "with_code": with_code,
+        "until": lambda seconds: f"in {duration(seconds)}" if seconds > 0 else "it has",
     }
     templates.globals["asset"] = asset_address
     return templates

@@ -24,14 +24,29 @@ class SecretForm(BaseModel):
     """Domains, with blanks or commas between them."""
     header: str = "Authorization"
     format: str = "Bearer {}"
+    query: str = ""
+    """A query parameter, in place of the header."""
+    methods: str = ""
+    paths: str = ""
 
     @property
     def rule(self) -> BrokerRule | None:
         """Where a brokered one goes."""
         if self.mode is not SecretMode.BROKERED:
             return None
-        hosts = tuple(self.hosts.replace(",", " ").split())
-        return BrokerRule(hosts=hosts, header=self.header.strip(), format=self.format)
+        query = self.query.strip() or None
+        return BrokerRule(
+            hosts=_words(self.hosts),
+            header=None if query else self.header.strip(),
+            format="{}" if query else self.format,
+            query=query,
+            methods=_words(self.methods.upper()) or None,
+            paths=_words(self.paths) or ("/",),
+        )
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.replace(",", " ").split())
 
 
 @router.post("/{name}/secrets", response_class=Response)

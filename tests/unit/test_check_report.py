@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from cloister.cli.check_report import CheckReport
+from cloister.check_report import CheckReport
 from cloister.model.event import Event, PhaseFinished, PhaseStarted, RecordedEvent, SetupStepFinished, SnapshotMissed
 from cloister.model.phase import Phase
 from cloister.model.task import AttemptId, AttemptStatus, Outcome, TaskId, TaskState, TaskStatus, Verdict
