@@ -13,9 +13,12 @@ from typing import Any
 
 import anyio
 
+from cloister.check_report_text import annotations_of, finished, running
 from cloister.envelope import payload_of
-from cloister.errors import ConflictError, DeniedError, NotFoundError, UsageError
+from cloister.errors import CloisterError, ConflictError, DeniedError, NotFoundError, UsageError
+from cloister.model.check_report import CheckReport
 from cloister.model.choice import attempt_of
+from cloister.model.container import work_tree
 from cloister.model.conversation import continuation_of
 from cloister.model.diff import changed_paths
 from cloister.model.event import BranchPushed, Event, PullRequestOpened, PullRequestUpdated
@@ -31,7 +34,7 @@ from cloister.model.publication import (
 )
 from cloister.model.sandbox import Change
 from cloister.model.task import AttemptStatus, Task, TaskId, TaskStatus, Verdict
-from cloister.protocols import BranchWriter, Forge, ForgeHost, PublicationStore, TaskStore
+from cloister.protocols import BranchWriter, CheckBoard, Forge, ForgeHost, PublicationStore, TaskStore
 from cloister.pull_request_text import (
     TEMPLATES,
     Facts,
@@ -59,6 +62,8 @@ class PullRequests:
     """Aware, UTC."""
     public_url: str | None = None
     """Where people reach the server's pages."""
+    checks: CheckBoard | None = None
+    """Where the results of checks are shown."""
     _locks: dict[TaskId, anyio.Lock] = field(default_factory=dict)
 
     async def find(self, task: str) -> Publication:
@@ -92,6 +97,7 @@ class PullRequests:
         if composed.is_empty and (found is None or found.state is not PullRequestState.OPEN):
             raise ConflictError(f"{known.base} has all of the change of task {task.id}: there is nothing to propose")
         known = await self._push(task, repository, known, composed, options)
+        said = await self._begin_checks(task, composed, facts)
         facts = replace(facts, conflicts=composed.conflicts)
         if found is None or found.state is not PullRequestState.OPEN:
             pull, opened = await self._open(task, known, facts, options), True
@@ -99,13 +105,39 @@ class PullRequests:
             pull, opened = await self._update(task, found, known, facts, options), False
         kind: type[PullRequestOpened | PullRequestUpdated] = PullRequestOpened if opened else PullRequestUpdated
         await self._save(known, pull, facts, [kind(number=pull.number, address=pull.address)])
+        said = said or await self._end_checks(task, composed, facts)
         return Published(
             pull_request=pull,
             opened=opened,
             commit=composed.pushed.head,
             conflicts=composed.conflicts,
-            notes=tuple(_notes(change, composed, pull, opened, options)),
+            notes=(*_notes(change, composed, pull, opened, options), *said),
         )
+
+    async def _begin_checks(self, task: Task, composed: Composed, facts: Facts) -> Sequence[str]:
+        """Show beside what was pushed that results are on their way. Whatever keeps that from it is a note."""
+        if not facts.checks:
+            return ()
+        pushed = composed.pushed
+        return await self._show(task, running(pushed.head, id=pushed.attempt, address=facts.address))
+
+    async def _end_checks(self, task: Task, composed: Composed, facts: Facts) -> Sequence[str]:
+        if not facts.checks:
+            return ()
+        head, named = composed.pushed.head, annotations_of(facts.checks, work_tree=work_tree(task))
+        there = set(await self.forge.find_files(task.repository, head, sorted({it.path for it in named})))
+        annotations = [it for it in named if it.path in there]
+        told = finished(head, facts.checks, id=composed.pushed.attempt, address=facts.address, annotations=annotations)
+        return await self._show(task, told)
+
+    async def _show(self, task: Task, report: CheckReport) -> Sequence[str]:
+        if self.checks is None:
+            return ()
+        try:
+            await self.checks.report(task.repository, report)
+        except CloisterError as error:
+            return (f"the results of the checks are not shown at the forge: {error}",)
+        return ()
 
     def _check(self, task: Task, change: Change, options: PublishOptions) -> None:
         if not self.host.covers(task.repository):

@@ -42,6 +42,7 @@ from cloister.egress.registries import registries_of_host
 from cloister.environments import Environments
 from cloister.errors import UsageError
 from cloister.forges.branches import MirrorBranches
+from cloister.forges.github.checks import GitHubChecks
 from cloister.forges.github.credentials import LoginSource
 from cloister.forges.github.host import GitHubHost
 from cloister.forges.github.reviews import GitHubReviews
@@ -64,7 +65,6 @@ from cloister.protocols import (
     AttemptQueue,
     Egress,
     Forge,
-    ForgeHost,
     IdentityProvider,
     SandboxBackend,
     TaskStore,
@@ -388,7 +388,7 @@ async def open_host(settings: Settings, vault: Vault) -> AsyncIterator[GitHubHos
 
 
 def pull_requests_of(
-    settings: Settings, database: Database, tasks: TaskStore, forge: Forge, host: ForgeHost
+    settings: Settings, database: Database, tasks: TaskStore, forge: Forge, host: GitHubHost
 ) -> PullRequests:
     """Return what publishes changes."""
     return PullRequests(
@@ -403,6 +403,7 @@ def pull_requests_of(
         ),
         now=_now,
         public_url=settings.public_url,
+        checks=GitHubChecks(host),
     )
 
 

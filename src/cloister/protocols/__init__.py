@@ -18,6 +18,7 @@ from cloister.protocols.automation import WebhookSender as WebhookSender
 from cloister.protocols.automation import WebhookStore as WebhookStore
 from cloister.protocols.catalog import EnvironmentStore as EnvironmentStore
 from cloister.protocols.catalog import SnapshotCatalog as SnapshotCatalog
+from cloister.protocols.checks import CheckBoard as CheckBoard
 from cloister.protocols.egress import Egress as Egress
 from cloister.protocols.egress import FindAsker as FindAsker
 from cloister.protocols.forge import BranchWriter as BranchWriter

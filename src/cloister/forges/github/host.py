@@ -88,6 +88,11 @@ class GitHubHost:
         """What asks."""
         return self._client
 
+    @property
+    def is_app(self) -> bool:
+        """Whether Cloister is known there as an app, and not by a person's token."""
+        return self._credentials.app is not None
+
     async def login_for(self, repository: Repository, permissions: Mapping[str, str]) -> tuple[str, str | None]:
         """Return what a repository is called now, and a token for it with these permissions."""
         name = (await self.describe(repository)).name

@@ -105,6 +105,23 @@ class Written:
 
 
 @dataclass(slots=True, kw_only=True)
+class CheckRunOnForge:
+    """A check run of an app."""
+
+    id: int
+    head: str
+    name: str
+    external_id: str | None = None
+    details_url: str | None = None
+    status: str = "queued"
+    conclusion: str | None = None
+    output: Mapping[str, Any] = field(default_factory=dict)
+    annotations: list[Mapping[str, Any]] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
+    """Its status after each request."""
+
+
+@dataclass(slots=True, kw_only=True)
 class Hosted:
     """A repository."""
 
@@ -125,6 +142,10 @@ class Hosted:
     written: dict[int, Written] = field(default_factory=dict)
     """Comments by id, oldest first."""
     count_written: int = 0
+    runs: dict[int, CheckRunOnForge] = field(default_factory=dict)
+    """Check runs by id, oldest first."""
+    statuses: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
+    """Of commits, oldest first."""
 
     @property
     def full_name(self) -> str:
@@ -161,6 +182,11 @@ class Hosted:
         """Return a branch's commit."""
         found = self.git("for-each-ref", "--format=%(objectname)", f"refs/heads/{branch}")
         return found or None
+
+    def has(self, commit: str) -> bool:
+        """Whether it has a commit."""
+        asked = ["git", f"--git-dir={self.path}", "cat-file", "-e", f"{commit}^{{commit}}"]
+        return subprocess.run(asked, env=_ENVIRONMENT, capture_output=True).returncode == 0
 
     def branches(self) -> Mapping[str, str]:
         """Return the commit of every branch by its name, sorted."""

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from secrets import token_hex
 from typing import Any
 
-from cloister.testing.github import answers
+from cloister.testing.github import answers, checking
 from cloister.testing.github.account import Accounts
 from cloister.testing.github.description import Called
 from cloister.testing.github.hosted import AppOnForge, Caller, Hosted, Pull
@@ -42,6 +42,11 @@ class Operations:
             ("get", "/repos/{owner}/{repo}/pulls/{pull_number}/reviews"): self._reviews,
             ("post", "/repos/{owner}/{repo}/issues/{issue_number}/labels"): self._label,
             **Threads(url=url, readable=self._readable).known,
+            ("post", "/repos/{owner}/{repo}/check-runs"): self._create_run,
+            ("get", "/repos/{owner}/{repo}/check-runs/{check_run_id}"): self._run,
+            ("patch", "/repos/{owner}/{repo}/check-runs/{check_run_id}"): self._update_run,
+            ("get", "/repos/{owner}/{repo}/commits/{ref}/check-runs"): self._runs,
+            ("post", "/repos/{owner}/{repo}/statuses/{sha}"): self._status,
         }
 
     def answer(self, called: Called, body: Any, caller: Caller) -> Answer:
@@ -199,6 +204,30 @@ class Operations:
         pull = _pull_of(repository, called)
         shown = _page(called, [it for it in pull.reviews if it.state != "PENDING"])
         return 200, [answers.review(self._url, repository, pull, it) for it in shown]
+
+    def _create_run(self, called: Called, body: Any, caller: Caller) -> Answer:
+        return 201, checking.create_run(self._url, self._readable(called, caller), body, caller)
+
+    def _update_run(self, called: Called, body: Any, caller: Caller) -> Answer:
+        number = int(called.values["check_run_id"])
+        return 200, checking.update_run(self._url, self._readable(called, caller), number, body, caller)
+
+    def _run(self, called: Called, _: Any, caller: Caller) -> Answer:
+        repository = self._readable(called, caller)
+        run = repository.runs.get(int(called.values["check_run_id"]))
+        if run is None:
+            raise RefusedError(404, "Not Found")
+        return 200, checking.run_to_fields(self._url, repository, run)
+
+    def _runs(self, called: Called, _: Any, caller: Caller) -> Answer:
+        repository = self._readable(called, caller)
+        wanted = (called.values["ref"], called.query.get("check_name"))
+        found = [it for it in repository.runs.values() if it.head == wanted[0] and wanted[1] in (None, it.name)]
+        shown = [checking.run_to_fields(self._url, repository, it) for it in _page(called, found)]
+        return 200, {"total_count": len(found), "check_runs": shown}
+
+    def _status(self, called: Called, body: Any, caller: Caller) -> Answer:
+        return 201, checking.create_status(self._readable(called, caller), called.values["sha"], body, caller)
 
     def _label(self, called: Called, body: Any, caller: Caller) -> Answer:
         repository = self._writable(called, caller)

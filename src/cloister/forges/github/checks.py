@@ -1,0 +1,97 @@
+"""Results of checks at GitHub: check runs for an app, commit statuses for a person's token, who may make no others."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from cloister.forges.github.client import in_our_words
+from cloister.forges.github.host import GitHubHost
+from cloister.model.check_report import CHECKS_NAME, Annotation, CheckReport, Conclusion
+from cloister.model.task import Repository
+from cloister.protocols import CheckBoard
+
+PERMISSIONS: Mapping[str, str] = {"checks": "write", "metadata": "read"}
+MOST_AT_ONCE = 50
+"""Annotations in one request (`Create a check run`)."""
+_LONGEST_DESCRIPTION = 140
+_STATES = {Conclusion.SUCCESS: "success", Conclusion.FAILURE: "failure", Conclusion.NEUTRAL: "error"}
+
+
+class GitHubChecks:
+    """`CheckBoard` at one GitHub."""
+
+    def __init__(self, host: GitHubHost) -> None:
+        self._host = host
+
+    async def report(self, repository: Repository, report: CheckReport) -> None:
+        """See `protocols.CheckBoard`."""
+        name, token = await self._host.login_for(repository, PERMISSIONS)
+        async with in_our_words(f"checks of {report.commit[:12]} in {name}"):
+            if self._host.is_app:
+                await self._run(name, token, report)
+            else:
+                await self._status(name, token, report)
+
+    async def _status(self, name: str, token: str | None, report: CheckReport) -> None:
+        """The newest of its context counts."""
+        data = {
+            "state": "pending" if report.conclusion is None else _STATES[report.conclusion],
+            "context": CHECKS_NAME.lower(),
+            "description": report.title[:_LONGEST_DESCRIPTION],
+            "target_url": report.address,
+        }
+        await self._host.client.post(f"/repos/{name}/statuses/{report.commit}", data=data, oauth_token=token)
+
+    async def _run(self, name: str, token: str | None, report: CheckReport) -> None:
+        """Find the run or make it, then end it; annotations are added in batches, and once."""
+        run = await self._find(name, token, report)
+        if run is None:
+            data = {"head_sha": report.commit, "external_id": report.id, **_running(report)}
+            run = await self._host.client.post(f"/repos/{name}/check-runs", data=data, oauth_token=token)
+        elif report.conclusion is None or run["status"] == "completed":
+            return
+        if report.conclusion is None:
+            return
+        path = f"/repos/{name}/check-runs/{run['id']}"
+        told = run["output"]["annotations_count"]
+        for batch in _batched(report.annotations[told:]):
+            data = {**_running(report), "output": {**_output(report), "annotations": [_annotation(it) for it in batch]}}
+            await self._host.client.patch(path, data=data, oauth_token=token)
+        ended = {"name": CHECKS_NAME, "status": "completed", "conclusion": report.conclusion.value}
+        await self._host.client.patch(path, data={**ended, "output": _output(report)}, oauth_token=token)
+
+    async def _find(self, name: str, token: str | None, report: CheckReport) -> Mapping[str, Any] | None:
+        path = f"/repos/{name}/commits/{report.commit}/check-runs?check_name={CHECKS_NAME}&filter=all&per_page=100"
+        async for run in self._host.client.getiter(path, oauth_token=token, iterable_key="check_runs"):
+            if run["external_id"] == report.id:
+                found: Mapping[str, Any] = run
+                return found
+        return None
+
+
+_: type[CheckBoard] = GitHubChecks
+
+
+def _batched(annotations: Sequence[Annotation]) -> Iterator[Sequence[Annotation]]:
+    for begin in range(0, len(annotations), MOST_AT_ONCE):
+        yield annotations[begin : begin + MOST_AT_ONCE]
+
+
+def _running(report: CheckReport) -> Mapping[str, object]:
+    address = {} if report.address is None else {"details_url": report.address}
+    return {"name": CHECKS_NAME, "status": "in_progress", **address}
+
+
+def _output(report: CheckReport) -> Mapping[str, object]:
+    text = {"text": report.text} if report.text else {}
+    return {"title": report.title, "summary": report.summary, **text}
+
+
+def _annotation(it: Annotation) -> Mapping[str, object]:
+    return {
+        "path": it.path,
+        "start_line": it.line,
+        "end_line": it.line,
+        "annotation_level": it.level.value,
+        "title": it.title,
+        "message": it.message,
+    }
