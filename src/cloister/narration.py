@@ -15,6 +15,7 @@ from cloister.model.event import (
     FinalDiskMissed,
     FinalDiskResumed,
     InstructionsRestored,
+    LargeFilesFetched,
     ModelCallFailed,
     PersonEntered,
     PersonLeft,
@@ -42,6 +43,7 @@ from cloister.model.event import (
 )
 from cloister.model.finding import FindingPriority
 from cloister.model.model_usage import TokenUsage, UsageTotal
+from cloister.model.quantity import size_to_text
 from cloister.model.review import Review
 from cloister.model.setup_plan import place_to_text
 from cloister.model.task import Verdict
@@ -85,6 +87,10 @@ def sentences(event: Event) -> list[tuple[str, str]]:
             return [(from_, ""), *((f"note: {note}", "yellow") for note in event.notes)]
         case AttemptStarted():
             return [(f"taken over after a failure, retry {event.retry}", "yellow")] if event.retry else []
+        case LargeFilesFetched():
+            had = f"  large files: {event.files - event.left} of {event.files}, {size_to_text(event.size)}"
+            lacks = f"; the others stay pointers of Git LFS: {event.reason}" if event.left else ""
+            return [(had + lacks, "yellow" if event.left else "")]
         case CatchingMissed():
             note = "note: programs that ignore the proxy reach nothing on this host; `cloister doctor` says why"
             return [(f"  {note}", "yellow")]

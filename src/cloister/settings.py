@@ -260,6 +260,10 @@ class Settings(BaseSettings):
         default=None, examples=['"50GiB"']
     )
     """Room for the disks that setup leaves; above it, those used longest ago go. Absent: a fifth of the file system."""
+    large_files: Annotated[int, NoDecode, PlainValidator(_to_size)] = Field(
+        default=5 * 1024**3, examples=['"5GiB"'], validate_default=False
+    )
+    """What files of Git LFS may have together in a commit; above it, they stay pointers."""
     master_key: Directory | None = Field(default=None, examples=['"/etc/cloister/master.key"'])
     """File of the key that wraps all secrets; absent: `master.key` in the state directory. Made when missing."""
     ssh_config: Directory | None = Field(default=None, examples=['"/etc/cloister/ssh_config"'])

@@ -289,7 +289,9 @@ async def _open_parts(
     )
     host = await stack.enter_async_context(open_host(settings, vault))
     reach = replace(reach_of(settings), named=_forge_of(settings))
-    forge = LocalForge(settings.state, ssh_config=settings.ssh_config, reach=reach, host=host)
+    forge = LocalForge(
+        settings.state, ssh_config=settings.ssh_config, reach=reach, host=host, most_large_bytes=settings.large_files
+    )
     catalog = SqlSnapshotCatalog(database)
     agents = _agents(settings)
     packs = OciAgentPacks(settings.state)
@@ -399,6 +401,7 @@ def pull_requests_of(
         branches=MirrorBranches(
             forge=forge,
             host=host,
+            reach=replace(reach_of(settings), named=_forge_of(settings)),
             signing_key=Path(settings.github.signing_key) if settings.github.signing_key else None,
         ),
         now=_now,

@@ -1,21 +1,18 @@
 """Requests of Cloister's own to addresses that users name: looked up once, judged, and dialled as judged."""
 
 import ssl
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
 import anyio
 import httpcore
-from httpcore import SOCKET_OPTION, AsyncNetworkBackend, AsyncNetworkStream
 
+from cloister.dialling import Find, JudgedBackend
 from cloister.errors import CloisterError, DeniedError, UnreachableError, UsageError
 from cloister.model.network import parse_host
 from cloister.protocols import WebhookSender
-
-Find = Callable[[str, int], Awaitable[Sequence[str]]]
-"""From host and port to the addresses that may be reached. DeniedError when one may not; another when none is found."""
 
 ANSWER_SECONDS = 15.0
 LONGEST_URL = 2048
@@ -47,7 +44,7 @@ class GuardedSender:
     async def send(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
         """See `WebhookSender`."""
         _read(url)
-        backend = _JudgedBackend(self._find)
+        backend = JudgedBackend(self._find)
         try:
             with anyio.fail_after(self._answer_seconds):
                 async with (
@@ -63,44 +60,6 @@ class GuardedSender:
             raise UsageError(str(error)) from error
         except (OSError, httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as error:
             raise UnreachableError(str(error) or type(error).__name__) from error
-
-
-class _JudgedBackend(AsyncNetworkBackend):
-    """Connects to addresses that were found and judged, never to a name."""
-
-    def __init__(self, find: Find) -> None:
-        self._find = find
-        self._backend = httpcore.AnyIOBackend()
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109  # the protocol's
-        local_address: str | None = None,
-        socket_options: Iterable[SOCKET_OPTION] | None = None,
-    ) -> AsyncNetworkStream:
-        """Try them in order."""
-        failure: Exception = httpcore.ConnectError(f"{host} has no address")
-        for address in await self._find(host, port):
-            try:
-                return await self._backend.connect_tcp(address, port, timeout, local_address, socket_options)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-                failure = error
-        raise failure
-
-    async def connect_unix_socket(
-        self,
-        path: str,
-        timeout: float | None = None,  # noqa: ASYNC109
-        socket_options: Iterable[SOCKET_OPTION] | None = None,
-    ) -> AsyncNetworkStream:
-        """Never."""
-        raise httpcore.UnsupportedProtocol("a socket of this machine is no receiver")
-
-    async def sleep(self, seconds: float) -> None:
-        """As the other does."""
-        await self._backend.sleep(seconds)
 
 
 def _read(url: str) -> SplitResult:

@@ -8,7 +8,10 @@ from pathlib import Path
 from types import MappingProxyType
 
 from cloister.errors import ConflictError, DeniedError, HostError, RepositoryError, UnreachableError
+from cloister.forges.large_publish import give_objects, put_pointers
+from cloister.forges.large_server import LargeServer
 from cloister.forges.mirror import FETCH_SECONDS
+from cloister.forges.reach import Reach
 from cloister.forges.remote import HEADS, is_ref_name, read_remote
 from cloister.git import last_lines, run_git
 from cloister.model.forge import Person, Way
@@ -31,6 +34,8 @@ class MirrorBranches:
     host: ForgeHost
     signing_key: Path | None = None
     """A private ssh key that signs what is pushed."""
+    reach: Reach | None = None
+    """Judges where the server of large files may send us; without it, anywhere."""
 
     async def head(self, repository: Repository, branch: str) -> Commit | None:
         """Ask the forge where its branch is now."""
@@ -71,6 +76,7 @@ class MirrorBranches:
             raise DeniedError(f"{branch!r} is no branch that Cloister pushes: its own begin with {OWN_BRANCHES}")
         mirror = await self.forge.mirror(repository, commit)
         way = await self.host.way_to(repository, push=True, workflows=workflows)
+        await give_objects(mirror, commit, LargeServer(way, reach=self.reach, guarded=repository.guarded))
         output = await run_git(
             [
                 *("push", "--porcelain", "--no-verify", f"--force-with-lease={HEADS}{branch}:{expected or ''}"),
@@ -159,6 +165,7 @@ class _Git:
             await self._run(["read-tree", base], index)
             if diff:
                 await self._run(["apply", "--cached", "--whitespace=nowarn", "-"], index, stdin=diff)
+                await put_pointers(self._path, base, index)
             return await self._run(["write-tree"], index)
 
     async def commit(self, tree: str, parents: Sequence[str], message: str) -> Commit:

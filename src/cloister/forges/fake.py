@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cloister.errors import NotFoundError, RepositoryError, UsageError
 from cloister.model.forge import ForgeBranch
+from cloister.model.large_file import LargeFiles
 from cloister.model.project import LOCK_FILES, ProjectFile, ProjectFiles, is_project_file
 from cloister.model.sandbox import Commit
 from cloister.model.task import OWN_BRANCHES, Repository, Revision
@@ -92,6 +93,11 @@ class FakeForge:
         if commit not in found.all_commits():
             raise RepositoryError(f"{repository.address} has no commit {commit} any more")
         return found.bare_mirror or Path("/mirrors") / repository.directory
+
+    async def fetch_large_files(self, repository: Repository, commits: Sequence[Commit]) -> LargeFiles:
+        """See `protocols.Forge`. There are none."""
+        del repository, commits
+        return LargeFiles()
 
     async def read_file(self, repository: Repository, commit: Commit, path: str) -> bytes | None:
         """See `protocols.Forge`."""

@@ -11,6 +11,9 @@ from urllib.parse import unquote, urlsplit
 
 from cloister.errors import NotFoundError, RepositoryError, UsageError
 from cloister.forges.bundle import read_bundle, take_bundle
+from cloister.forges.large_fetch import LARGEST_BYTES, Source, fetch_large_files
+from cloister.forges.large_files import read_large_files
+from cloister.forges.large_server import LargeServer
 from cloister.forges.mirror import Mirror
 from cloister.forges.project_files import kept_project_files, read_project_files
 from cloister.forges.reach import Reach
@@ -21,6 +24,7 @@ from cloister.forges.uncommitted import uncommitted_note
 from cloister.git import with_settings
 from cloister.model.bundle import is_bundle
 from cloister.model.forge import ForgeBranch, Way
+from cloister.model.large_file import LargeFiles
 from cloister.model.project import ProjectFiles
 from cloister.model.sandbox import Commit
 from cloister.model.ssh_address import SshAddress, parse_ssh_address
@@ -49,6 +53,7 @@ class LocalForge:
         ssh_config: Path | None = None,
         reach: Reach | None = None,
         host: ForgeHost | None = None,
+        most_large_bytes: int = LARGEST_BYTES,
     ) -> None:
         """`ssh_config` takes the place of the user's and the system's own; see ssh_config(5).
 
@@ -59,6 +64,8 @@ class LocalForge:
         self._mirrors = state / "mirrors"
         self._ssh_config = ssh_config
         self._host = host
+        self._most_large_bytes = most_large_bytes
+        self._large: Together[tuple[Path, tuple[Commit, ...]], LargeFiles] = Together()
         self._looks: Together[tuple[str, tuple[tuple[str, str], ...]], Remote] = Together()
         self._notes: Together[Path, str | None] = Together()
 
@@ -113,6 +120,32 @@ class LocalForge:
             if not await mirror.has(commit):
                 await _pin(mirror, way, commit)
         return mirror.path
+
+    async def fetch_large_files(self, repository: Repository, commits: Sequence[Commit]) -> LargeFiles:
+        """Bring large objects into the mirror; see `protocols.Forge`."""
+        mirror, wanted = self._mirror(repository).path, commits
+        commits = [it for it in dict.fromkeys(wanted) if await self._mirror(repository).has(it)]
+        if not [file for commit in commits for file in await read_large_files(mirror, commit)]:
+            return LargeFiles()
+        fetch = partial(
+            fetch_large_files,
+            mirror,
+            commits,
+            await self._large_source(repository),
+            most_bytes=self._most_large_bytes,
+        )
+        return await self._large.get((mirror, tuple(commits)), fetch)
+
+    async def _large_source(self, repository: Repository) -> Source:
+        if is_bundle(repository.address):
+            return Source(nowhere="a bundle brings no objects of Git LFS")
+        if (path := local_path(repository)) is not None:
+            return Source(path=path)
+        if _ssh_address(repository.address) is not None:
+            return Source(
+                nowhere="over ssh, objects of Git LFS are not fetched; name the repository by its https address"
+            )
+        return Source(server=LargeServer(await self._way(repository), reach=self._reach, guarded=repository.guarded))
 
     async def read_file(self, repository: Repository, commit: Commit, path: str) -> bytes | None:
         """Return a file of that commit; see `protocols.Forge`. RepositoryError above 16 MiB."""

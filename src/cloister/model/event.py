@@ -128,6 +128,19 @@ class SandboxProvisioned(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LargeFilesFetched(Event):
+    """The repository keeps files as pointers (Git LFS): the work tree has what they point to."""
+
+    files: int
+    size: int
+    """Bytes of what they point to."""
+    left: int
+    """Files that stay pointers."""
+    reason: str
+    """Why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CatchingMissed(Event):
     """Programs that ignore the proxy cannot be caught on this host: in this attempt they reach nothing."""
 

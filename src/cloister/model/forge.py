@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from cloister.model.sandbox import Commit
+from cloister.model.secret import SecretValue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,6 +16,8 @@ class Way:
     """Where it is now: a forge may have renamed it."""
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     """For git's environment; a short-lived token may be among them."""
+    token: SecretValue | None = None
+    """The same token, for what the forge has beside git there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,14 @@ import anyio
 from cloister.errors import NotFoundError, SandboxError, TaskFailedError
 from cloister.journal import Journal
 from cloister.model.environment import Environment
-from cloister.model.event import CatchingMissed, SandboxProvisioned, SnapshotAwaited, SnapshotHit, SnapshotMissed
+from cloister.model.event import (
+    CatchingMissed,
+    LargeFilesFetched,
+    SandboxProvisioned,
+    SnapshotAwaited,
+    SnapshotHit,
+    SnapshotMissed,
+)
 from cloister.model.image import Image
 from cloister.model.network import REGISTRIES
 from cloister.model.sandbox import SandboxSpec
@@ -70,6 +77,9 @@ async def run(
     environment = task.environment
     image = await images.describe(await images.ensure(environment.image))
     mirror = await forge.mirror(task.repository, task.revision.commit)
+    large = await forge.fetch_large_files(task.repository, (task.revision.default_commit, task.revision.commit))
+    if large.files:
+        journal.record(LargeFilesFetched(files=large.files, size=large.size, left=large.left, reason=large.reason))
     needs = await find_needs(forge, task.repository, task.revision, environment, image)
     recipe = recipe_of(
         environment,

@@ -17,6 +17,7 @@ from cloister.model.forge import (
     PullRequest,
     Way,
 )
+from cloister.model.large_file import LargeFiles
 from cloister.model.project import ProjectFiles
 from cloister.model.publication import BranchDraft, Composed, Publication
 from cloister.model.sandbox import Commit
@@ -53,6 +54,13 @@ class Forge(Protocol):
 
     async def mirror(self, repository: Repository, commit: Commit) -> Path:
         """Return the bare mirror on this node with `commit` in it, fetching it only when it is not."""
+        ...
+
+    async def fetch_large_files(self, repository: Repository, commits: Sequence[Commit]) -> LargeFiles:
+        """Bring the objects into the mirror that files of these commits, if it has them, are pointers to (Git LFS).
+
+        What cannot be had stays a pointer, and is said. What comes is kept only if it is what the pointer says.
+        """
         ...
 
     async def read_file(self, repository: Repository, commit: Commit, path: str) -> bytes | None:

@@ -116,7 +116,7 @@ class GitHubHost:
             return Way(address=repository.address)  # a public one, where the app is not installed
         permissions = (WITH_WORKFLOWS if workflows else WRITE) if push else READ
         token = await self._credentials.token_for(found.name, permissions)
-        return Way(address=found.address, variables={} if token is None else self._as_header(token))
+        return Way(address=found.address, variables={} if token is None else self._as_header(token), token=token)
 
     async def describe(self, repository: Repository) -> ForgeRepository:
         """Ask, or remember for some minutes; a renamed one is followed."""

@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from cloister.testing.github import git_http
+from cloister.testing.github import git_http, large_objects
 from cloister.testing.github.account import Accounts
 from cloister.testing.github.description import Called, Description
 from cloister.testing.github.filling import fill
@@ -66,6 +66,7 @@ class GitHub:
         self._description = Description()
         self._operations = Operations(self.accounts, url)
         self.manifests = Manifests(self.accounts, self._description, url)
+        self.large = large_objects.LargeObjects(self.accounts, directory, url)
         self.clock_seconds = 0
         """How far its clock is ahead."""
 
@@ -90,6 +91,10 @@ class GitHub:
         if request.method == "POST" and (match := re.fullmatch(PAGE, path)):
             state = request.query_params.get("state", "")
             return self.manifests.take(match[1], state, await request.form(), self.problems)
+        if request.method == "POST" and (match := large_objects.BATCH.fullmatch(path)):
+            return await self.large.batch(request, match[1], self.problems)
+        if match := large_objects.STORE.fullmatch(path):
+            return await self.large.store(request, match, self.problems)
         return await self._git(request)
 
     async def _git(self, request: Request) -> Response:

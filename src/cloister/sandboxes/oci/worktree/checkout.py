@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cloister.sandboxes.oci.worktree import trusted
+    from cloister.sandboxes.oci.worktree import large, trusted
 else:
     sys.path.append(os.path.dirname(os.path.abspath(__file__)))  # `python -I` leaves it out
+    import large
     import trusted
 
 _GITLINK = b"160000"
@@ -35,7 +36,7 @@ def main() -> None:
         commit = trusted.check_commit(request["commit"])
         branch, origin = trusted.check_branch(request["branch"]), request["origin"]
         missing = not check_out(places, commit, branch=branch, origin=origin)
-        refused = apply_patch(places) if request.get("patch") and not missing else None
+        refused = apply_patch(places, commit) if request.get("patch") and not missing else None
     except (OSError, ValueError, KeyError, subprocess.SubprocessError, trusted.GitError) as error:
         trusted.fail(error)
     json.dump({"refused": refused, "missing": missing}, sys.stdout)
@@ -61,23 +62,33 @@ def check_out(places: trusted.Places, commit: str, *, branch: str, origin: str) 
         _unmask(os.path.join(places.tree, folder))
     # Not `reset --hard`: that would want, and move, a branch.
     trusted.git(["read-tree", "--reset", "-u", "--no-recurse-submodules", commit], variables)
+    large.lay(places, commit)
     for gitlink in gitlinks:
         _forget_old_submodule(os.path.join(places.tree, gitlink))
     _write_git(places, commit, branch=branch, origin=_keep_origin(places, origin), sha256=sha256)
     return True
 
 
-def apply_patch(places: trusted.Places) -> str | None:
+def apply_patch(places: trusted.Places, commit: str) -> str | None:
     """Apply the patch to the work tree, wholly or not at all; return why it cannot be.
 
     Git itself refuses paths outside, in `.git`, and beyond a symbolic link (CVE-2015-9938, CVE-2023-23946).
     """
     patch = os.fsdecode(os.path.join(places.exchange, b"patch"))
+    variables = trusted.environment(places.git, places.tree)
     try:
-        trusted.git(["apply", "--whitespace=nowarn", "--", patch], trusted.environment(places.git, places.tree))
+        large.take_back(places, _paths_in(patch, variables), variables, commit)
+        trusted.git(["apply", "--whitespace=nowarn", "--", patch], variables)
     except trusted.GitError as error:
         return f"the starting patch does not apply: {error}"
+    large.lay(places, commit)
     return None
+
+
+def _paths_in(patch: str, variables: Mapping[bytes, bytes]) -> list[bytes]:
+    """Return every path that a patch names, as before and as after it: of a renamed file, `--numstat` has both."""
+    found = trusted.git(["apply", "--numstat", "-z", "--", patch], variables).split(b"\0")
+    return [path for record in found for path in record.rsplit(b"\t", 1)[-1:] if path]
 
 
 def _read_folders(commit: str, variables: Mapping[bytes, bytes]) -> tuple[list[bytes], list[bytes]]:

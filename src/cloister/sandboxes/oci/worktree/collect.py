@@ -24,10 +24,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from cloister.sandboxes.oci.worktree import importer, nested, trusted
+    from cloister.sandboxes.oci.worktree import importer, large, nested, trusted
 else:
     sys.path.append(os.path.dirname(os.path.abspath(__file__)))  # `python -I` leaves it out
     import importer
+    import large
     import nested
     import trusted
 
@@ -87,6 +88,7 @@ class _Change:
         variables: Mapping[bytes, bytes],
         written: Sequence[tuple[bytes, bytes]],
     ) -> None:
+        self._places = places
         self._tree = places.tree
         self._base = base
         self._variables = variables
@@ -180,11 +182,25 @@ class _Change:
             raise trusted.RefusedError(
                 f"the change holds {size} bytes; at most {LARGEST_CHANGE_BYTES} can be taken out"
             )
-        for (path, mode), object_id in zip(files, self._hash([path for path, _ in files])):  # noqa: B905
+        tracked = {path: entry[1] for path, _ in files if (entry := self._tracked[path]) and entry[0][:3] == b"100"}
+        ids = self._find_same_large(tracked)
+        others = [path for path, _ in files if path not in ids]
+        ids.update(zip(others, self._hash(others)))  # noqa: B905
+        for path, mode in files:
+            object_id = ids[path]
             if self._tracked[path] != (mode, object_id) or _is_inside(path, emptied):
                 self._importer.put(path, mode, object_id)
         for path in links:
             self._put_link(path, emptied)
+
+    def _find_same_large(self, blobs: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+        """Of tracked files and their blobs, return those that are what their blob, a pointer, stands for."""
+        pointers = large.read_pointers(self._places, sorted(set(blobs.values())), self._variables)
+        return {
+            path: blob
+            for path, blob in blobs.items()
+            if blob in pointers and large.is_same(os.path.join(self._tree, path), pointers[blob])
+        }
 
     def _put_link(self, path: bytes, emptied: set[bytes]) -> None:
         target = os.readlink(os.path.join(self._tree, path))
@@ -227,12 +243,14 @@ class _Change:
         index = {**self._variables, b"GIT_INDEX_FILE": os.path.join(self._variables[b"GIT_DIR"], b"index")}
         trusted.git(["read-tree", self._base], index)
         records = trusted.git(["ls-tree", "-r", "-z", "--full-tree", self._base], index).split(b"\0")[:-1]
-        tracked = {record.split(b"\t", 1)[1]: record[:6] for record in records if record.startswith(b"100")}
+        tracked = {path: entry.split() for entry, path in (it.split(b"\t", 1) for it in records) if entry[:3] == b"100"}
         rest = [path for path in tracked if path not in known and self._is_file(path)]
         self._check_rules({parent for path in rest for parent in _parents(path)})
         changed = [path for path, same in zip(rest, self._compare_attributes(rest, index)) if not same]  # noqa: B905
+        same = self._find_same_large({path: tracked[path][2] for path in changed})
+        changed = [path for path in changed if path not in same]
         for path, object_id in zip(changed, self._hash(changed)):  # noqa: B905
-            self._importer.put(path, tracked[path], object_id)
+            self._importer.put(path, tracked[path][0], object_id)
 
     def _compare_attributes(self, paths: Sequence[bytes], index: Mapping[bytes, bytes]) -> list[bool]:
         lines = b"".join(path + b"\0" for path in paths)
