@@ -13,6 +13,14 @@ await build({
   banner: { js: "/* Made by `./dev web` of web/src and of the packages in web/package-lock.json */" },
 });
 await build({
+  entryPoints: { "service-worker": "src/service-worker.js" },
+  outdir,
+  bundle: true,
+  minify: true,
+  target: ["es2022"],
+  legalComments: "none",
+});
+await build({
   entryPoints: { app: "src/app.css" },
   outdir,
   bundle: true,

@@ -39,8 +39,10 @@ from cloister.api.wire import (
     PROGRESS,
     AcceptedTurn,
     Deleted,
+    NewNotificationWebhook,
     NewToken,
     NewWebhook,
+    ReceiverShape,
 )
 from cloister.errors import CloisterError, UnreachableError
 from cloister.model.audit import AuditEntry, AuditFilter
@@ -52,6 +54,7 @@ from cloister.model.given import Upload
 from cloister.model.image import BuildProgress, Image
 from cloister.model.inbox import ForgeDelivery
 from cloister.model.model_provider import ListedProvider
+from cloister.model.notification import Occasion
 from cloister.model.pack import ListedAgent
 from cloister.model.publication import Publication, Published, PublishOptions
 from cloister.model.request import EnvironmentChoice, EnvironmentText, RepositoryFile, Request, ReviewRequest
@@ -606,6 +609,46 @@ class Client:
     async def resend_delivery(self, delivery: str) -> Delivery:
         """Send a message once more, under the same id."""
         return _read(Delivery, await self._call("POST", f"/webhooks/deliveries/{_part(delivery)}/resend"))
+
+    async def notifications(self) -> Sequence[ReceiverShape]:
+        """The caller's devices and addresses that are told of tasks, oldest first."""
+        return _read(list[ReceiverShape], await self._call("GET", "/notifications"))
+
+    async def push_key(self) -> str:
+        """What browsers subscribe with."""
+        key: str = (await self._call("GET", "/notifications/key"))["key"]
+        return key
+
+    async def add_device(
+        self, endpoint: str, p256dh: str, auth: str, *, label: str = "", everybody: bool = False
+    ) -> ReceiverShape:
+        """Tell a device of tasks: of all that there is to tell."""
+        fields = {"endpoint": endpoint, "p256dh": p256dh, "auth": auth, "label": label, "everybody": everybody}
+        return _read(ReceiverShape, await self._call("POST", "/notifications/devices", fields))
+
+    async def add_notification_webhook(
+        self, url: str, occasions: Sequence[Occasion] = tuple(Occasion), *, everybody: bool = False
+    ) -> tuple[ReceiverShape, str]:
+        """Have word of tasks posted; returns what it is signed with too, which cannot be had again."""
+        fields = {"url": url, "occasions": list(occasions), "everybody": everybody}
+        made = _read(NewNotificationWebhook, await self._call("POST", "/notifications/webhooks", fields))
+        return made.about, made.secret
+
+    async def choose_notifications(
+        self, receiver: str, occasions: Sequence[Occasion], *, everybody: bool = False
+    ) -> ReceiverShape:
+        """Change what one of the caller's receivers is told."""
+        fields = {"occasions": list(occasions), "everybody": everybody}
+        return _read(ReceiverShape, await self._call("PATCH", f"/notifications/{_part(receiver)}", fields))
+
+    async def test_notification(self, receiver: str) -> str:
+        """Tell one of the caller's receivers that this is a test; returns why it was not taken, or nothing."""
+        error: str = (await self._call("POST", f"/notifications/{_part(receiver)}/test"))["error"]
+        return error
+
+    async def remove_receiver(self, receiver: str) -> None:
+        """Tell one of the caller's receivers nothing any more."""
+        await self._call("DELETE", f"/notifications/{_part(receiver)}")
 
     async def _with_diffs(self, status: TaskStatus, turn: Turn) -> Turn:
         return replace(turn, attempts=tuple([await self._with_diff(status, one, turn.number) for one in turn.attempts]))

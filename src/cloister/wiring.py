@@ -27,6 +27,7 @@ from cloister.agents.mini_swe_agent import MiniSweAgent
 from cloister.agents.opencode import OpencodeAgent
 from cloister.audit import Audit
 from cloister.automation import Automation
+from cloister.automation.notifications import Notifications
 from cloister.automation.schedules import Schedules
 from cloister.automation.webhooks import Webhooks
 from cloister.certificates import read_certificates
@@ -94,6 +95,7 @@ from cloister.stores.database import Database
 from cloister.stores.environments import SqlEnvironmentStore
 from cloister.stores.inbox import SqlInboxStore
 from cloister.stores.kept_files import DirectoryFileStore
+from cloister.stores.notifications import SqlReceiverStore
 from cloister.stores.publications import SqlPublicationStore
 from cloister.stores.queue_depth import read_queue_depth
 from cloister.stores.reviews import SqlReviewStore
@@ -209,6 +211,16 @@ def automation_of(settings: Settings, database: Database, intake: Intake, sender
         schedules=Schedules(store=SqlScheduleStore(database), intake=intake, now=_now),
         webhooks=Webhooks(store=SqlWebhookStore(database), vault=intake.vault, sender=sender, now=_now),
         inbox=_inbox_of(settings, database, intake),
+        notifications=Notifications(
+            store=SqlReceiverStore(database),
+            vault=intake.vault,
+            sender=sender,
+            intake=intake,
+            tokens=Tokens(store=SqlTokenStore(database), now=_now),
+            users=Users(store=SqlUserStore(database), rules={}, now=_now),
+            now=_now,
+            public_url=settings.public_url,
+        ),
     )
 
 

@@ -1,7 +1,10 @@
 """What both ends of the API say: a client needs nothing of the server's framework to know it."""
 
-from pydantic import BaseModel
+from datetime import datetime
 
+from pydantic import BaseModel, ConfigDict
+
+from cloister.model.notification import Occasion, Receiver, ReceiverKind
 from cloister.model.task import FollowUp
 from cloister.model.token import Token
 from cloister.model.webhook import Webhook
@@ -43,3 +46,34 @@ class NewWebhook(BaseModel):
 
     secret: str
     about: Webhook
+
+
+class ReceiverShape(BaseModel):
+    """One device or address that is told of tasks. Where it is, is not shown."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    id: str
+    kind: ReceiverKind
+    label: str
+    occasions: list[Occasion]
+    everybody: bool
+    """Whether it is told of everybody's tasks; else of its owner's alone."""
+    created_at: datetime
+    sent_at: datetime | None
+    """When something was last taken there."""
+    error: str
+    """Why the last trial failed."""
+
+
+class NewNotificationWebhook(BaseModel):
+    """An address, and what its messages are signed with. That is shown this once."""
+
+    secret: str
+    about: ReceiverShape
+
+
+def receiver_to_shape(receiver: Receiver) -> ReceiverShape:
+    """Return what its owner sees of it."""
+    names = ReceiverShape.model_fields
+    return ReceiverShape.model_validate({name: getattr(receiver, name) for name in names})

@@ -1,9 +1,10 @@
-"""What a server does by itself: tasks at set times and at a forge's call, and word of tasks to other programs."""
+"""What a server does by itself: tasks at set times and at a forge's call, and word of tasks to programs and people."""
 
 from dataclasses import dataclass
 
 import anyio
 
+from cloister.automation.notifications import Notifications
 from cloister.automation.schedules import Schedules
 from cloister.automation.webhooks import Webhooks
 from cloister.triggers.inbox import Inbox
@@ -16,6 +17,7 @@ class Automation:
     schedules: Schedules
     webhooks: Webhooks
     inbox: Inbox
+    notifications: Notifications
 
     async def run(self) -> None:
         """Do it, until cancelled."""
@@ -23,3 +25,4 @@ class Automation:
             group.start_soon(self.schedules.run)
             group.start_soon(self.webhooks.run)
             group.start_soon(self.inbox.run)
+            group.start_soon(self.notifications.run)

@@ -13,6 +13,7 @@ from cloister.protocols.access import UserStore as UserStore
 from cloister.protocols.agent import Agent as Agent
 from cloister.protocols.agent import AgentPacks as AgentPacks
 from cloister.protocols.agent import AgentParser as AgentParser
+from cloister.protocols.automation import ReceiverStore as ReceiverStore
 from cloister.protocols.automation import ScheduleStore as ScheduleStore
 from cloister.protocols.automation import WebhookSender as WebhookSender
 from cloister.protocols.automation import WebhookStore as WebhookStore

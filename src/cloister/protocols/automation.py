@@ -1,9 +1,10 @@
-"""Tasks that come by themselves, and programs that are told of tasks."""
+"""Tasks that come by themselves, and programs and people that are told of tasks."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from cloister.model.notification import DueNotice, Receiver, ReceiverId
 from cloister.model.schedule import Schedule, ScheduledRun
 from cloister.model.webhook import Delivery, DeliveryId, DueDelivery, Webhook, WebhookId
 
@@ -84,6 +85,42 @@ class WebhookStore(Protocol):
 
     async def get(self, delivery: DeliveryId) -> Delivery:
         """One message. NotFoundError."""
+        ...
+
+
+class ReceiverStore(Protocol):
+    """Who is told of tasks, and what is to be told: that is queued with the end of a turn, or neither is kept."""
+
+    async def add(self, receiver: Receiver) -> ReceiverId | None:
+        """Keep a new one, synced, and return the id of the one of the same address that it replaced, if any."""
+        ...
+
+    async def list(self, holder: str | None = None) -> Sequence[Receiver]:
+        """Those of a holder, or all, oldest first."""
+        ...
+
+    async def change(self, receiver: Receiver) -> None:
+        """Replace the one of that id; synced. Absent is not an error."""
+        ...
+
+    async def remove(self, receiver: ReceiverId) -> None:
+        """Forget it with what is to be told to it; synced. Absent is not an error."""
+        ...
+
+    async def due(self, now: datetime, *, limit: int) -> Sequence[DueNotice]:
+        """What is to be told by now, what waited longest first."""
+        ...
+
+    async def claim(self, notice: DueNotice, until: datetime) -> bool:
+        """Count a trial, and let nobody else try before `until`; False when somebody else did: of several one may."""
+        ...
+
+    async def put_off(self, notice: DueNotice, next_at: datetime | None, *, at: datetime, error: str) -> None:
+        """Note how a trial ended, without `error` that it was taken; None is that it is not tried again."""
+        ...
+
+    async def drop(self, notice: DueNotice) -> None:
+        """Forget what concerns nobody. Absent is not an error."""
         ...
 
 

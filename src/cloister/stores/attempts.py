@@ -54,6 +54,7 @@ from cloister.stores.database import Database
 from cloister.stores.documents import document_to_task, outcome_to_document, pack, task_to_document, unpack
 from cloister.stores.events import Entry, append_events, read_output_offset, read_told
 from cloister.stores.lanes import add_lane, choose_waiting, note_start
+from cloister.stores.notifications import queue_notices
 from cloister.stores.records import add_record
 from cloister.stores.request_keys import keep_request
 from cloister.stores.schema import ATTEMPTS, TASKS, TURNS
@@ -259,6 +260,7 @@ def end_task_with_last_attempt(connection: Connection, task: TaskId) -> None:
     connection.execute(update(TASKS).where(TASKS.c.id == task).values(ended))
     entry = Entry(at=now, attempt=None, phase=None, event=TaskFinished(verdict=verdict, turn=attempts[0].turn))
     append_events(connection, task, [entry])
+    queue_notices(connection, task, attempts[0].turn, now)
 
 
 def lost(lease: Lease) -> LeaseLostError:

@@ -336,3 +336,34 @@ INBOX = Table(
     Index("inbox_by_arrival", "arrived_at"),
 )
 Index("inbox_due", INBOX.c.next_at, sqlite_where=INBOX.c.next_at.is_not(None))
+
+RECEIVERS = Table(
+    "receivers",  # of word of tasks
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("digest", Text, nullable=False, unique=True),  # of the address, which the vault has
+    Column("occasions", JSON, nullable=False),
+    Column("everybody", Boolean, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("sent_at", UtcDateTime),
+    Column("error", Text, nullable=False),
+    Index("receivers_by_holder", "holder", "created_at"),
+)
+
+NOTICES = Table(
+    "notices",  # that are to be told
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("receiver", Text, ForeignKey("receivers.id", ondelete="CASCADE"), nullable=False),
+    Column("task", Text, ForeignKey("tasks.id", ondelete="CASCADE"), nullable=False),
+    Column("turn", Integer, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("next_at", UtcDateTime, nullable=False),
+    Index("notices_due", "next_at"),
+    Index("notices_by_receiver", "receiver"),
+    Index("notices_by_task", "task"),
+)

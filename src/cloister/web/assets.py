@@ -9,7 +9,7 @@ from fastapi.responses import Response
 
 from cloister.errors import NotFoundError
 
-_TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+_TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".png": "image/png"}
 _FOR_A_YEAR = "public, max-age=31536000, immutable"
 
 router = APIRouter()
@@ -28,6 +28,11 @@ async def asset(digest: str, name: str) -> Response:
 def asset_address(name: str) -> str:
     """Return where pages find it."""
     return f"/static/{sha256(_files()[name]).hexdigest()[:16]}/{name}"
+
+
+def asset_bytes(name: str) -> bytes:
+    """Return what is in it."""
+    return _files()[name]
 
 
 @cache

@@ -13,9 +13,11 @@ from cloister.web import (
     environment_import,
     environment_pages,
     fleet_pages,
+    installable,
     live,
     login,
     new_task,
+    notification_pages,
     schedule_pages,
     secret_pages,
     task_list,
@@ -38,6 +40,7 @@ _PARTS = (
     secret_pages,
     schedule_pages,
     webhook_pages,
+    notification_pages,
     audit_page,
     about_pages,
 )
@@ -52,7 +55,7 @@ ROUTERS = (
     access_pages.sessions,
 )
 """Whoever asks has a role."""
-OPEN_ROUTERS = tuple(part.router for part in (assets, login))
+OPEN_ROUTERS = tuple(part.router for part in (assets, login, installable))
 """Whoever asks is answered."""
 
 
@@ -60,5 +63,6 @@ def add_web(app: FastAPI) -> None:
     """Let the application show pages."""
     for router in (*OPEN_ROUTERS, *ROUTERS):
         app.include_router(router)
+    app.state.open_paths |= installable.OPEN_PATHS
     app.state.show_problem = error_page
     app.add_middleware(SecurityHeaders)

@@ -64,6 +64,7 @@ async def test_every_method(client: Any, server: Server, installation: Installat
     await use_schedules(client, server)
     await use_users(client, server)
     await use_webhooks(client)
+    await use_notifications(client)
     assert (await client.task(task)).state is TaskState.FINISHED
     assert client.called >= METHODS
 
@@ -191,6 +192,18 @@ async def use_stock(client: Client, installation: Installation) -> None:
     assert [agent.installed for agent in await client.agents()] == [None, None]
     [worker] = await client.workers()
     assert worker.attempts == (), "all are over"
+
+
+async def use_notifications(client: Client) -> None:
+    key = await client.push_key()
+    device = await client.add_device("https://127.0.0.1:1/send", p256dh=key, auth="A" * 22, label="a phone")
+    assert [one.label for one in await client.notifications()] == ["a phone"]
+    assert (await client.choose_notifications(device.id, [])).occasions == []
+    assert await client.test_notification(device.id) != "", "nobody is there"
+    await client.remove_receiver(device.id)
+    about, secret = await client.add_notification_webhook("http://127.0.0.1:1/hook")
+    assert secret.startswith("whsec_")
+    await client.remove_receiver(about.id)
 
 
 async def use_users(client: Client, server: Server) -> None:

@@ -22,6 +22,9 @@ pytestmark = pytest.mark.anyio
 TASK = {"prompt": "# Fix the test\n\nand say *why*", "agent": "command", "command": "make fix"}
 
 
+MANIFEST = "/manifest.webmanifest"
+
+
 class _Reader(HTMLParser):
     """What a page says, and the addresses that it loads scripts and styles from."""
 
@@ -58,7 +61,7 @@ def read(answer: httpx.Response) -> _Reader:
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     reader = _Reader()
     reader.feed(answer.text)
-    assert all(address.startswith("/static/") for address in reader.loads), reader.loads
+    assert all(address.startswith("/static/") for address in reader.loads if address != MANIFEST), reader.loads
     assert reader.inline == []
     return reader
 

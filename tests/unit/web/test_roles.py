@@ -25,7 +25,7 @@ async def _by_header(request: HTTPConnection) -> Caller:
 
 NOBODY, _ = access_of_nobody()
 APP = make_app(None, NOBODY, _by_header, additions=(add_web,))  # type: ignore[arg-type]  # who is let in meets a bug
-OWN = {"/sessions/end"}
+OWN = {"/sessions/end", "/notifications/choose", "/notifications/remove", "/notifications/test"}
 """What a viewer may change: what is theirs alone."""
 ROUTES = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
 OPEN = [route for router in OPEN_ROUTERS for route in router.routes if isinstance(route, APIRoute)]
@@ -59,5 +59,10 @@ async def test_only_who_has_the_role_of_a_page_is_let_in(route: APIRoute, role: 
 
 
 def test_open_pages_show_nothing_of_an_installation() -> None:
-    assert {route.path for route in OPEN} == {"/static/{digest}/{name}", "/login"}
+    assert {route.path for route in OPEN} == {
+        "/static/{digest}/{name}",
+        "/login",
+        "/manifest.webmanifest",
+        "/service-worker.js",
+    }
     assert all(not list(_roles(route.dependant)) and route.methods == {"GET"} for route in OPEN)
