@@ -26,7 +26,12 @@ def output_line(seconds: float, text: str) -> str:
 
     Colours and movements stay; what asks or sets something of the terminal is taken out.
     """
-    return json.dumps([round(max(0.0, seconds), 6), "o", _ASKS_OR_SETS.sub("", text)])
+    return json.dumps([round(max(0.0, seconds), 6), "o", harmless(text)])
+
+
+def harmless(text: str) -> str:
+    """Take out what asks or sets something of the terminal that shows it."""
+    return _ASKS_OR_SETS.sub("", text)
 
 
 def size_line(seconds: float, columns: int, rows: int) -> str:

@@ -10,15 +10,15 @@ _ESCAPE_SEQUENCE = re.compile(
 """ECMA-48, 5.4 (control sequences) and 5.6 (control strings)."""
 
 _BACKTICKS = re.compile(r"`+")
-_HARMFUL = dict.fromkeys(
-    [
-        *(code for code in range(0x20) if chr(code) not in "\n\t"),
-        *range(0x7F, 0xA0),
-        # Characters that turn the direction of text make it read as what it is not (CVE-2021-42574).
-        *(0x061C, 0x200E, 0x200F, 0x2028, 0x2029),
-        *range(0x202A, 0x202F),
-        *range(0x2066, 0x206A),
-    ],
+
+TURNS_TEXT = dict.fromkeys(
+    [0x061C, 0x200E, 0x200F, 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A)],
+    "\N{REPLACEMENT CHARACTER}",
+)
+"""For `str.translate`: what turns the direction of text makes it read as what it is not (CVE-2021-42574)."""
+
+_HARMFUL = TURNS_TEXT | dict.fromkeys(
+    [*(code for code in range(0x20) if chr(code) not in "\n\t"), *range(0x7F, 0xA0)],
     "\N{REPLACEMENT CHARACTER}",
 )
 

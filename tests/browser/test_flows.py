@@ -65,7 +65,8 @@ async def test_a_task_from_first_to_last(
         await expect(preview.locator("li", has_text="agent")).to_contain_text("off")
         await _looks_right(page, axe)
         await page.get_by_role("button", name="Start the task").click()
-        await expect(page.locator("#entries pre", has_text="working")).to_be_visible()
+        await page.locator("[data-kind=output]").scroll_into_view_if_needed()
+        await expect(page.locator(".xterm-rows", has_text="working")).to_be_visible()
         await expect(page.locator("#phases li[aria-current]")).to_contain_text("agent")
         await _looks_right(page, axe)
         machine.installation.node.release_all()
@@ -160,7 +161,7 @@ async def test_a_page_goes_on_when_its_server_comes_back(machine: Machine, new_p
         await page.goto("/tasks/new")
         await _fill(page, first)
         await page.get_by_role("button", name="Start the task").click()
-        await expect(page.locator("#entries pre", has_text="working")).to_be_visible()
+        await expect(page.locator(".xterm-rows", has_text="working")).to_be_visible()
         await first.end()
         async with machine.server(port=first.port):
             machine.installation.node.release_all()

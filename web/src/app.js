@@ -15,7 +15,7 @@ document.addEventListener("htmx:configRequest", (event) => {
 
 // Whose session has ended logs in again, and comes back to this page.
 document.addEventListener("htmx:responseError", (event) => {
-  if (event.detail.xhr.status === 401) location.reload();
+  if ([401, 404].includes(event.detail.xhr.status)) location.reload(); // a task that is gone: the page says so
 });
 document.addEventListener("htmx:sendError", () => say("The server cannot be reached; this page tries again"));
 document.addEventListener("htmx:sseError", () => say("The server cannot be reached; this page tries again"));

@@ -3,4 +3,5 @@ import "./fleet.js";
 import "./new_task.js";
 import "./environment.js";
 import "./notifications.js";
+import "./modules.js";
 import "htmx-ext-sse";

@@ -1,24 +1,23 @@
 """`cloister task recording`, `command` and `artifacts`: what an answer can be checked by."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
-from cloister.asciicast import as_on_a_terminal, recording_lines
-from cloister.cli.agent_lines import agent_lines
+from cloister.agent_lines import agent_lines
+from cloister.asciicast import recording_lines
 from cloister.cli.session import ask
 from cloister.cli.terminal import neutralize, output_console, print_lines, print_table
 from cloister.errors import NotFoundError, UsageError
 from cloister.model.artifact import Artifact
-from cloister.model.event import AgentEvent, AgentEventKind, Output
-from cloister.model.phase import Phase
+from cloister.model.event import AgentEvent, AgentEventKind
 from cloister.model.quantity import size_to_text
+from cloister.replay import shown
 
 if TYPE_CHECKING:
     from cloister.client import Client
@@ -52,7 +51,7 @@ def recording(
             return (await client.shell_recording(task, shell, attempt=attempt, turn=turn)).decode()
         status, chosen, told = await _of_attempt(client, task, attempt, turn)
         title = f"attempt {chosen.number} of task {status.task.id}"
-        lines = list(recording_lines(title, _shown(told)))
+        lines = list(recording_lines(title, shown(told)))
         if not lines:
             raise NotFoundError(f"the agent of {title} has printed nothing")
         return "\n".join(lines) + "\n"
@@ -73,19 +72,6 @@ async def _of_attempt(
         if recorded.attempt == chosen.attempt
     ]
     return status, chosen, told
-
-
-def _shown(told: "Sequence[RecordedEvent]") -> "Iterator[tuple[datetime, str]]":
-    """What a terminal would have shown: what the agent printed, or where it tells what it did, that."""
-    for recorded in told:
-        text = ""
-        match recorded.event:
-            case Output(told=False) if recorded.phase is Phase.AGENT:
-                text = recorded.event.text
-            case AgentEvent():
-                text = "".join(f"{line}\n" for line, _ in agent_lines(recorded.event))
-        if text:
-            yield recorded.at, as_on_a_terminal(text)
 
 
 _ADDRESS = re.compile(r"(?P<task>[a-z0-9]+)/(?P<attempt>[0-9]{1,2})/commands/(?P<number>[0-9]{1,6})", re.ASCII)

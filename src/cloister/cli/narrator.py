@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from rich.text import Text
 
-from cloister.cli.agent_lines import UsageTally, agent_lines
+from cloister.agent_lines import UsageTally, agent_lines
 from cloister.cli.terminal import LineBuffer, neutralize, neutralize_line
 from cloister.model.event import (
     AgentEvent,

@@ -1,31 +1,19 @@
 """`cloister task shell`: a shell beside an agent that works, in its own container."""
 
-import codecs
-import time
-from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING
 
 import typer
 
-from cloister.asciicast import header_line, output_line, size_line
 from cloister.cli.env_shell import check_terminal, terminal_kind
 from cloister.cli.session import open_embedded, server_of
 from cloister.cli.terminal import error_console, output_console, print_line
-from cloister.errors import ConflictError, DiskFullError, StoreError, UsageError
+from cloister.errors import ConflictError, UsageError
 from cloister.model.choice import attempt_of
-from cloister.model.sandbox import SandboxName
-from cloister.model.task import RECORDING, AttemptId, TaskState, shell_owner
+from cloister.model.task import TaskState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from cloister.model.task import AttemptStatus, TaskStatus
-    from cloister.protocols import Redactor
     from cloister.wiring import Application
-
-_LONGEST_RECORDING = 32 * 1024 * 1024
-"""Characters; what comes after them is not kept."""
 
 
 def run_task_shell(context: typer.Context, task: str, attempt: int | None) -> int:
@@ -46,63 +34,25 @@ def run_task_shell(context: typer.Context, task: str, attempt: int | None) -> in
 
 async def _be_inside(application: "Application", status: "TaskStatus", attempt: "AttemptStatus") -> int:
     from cloister.cli.bridge import join_terminals
+    from cloister.entering import enter
 
-    secrets = await application.tools.vault.open_for(status.task)
-    shell = await application.backend.enter(SandboxName(attempt.attempt), terminal=terminal_kind())
-    title = f"shell {shell.number} in attempt {attempt.number} of task {status.task.id}"
-    keep = partial(application.tools.files.append, shell_owner(AttemptId(attempt.attempt), shell.number), RECORDING)
-    recording = ShellRecording(title, application.tools.vault.redactor(secrets), keep)
-    print_line(error_console(), f"{title}, beside its agent: what you leave in the background runs on with it")
+    entered = await enter(
+        status,
+        attempt,
+        terminal=terminal_kind(),
+        backend=application.backend,
+        vault=application.tools.vault,
+        files=application.tools.files,
+    )
+    shell = entered.shell
+    print_line(error_console(), f"{entered.title}, beside its agent: what you leave in the background runs on with it")
     try:
-        await join_terminals(shell, recording)
+        await join_terminals(shell, entered.recording)
     finally:
-        if (error := recording.end()) is not None:
+        if (error := entered.recording.end()) is not None:
             print_line(error_console(), f"the shell's recording was not kept: {error}")
     print_line(output_console(), f"the shell ended with status {shell.status}; the agent goes on")
     return shell.status or 0
-
-
-class ShellRecording:
-    """What a person's shell showed, masked, as an asciicast that is kept line by line, as it is shown."""
-
-    def __init__(self, title: str, redactor: "Redactor", keep: "Callable[[bytes], None]") -> None:
-        """`keep` is given each line; what fails of it ends the recording, and not the shell."""
-        self._keep = keep
-        self._redactor = redactor
-        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        self._begin = time.monotonic()
-        self._length = 0
-        self._failure: StoreError | DiskFullError | None = None
-        self._add(header_line(at=datetime.now(UTC), title=title))
-
-    def show(self, data: bytes) -> None:
-        """The terminal showed this."""
-        self._show(self._decoder.decode(self._redactor.feed(data)))
-
-    def resize(self, columns: int, rows: int) -> None:
-        """The window has this size from here on."""
-        self._add(size_line(self._seconds(), columns, rows))
-
-    def end(self) -> StoreError | DiskFullError | None:
-        """Keep what was held back; return why the recording is not whole, if it is not."""
-        self._show(self._decoder.decode(self._redactor.flush()))
-        return self._failure
-
-    def _show(self, text: str) -> None:
-        if text:
-            self._add(output_line(self._seconds(), text))
-
-    def _add(self, line: str) -> None:
-        self._length += len(line)
-        if self._failure is not None or self._length > _LONGEST_RECORDING:
-            return
-        try:
-            self._keep(f"{line}\n".encode())
-        except (StoreError, DiskFullError) as error:
-            self._failure = error
-
-    def _seconds(self) -> float:
-        return time.monotonic() - self._begin
 
 
 def _running(status: "TaskStatus", number: int | None) -> "AttemptStatus":

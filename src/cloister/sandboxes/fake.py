@@ -648,6 +648,7 @@ class FakeEnteredShell:
         self.number = number
         self.status: int | None = None
         self._echo, self._typed = anyio.create_memory_object_stream[bytes](math.inf)
+        self._line = b""
 
     async def read(self) -> bytes:
         """See `protocols.Terminal`."""
@@ -659,7 +660,10 @@ class FakeEnteredShell:
     async def write(self, data: bytes) -> None:
         """See `protocols.Terminal`."""
         await self._echo.send(data)
-        if data == b"exit\n":
+        self._line += data.replace(b"\r", b"\n")
+        done, end, rest = self._line.rpartition(b"\n")
+        self._line = rest
+        if end and b"exit" in done.split(b"\n"):
             self.status = 0
             self._echo.close()
 

@@ -54,6 +54,12 @@ class _Followed:
         while size > LARGEST_PAGE_BYTES:
             size -= size_of(self.newest.popleft())
 
+    def end(self) -> None:
+        """Tell of nothing more: there is no such task any more."""
+        self.newest.clear()
+        self.last_seq, self.is_over = 0, True
+        self.wake()
+
     def wake(self) -> None:
         for waiter in self.waiters:
             waiter.set()
@@ -149,9 +155,13 @@ class EventFeed:
 
     async def _refresh(self) -> None:
         known = {task: followed.last_seq for task, followed in self._followed.items()}
-        for news in await self._database.query(partial(_read_news, known=known)):
+        found = await self._database.query(partial(_read_news, known=known))
+        for news in found:
             if (followed := self._followed.get(news.task)) is not None:
                 _bring_up_to_date(followed, news)
+        for gone in known.keys() - {news.task for news in found}:
+            if (followed := self._followed.get(gone)) is not None:
+                followed.end()
 
     @contextmanager
     def _following(self, task: TaskId) -> Iterator[_Followed]:

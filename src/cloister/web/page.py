@@ -40,6 +40,8 @@ class PageRoute(APIRoute):
             try:
                 return await handle(request)
             except CloisterError as error:
+                if request.headers.get("accept") == "application/json":
+                    raise  # a script of a page asks, and says itself what went wrong
                 return error_page(request, error_to_problem(error))
             except RequestValidationError as error:
                 return error_page(request, error_to_problem(validation_to_error(error)))

@@ -7,6 +7,7 @@ from cloister.web import (
     access_pages,
     assets,
     audit_page,
+    change_pages,
     environment_cache,
     environment_checks,
     environment_editor,
@@ -15,11 +16,15 @@ from cloister.web import (
     fleet_pages,
     installable,
     live,
+    live_output,
     login,
     new_task,
     notification_pages,
+    pictures,
+    publishing,
     schedule_pages,
     secret_pages,
+    shell,
     task_list,
     task_pages,
     webhook_pages,
@@ -31,6 +36,11 @@ _PARTS = (
     task_list,
     new_task,
     live,
+    live_output,
+    shell,
+    pictures,
+    publishing,
+    change_pages,
     task_pages,
     environment_import,
     environment_checks,
@@ -65,4 +75,5 @@ def add_web(app: FastAPI) -> None:
         app.include_router(router)
     app.state.open_paths |= installable.OPEN_PATHS
     app.state.show_problem = error_page
+    app.state.shells = shell.Shells()
     app.add_middleware(SecurityHeaders)
