@@ -93,6 +93,7 @@ async def _measure_accepting(place: Path, repository: Path, images: Path) -> lis
         )
         with sqlite3.connect(state / "cloister.db") as connection:  # or the next of them would start now
             connection.execute("UPDATE attempts SET state = 'finished', verdict = 'cancelled' WHERE state = 'queued'")
+            connection.execute("UPDATE lanes SET waiting = 0")
         connection.close()
         await client.post(f"/api/v1/tasks/{stays['id']}/cancel")
         await _until(client, stays["id"], "finished")
@@ -138,6 +139,7 @@ async def _fill(state: Path, count: int, *, waiting: bool) -> None:
             connection.execute(
                 f"INSERT INTO {table} {numbers} SELECT {values} FROM {table}, numbers WHERE {table}.position = 1"
             )
+        connection.execute("UPDATE lanes SET waiting = (SELECT count(*) FROM attempts WHERE state = 'queued')")
     connection.close()
 
 

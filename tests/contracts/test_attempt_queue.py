@@ -300,6 +300,9 @@ async def test_what_waits_has_a_place_until_it_starts(queue, store, new_task) ->
     await queue.finish(first, SUCCESS)
     await store.cancel(TaskId("b1"))
     assert [(await store.get(task)).queue_position for task in ("a1", "b1", "a2", "a3")] == [None, None, 1, 2]
+    await queue.follow_up(TaskId("a1"), _turn(continues=AttemptId("a1-1-1"), asked_by="bob", attempts=2))
+    assert [one.queue_position for one in (await store.get("a1")).attempts] == [1, 3]
+    assert [(await store.get(task)).queue_position for task in ("a2", "a3")] == [2, 4]
 
 
 async def test_what_is_archived_is_listed_when_asked_for(queue, store, new_task) -> None:

@@ -53,13 +53,14 @@ from cloister.model.task import (
 from cloister.stores.database import Database
 from cloister.stores.documents import document_to_task, outcome_to_document, pack, task_to_document, unpack
 from cloister.stores.events import Entry, append_events, read_output_offset, read_told
-from cloister.stores.lanes import add_lane, choose_waiting, note_start
+from cloister.stores.lanes import choose_waiting, join_lane, note_start
 from cloister.stores.notifications import queue_notices
 from cloister.stores.records import add_record
 from cloister.stores.request_keys import keep_request
 from cloister.stores.schema import ATTEMPTS, TASKS, TURNS
 from cloister.stores.turns import add_turn, read_turns
 
+_INSERT_TASK, _INSERT_ATTEMPTS = insert(TASKS), insert(ATTEMPTS)
 _WAITING = ""
 """Stands for a waiting attempt among the workers of running ones; no worker has this name."""
 
@@ -90,12 +91,12 @@ class SqlLedger:
 
         def keep(connection: Connection) -> None:
             try:
-                connection.execute(insert(TASKS), row)
+                connection.execute(_INSERT_TASK, row)
             except IntegrityError as error:
                 raise ConflictError(f"there is a task {task.id} already") from error
             waiting = [_waiting(task, 1, n, task.asked_by) for n in range(1, task.attempts + 1)]
-            connection.execute(insert(ATTEMPTS), waiting)
-            add_lane(connection, task.asked_by, task.priority)
+            connection.execute(_INSERT_ATTEMPTS, waiting)
+            join_lane(connection, task.asked_by, task.priority, task.attempts)
             append_events(connection, task.id, [_acceptance(task, notes)])
             keep_request(connection, key, task.id, 1)
 
@@ -114,8 +115,8 @@ class SqlLedger:
             assert found is not None, "check_turn has refused"
             asked = document_to_task(found.document, patch=b"", sealed_secrets=None)
             waiting = [_waiting(asked, turn.number, n, turn.asked_by) for n in range(1, turn.attempts + 1)]
-            connection.execute(insert(ATTEMPTS), waiting)
-            add_lane(connection, turn.asked_by, asked.priority)
+            connection.execute(_INSERT_ATTEMPTS, waiting)
+            join_lane(connection, turn.asked_by, asked.priority, turn.attempts)
             again = {"state": TaskState.QUEUED, "verdict": None, "finished_at": None, "archived": False}
             connection.execute(update(TASKS).where(TASKS.c.id == task).values(again))
             event = TurnAccepted(turn=turn.number, continues=turn.continues, attempts=turn.attempts, notes=tuple(notes))

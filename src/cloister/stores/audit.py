@@ -10,6 +10,7 @@ from cloister.protocols import AuditStore
 from cloister.stores.database import Database
 from cloister.stores.schema import AUDIT
 
+_INSERT = insert(AUDIT)
 REFUSED = (401, 403, 429)
 
 
@@ -34,7 +35,7 @@ class SqlAuditStore:
             "fields": list(entry.fields),
             "status": entry.status,
         }
-        await self._database.execute(insert(AUDIT).values(row))
+        await self._database.transact(lambda connection: connection.execute(_INSERT, row))
 
     async def list(self, wanted: AuditFilter, *, limit: int, before: int | None = None) -> Sequence[AuditEntry]:
         """By the order in which they were kept."""

@@ -1,5 +1,6 @@
 """The database file: connections, transactions and how durable each is."""
 
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -91,6 +92,12 @@ class Database:
             engine.dispose()
 
 
+def _driver_of(connection: Connection) -> sqlite3.Connection:
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)
+    return driver
+
+
 def _engine(path: Path, *, begin: str, connections: int) -> Engine:
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
@@ -110,5 +117,5 @@ def _engine(path: Path, *, begin: str, connections: int) -> Engine:
         cursor.execute("PRAGMA secure_delete = FAST")  # a forgotten secret shall not stay in a free part of a page
         cursor.close()
 
-    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
+    event.listen(engine, "begin", lambda connection: _driver_of(connection).execute(begin))
     return engine

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, exists, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, exists, func, insert, select, update
 
 from cloister.errors import StoreError
 from cloister.model.event import Event, RecordedEvent, event_to_fields, fields_to_event
@@ -17,6 +17,14 @@ from cloister.stores.schema import DELIVERIES, EVENTS, TASKS, WEBHOOKS
 
 _OUTPUT = "output"
 _TOLD = frozenset(WEBHOOK_EVENTS)
+# Made once: on the way of every acceptance and start, making them takes as long as carrying them out.
+_INSERT = insert(EVENTS)
+_COUNT = (
+    update(TASKS)
+    .where(TASKS.c.id == bindparam("of_task"))
+    .values(last_seq=TASKS.c.last_seq + bindparam("more"))
+    .returning(TASKS.c.last_seq, exists(select(WEBHOOKS.c.id)).label("has_webhooks"))  # asked here, so it costs no time
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,12 +39,10 @@ class Entry:
 
 def append_events(connection: Connection, task: TaskId, entries: Sequence[Entry]) -> None:
     """Give each entry the next place in the task's log. The caller's transaction keeps the places unique."""
-    count = update(TASKS).where(TASKS.c.id == task).values(last_seq=TASKS.c.last_seq + len(entries))
-    has_webhooks = exists(select(WEBHOOKS.c.id)).label("has_webhooks")  # asked here, so that it costs no time
-    last, is_told = connection.execute(count.returning(TASKS.c.last_seq, has_webhooks)).one()
+    last, is_told = connection.execute(_COUNT, {"of_task": task, "more": len(entries)}).one()
     first = last - len(entries) + 1
     rows = [_entry_to_row(task, seq, entry) for seq, entry in enumerate(entries, first)]
-    connection.execute(insert(EVENTS), rows)
+    connection.execute(_INSERT, rows)
     if is_told:
         _queue_messages(connection, task, first, entries)
 

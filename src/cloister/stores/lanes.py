@@ -4,21 +4,30 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, insert, literal, select, update
+from sqlalchemy import ColumnElement, Connection, Integer, Text, and_, bindparam, func, insert, select, update
 
 from cloister.model.fairness import NO_LIMITS, Lane, Priority, Running, RunningLimits, choose_lane, place_in_queue
 from cloister.model.task import TaskState
 from cloister.stores.schema import ATTEMPTS, LANES
 
 _WAITS = ATTEMPTS.c.state == TaskState.QUEUED
+_USER, _PRIORITY = bindparam("user", type_=Text), bindparam("of_priority", type_=Text)
+_THIS = and_(LANES.c.asked_by == _USER, LANES.c.priority == _PRIORITY)
+# Made once: on the way of every acceptance and start, making them takes as long as carrying them out.
+_MORE = update(LANES).where(_THIS).values(waiting=LANES.c.waiting + bindparam("count", type_=Integer))
+_START = (
+    update(LANES)
+    .where(_THIS)
+    .values(served=select(func.max(LANES.c.served)).scalar_subquery() + 1, waiting=LANES.c.waiting - 1)
+)
 _OF_LANE = and_(_WAITS, ATTEMPTS.c.asked_by == LANES.c.asked_by, ATTEMPTS.c.priority == LANES.c.priority)
 
 
-def add_lane(connection: Connection, user: str, priority: Priority) -> None:
-    """Make sure that there is this lane."""
-    known = select(LANES.c.asked_by).where(LANES.c.asked_by == user, LANES.c.priority == priority).exists()
-    row = select(literal(user), literal(str(priority)), literal(0)).where(~known)
-    connection.execute(insert(LANES).from_select(["asked_by", "priority", "served"], row))
+def join_lane(connection: Connection, user: str, priority: Priority, count: int) -> None:
+    """Count so many more attempts that wait in this lane, which is made when it is new; fewer, when negative."""
+    lane = {"user": user, "of_priority": priority, "count": count}
+    if connection.execute(_MORE, lane).rowcount == 0:
+        connection.execute(insert(LANES), {"asked_by": user, "priority": str(priority), "served": 0, "waiting": count})
 
 
 def choose_waiting(connection: Connection, limits: RunningLimits, task: str | None = None) -> int | None:
@@ -36,10 +45,8 @@ def choose_waiting(connection: Connection, limits: RunningLimits, task: str | No
 
 
 def note_start(connection: Connection, user: str, priority: Priority) -> None:
-    """Write down that an attempt of this lane was started, as the last of all by now."""
-    last = select(func.max(LANES.c.served)).scalar_subquery()
-    lane = and_(LANES.c.asked_by == user, LANES.c.priority == priority)
-    connection.execute(update(LANES).where(lane).values(served=last + 1))
+    """Write down that an attempt which waited in this lane was started, as the last of all by now."""
+    connection.execute(_START, {"user": user, "of_priority": priority})
 
 
 def read_places(connection: Connection, attempts: Iterable[Any]) -> Mapping[str, int]:
@@ -47,7 +54,7 @@ def read_places(connection: Connection, attempts: Iterable[Any]) -> Mapping[str,
     rows = sorted((row for row in attempts if row.state == TaskState.QUEUED), key=lambda row: -row.position)
     if not rows:
         return {}
-    lanes = {(lane.user, lane.priority): lane for lane in _read_lanes(connection, frozenset(), counted=True)}
+    lanes = {(lane.user, lane.priority): lane for lane in _read_lanes(connection, frozenset())}
     running = _read_running(connection)
     places: dict[str, int] = {}
     behind: dict[tuple[str, Priority], tuple[int | None, int]] = dict.fromkeys(lanes, (None, 0))
@@ -67,9 +74,7 @@ def _is_of(user: str, priority: Priority) -> ColumnElement[bool]:
     return and_(_WAITS, ATTEMPTS.c.asked_by == user, ATTEMPTS.c.priority == priority)
 
 
-def _read_lanes(
-    connection: Connection, full_environments: frozenset[str], *, task: str | None = None, counted: bool = False
-) -> list[Lane]:
+def _read_lanes(connection: Connection, full_environments: frozenset[str], *, task: str | None = None) -> list[Lane]:
     # One search in an index for each lane: however many attempts wait, few of their rows are read.
     oldest = select(ATTEMPTS.c.position).where(_OF_LANE).order_by(ATTEMPTS.c.position).limit(1)
     if task is not None:
@@ -77,15 +82,13 @@ def _read_lanes(
     if full_environments:
         oldest = oldest.where(ATTEMPTS.c.environment.not_in(full_environments))
     query = select(LANES, oldest.scalar_subquery().label("oldest"))
-    if counted:
-        query = query.add_columns(select(func.count()).where(_OF_LANE).scalar_subquery().label("waiting"))
     return [
         Lane(
             user=row.asked_by,
             priority=Priority(row.priority),
             served=row.served,
             oldest=row.oldest,
-            waiting=row.waiting if counted else 0,
+            waiting=row.waiting,
         )
         for row in connection.execute(query)
     ]

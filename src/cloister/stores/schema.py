@@ -91,6 +91,7 @@ LANES = Table(
     Column("asked_by", Text, primary_key=True),
     Column("priority", Text, primary_key=True),
     Column("served", Integer, nullable=False),  # number of its last start, counted over all lanes
+    Column("waiting", Integer, nullable=False, server_default="0"),  # attempts; counting them takes time
 )
 
 TURNS = Table(

@@ -12,6 +12,7 @@ from cloister.errors import NotFoundError, UsageError
 from cloister.model.cancellation import AT_ONCE, Cancellation
 from cloister.model.conversation import check_archivable
 from cloister.model.event import RecordedEvent
+from cloister.model.fairness import Priority
 from cloister.model.request_key import KeptRequest
 from cloister.model.sandbox import SandboxName
 from cloister.model.task import (
@@ -30,7 +31,7 @@ from cloister.stores.database import Database
 from cloister.stores.documents import document_to_task, unpack
 from cloister.stores.events import read_events
 from cloister.stores.feed import EVENTS_AT_ONCE, FIRST_PAGE, Begun, EventFeed, within_bounds
-from cloister.stores.lanes import read_places
+from cloister.stores.lanes import join_lane, read_places
 from cloister.stores.records import read_record
 from cloister.stores.request_keys import read_request
 from cloister.stores.schema import ATTEMPTS, TASKS
@@ -113,10 +114,12 @@ class SqlTaskStore:
             running = and_(meant, ATTEMPTS.c.state == TaskState.RUNNING)
             connection.execute(update(ATTEMPTS).where(running).values(asked))
             waiting = and_(meant, ATTEMPTS.c.state == TaskState.QUEUED)
-            ids = connection.scalars(select(ATTEMPTS.c.id).where(waiting).order_by(ATTEMPTS.c.number)).all()
-            for id in ids:
-                _end_unstarted(connection, found, AttemptId(id))
-            if ids:
+            columns = (ATTEMPTS.c.id, ATTEMPTS.c.asked_by, ATTEMPTS.c.priority)
+            rows = connection.execute(select(*columns).where(waiting).order_by(ATTEMPTS.c.number)).all()
+            for row in rows:
+                _end_unstarted(connection, found, AttemptId(row.id))
+                join_lane(connection, row.asked_by, Priority(row.priority), -1)
+            if rows:
                 end_task_with_last_attempt(connection, found)
 
         await self._database.transact(cancel, synced=True)
