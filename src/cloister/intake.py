@@ -26,7 +26,7 @@ from cloister.model.pack import not_installed
 from cloister.model.reference import is_reference, not_pulled, parse_reference
 from cloister.model.request import EnvironmentChoice, Request
 from cloister.model.request_key import RequestKey
-from cloister.model.sandbox import WORKSPACE, Change
+from cloister.model.sandbox import WORKSPACE, Change, ImageDigest
 from cloister.model.secret import BrokerRule, KeptSecret
 from cloister.model.snapshot import CheckedDisk, SnapshotKey, SnapshotRecord, may_hold_secrets, recipe_of
 from cloister.model.snapshot_export import Compression, Export
@@ -150,8 +150,8 @@ class Intake:
         if agent not in (SHELL, CHECK):
             await self.models.check(self.agents[agent].api, environment, agent=agent)
         check_limits(environment.limits)
-        await self._check_image(environment.image)
-        await self._needs(repository, revision, environment)
+        digest = await self._find_image(environment.image)
+        await self._needs(repository, revision, environment, digest)
         await self._check_secrets(environment, request, repository)
         values = {name: value.reveal() for name, value in request.secrets.items()}
         left_out = await self.forge.note(repository)
@@ -223,7 +223,7 @@ class Intake:
         found = parse_repository(repository, guarded=guarded)
         revision = await self.forge.resolve(found, ref)
         read, source = await self.environments.read(environment, found, revision)
-        needs = await self._needs(found, revision, read)
+        needs = await self._needs(found, revision, read, await self.images.find(read.image))
         return Preview(environment=read, source=source, repository=found, revision=revision, needs=needs)
 
     async def branches(self, repository: str, *, guarded: bool = True) -> Sequence[ForgeBranch]:
@@ -576,9 +576,10 @@ class Intake:
                 await self.catalog.add(replace(record, expires_at=self.now()))
         return sum(record.attempt is None for record in own)
 
-    async def _needs(self, repository: Repository, revision: Revision, environment: Environment) -> Needs:
+    async def _needs(
+        self, repository: Repository, revision: Revision, environment: Environment, digest: ImageDigest | None
+    ) -> Needs:
         """See `find_needs`: what an image that is not built yet lacks is found out when it is."""
-        digest = await self.images.find(environment.image)
         image = await self.images.describe(digest) if digest else None
         return await find_needs(self.forge, repository, revision, environment, image)
 
@@ -601,14 +602,16 @@ class Intake:
             raise not_installed(agent)
         return agent
 
-    async def _check_image(self, image: str) -> None:
-        if await self.images.find(image) is not None:
-            return
+    async def _find_image(self, image: str) -> ImageDigest | None:
+        """Return its digest; None for one that is to be built. NotFoundError when that cannot be done."""
+        if (digest := await self.images.find(image)) is not None:
+            return digest
         if is_reference(image):
             raise not_pulled(image)
         known = await self.images.names()
         if image not in known:
             raise NotFoundError(f"there is no image {image!r}; known: {', '.join(known)}")
+        return None
 
     async def _check_secrets(self, environment: Environment, request: Request, repository: Repository) -> None:
         for name in request.secrets:

@@ -7,6 +7,7 @@ from typing import Any
 import anyio
 from fastapi import APIRouter, FastAPI, Security
 from fastapi.security import HTTPBearer
+from fastapi.telemetry import TelemetryConfig
 
 from cloister.access import Access
 from cloister.api import (
@@ -74,6 +75,8 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
     "default": {"model": Problem, "description": "An error."},
     422: {"model": Problem, "description": "The request is not as it is described here."},
 }
+_SAYS_NOTHING: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "operation_spans": False}
+"""The framework tells nobody of requests: `cloister.telemetry` does. It would look at each for whoever listens."""
 _BEARER = HTTPBearer(
     scheme_name="token", auto_error=False, description="A token. At the socket of the state directory none is needed."
 )
@@ -118,6 +121,7 @@ def described() -> FastAPI:
         openapi_url=f"{PREFIX}/openapi.json",
         docs_url=None,
         redoc_url=None,
+        telemetry=_SAYS_NOTHING,
         generate_unique_id_function=operation_id,
     )
     api = APIRouter(prefix=PREFIX, responses=_ERRORS, dependencies=[Security(_BEARER)])

@@ -16,22 +16,25 @@ from cloister.model.token import Role
 from cloister.repository_address import is_path
 from cloister.tokens import Tokens
 
+# Each is a coroutine: for what is none, a thread would be used.
 
-def _intake_of(request: Request) -> Intake:
+
+async def _intake_of(request: Request) -> Intake:
     intake: Intake = request.app.state.intake
     return intake
 
 
-def _access_of(request: Request) -> Access:
+async def _access_of(request: Request) -> Access:
     access: Access = request.app.state.access
     return access
 
 
-def _tokens_of(request: Request) -> Tokens:
-    return _access_of(request).tokens
+async def _tokens_of(request: Request) -> Tokens:
+    access: Access = request.app.state.access
+    return access.tokens
 
 
-def _automation_of(request: Request) -> Automation:
+async def _automation_of(request: Request) -> Automation:
     automation: Automation = request.app.state.automation
     return automation
 

@@ -20,6 +20,7 @@ from cloister.forges.reach import Reach
 from cloister.forges.remote import DETACHED, HEADS, Remote, read_remote
 from cloister.forges.ssh import ssh_transport
 from cloister.forges.ssh_reach import pinned_options
+from cloister.forges.unchanged import Unchanged, state_of
 from cloister.forges.uncommitted import uncommitted_note
 from cloister.git import with_settings
 from cloister.model.bundle import is_bundle
@@ -67,6 +68,7 @@ class LocalForge:
         self._most_large_bytes = most_large_bytes
         self._large: Together[tuple[Path, tuple[Commit, ...]], LargeFiles] = Together()
         self._looks: Together[tuple[str, tuple[tuple[str, str], ...]], Remote] = Together()
+        self._unchanged = Unchanged()
         self._notes: Together[Path, str | None] = Together()
 
     async def resolve(self, repository: Repository, ref: str | None) -> Revision:
@@ -205,9 +207,18 @@ class LocalForge:
             return await read_bundle(mirror, repository.address), mirror, Way(address=repository.address)
         _check_address(repository)
         way = await self._way(repository)
+        return await self._look(repository, way), self._mirror(repository, way), way
+
+    async def _look(self, repository: Repository, way: Way) -> Remote:
+        path = local_path(repository)
+        state = state_of(path) if path is not None else None
+        if (known := self._unchanged.find(way.address, state)) is not None:
+            return known
         look = partial(read_remote, way.address, way.variables)
         remote = await self._looks.get((way.address, tuple(sorted(way.variables.items()))), look)
-        return remote, self._mirror(repository, way), way
+        if path is not None:
+            self._unchanged.keep(path, state, remote)
+        return remote
 
 
 _: type[Forge] = LocalForge
