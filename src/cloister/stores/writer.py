@@ -51,6 +51,7 @@ class Writer:
     def __init__(self, engine: Engine, path: Path) -> None:
         self._engine = engine
         self._path = path
+        self._is_log_named = False
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._committed: SimpleQueue[_Job | None] = SimpleQueue()
         self._threads = [Thread(target=each, daemon=True) for each in (self._write_forever, self._sync_forever)]
@@ -108,11 +109,22 @@ class Writer:
                 os.fdatasync(descriptor)
             finally:
                 os.close(descriptor)
+            if not self._is_log_named:  # a file that is on the disk and in no directory is lost
+                _sync_directory(self._path.parent)
+                self._is_log_named = True
         except OSError as error:
             said = StoreError(f"{self._path} could not be synced to its disk: {error.strerror}")
             said.__cause__ = error
             return said
         return None
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _all_of(queue: SimpleQueue[T]) -> list[T]:

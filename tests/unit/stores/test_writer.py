@@ -107,6 +107,23 @@ async def test_those_that_are_committed_during_a_sync_share_the_next(
     assert (len(ended), disk.begun) == (21, 2)
 
 
+async def test_the_name_of_the_log_is_synced_with_the_first(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced, real = [], os.fsync
+
+    def note(descriptor: int) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    await _keep(database, "a")
+    assert synced == []
+    for name in "bc":
+        await _keep(database, name, synced=True)
+    assert synced == [str(tmp_path)]
+
+
 async def test_a_slow_disk_delays_nobody_who_does_not_need_it(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
