@@ -109,6 +109,10 @@ class GitHubTable(BaseModel):
     """Tasks that one person may ask for in an hour."""
     tasks_per_repository: Annotated[int, Field(ge=1)] = 60
     """Tasks that may be asked for in one repository in an hour."""
+    review_all: bool = False
+    """Whether every pull request is reviewed when it is opened or made ready, whatever its environment says."""
+    fix_checks: Annotated[int, Field(ge=0, le=20)] = 0
+    """How often failed checks may start a follow-up, for one pull request of Cloister's own."""
     environment: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(default=None, examples=['"web"'])
     """Stored environment of such tasks. Absent: the one that names the repository, or else the repository's own."""
 

@@ -16,11 +16,12 @@ from cloister.diff_places import Moved, Shown, find_place, shown_lines
 from cloister.environments import Environments
 from cloister.errors import CloisterError, ConflictError, NotFoundError, RepositoryError, UsageError
 from cloister.model.choice import attempt_of
+from cloister.model.environment import ReviewRecipe
 from cloister.model.event import ReviewPosted
 from cloister.model.finding import Finding, Side
 from cloister.model.forge import PullRequest, PullRequestState
 from cloister.model.network import NetworkMode
-from cloister.model.request import Request, ReviewRequest
+from cloister.model.request import EnvironmentChoice, Request, ReviewRequest
 from cloister.model.review import LONGEST_FOCUS, KnownReview, NewReview, PostedReview, Posting, Review, ReviewAsk
 from cloister.model.sandbox import Commit
 from cloister.model.task import OWN_BRANCHES, Repository, Task, TaskId, TaskStatus
@@ -97,6 +98,12 @@ class Reviews:
             internet=NetworkMode.OFF if is_from_outside else None,
             review=ask,
         )
+
+    async def recipe(self, repository: Repository, branch: str, choice: EnvironmentChoice | None) -> ReviewRecipe:
+        """Return what is said of reviews for pull requests into a branch. Errors as for `prepare`."""
+        target = await self.forge.resolve(repository, branch)
+        environment, _ = await self.environments.read(choice, repository, target)
+        return environment.review
 
     async def note(self, task: Task) -> None:
         """Remember a review that was accepted."""

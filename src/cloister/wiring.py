@@ -28,6 +28,7 @@ from cloister.agents.opencode import OpencodeAgent
 from cloister.audit import Audit
 from cloister.automation import Automation
 from cloister.automation.notifications import Notifications
+from cloister.automation.review_poster import ReviewPoster
 from cloister.automation.schedules import Schedules
 from cloister.automation.webhooks import Webhooks
 from cloister.certificates import read_certificates
@@ -221,6 +222,7 @@ def automation_of(settings: Settings, database: Database, intake: Intake, sender
             now=_now,
             public_url=settings.public_url,
         ),
+        reviews=ReviewPoster(reviews=intake.reviews, now=_now) if intake.reviews is not None else None,
     )
 
 
@@ -236,10 +238,41 @@ def _inbox_of(settings: Settings, database: Database, intake: Intake) -> Inbox:
         assert isinstance(host, GitHubHost)
         threads = GitHubThreads(host)
         gatekeeper = Gatekeeper(host=host, threads=threads, rules=trigger_rules_of(settings))
-        return (Mentions(gatekeeper=gatekeeper, threads=threads),)
+        return (Mentions(gatekeeper=gatekeeper, threads=threads), *review_handlers_of(settings, intake, gatekeeper))
 
     return Inbox(
         store=SqlInboxStore(database), secrets=WebhookSecrets(vault=intake.vault, given=secrets), load=load, now=_now
+    )
+
+
+def review_handlers_of(settings: Settings, intake: Intake, gatekeeper: Gatekeeper) -> Sequence[Handler]:
+    """Return what works off deliveries about reviews and checks."""
+    from cloister.triggers.check_runs import ChecksAgain
+    from cloister.triggers.failed_checks import FailedChecks
+    from cloister.triggers.reviewing import AutomaticReviews
+
+    rules, host, pulls, reviews = gatekeeper.rules, gatekeeper.host, intake.pull_requests, intake.reviews
+    assert pulls is not None
+    assert pulls.checks is not None
+    assert reviews is not None
+    return (
+        AutomaticReviews(rules=rules, threads=gatekeeper.threads, intake=intake, reviews=reviews),
+        ChecksAgain(
+            gatekeeper=gatekeeper,
+            intake=intake,
+            forge=intake.forge,
+            board=pulls.checks,
+            publications=pulls.publications,
+            public_url=settings.public_url,
+        ),
+        FailedChecks(
+            rules=rules,
+            intake=intake,
+            host=host,
+            board=pulls.checks,
+            publications=pulls.publications,
+            pull_requests=pulls,
+        ),
     )
 
 
@@ -257,6 +290,8 @@ def trigger_rules_of(settings: Settings) -> TriggerRules:
         draft=table.draft,
         per_person=table.tasks_per_person,
         per_repository=table.tasks_per_repository,
+        review_all=table.review_all,
+        fix_checks=table.fix_checks,
         environment=table.environment,
     )
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import anyio
 
 from cloister.automation.notifications import Notifications
+from cloister.automation.review_poster import ReviewPoster
 from cloister.automation.schedules import Schedules
 from cloister.automation.webhooks import Webhooks
 from cloister.triggers.inbox import Inbox
@@ -18,6 +19,8 @@ class Automation:
     webhooks: Webhooks
     inbox: Inbox
     notifications: Notifications
+    reviews: ReviewPoster | None = None
+    """None where there is no forge."""
 
     async def run(self) -> None:
         """Do it, until cancelled."""
@@ -26,3 +29,5 @@ class Automation:
             group.start_soon(self.webhooks.run)
             group.start_soon(self.inbox.run)
             group.start_soon(self.notifications.run)
+            if self.reviews is not None:
+                group.start_soon(self.reviews.run)

@@ -56,3 +56,15 @@ class CheckReport:
     summary: str = ""
     text: str = field(default="", repr=False)
     annotations: tuple[Annotation, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedCheck:
+    """A check of somebody else's that failed, as its forge tells of it. Whatever ran there wrote its texts."""
+
+    name: str
+    conclusion: str
+    address: str
+    """Of its page."""
+    text: str = field(default="", repr=False)
+    """Title, summary, the end of its text, and the places that it names."""

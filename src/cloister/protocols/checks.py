@@ -1,8 +1,10 @@
 """Where the results of checks are shown."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
-from cloister.model.check_report import CheckReport
+from cloister.model.check_report import CheckReport, FailedCheck
+from cloister.model.sandbox import Commit
 from cloister.model.task import Repository
 
 
@@ -14,4 +16,8 @@ class CheckBoard(Protocol):
 
         A forge, or a login, that has no place for annotations and texts shows title and address alone.
         """
+        ...
+
+    async def failed(self, repository: Repository, commit: Commit) -> Sequence[FailedCheck]:
+        """Return the newest of each name that failed of that commit, without Cloister's own; the first twenty."""
         ...

@@ -34,6 +34,10 @@ class TriggerRules:
     per_person: int = 20
     """Tasks an hour."""
     per_repository: int = 60
+    review_all: bool = False
+    """Whether every pull request is reviewed, whatever its environment says."""
+    fix_checks: int = 0
+    """How often checks that failed may start a follow-up, for one pull request of Cloister's own."""
     environment: str | None = None
     """Name of a stored environment; None: as `--repo` alone would have it."""
 

@@ -11,12 +11,14 @@ from jsonschema import Draft7Validator
 
 from cloister.errors import UsageError
 from cloister.model.inbox import Arrived
-from cloister.triggers import payloads
+from cloister.triggers import check_payloads, payloads
 from cloister.triggers.payloads import Payload, read_payload
 
 from .deliveries import examples, needs_npm, published
 
 MODELS: dict[str, type[Payload]] = {
+    "check_run": check_payloads.CheckRunPayload,
+    "check_suite": check_payloads.CheckSuitePayload,
     "issue_comment": payloads.IssueCommentPayload,
     "issues": payloads.IssuesPayload,
     "pull_request": payloads.PullRequestPayload,
@@ -35,7 +37,7 @@ def test_every_published_example_is_read() -> None:
     read = [
         kind for kind, example in examples() if kind in MODELS and read_payload(MODELS[kind], arrived(kind, example))
     ]
-    assert len(read) == 76
+    assert len(read) == 94
     assert set(read) == set(MODELS)
 
 

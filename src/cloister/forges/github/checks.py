@@ -5,14 +5,19 @@ from typing import Any
 
 from cloister.forges.github.client import in_our_words
 from cloister.forges.github.host import GitHubHost
-from cloister.model.check_report import CHECKS_NAME, Annotation, CheckReport, Conclusion
+from cloister.model.check_report import CHECKS_NAME, Annotation, CheckReport, Conclusion, FailedCheck
+from cloister.model.sandbox import Commit
 from cloister.model.task import Repository
 from cloister.protocols import CheckBoard
 
+READ: Mapping[str, str] = {"checks": "read", "metadata": "read"}
 PERMISSIONS: Mapping[str, str] = {"checks": "write", "metadata": "read"}
 MOST_AT_ONCE = 50
 """Annotations in one request (`Create a check run`)."""
+FAILED = ("failure", "timed_out")
 _LONGEST_DESCRIPTION = 140
+_LONGEST_TAIL = 8000
+_MOST_FAILED = 20
 _STATES = {Conclusion.SUCCESS: "success", Conclusion.FAILURE: "failure", Conclusion.NEUTRAL: "error"}
 
 
@@ -30,6 +35,24 @@ class GitHubChecks:
                 await self._run(name, token, report)
             else:
                 await self._status(name, token, report)
+
+    async def failed(self, repository: Repository, commit: Commit) -> Sequence[FailedCheck]:
+        """See `protocols.CheckBoard`; what they name are their annotations, since their logs are on other hosts."""
+        name, token = await self._host.login_for(repository, READ)
+        found: list[FailedCheck] = []
+        async with in_our_words(f"checks of {commit[:12]} in {name}"):
+            path = f"/repos/{name}/commits/{commit}/check-runs?filter=latest&per_page=100"
+            async for run in self._host.client.getiter(path, oauth_token=token, iterable_key="check_runs"):
+                if run["conclusion"] not in FAILED or run["name"] == CHECKS_NAME:
+                    continue
+                places: Sequence[Mapping[str, Any]] = ()
+                if run["output"]["annotations_count"]:
+                    place = f"/repos/{name}/check-runs/{run['id']}/annotations?per_page={MOST_AT_ONCE}"
+                    places = await self._host.client.getitem(place, oauth_token=token)
+                found.append(_failed(run, places))
+                if len(found) == _MOST_FAILED:
+                    break
+        return found
 
     async def _status(self, name: str, token: str | None, report: CheckReport) -> None:
         """The newest of its context counts."""
@@ -69,6 +92,18 @@ class GitHubChecks:
 
 
 _: type[CheckBoard] = GitHubChecks
+
+
+def _failed(run: Mapping[str, Any], places: Sequence[Mapping[str, Any]]) -> FailedCheck:
+    output = run["output"]
+    said = [output["title"], output["summary"], (output["text"] or "")[-_LONGEST_TAIL:]]
+    named = [f"{it['path']}:{it['start_line']}: {it['message']}" for it in places]
+    return FailedCheck(
+        name=run["name"],
+        conclusion=run["conclusion"],
+        address=run["html_url"] or "",
+        text="\n".join(part for part in (*said, *named) if part)[: 2 * _LONGEST_TAIL],
+    )
 
 
 def _batched(annotations: Sequence[Annotation]) -> Iterator[Sequence[Annotation]]:

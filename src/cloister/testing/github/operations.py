@@ -45,6 +45,7 @@ class Operations:
             ("post", "/repos/{owner}/{repo}/check-runs"): self._create_run,
             ("get", "/repos/{owner}/{repo}/check-runs/{check_run_id}"): self._run,
             ("patch", "/repos/{owner}/{repo}/check-runs/{check_run_id}"): self._update_run,
+            ("get", "/repos/{owner}/{repo}/check-runs/{check_run_id}/annotations"): self._annotations,
             ("get", "/repos/{owner}/{repo}/commits/{ref}/check-runs"): self._runs,
             ("post", "/repos/{owner}/{repo}/statuses/{sha}"): self._status,
         }
@@ -218,6 +219,10 @@ class Operations:
         if run is None:
             raise RefusedError(404, "Not Found")
         return 200, checking.run_to_fields(self._url, repository, run)
+
+    def _annotations(self, called: Called, _: Any, caller: Caller) -> Answer:
+        run = self._readable(called, caller).runs[int(called.values["check_run_id"])]
+        return 200, [{"raw_details": None, **it} for it in _page(called, run.annotations)]
 
     def _runs(self, called: Called, _: Any, caller: Caller) -> Answer:
         repository = self._readable(called, caller)

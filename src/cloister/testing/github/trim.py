@@ -43,6 +43,7 @@ OPERATIONS: Mapping[str, tuple[str, ...]] = {
     "/repos/{owner}/{repo}/pulls/{pull_number}/reviews/{review_id}": ("get",),
     "/repos/{owner}/{repo}/check-runs": ("post",),
     "/repos/{owner}/{repo}/check-runs/{check_run_id}": ("get", "patch"),
+    "/repos/{owner}/{repo}/check-runs/{check_run_id}/annotations": ("get",),
     "/repos/{owner}/{repo}/commits/{ref}/check-runs": ("get",),
     "/repos/{owner}/{repo}/commits/{ref}/statuses": ("get",),
     "/repos/{owner}/{repo}/statuses/{sha}": ("post",),
