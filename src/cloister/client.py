@@ -64,6 +64,7 @@ from cloister.model.schedule import Missed, ScheduledRun
 from cloister.model.secret import BrokerRule, KeptSecret
 from cloister.model.snapshot import CheckedDisk, SnapshotKey, SnapshotRecord
 from cloister.model.snapshot_export import Compression
+from cloister.model.statistics import Statistics
 from cloister.model.stored_environment import StoredEnvironment
 from cloister.model.task import AttemptId, AttemptStatus, FollowUp, Task, TaskId, TaskStatus, Turn
 from cloister.model.token import Role, Token
@@ -609,6 +610,14 @@ class Client:
     async def resend_delivery(self, delivery: str) -> Delivery:
         """Send a message once more, under the same id."""
         return _read(Delivery, await self._call("POST", f"/webhooks/deliveries/{_part(delivery)}/resend"))
+
+    async def statistics(
+        self, since: datetime | None = None, until: datetime | None = None, *, parts: int = 7
+    ) -> Statistics:
+        """How tasks ended, how soon they started, whom they asked and what they used; by default of the last week."""
+        times = {"since": since, "until": until}
+        query = {name: time.isoformat() for name, time in times.items() if time is not None}
+        return _read(Statistics, await self._call("GET", "/statistics", query={**query, "parts": parts}))
 
     async def notifications(self) -> Sequence[ReceiverShape]:
         """The caller's devices and addresses that are told of tasks, oldest first."""

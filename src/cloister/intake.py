@@ -30,6 +30,7 @@ from cloister.model.sandbox import WORKSPACE, Change, ImageDigest
 from cloister.model.secret import BrokerRule, KeptSecret
 from cloister.model.snapshot import CheckedDisk, SnapshotKey, SnapshotRecord, may_hold_secrets, recipe_of
 from cloister.model.snapshot_export import Compression, Export
+from cloister.model.statistics import Statistics
 from cloister.model.task import (
     CHECK,
     RECORDING,
@@ -59,6 +60,7 @@ from cloister.protocols import (
     SandboxBackend,
     SnapshotCatalog,
     SnapshotExporter,
+    StatisticsStore,
     TaskStore,
     Vault,
 )
@@ -118,6 +120,8 @@ class Intake:
     """Where repositories are that have pull requests."""
     pull_requests: PullRequests | None = None
     """Publishes changes there."""
+    numbers: StatisticsStore | None = None
+    """Where all tasks are counted."""
     reviews: Reviews | None = None
     """Reviews pull requests there."""
 
@@ -312,6 +316,11 @@ class Intake:
         By default those that are not archived. NotFoundError for an unknown `before`.
         """
         return await self.store.list(limit=limit, before=None if before is None else TaskId(before), only=only)
+
+    async def statistics(self, since: datetime, until: datetime, *, parts: int) -> Statistics:
+        """Return the numbers of that time; see `StatisticsStore`."""
+        assert self.numbers is not None, "only some tests count nothing"
+        return await self.numbers.statistics(since, until, parts=parts)
 
     async def archive(self, task: str, *, archived: bool = True) -> TaskStatus:
         """Put a task that is over out of sight, or back, and return it. NotFoundError, ConflictError."""

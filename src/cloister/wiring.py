@@ -365,6 +365,7 @@ async def _open_parts(
         host=host,
         pull_requests=pull_requests_of(settings, database, tasks, forge, host),
         reviews=reviews_of(settings, database, tasks, environments, host),
+        numbers=tasks,
         now=_now,
     )
     reaper = SnapshotReaper(catalog, backend, most_bytes=_room_for_snapshots(settings), now=_now)

@@ -27,6 +27,7 @@ from cloister.api import (
     secrets,
     sessions,
     snapshots,
+    statistics,
     tasks,
     users,
     webhooks,
@@ -69,6 +70,7 @@ ROUTERS = tuple(
         sessions,
         audit,
         users,
+        statistics,
     )
 )
 _ERRORS: dict[int | str, dict[str, Any]] = {

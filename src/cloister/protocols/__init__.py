@@ -32,6 +32,7 @@ from cloister.protocols.image import SnapshotExporter as SnapshotExporter
 from cloister.protocols.inbox import InboxStore as InboxStore
 from cloister.protocols.queue import AttemptQueue as AttemptQueue
 from cloister.protocols.queue import FileStore as FileStore
+from cloister.protocols.queue import StatisticsStore as StatisticsStore
 from cloister.protocols.queue import TaskStore as TaskStore
 from cloister.protocols.review import ReviewBoard as ReviewBoard
 from cloister.protocols.review import ReviewStore as ReviewStore

@@ -13,6 +13,7 @@ from cloister.model.phase import Phase
 from cloister.model.record import SignedRecord
 from cloister.model.request_key import KeptRequest, RequestKey
 from cloister.model.sandbox import SandboxName
+from cloister.model.statistics import Statistics
 from cloister.model.task import Attempt, AttemptId, FollowUp, Outcome, Task, TaskId, TaskStatus
 from cloister.model.task_filter import EVERY_TASK, TaskFilter
 from cloister.model.worker import Worker
@@ -98,6 +99,17 @@ class AttemptQueue(Protocol):
 
         When its cancellation was asked for before, it ends as cancelled, whatever the outcome says. The record for
         its verdict is kept with it, or the event that says why there is none: both are written, or neither.
+        """
+        ...
+
+
+class StatisticsStore(Protocol):
+    """Numbers of all tasks."""
+
+    async def statistics(self, since: datetime, until: datetime, *, parts: int) -> Statistics:
+        """Numbers of what was accepted and asked from `since` on and before `until`, tasks in so many equal parts.
+
+        However many there were, no more than `model.statistics` says are counted.
         """
         ...
 

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    text,
 )
 
 
@@ -59,6 +60,7 @@ TASKS = Table(
     Column("archived", Boolean, nullable=False),
     Index("tasks_by_environment", "environment", "position"),
     Index("tasks_by_sight", "archived", "position"),
+    Index("tasks_by_acceptance", "accepted_at"),
 )
 
 ATTEMPTS = Table(
@@ -128,6 +130,8 @@ Index(
     EVENTS.c.output_end,
     sqlite_where=EVENTS.c.command.is_not(None),
 )
+for _counted in ("egress_allowed", "egress_refused", "snapshot_hit", "snapshot_missed"):
+    Index(f"events_{_counted}", EVENTS.c.at, sqlite_where=text(f"name = '{_counted}'"))
 
 RECORDS = Table(
     "records",

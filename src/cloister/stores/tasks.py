@@ -15,6 +15,7 @@ from cloister.model.event import RecordedEvent
 from cloister.model.fairness import Priority
 from cloister.model.request_key import KeptRequest
 from cloister.model.sandbox import SandboxName
+from cloister.model.statistics import Statistics
 from cloister.model.task import (
     AttemptId,
     AttemptStatus,
@@ -25,7 +26,7 @@ from cloister.model.task import (
     Verdict,
 )
 from cloister.model.task_filter import EVERY_TASK, TaskFilter
-from cloister.protocols import TaskStore
+from cloister.protocols import StatisticsStore, TaskStore
 from cloister.stores.attempts import end_attempt, end_task_with_last_attempt
 from cloister.stores.database import Database
 from cloister.stores.documents import document_to_task, unpack
@@ -35,6 +36,7 @@ from cloister.stores.lanes import join_lane, read_places
 from cloister.stores.records import read_record
 from cloister.stores.request_keys import read_request
 from cloister.stores.schema import ATTEMPTS, TASKS
+from cloister.stores.statistics import read_statistics
 from cloister.stores.turns import LIGHT_ATTEMPT, attempt_status, attempts_of, read_turn_rows, to_turns
 
 _LAST_CHARACTER = "\U0010ffff"
@@ -93,6 +95,10 @@ class SqlTaskStore:
             raise NotFoundError(f"there is no task {task!r}")
         last: int = row.last_seq
         return last
+
+    async def statistics(self, since: datetime, until: datetime, *, parts: int) -> Statistics:
+        """Numbers of that time."""
+        return await self._database.query(partial(read_statistics, since=since, until=until, parts=parts))
 
     async def find_record(self, attempt: AttemptId) -> bytes | None:
         """The signed record of an attempt."""
@@ -246,3 +252,4 @@ def _task_status(
 
 
 _: type[TaskStore] = SqlTaskStore
+_statistics: type[StatisticsStore] = SqlTaskStore

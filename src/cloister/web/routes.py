@@ -8,6 +8,7 @@ from cloister.web import (
     assets,
     audit_page,
     change_pages,
+    dashboard,
     environment_cache,
     environment_checks,
     environment_editor,
@@ -51,6 +52,7 @@ _PARTS = (
     schedule_pages,
     webhook_pages,
     notification_pages,
+    dashboard,
     audit_page,
     about_pages,
 )

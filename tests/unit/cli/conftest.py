@@ -161,6 +161,7 @@ def _application(
         host=host,
         pull_requests=wiring.pull_requests_of(settings, database, SqlTaskStore(database), forge, host),
         reviews=wiring.reviews_of(settings, database, SqlTaskStore(database), environments, host),
+        numbers=SqlTaskStore(database),
         now=lambda: datetime.now(UTC),
         ceiling=settings.ceiling,
     )

@@ -65,6 +65,8 @@ async def test_every_method(client: Any, server: Server, installation: Installat
     await use_users(client, server)
     await use_webhooks(client)
     await use_notifications(client)
+    numbers = await client.statistics()
+    assert (numbers.tasks, len(numbers.outcomes), sum(numbers.outcomes[-1].counts.values())) == (1, 7, 1)
     assert (await client.task(task)).state is TaskState.FINISHED
     assert client.called >= METHODS
 

@@ -242,3 +242,18 @@ async def test_a_webhook_is_made_tested_and_removed(server: Server) -> None:
         assert set(re.findall(r"whsec_[\w+/=]+", rotated.text)) != {secret}
         assert "paused" in read(await send(http, "/webhooks/pause", webhook=webhook.id, paused="true")).text
         assert "None yet." in read(await send(http, "/webhooks/remove", webhook=webhook.id)).text
+
+
+async def test_the_dashboard_draws_what_there_is_and_says_it_in_words(server: Server) -> None:
+    async with visitor(server, Role.VIEWER) as http, server.as_owner() as owner:
+        empty = read(await http.get("/dashboard")).text
+        assert "Nobody was asked." in empty
+        await owner.wait((await owner.submit(server.request())).id)
+        for span in ("day", "week", "month", "quarter"):
+            page = await http.get(f"/dashboard?span={span}")
+            assert page.text.count('role="img"') == 2, "hosts are not drawn where nobody was asked"
+            assert 'class="is-succeeded"' in page.text
+            assert "command 1 100 % 0 0 $0.00" in read(page).text
+        assert (await http.get("/dashboard?span=century")).status_code == 422
+        for query in ("since=2026-01-02T00:00:00Z&until=2026-01-01T00:00:00Z", "since=2020-01-01T00:00:00Z", "parts=0"):
+            assert (await http.get(f"/api/v1/statistics?{query}")).status_code == 422, query
