@@ -100,8 +100,9 @@ def _lead(
     known: int,
 ) -> Iterator[str]:
     total = comments + len(elsewhere)
-    asked = " and ".join(_asked(ask.lowest))
-    found = f"**{total} finding{'s' * (total != 1)}** ({asked})" if total else f"Nothing found that is {asked}"
+    asked = _asked(ask.lowest)
+    some = f"**{total} finding{'s' * (total != 1)}** ({', '.join(asked)})"
+    found = some if total else f"Nothing {'new ' if known else ''}found that is {' or '.join(asked)}"
     since = f" since {ask.since[:12]}" if ask.since else ""
     focus = f", for {as_quoted(' '.join(ask.focus.split()))}" if ask.focus else ""
     yield f"{found} in {reviewed[:12]}{since}{focus}."
@@ -111,7 +112,7 @@ def _lead(
             "lines are still the same."
         )
     if known:
-        yield f"{known} more had been said before."
+        yield f"{known} finding{'s' * (known != 1)} had been said before."
     if review.summary.strip():
         yield as_quoted(_cut(review.summary))
 

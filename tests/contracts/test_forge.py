@@ -38,6 +38,8 @@ class Shop:
     tags: list[str] = field(default_factory=list)
     commits: list[Commit] = field(default_factory=list)
     files: dict[tuple[Commit, str], bytes] = field(default_factory=dict)
+    diffs: dict[tuple[Commit, Commit], bytes] = field(default_factory=dict)
+    merge_bases: dict[tuple[Commit, Commit], Commit] = field(default_factory=dict)
 
     @property
     def repository(self) -> Repository:
@@ -66,6 +68,8 @@ class Shop:
             tags=self.tags,
             default_branch=default_branch,
             files=self.files,
+            diffs=self.diffs,
+            merge_bases=self.merge_bases,
             note=note,
             commits=self.commits,
             bare_mirror=bare,
@@ -276,6 +280,31 @@ async def test_uncommitted_work_is_noted_and_is_no_part_of_a_task(open_forge: Op
     forge = open_forge(note="1 uncommitted file is not part of the task")
     assert await forge.note(shop.repository) == "1 uncommitted file is not part of the task"
     assert await forge.read_file(shop.repository, shop.refs["main"], "new") is None
+
+
+async def test_what_differs_is_told_of_two_commits_and_where_they_parted(open_forge: Open, shop: Shop) -> None:
+    main, cart, first = shop.refs["main"], shop.refs["topic/cart"], shop.refs["light"]
+    git(shop.path, "config", "diff.external", "touch /tmp/never; false")
+    for old, new in ((main, cart), (first, cart)):
+        shop.diffs[old, new] = git(shop.path, "diff", "--no-ext-diff", old, new).encode() + b"\n"
+    shop.merge_bases[main, cart] = main
+    forge = open_forge()
+    for commit in (main, cart, first):
+        await forge.resolve(shop.repository, commit)
+    told = await forge.diff(shop.repository, main, cart)
+    assert b"-second\n" in told.replace(b"\\ No newline at end of file\n", b"")
+    assert told == shop.diffs[main, cart]
+    assert await forge.diff(shop.repository, first, cart) == shop.diffs[first, cart]
+    assert await forge.diff(shop.repository, main, main) == b""
+    for one, other in ((main, cart), (cart, main)):
+        assert await forge.merge_base(shop.repository, one, other) == main
+
+
+async def test_commits_that_have_nothing_in_common_parted_nowhere(open_forge: Open, shop: Shop) -> None:
+    git(shop.path, "checkout", "--quiet", "--orphan", "other")
+    other = shop.commit("other", "another beginning")
+    git(shop.path, "checkout", "--quiet", "main")
+    assert await open_forge().merge_base(shop.repository, shop.refs["main"], other) is None
 
 
 # What an agent wrote

@@ -170,6 +170,7 @@ def status_to_details(status: TaskStatus, chosen: AttemptStatus) -> TaskDetails:
         created_at=status.task.accepted_at.timestamp(),
         updated_at=_updated_at(status).timestamp(),
         environment_id=status.task.environment.name,
+        is_review=status.task.review is not None,
     )
     asked = Message(role="user", content=[Content(text=turn.prompt)])
     return TaskDetails(

@@ -103,7 +103,7 @@ def test_nothing_found_is_said_and_approves_nothing(story: Story) -> None:
     story.finds()
     assert "nothing found" in story.review("--post")
     assert (story.posted.state, list(story.posted.remarks)) == ("COMMENTED", [])
-    assert "Nothing found that is P0 and P1" in story.posted.body
+    assert "Nothing found that is P0 or P1" in story.posted.body
 
 
 def test_nothing_is_posted_unasked_and_later_once(story: Story) -> None:

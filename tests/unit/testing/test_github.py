@@ -107,12 +107,32 @@ def test_pull_requests_are_kept_and_refused_as_github_does(github: GitHub, clone
     assert "must be part of the diff" in ask(github, "POST", "/repos/team/shop/pulls/1/reviews", review).text
     review["comments"] = [{"path": "a.txt", "line": 1, "body": "?"}]
     assert ask(github, "POST", "/repos/team/shop/pulls/1/reviews", review).status_code == 200, "the twin"
+    for more, refused in (
+        ({"event": "COMMENT"}, "Review body can't be blank"),
+        ({"event": "APPROVE"}, "Can not approve your own pull request"),
+        ({"event": "COMMENT", "body": "x" * 65537}, "Body is too long"),
+        ({"event": "COMMENT", "body": "x", "commit_id": "0" * 40}, "commit_id is not part of"),
+        ({"comments": [{"path": "a.txt", "line": 1, "start_line": 1, "body": "?"}]}, "must precede the end line"),
+        ({"comments": [{"path": "a.txt", "line": 1, "start_line": 9, "body": "?"}]}, "must precede the end line"),
+    ):
+        assert refused in ask(github, "POST", "/repos/team/shop/pulls/1/reviews", more).text
+    assert len(ask(github, "GET", "/repos/team/shop/pulls/1/reviews").json()) == 1
 
     stale = {"sha": "0" * 40}
     assert ask(github, "PUT", "/repos/team/shop/pulls/1/merge", stale).status_code == 409
     assert ask(github, "PUT", "/repos/team/shop/pulls/1/merge", {}).json()["merged"] is True
     assert ask(github, "GET", "/repos/team/shop/pulls/1").json()["merged"] is True
     github.check()
+
+
+def test_a_person_makes_no_check_run_and_a_status_of_what_is_there(github: GitHub, clone: Clone) -> None:
+    head = clone.git("rev-parse", "HEAD").stdout.strip()
+    run = {"name": "x", "head_sha": head}
+    assert ask(github, "POST", "/repos/team/shop/check-runs", run).status_code == 403
+    assert "No commit found" in ask(github, "POST", f"/repos/team/shop/statuses/{'0' * 40}", {"state": "success"}).text
+    long = {"state": "success", "description": "x" * 141}
+    assert "too long" in ask(github, "POST", f"/repos/team/shop/statuses/{head}", long).text
+    assert ask(github, "POST", f"/repos/team/shop/statuses/{head}", {"state": "success"}).status_code == 201
 
 
 @pytest.mark.parametrize(
