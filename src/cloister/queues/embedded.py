@@ -75,9 +75,10 @@ class EmbeddedQueue:
 
     async def claim(self, task: TaskId | None = None) -> Attempt | None:
         """Take the oldest attempt whose worker's lock is free, or that whose turn it is."""
+        likely = self._submitted.is_set()
         self._submitted = anyio.Event()
         self._seen = self._ledger.version()
-        return await self._ledger.claim(self._worker, self._workers.is_dead, task, limits=self._limits)
+        return await self._ledger.claim(self._worker, self._workers.is_dead, task, limits=self._limits, likely=likely)
 
     async def claim_unowned(self) -> Attempt | None:
         """Take the oldest attempt whose worker's lock is free, or that waits where no other lock is held."""

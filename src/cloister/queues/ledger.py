@@ -40,10 +40,12 @@ class Ledger(Protocol):
         *,
         limits: RunningLimits = NO_LIMITS,
         abandoned: bool = False,
+        likely: bool = False,
     ) -> Attempt | None:
         """Lease an attempt (of `task`, when given): the oldest whose worker is dead, or that `choose_lane` chooses.
 
-        From a dead worker, `retry` is counted up. With `abandoned`, those that wait are left.
+        From a dead worker, `retry` is counted up. With `abandoned`, those that wait are left. When it is `likely` that
+        there is one, nobody looks first without keeping others from writing.
         """
         ...
 

@@ -7,10 +7,10 @@ from functools import partial
 from typing import Any
 
 from sqlalchemy import (
-    CompoundSelect,
     Connection,
     Row,
-    and_,
+    Select,
+    bindparam,
     case,
     exists,
     func,
@@ -60,9 +60,30 @@ from cloister.stores.request_keys import keep_request
 from cloister.stores.schema import ATTEMPTS, TASKS, TURNS
 from cloister.stores.turns import add_turn, read_turns
 
-_INSERT_TASK, _INSERT_ATTEMPTS = insert(TASKS), insert(ATTEMPTS)
 _WAITING = ""
 """Stands for a waiting attempt among the workers of running ones; no worker has this name."""
+# Made once: on the way of every acceptance and start, making them takes as long as carrying them out.
+_RUNS = ATTEMPTS.c.state == TaskState.RUNNING
+_INSERT_TASK, _INSERT_ATTEMPTS = insert(TASKS), insert(ATTEMPTS)
+_WORKERS_AND_WAITING = (
+    select(ATTEMPTS.c.worker)
+    .where(_RUNS)
+    .union(select(literal(_WAITING)).where(exists().where(ATTEMPTS.c.state == TaskState.QUEUED)))
+)
+_CLAIM = (
+    update(ATTEMPTS)
+    .where(ATTEMPTS.c.position == bindparam("at"))
+    .values(
+        state=TaskState.RUNNING,
+        worker=bindparam("by"),
+        retry=case((_RUNS, ATTEMPTS.c.retry + 1), else_=ATTEMPTS.c.retry),
+    )
+    .returning(*ATTEMPTS.c)
+)
+_START = update(TASKS).where(TASKS.c.id == bindparam("of_task")).values(state=TaskState.RUNNING).returning(*TASKS.c)
+_LEASED: Select[Any] = select(
+    ATTEMPTS.c.cancel_requested, ATTEMPTS.c.cancel_grace_seconds, ATTEMPTS.c.cancel_collect
+).where(ATTEMPTS.c.id == bindparam("of_attempt"), ATTEMPTS.c.retry == bindparam("of_retry"), _RUNS)
 
 
 class SqlLedger:
@@ -134,6 +155,7 @@ class SqlLedger:
         *,
         limits: RunningLimits = NO_LIMITS,
         abandoned: bool = False,
+        likely: bool = False,
     ) -> Attempt | None:
         """Take the oldest attempt (of `task`, when given) whose worker is dead, for `worker`.
 
@@ -142,20 +164,24 @@ class SqlLedger:
 
         def look(connection: Connection) -> Collection[str] | None:
             """Return those workers of running attempts that are dead; None when there is nothing to take."""
-            found = set(connection.scalars(_workers_and_waiting()))
+            found = set(connection.scalars(_WORKERS_AND_WAITING))
             dead = [other for other in found - {_WAITING} if is_dead(other)]
             if not dead and (abandoned or _WAITING not in found):
                 return None
-            if not dead and limits != NO_LIMITS and choose_waiting(connection, limits, task) is None:
+            if not (dead or likely or limits == NO_LIMITS) and choose_waiting(connection, limits, task) is None:
                 return None  # what waits is held back: nobody shall be kept from writing for that
             return dead
 
-        def take(connection: Connection, dead: Collection[str]) -> Attempt | None:
+        def take(connection: Connection, dead: Collection[str] | None) -> Attempt | None:
+            if dead is None:
+                return None
             position = _oldest_abandoned(connection, dead, task) if dead else None
             if position is None and not abandoned:
                 position = choose_waiting(connection, limits, task)
             return None if position is None else _take(connection, position, worker)
 
+        if likely:
+            return await self._database.transact(lambda connection: take(connection, look(connection)))
         dead = await self._database.query(look)
         return None if dead is None else await self._database.transact(partial(take, dead=dead))
 
@@ -296,13 +322,6 @@ def _acceptance(task: Task, notes: Sequence[str]) -> Entry:
     return Entry(at=task.accepted_at, attempt=None, phase=None, event=event)
 
 
-def _workers_and_waiting() -> CompoundSelect[Any]:
-    """The workers of running attempts, and `_WAITING` when there is an attempt that waits."""
-    running = select(ATTEMPTS.c.worker).where(ATTEMPTS.c.state == TaskState.RUNNING)
-    waiting = exists().where(ATTEMPTS.c.state == TaskState.QUEUED)
-    return running.union(select(literal(_WAITING)).where(waiting))
-
-
 def _oldest_abandoned(connection: Connection, dead: Collection[str], task: TaskId | None) -> int | None:
     oldest = select(func.min(ATTEMPTS.c.position))
     if task is not None:
@@ -313,14 +332,10 @@ def _oldest_abandoned(connection: Connection, dead: Collection[str], task: TaskI
 
 
 def _take(connection: Connection, position: int, worker: str) -> Attempt:
-    retry = case((ATTEMPTS.c.state == TaskState.RUNNING, ATTEMPTS.c.retry + 1), else_=ATTEMPTS.c.retry)
-    claim = update(ATTEMPTS).where(ATTEMPTS.c.position == position)
-    claim = claim.values(state=TaskState.RUNNING, worker=worker, retry=retry)
-    row = connection.execute(claim.returning(*ATTEMPTS.c)).one()
+    row = connection.execute(_CLAIM, {"at": position, "by": worker}).one()
     if row.retry == 0:
         note_start(connection, row.asked_by, Priority(row.priority))
-    start = update(TASKS).where(TASKS.c.id == row.task).values(state=TaskState.RUNNING)
-    found = connection.execute(start.returning(*TASKS.c)).one()
+    found = connection.execute(_START, {"of_task": row.task}).one()
     task = document_to_task(found.document, patch=unpack(found.patch), sealed_secrets=found.sealed_secrets)
     return Attempt(
         id=AttemptId(row.id),
@@ -339,9 +354,7 @@ def _continuation(connection: Connection, task: Task, number: int) -> Continuati
 
 
 def _leased(connection: Connection, lease: Lease) -> Row[Any] | None:
-    held = and_(ATTEMPTS.c.id == lease.attempt, ATTEMPTS.c.retry == lease.retry, ATTEMPTS.c.state == TaskState.RUNNING)
-    columns = [ATTEMPTS.c.cancel_requested, ATTEMPTS.c.cancel_grace_seconds, ATTEMPTS.c.cancel_collect]
-    return connection.execute(select(*columns).where(held)).first()
+    return connection.execute(_LEASED, {"of_attempt": lease.attempt, "of_retry": lease.retry}).first()
 
 
 def _now() -> datetime:

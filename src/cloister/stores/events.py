@@ -19,6 +19,13 @@ _OUTPUT = "output"
 _TOLD = frozenset(WEBHOOK_EVENTS)
 # Made once: on the way of every acceptance and start, making them takes as long as carrying them out.
 _INSERT = insert(EVENTS)
+_READ = (
+    select(EVENTS)
+    .where(EVENTS.c.task == bindparam("of_task"), EVENTS.c.seq > bindparam("after"))
+    .order_by(EVENTS.c.seq)
+    .limit(bindparam("most"))
+)
+_READ_TOLD = _READ.where(EVENTS.c.name != _OUTPUT)
 _COUNT = (
     update(TASKS)
     .where(TASKS.c.id == bindparam("of_task"))
@@ -84,10 +91,8 @@ def read_events(
     connection: Connection, task: TaskId, *, after: int, limit: int, output: bool = True
 ) -> list[RecordedEvent]:
     """The next events of a task's log, at most `limit`; without `output`, what was printed is left out."""
-    query = select(EVENTS).where(EVENTS.c.task == task, EVENTS.c.seq > after).order_by(EVENTS.c.seq).limit(limit)
-    if not output:
-        query = query.where(EVENTS.c.name != _OUTPUT)
-    return [_row_to_event(row) for row in connection.execute(query)]
+    asked = {"of_task": task, "after": after, "most": limit}
+    return [_row_to_event(row) for row in connection.execute(_READ if output else _READ_TOLD, asked)]
 
 
 def read_told(connection: Connection, task: TaskId, attempt: AttemptId) -> list[RecordedEvent]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import anyio
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from cloister.model.event import Output, RecordedEvent
 from cloister.model.task import TaskId, TaskState
@@ -24,6 +24,7 @@ EVENTS_AT_ONCE = 500
 FIRST_PAGE = 16
 _TASKS_AT_ONCE = 500
 _SMALL_EVENT_BYTES = 500
+_ENDS = select(TASKS.c.id, TASKS.c.last_seq, TASKS.c.state).where(TASKS.c.id.in_(bindparam("ids", expanding=True)))
 
 
 class _Followed:
@@ -180,8 +181,7 @@ def _read_news(connection: Connection, known: Mapping[TaskId, int]) -> Sequence[
     ids = [*known]
     found: list[_News] = []
     for first in range(0, len(ids), _TASKS_AT_ONCE):
-        query = select(TASKS.c.id, TASKS.c.last_seq, TASKS.c.state)
-        for row in connection.execute(query.where(TASKS.c.id.in_(ids[first : first + _TASKS_AT_ONCE]))).all():
+        for row in connection.execute(_ENDS, {"ids": ids[first : first + _TASKS_AT_ONCE]}).all():
             after = known[row.id]
             is_near = 0 <= after < row.last_seq <= after + EVENTS_AT_ONCE
             page = read_events(connection, row.id, after=after, limit=EVENTS_AT_ONCE) if is_near else ()

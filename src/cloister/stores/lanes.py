@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Integer, Text, and_, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Integer, Text, and_, bindparam, func, insert, select, update
 
 from cloister.model.fairness import NO_LIMITS, Lane, Priority, Running, RunningLimits, choose_lane, place_in_queue
 from cloister.model.task import TaskState
@@ -20,7 +20,23 @@ _START = (
     .where(_THIS)
     .values(served=select(func.max(LANES.c.served)).scalar_subquery() + 1, waiting=LANES.c.waiting - 1)
 )
+_LARGEST = 2**63 - 1
+"""Position that nobody has."""
+_BETWEEN = select(func.count()).where(
+    and_(_WAITS, ATTEMPTS.c.asked_by == _USER, ATTEMPTS.c.priority == _PRIORITY),
+    ATTEMPTS.c.position > bindparam("older", type_=Integer),
+    ATTEMPTS.c.position <= bindparam("newer", type_=Integer),
+)
 _OF_LANE = and_(_WAITS, ATTEMPTS.c.asked_by == LANES.c.asked_by, ATTEMPTS.c.priority == LANES.c.priority)
+
+# One search in an index for each lane: however many attempts wait, few of their rows are read.
+_OLDEST = select(ATTEMPTS.c.position).where(_OF_LANE).order_by(ATTEMPTS.c.position).limit(1)
+_LANES = select(LANES, _OLDEST.scalar_subquery().label("oldest"))
+_RUNNING = (
+    select(ATTEMPTS.c.asked_by, ATTEMPTS.c.environment, func.count().label("together"))
+    .where(ATTEMPTS.c.state == TaskState.RUNNING)
+    .group_by(ATTEMPTS.c.asked_by, ATTEMPTS.c.environment)
+)
 
 
 def join_lane(connection: Connection, user: str, priority: Priority, count: int) -> None:
@@ -57,31 +73,25 @@ def read_places(connection: Connection, attempts: Iterable[Any]) -> Mapping[str,
     lanes = {(lane.user, lane.priority): lane for lane in _read_lanes(connection, frozenset())}
     running = _read_running(connection)
     places: dict[str, int] = {}
-    behind: dict[tuple[str, Priority], tuple[int | None, int]] = dict.fromkeys(lanes, (None, 0))
+    behind: dict[tuple[str, Priority], tuple[int, int]] = dict.fromkeys(lanes, (_LARGEST, 0))
     for row in rows:  # from the newest on, which are asked for most: few wait behind those
         key = (row.asked_by, Priority(row.priority))
         newer, count = behind[key]
-        between = and_(_is_of(*key), ATTEMPTS.c.position > row.position)
-        if newer is not None:
-            between = and_(between, ATTEMPTS.c.position <= newer)
-        count += connection.scalar(select(func.count()).where(between)) or 0
+        between = {"user": row.asked_by, "of_priority": row.priority, "older": row.position, "newer": newer}
+        count += connection.scalar(_BETWEEN, between) or 0
         behind[key] = (row.position, count)
         places[row.id] = place_in_queue(lanes[key], lanes[key].waiting - count, list(lanes.values()), running)
     return places
 
 
-def _is_of(user: str, priority: Priority) -> ColumnElement[bool]:
-    return and_(_WAITS, ATTEMPTS.c.asked_by == user, ATTEMPTS.c.priority == priority)
-
-
 def _read_lanes(connection: Connection, full_environments: frozenset[str], *, task: str | None = None) -> list[Lane]:
-    # One search in an index for each lane: however many attempts wait, few of their rows are read.
-    oldest = select(ATTEMPTS.c.position).where(_OF_LANE).order_by(ATTEMPTS.c.position).limit(1)
+    oldest, query = _OLDEST, _LANES
     if task is not None:
         oldest = oldest.where(ATTEMPTS.c.task == task)
     if full_environments:
         oldest = oldest.where(ATTEMPTS.c.environment.not_in(full_environments))
-    query = select(LANES, oldest.scalar_subquery().label("oldest"))
+    if oldest is not _OLDEST:
+        query = select(LANES, oldest.scalar_subquery().label("oldest"))
     return [
         Lane(
             user=row.asked_by,
@@ -95,11 +105,9 @@ def _read_lanes(connection: Connection, full_environments: frozenset[str], *, ta
 
 
 def _read_running(connection: Connection) -> Running:
-    columns = (ATTEMPTS.c.asked_by, ATTEMPTS.c.environment)
-    query = select(*columns, func.count().label("together")).where(ATTEMPTS.c.state == TaskState.RUNNING)
     by_user: Counter[str] = Counter()
     by_environment: Counter[str] = Counter()
-    for row in connection.execute(query.group_by(*columns)):
+    for row in connection.execute(_RUNNING):
         by_user[row.asked_by] += row.together
         by_environment[row.environment] += row.together
     return Running(by_user=by_user, by_environment=by_environment)

@@ -4,13 +4,14 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy import Row, bindparam, delete, insert, select, update
 
 from cloister.model.snapshot import SnapshotKey, SnapshotRecord
 from cloister.protocols import SnapshotCatalog
 from cloister.stores.database import Database
 from cloister.stores.schema import SNAPSHOTS
 
+_FIND = select(SNAPSHOTS).where(SNAPSHOTS.c.key == bindparam("of_key"))  # made once: every start finds one
 _NEWEST_FIRST = (SNAPSHOTS.c.created_at.desc(), SNAPSHOTS.c.key)
 
 
@@ -34,7 +35,7 @@ class SqlSnapshotCatalog:
 
     async def find(self, key: SnapshotKey) -> SnapshotRecord | None:
         """The record of that key."""
-        row = await self._database.first(select(SNAPSHOTS).where(SNAPSHOTS.c.key == key))
+        row = await self._database.query(lambda connection: connection.execute(_FIND, {"of_key": key}).first())
         return None if row is None else _row_to_record(row)
 
     async def add(self, record: SnapshotRecord) -> None:

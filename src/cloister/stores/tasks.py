@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 import anyio
-from sqlalchemy import JSON, ColumnElement, Connection, Row, and_, or_, select, type_coerce, update
+from sqlalchemy import JSON, ColumnElement, Connection, Row, and_, bindparam, or_, select, type_coerce, update
 
 from cloister.errors import NotFoundError, UsageError
 from cloister.model.cancellation import AT_ONCE, Cancellation
@@ -41,6 +41,13 @@ from cloister.stores.turns import LIGHT_ATTEMPT, attempt_status, attempts_of, re
 
 _LAST_CHARACTER = "\U0010ffff"
 _OVER = TaskState.FINISHED
+# A range, because LIKE folds case and cannot use the index.
+_RESOLVE = (
+    select(TASKS.c.id)
+    .where(TASKS.c.id >= bindparam("prefix"), TASKS.c.id < bindparam("end"))
+    .order_by((TASKS.c.id == bindparam("prefix")).desc())
+    .limit(2)
+)
 _LIGHT_TASK = [column for column in TASKS.c if column.name not in {"patch", "sealed_secrets"}]
 
 
@@ -219,10 +226,7 @@ def _position_of(connection: Connection, task: TaskId) -> int:
 
 
 def _resolve(connection: Connection, prefix: str) -> TaskId:
-    # A range, because LIKE folds case and cannot use the index.
-    starts = and_(TASKS.c.id >= prefix, TASKS.c.id < prefix + _LAST_CHARACTER)
-    exact_first = (TASKS.c.id == prefix).desc()
-    ids = (connection.scalars(select(TASKS.c.id).where(starts).order_by(exact_first).limit(2))).all()
+    ids = connection.scalars(_RESOLVE, {"prefix": prefix, "end": prefix + _LAST_CHARACTER}).all()
     if not prefix or not ids:
         raise NotFoundError(f"there is no task {prefix!r}", hint="`cloister task list` shows those there are")
     if ids[0] != prefix and len(ids) > 1:
