@@ -23,6 +23,7 @@ from cloister.model.forge import ForgeBranch
 from cloister.model.given import Upload
 from cloister.model.image import BuildProgress
 from cloister.model.pack import not_installed
+from cloister.model.phase import Phase
 from cloister.model.reference import is_reference, not_pulled, parse_reference
 from cloister.model.request import EnvironmentChoice, Request
 from cloister.model.request_key import RequestKey
@@ -321,6 +322,14 @@ class Intake:
         """Return the numbers of that time; see `StatisticsStore`."""
         assert self.numbers is not None, "only some tests count nothing"
         return await self.numbers.statistics(since, until, parts=parts)
+
+    async def last_looked_at(self, *, within: int, before: str | None = None) -> TaskId | None:
+        """Where a search of so many tasks ends: what it has not looked at is before that one. None when that is all."""
+        return await self.store.last_looked_at(within=within, before=None if before is None else TaskId(before))
+
+    async def phases(self, tasks: Sequence[TaskId]) -> Mapping[TaskId, Phase]:
+        """In which phase something happened last in each of these tasks."""
+        return await self.store.phases(tasks)
 
     async def archive(self, task: str, *, archived: bool = True) -> TaskStatus:
         """Put a task that is over out of sight, or back, and return it. NotFoundError, ConflictError."""

@@ -332,6 +332,35 @@ async def test_what_is_archived_is_listed_when_asked_for(queue, store, new_task)
     assert not (await store.get("t1")).archived, "a further turn brings it back"
 
 
+async def test_a_search_looks_at_so_many_tasks_and_says_where_it_ended(queue, store, new_task) -> None:
+    for number in range(1, 8):
+        await queue.submit(new_task(f"t{number}", prompt="odd" if number % 2 else "even"))
+    some = TaskFilter(text="odd", within=3)
+    assert [one.task.id for one in await store.list(only=some)] == ["t7", "t5"]
+    last = await store.last_looked_at(within=3)
+    assert last == "t5"
+    assert [one.task.id for one in await store.list(only=some, before=last)] == ["t3"]
+    last = await store.last_looked_at(within=3, before=last)
+    assert last == "t2"
+    assert [one.task.id for one in await store.list(only=some, before=last)] == ["t1"]
+    assert await store.last_looked_at(within=3, before=last) is None, "that was all"
+    assert await store.last_looked_at(within=7) is None
+
+
+async def test_it_is_known_in_which_phase_a_task_is(queue, store, new_task) -> None:
+    for id in ("t1", "t2", "t3"):
+        await queue.submit(new_task(id))
+    first, second = await _claim(queue), await _claim(queue)
+    await queue.record(first, Phase.PROVISION, PhaseStarted(network="off"))
+    await queue.record(second, Phase.PROVISION, PhaseStarted(network="off"))
+    await queue.record(second, Phase.SETUP, PhaseStarted(network="off"))
+    for attempt in (first, second):
+        await queue.finish(attempt, SUCCESS)  # by which time all is written down
+    ids = [TaskId(id) for id in ("t1", "t2", "t3")]
+    assert await store.phases(ids) == {"t1": Phase.PROVISION, "t2": Phase.SETUP}
+    assert await store.phases(()) == {}
+
+
 async def test_a_clock_that_was_moved_back_changes_no_order(queue, store, new_task) -> None:
     for id, day in (("t1", 3), ("t2", 1), ("t3", 2)):
         await queue.submit(new_task(id, accepted_at=datetime(2026, 3, day, tzinfo=UTC)))

@@ -17,6 +17,8 @@ class TaskFilter:
     """Is in the first prompt or in the repository's address, in either case of letters, or begins the id."""
     archived: bool | None = None
     """Whether it was put out of sight."""
+    within: int | None = None
+    """How many tasks are looked at, from the newest in question on; None: all. See `TaskStore.last_looked_at`."""
 
     def matches(self, status: TaskStatus) -> bool:
         """Whether a task is like that."""

@@ -130,6 +130,14 @@ class TaskStore(Protocol):
         """
         ...
 
+    async def last_looked_at(self, *, within: int, before: TaskId | None = None) -> TaskId | None:
+        """Where a search of so many tasks ends: what it has not looked at is before that one. None when that is all."""
+        ...
+
+    async def phases(self, tasks: Sequence[TaskId]) -> Mapping[TaskId, Phase]:
+        """In which phase something happened last in each of these tasks; tasks without are left out."""
+        ...
+
     async def set_archived(self, task: TaskId, archived: bool) -> None:
         """Put a task that is over out of sight, or back. Harmless twice; a further turn brings it back too.
 

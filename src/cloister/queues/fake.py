@@ -1,7 +1,7 @@
 """A queue, a task store and a snapshot catalogue in memory, with the fences of the real ones."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -245,11 +245,22 @@ class FakeQueue:
         self, *, limit: int = 50, before: TaskId | None = None, only: TaskFilter = EVERY_TASK
     ) -> Sequence[TaskStatus]:
         """See `protocols.TaskStore`; patches and diffs are not left out."""
-        newest_first = [*reversed(self._tasks)]
-        if before is not None:
-            newest_first = newest_first[newest_first.index(self._resolve(before)) + 1 :]
-        found = [self._status(task) for task in newest_first]
+        found = [self._status(task) for task in self._newest_first(before)[: only.within]]
         return [status for status in found if only.matches(status)][:limit]
+
+    async def last_looked_at(self, *, within: int, before: TaskId | None = None) -> TaskId | None:
+        """See `protocols.TaskStore`."""
+        in_question = self._newest_first(before)
+        return in_question[within - 1] if len(in_question) > within else None
+
+    async def phases(self, tasks: Sequence[TaskId]) -> Mapping[TaskId, Phase]:
+        """See `protocols.TaskStore`."""
+        told = {task: [it.phase for it in self._log.get(task, ()) if it.phase is not None] for task in tasks}
+        return {task: phases[-1] for task, phases in told.items() if phases}
+
+    def _newest_first(self, before: TaskId | None) -> Sequence[TaskId]:
+        newest_first = [*reversed(self._tasks)]
+        return newest_first if before is None else newest_first[newest_first.index(self._resolve(before)) + 1 :]
 
     async def set_archived(self, task: TaskId, archived: bool) -> None:
         """See `protocols.TaskStore`."""

@@ -1,6 +1,6 @@
 """The table of tasks: what users ask about them."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -13,6 +13,7 @@ from cloister.model.cancellation import AT_ONCE, Cancellation
 from cloister.model.conversation import check_archivable
 from cloister.model.event import RecordedEvent
 from cloister.model.fairness import Priority
+from cloister.model.phase import Phase
 from cloister.model.request_key import KeptRequest
 from cloister.model.sandbox import SandboxName
 from cloister.model.statistics import Statistics
@@ -36,6 +37,7 @@ from cloister.stores.lanes import join_lane, read_places
 from cloister.stores.records import read_record
 from cloister.stores.request_keys import read_request
 from cloister.stores.schema import ATTEMPTS, TASKS
+from cloister.stores.searching import first_position, last_looked_at, read_phases
 from cloister.stores.statistics import read_statistics
 from cloister.stores.turns import LIGHT_ATTEMPT, attempt_status, attempts_of, read_turn_rows, to_turns
 
@@ -67,6 +69,19 @@ class SqlTaskStore:
     ) -> Sequence[TaskStatus]:
         """The newest tasks, newest first, without patches and diffs."""
         return await self._database.query(partial(_list, limit=limit, before=before, only=only))
+
+    async def last_looked_at(self, *, within: int, before: TaskId | None = None) -> TaskId | None:
+        """See `protocols.TaskStore`."""
+
+        def look(connection: Connection) -> TaskId | None:
+            below = None if before is None else _position_of(connection, before)
+            return last_looked_at(connection, within=within, below=below)
+
+        return await self._database.query(look)
+
+    async def phases(self, tasks: Sequence[TaskId]) -> Mapping[TaskId, Phase]:
+        """See `protocols.TaskStore`."""
+        return await self._database.query(partial(read_phases, tasks=tasks))
 
     async def events(
         self,
@@ -166,8 +181,11 @@ def _get(connection: Connection, task: str) -> TaskStatus:
 
 def _list(connection: Connection, *, limit: int, before: TaskId | None, only: TaskFilter) -> Sequence[TaskStatus]:
     query = select(*_LIGHT_TASK).where(*_like(only)).order_by(TASKS.c.position.desc()).limit(limit)
-    if before is not None:
-        query = query.where(TASKS.c.position < _position_of(connection, before))
+    below = None if before is None else _position_of(connection, before)
+    if below is not None:
+        query = query.where(TASKS.c.position < below)
+    if only.within is not None:
+        query = query.where(TASKS.c.position >= first_position(connection, within=only.within, below=below))
     rows = connection.execute(query).all()
     ids = [row.id for row in rows]
     attempts = connection.execute(attempts_of(ids, LIGHT_ATTEMPT)).all()

@@ -18,6 +18,8 @@ from cloister.web.page import PageRoute, render
 
 TASKS_AT_ONCE = 30
 MOST_ENDED_AT_ONCE = 200
+LOOKED_AT = 5000
+"""Tasks that one search looks at: it says so, and goes on behind them when it is asked to."""
 
 STATES = (TaskState.QUEUED, TaskState.RUNNING, *Verdict)
 """What can be looked for: where a task is, or how it ended."""
@@ -41,7 +43,14 @@ class Asked(BaseModel):
         if self.state and state is None and not is_archived:
             raise UsageError(f"no task is ever {self.state!r}; there are {', '.join((*STATES, ARCHIVED))}")
         environment = self.environment or None
-        return TaskFilter(environment=environment, state=state, text=self.q.strip(), archived=is_archived)
+        within = LOOKED_AT if self.is_search else None
+        text = self.q.strip()
+        return TaskFilter(environment=environment, state=state, text=text, archived=is_archived, within=within)
+
+    @property
+    def is_search(self) -> bool:
+        """Whether every task has to be looked at, one by one, to find those that are meant."""
+        return bool(self.q.strip() or self.state)
 
     def address(self, cursor: str) -> str:
         """Return where such tasks are shown, from behind that one on."""
@@ -68,6 +77,9 @@ async def tasks(
     """Show the newest tasks, or those that are looked for."""
     found = await intake.tasks(limit=TASKS_AT_ONCE, before=asked.cursor or None, only=asked.to_filter())
     following = next_cursor(found, TASKS_AT_ONCE)
+    further = None
+    if asked.is_search and following is None:
+        further = await intake.last_looked_at(within=LOOKED_AT, before=asked.cursor or None)
     return render(
         request,
         "tasks.html",
@@ -78,6 +90,9 @@ async def tasks(
         here=asked.address(asked.cursor),
         first_page=asked.address(""),
         next_page=asked.address(following) if following else None,
+        further=asked.address(further) if further else None,
+        looked_at=LOOKED_AT,
+        phases=await intake.phases([it.task.id for it in found if it.state is TaskState.RUNNING]),
         is_empty=not found and asked == Asked(),
         best=best_attempt,
         running=[it for it in found if it.state is not TaskState.FINISHED],
