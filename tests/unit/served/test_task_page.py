@@ -16,6 +16,7 @@ from cloister.model.token import Role
 from cloister.sandboxes.fake import Hold, Print, Program
 from cloister.testing.github.server import serve_github
 from cloister.web import task_list
+from cloister.web.assets import asset_address
 
 from ..cli.conftest import Installation
 from .conftest import Machine, Server
@@ -109,6 +110,16 @@ async def test_only_pictures_that_are_what_they_are_called_are_shown(
             assert "sandbox" in answer.headers["Content-Security-Policy"]
         saved = await http.get(f"/tasks/{task.id}/artifact", params={"name": "x.svg"})
         assert saved.headers["Content-Disposition"].startswith("attachment")
+
+
+async def test_scripts_come_compressed_to_whoever_takes_that(server: Server) -> None:
+    async with httpx.AsyncClient(base_url=server.address) as http:
+        address = asset_address("terminal.js")
+        packed = await http.get(address)
+        plain = await http.get(address, headers={"Accept-Encoding": "gzip;q=0, identity"})
+        assert (packed.headers["Content-Encoding"], plain.headers.get("Content-Encoding")) == ("gzip", None)
+        assert packed.content == plain.content
+        assert int(packed.headers["Content-Length"]) < len(plain.content) / 3
 
 
 async def test_the_whole_output_is_saved_and_played(server: Server, installation: Installation) -> None:
