@@ -166,11 +166,14 @@ def test_wherever_output_is_cut_and_reading_is_interrupted_the_log_is_the_same(c
 async def _follow_until_killed(
     attempt: Attempt, queue: FakeQueue, pieces: list[bytes], *, whole: bool, parser: AgentParser | None = None
 ) -> None:
+    read = anyio.Event()
+
     class Held(Printed):
         async def output(self, offset: int = 0) -> AsyncIterator[Chunk]:
             async for chunk in super().output(offset):
                 yield chunk
             if not whole:
+                read.set()
                 await anyio.sleep_forever()
 
     async with anyio.create_task_group() as group:
@@ -183,7 +186,7 @@ async def _follow_until_killed(
 
         group.start_soon(follow)
         if not whole:
-            await anyio.wait_all_tasks_blocked()
+            await read.wait()
             group.cancel_scope.cancel()
 
 

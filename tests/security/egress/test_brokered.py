@@ -40,7 +40,10 @@ for _ in 1 2 3; do
     curl -sSi http://127.0.0.1:{PORT}/echo -H "Authorization: Bearer $MODEL" -d x | tee -a /root/answer >&2
 done
 curl -sSi http://localhost:{PORT}/echo -d "$MODEL" >&2
-python3 /cloister/in/table.py /
+"""
+SEARCH = """
+cd /cloister/in
+python3 -c 'import json, table; print(json.dumps(table.canaries()))' /
 """
 
 
@@ -63,12 +66,12 @@ async def cell(tmp_path: Path, images: OciImageStore) -> AsyncIterator[Cell]:
         yield await block.cell()
 
 
-async def use(cell: Cell, variable: str) -> tuple[Printed, dict[str, list[str]]]:
-    """Run a program that uses the secret, and then searches its whole sandbox for it."""
+async def run(cell: Cell, script: str, variable: str) -> tuple[Printed, dict[str, list[str]]]:
+    """Run a script that at its end searches its whole sandbox for a secret."""
     files = {"table.py": PROBE.read_text()}
     variables = {**ENVIRONMENT, "MODEL": variable}
-    printed = await cell.run("/bin/bash", "-c", USE, files=files, variables=variables, timeout_seconds=120.0)
-    return printed, json.loads(printed.stdout)["canaries"]
+    printed = await cell.run("/bin/bash", "-c", script, files=files, variables=variables, timeout_seconds=120.0)
+    return printed, json.loads(printed.stdout)
 
 
 async def test_a_sandbox_uses_a_secret_that_is_nowhere_in_it(
@@ -79,7 +82,7 @@ async def test_a_sandbox_uses_a_secret_that_is_nowhere_in_it(
     settings = EgressSettings(authorities=authority.pem)
     async with EgressProcess(settings, command_prefix=world.command_prefix) as egress:
         await egress.open(cell.sandbox.name, cell.sandbox.listeners((PORT,)), policy, told.append, [GRANT])
-        printed, found = await use(cell, MARK)
+        printed, found = await run(cell, USE + SEARCH, MARK)
         await egress.close(cell.sandbox.name)
     assert found == {}
     assert [f"Bearer {VALUE}".encode() in request for request in api.received[:3]] == [True] * 3
@@ -93,6 +96,6 @@ async def test_a_sandbox_uses_a_secret_that_is_nowhere_in_it(
 
 async def test_the_same_search_finds_a_secret_that_is_there(cell: Cell) -> None:
     """The twin: with the value itself in the variable."""
-    _, found = await use(cell, VALUE)
+    _, found = await run(cell, SEARCH, VALUE)
     assert any(place.endswith("/environ") for place in found)
     assert any(place.endswith("/mem") for place in found)

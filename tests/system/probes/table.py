@@ -132,4 +132,5 @@ def report():
     }
 
 
-print(json.dumps(report()))
+if __name__ == "__main__":
+    print(json.dumps(report()))
