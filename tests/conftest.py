@@ -18,6 +18,8 @@ from cloister.model.task import Repository, Revision, Task, TaskId
 from cloister.sandboxes.oci.image import OciImageStore
 from cloister.stores.database import Database
 
+from .fresh_database import put_database
+
 hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("untimed")
 
@@ -76,5 +78,6 @@ def new_task() -> NewTask:
 @pytest.fixture
 async def database(tmp_path: Path) -> AsyncIterator[Database]:
     """A new database in `tmp_path / "cloister.db"`."""
+    put_database(tmp_path / "cloister.db")
     async with Database.open(tmp_path / "cloister.db") as opened:
         yield opened

@@ -11,11 +11,11 @@ import pytest
 from cloister.sandboxes.oci.image import OciImageStore
 from cloister.sandboxes.oci.paths import paths_of
 
-from ..system.conftest import installation, project
+from ..system.conftest import installation, project, warm
 from ..system.leftovers import wait_for_no_mounts
 from .cells import Block, Cell, opened_block
 
-__all__ = ["installation", "project"]
+__all__ = ["installation", "project", "warm"]
 
 
 @pytest.fixture(params=["crun", "runc"])

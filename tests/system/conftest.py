@@ -11,9 +11,11 @@ from platformdirs import user_cache_path
 
 from cloister.sandboxes.oci.image import OciImageStore
 
+from ..fresh_database import put_database
 from .installation import Installation
 from .leftovers import adopt_orphans, clear_leftovers, descendants, wait_for_none
 from .project import Project
+from .warm import forking
 
 
 @pytest.fixture
@@ -22,8 +24,16 @@ def project(tmp_path: Path) -> Project:
     return Project.create(tmp_path / "project", {"a.txt": "one\n"})
 
 
+@pytest.fixture(scope="session")
+def warm() -> Iterator[None]:
+    """Have commands of installations start at once."""
+    adopt_orphans()
+    with forking():
+        yield
+
+
 @pytest.fixture
-def installation(tmp_path: Path, project: Project, images: OciImageStore) -> Iterator[Installation]:
+def installation(tmp_path: Path, project: Project, images: OciImageStore, warm: None) -> Iterator[Installation]:
     """A state directory with the image `base` in it."""
     with made_installation(tmp_path, project) as made:
         yield made
@@ -37,7 +47,7 @@ def made_installation(place: Path, project: Project) -> Iterator[Installation]:
     adopt_orphans()
     ours = frozenset(descendants())
     state = place / "state"
-    state.mkdir(mode=0o700)
+    put_database(state / "cloister.db")
     (state / "images").symlink_to(user_cache_path("cloister-tests") / "images")
     made = Installation(state, project)
     try:

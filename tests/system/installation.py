@@ -24,6 +24,7 @@ from cloister.wiring import Application, open_application
 
 from .project import Project
 from .terminal import User, at_terminal
+from .warm import Warm, is_possible
 
 CLOISTER = (str(Path(sys.executable).with_name("cloister")),)
 QUIET = '[setup]\nautomatic = false\n[network]\nsetup = "off"\n'
@@ -90,6 +91,8 @@ class Installation:
     project: Project
     variables: dict[str, str] = field(default_factory=dict)
     """Added to the environment of every command."""
+    warm: bool = True
+    """Whether commands are forked from a process that has imported them (see `warm`), or started as anybody does."""
 
     @property
     def paths(self) -> NodePaths:
@@ -111,24 +114,27 @@ class Installation:
 
     def cloister(self, *arguments: str | Path, cwd: Path | None = None, stdin: str | None = None) -> Ran:
         """Run one command to its end."""
-        done = subprocess.run(
+        # Not as text: a diff may hold bytes that are not UTF-8, and carriage returns.
+        with self._popen()(
             [*CLOISTER, *map(str, arguments)],
             cwd=cwd or self.project.path,
             env=self._environment(),
-            input=stdin.encode() if stdin is not None else None,
-            stdin=subprocess.DEVNULL if stdin is None else None,
-            capture_output=True,
-            check=False,
-            timeout=120,
-        )
-        # Not as text: a diff may hold bytes that are not UTF-8, and carriage returns.
-        stdout, stderr = (data.decode(errors="surrogateescape") for data in (done.stdout, done.stderr))
-        return Ran(done.returncode, stdout, stderr)
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as process:
+            try:
+                printed = process.communicate(stdin.encode() if stdin is not None else None, timeout=120)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+        stdout, stderr = (data.decode(errors="surrogateescape") for data in printed)
+        return Ran(process.returncode, stdout, stderr)
 
     @contextmanager
     def started(self, *arguments: str | Path) -> Iterator["Command"]:
         """Start a command; what is left of it at the end of the block is killed."""
-        with subprocess.Popen(
+        with self._popen()(
             [*CLOISTER, *map(str, arguments)],
             cwd=self.project.path,
             env=self._environment(),
@@ -145,7 +151,12 @@ class Installation:
 
     def at_terminal(self, *arguments: str | Path) -> AbstractContextManager[User]:
         """Let a user start a command at a terminal of their own."""
-        return at_terminal([*CLOISTER, *map(str, arguments)], cwd=self.project.path, variables=self._environment())
+        return at_terminal(
+            [*CLOISTER, *map(str, arguments)],
+            cwd=self.project.path,
+            variables=self._environment(),
+            warm=self._popen() is Warm,
+        )
 
     def task(self, command: str = "true", *, environment: str = QUIET, prompt: str = "do it") -> list[str | Path]:
         """Arguments of `run` for a task in this environment, with JSON as the output."""
@@ -167,6 +178,9 @@ class Installation:
                 tools = dataclasses.replace(application.tools, egress=egress)
                 application = dataclasses.replace(application, tools=tools)
             yield Running(application, self.project)
+
+    def _popen(self) -> type["subprocess.Popen[Any]"]:
+        return Warm if self.warm and is_possible(self._environment()) else subprocess.Popen
 
     def _environment(self) -> dict[str, str]:
         return {**os.environ, "CLOISTER_STATE": str(self.state), **self.variables}

@@ -13,6 +13,7 @@ from pathlib import Path
 import anyio
 
 from .installation import Installation
+from .warm import forker
 
 _PR_SET_CHILD_SUBREAPER = 36
 _CGROUPS = Path("/sys/fs/cgroup")
@@ -76,7 +77,7 @@ def clear_leftovers(installation: Installation, *, ours: frozenset[int]) -> None
 
 
 def descendants() -> list[int]:
-    """Every living process below this one."""
+    """Every living process below this one that a test has to do with."""
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -86,7 +87,7 @@ def descendants() -> list[int]:
                     children.setdefault(int(parent), []).append(int(entry.name))
     found, waiting = [], [os.getpid()]
     while waiting:
-        below = children.get(waiting.pop(), [])
+        below = [pid for pid in children.get(waiting.pop(), []) if pid != forker()]
         found += below
         waiting += below
     return found

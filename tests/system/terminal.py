@@ -12,6 +12,9 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from .warm import Warm
 
 SECONDS = 60.0
 """Until something that is waited for must have been printed."""
@@ -73,18 +76,19 @@ class User:
 
 
 @contextmanager
-def at_terminal(command: list[str], *, cwd: Path, variables: Mapping[str, str]) -> Iterator[User]:
-    """Start a command on a new terminal, of which it is the session's leader, as in a terminal's window."""
+def at_terminal(command: list[str], *, cwd: Path, variables: Mapping[str, str], warm: bool = False) -> Iterator[User]:
+    """Start a command on a new terminal, of which it is the session's leader, as in a terminal's window.
+
+    With `warm`, the command is `cloister`, and forked from a process that has imported it.
+    """
     ours, theirs = pty.openpty()
     fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
-    process = subprocess.Popen(
-        ["setsid", "--ctty", *command],
-        cwd=cwd,
-        env={**variables, "TERM": "xterm"},
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-    )
+    options: dict[str, Any] = {"cwd": cwd, "env": {**variables, "TERM": "xterm"}}
+    options |= dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
+    if warm:
+        process: subprocess.Popen[bytes] = Warm(command, terminal=True, **options)
+    else:
+        process = subprocess.Popen(["setsid", "--ctty", *command], **options)
     user = User(ours, process)
     try:
         yield user

@@ -48,6 +48,8 @@ from cloister.vault.keys import KeyFile
 from cloister.vault.signing import SigningKeyFile
 from cloister.vault.vault import SealedVault
 
+from ...fresh_database import put_database
+
 AGENTS = (CommandAgent(), FakeAgent(name="robot", pack=PackRecipe(name="robot", version="1", program="run", needs="")))
 DIFF = b"diff --git a/a.txt b/a.txt\n--- a/a.txt\n+++ b/a.txt\n@@ -1 +1 @@\n-one\n+two\n"
 
@@ -114,6 +116,7 @@ def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installatio
 def _opener(made: Installation) -> Callable[..., Any]:
     @asynccontextmanager
     async def open_application(settings: Settings, **_: bool) -> AsyncIterator[wiring.Application]:
+        put_database(settings.state / "cloister.db")
         async with (
             Database.open(settings.state / "cloister.db") as database,
             EmbeddedQueue.open(SqlLedger(database), settings.state / "workers") as queue,
