@@ -104,6 +104,7 @@ class PullRequests:
         else:
             pull, opened = await self._update(task, found, known, facts, options), False
         kind: type[PullRequestOpened | PullRequestUpdated] = PullRequestOpened if opened else PullRequestUpdated
+        told = await self._arrange(task, pull, options)
         await self._save(known, pull, facts, [kind(number=pull.number, address=pull.address)])
         said = said or await self._end_checks(task, composed, facts)
         return Published(
@@ -111,8 +112,21 @@ class PullRequests:
             opened=opened,
             commit=composed.pushed.head,
             conflicts=composed.conflicts,
-            notes=(*_notes(change, composed, pull, opened, options), *said),
+            notes=(*_notes(change, composed, pull, opened, options), *told, *said),
         )
+
+    async def _arrange(self, task: Task, pull: PullRequest, options: PublishOptions) -> Sequence[str]:
+        """Give it to people, and let it be reviewed; say for whom that cannot be, and where rules decide on merging."""
+        notes = []
+        if options.assignees:
+            given = await self.host.assign_pull_request(task.repository, pull.number, options.assignees)
+            notes = [f"{it} cannot be given the pull request" for it in options.assignees if it not in given]
+        if options.ready and pull.draft:
+            await self.host.make_ready(task.repository, pull.number)
+        base = next((it for it in await self.host.branches(task.repository) if it.name == pull.base), None)
+        if base is not None and base.protected:
+            notes.append(f"{pull.base} is protected: its rules say when this may be merged")
+        return notes
 
     async def _begin_checks(self, task: Task, composed: Composed, facts: Facts) -> Sequence[str]:
         """Show beside what was pushed that results are on their way. Whatever keeps that from it is a note."""
@@ -343,6 +357,6 @@ def _notes(
         notes.append(f"{pull.base} has moved on otherwise in {paths}: a person has to merge")
     if composed.is_empty:
         notes.append(f"nothing differs from {pull.base} any more")
-    if options.draft and not opened and not pull.draft:
+    if options.draft and not options.ready and not opened and not pull.draft:
         notes.append("the pull request is no draft, and stays none")
     return notes

@@ -15,6 +15,7 @@ from cloister.pull_requests import PullRequests
 
 router = APIRouter(prefix="/tasks", tags=["pull_requests"])
 
+Login = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,99}$")]
 Label = Annotated[str, Field(min_length=1, max_length=50)]
 
 
@@ -26,6 +27,10 @@ class PullRequestBody(Body):
     draft: bool = False
     """Of a pull request that is opened now."""
     labels: Annotated[tuple[Label, ...], Field(max_length=20)] = ()
+    ready: bool = False
+    """A draft becomes one to be reviewed."""
+    assignees: Annotated[tuple[Login, ...], Field(max_length=10)] = ()
+    """People whose it shall be, by their logins."""
     workflows: bool = False
     """Also when it changes what the forge runs by itself."""
     again: bool = False
@@ -35,7 +40,14 @@ class PullRequestBody(Body):
 @router.put("/{task}/pull-request")
 async def publish(task: str, body: PullRequestBody, intake: FrontDoor, _: Member) -> Published:
     """Push the change of a task to its branch, and open its pull request, or bring it up to date."""
-    options = PublishOptions(draft=body.draft, labels=body.labels, workflows=body.workflows, again=body.again)
+    options = PublishOptions(
+        draft=body.draft and not body.ready,
+        labels=body.labels,
+        workflows=body.workflows,
+        again=body.again,
+        ready=body.ready,
+        assignees=body.assignees,
+    )
     return await _part(intake).publish(task, attempt=body.attempt, options=options)
 
 

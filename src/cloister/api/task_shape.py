@@ -16,7 +16,7 @@ from cloister.model.model_usage import UsageTotal
 from cloister.model.phase import Phase
 from cloister.model.review import Review, ReviewAsk
 from cloister.model.sandbox import DiffStats
-from cloister.model.task import Repository, Revision, Shell, Task, TaskState, TaskStatus, Verdict
+from cloister.model.task import Repository, Revision, Shell, Task, TaskPullRequest, TaskState, TaskStatus, Verdict
 from cloister.model.trace import TraceParent
 
 
@@ -134,6 +134,8 @@ class TaskShape(_Shape):
     """Of the last turn."""
     turns: tuple[TurnShape, ...]
     """All, oldest first."""
+    pull_request: TaskPullRequest | None = None
+    """As Cloister made it last; null when it made none."""
 
 
 _STATUS = TypeAdapter(TaskStatus)
@@ -168,12 +170,13 @@ def status_to_shape(status: TaskStatus) -> TaskShape:
         queue_position=status.queue_position,
         attempts=tuple(AttemptShape.model_validate(attempt) for attempt in status.attempts),
         turns=tuple(TurnShape.model_validate(turn) for turn in status.turns),
+        pull_request=status.pull_request,
     )
 
 
 def shape_to_status(shape: TaskShape) -> TaskStatus:
     """Return the status that `status_to_shape` was given, as far as it was told."""
-    of_status = {"state", "verdict", "finished_at", "archived", "attempts", "turns"}
+    of_status = {"state", "verdict", "finished_at", "archived", "attempts", "turns", "pull_request"}
     told = shape.model_dump(exclude={"trace_id", "queue_position"})
     status = {name: told.pop(name) for name in of_status}
     return _STATUS.validate_python({"task": {**told, "attempts": len(shape.attempts)}, **status})

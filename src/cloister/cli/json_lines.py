@@ -56,6 +56,7 @@ def task_to_json(status: TaskStatus, *, diffs: bool = False) -> Fields:
         "asked_by": task.asked_by,
         "priority": task.priority,
         "archived": status.archived,
+        "pull_request": None if status.pull_request is None else asdict(status.pull_request),
         "queue_position": status.queue_position,
         "finished_at": status.finished_at.isoformat() if status.finished_at else None,
         "attempts": [attempt_to_json(attempt, diff=diffs) for attempt in status.attempts],

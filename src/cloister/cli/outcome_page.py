@@ -93,6 +93,7 @@ class Page:
             self._reviewed,
             self._evidence,
             self._changed,
+            self._proposed,
             self._checked,
             self._used,
             *found,
@@ -167,6 +168,10 @@ class Page:
         stats, paths = change.stats, changed_paths(change.diff)
         count = stats_to_text(stats.files, stats.added, stats.removed)
         yield from self._list("changed", f"{count}: " if paths else count, paths)
+
+    def _proposed(self) -> Iterator[Line]:
+        if (pull := self.status.pull_request) is not None:
+            yield "proposed", f"pull request {pull.number} into {pull.base}: {pull.address}", "green"
 
     def _checked(self) -> Iterator[Line]:
         checks, declared = self._outcome.checks, self.status.task.environment.checks

@@ -9,6 +9,7 @@ from cloister.cli.diff import AttemptOption
 from cloister.cli.session import ask
 from cloister.cli.task import JsonOption, TaskArgument
 from cloister.cli.terminal import neutralize, output_console, print_line
+from cloister.errors import UsageError
 
 
 def pr(
@@ -17,6 +18,10 @@ def pr(
     attempt: AttemptOption = None,
     draft: Annotated[bool, typer.Option("--draft", help="Open it as a draft.")] = False,
     label: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Label to give it; repeatable.")] = None,
+    ready: Annotated[bool, typer.Option("--ready", help="Let a draft be one to be reviewed.")] = False,
+    assignee: Annotated[
+        list[str] | None, typer.Option(metavar="LOGIN", help="Person whose it shall be; repeatable.")
+    ] = None,
     workflows: Annotated[
         bool, typer.Option("--workflows", help="Also when the change has what the forge runs by itself.")
     ] = False,
@@ -31,7 +36,16 @@ def pr(
     """
     from cloister.model.publication import PublishOptions
 
-    options = PublishOptions(draft=draft, labels=tuple(label or ()), workflows=workflows, again=again)
+    if draft and ready:
+        raise UsageError("a pull request is a draft, or ready: --draft and --ready do not go together")
+    options = PublishOptions(
+        draft=draft,
+        labels=tuple(label or ()),
+        workflows=workflows,
+        again=again,
+        ready=ready,
+        assignees=tuple(assignee or ()),
+    )
     published = ask(context, lambda client: client.publish(task, attempt=attempt, options=options))
     if as_json:
         from cloister.cli.json_lines import to_json

@@ -36,6 +36,27 @@ class StatusDisplay(BaseModel):
     latest_turn_status_display: TurnDisplay
 
 
+class PullRequest(BaseModel):
+    """Where a task's change was proposed, as Cloister left it."""
+
+    number: int
+    url: str
+    state: str = "open"
+    merged: bool = False
+    mergeable: bool = True
+    title: str
+    base: str
+    head: str
+
+
+class ExternalPullRequest(BaseModel):
+    """The same, with whose it is."""
+
+    id: str
+    assistant_turn_id: str
+    pull_request: PullRequest
+
+
 class TaskItem(BaseModel):
     """A task in the list."""
 
@@ -45,7 +66,7 @@ class TaskItem(BaseModel):
     updated_at: float
     archived: bool = False
     has_unread_turn: bool = False
-    pull_requests: list[object] = []
+    pull_requests: list[ExternalPullRequest] = []
     task_status_display: StatusDisplay
 
 
@@ -66,7 +87,7 @@ class TaskHead(BaseModel):
     archived: bool = False
     environment_id: str
     is_review: bool = False
-    external_pull_requests: list[object] = []
+    external_pull_requests: list[ExternalPullRequest] = []
 
 
 class Content(BaseModel):
@@ -156,6 +177,7 @@ def status_to_item(status: TaskStatus, chosen: AttemptStatus) -> TaskItem:
         title=_title(status),
         created_at=status.task.accepted_at.timestamp(),
         updated_at=_updated_at(status).timestamp(),
+        pull_requests=_pull_requests(status, chosen),
         task_status_display=_display(status, chosen),
     )
 
@@ -171,6 +193,7 @@ def status_to_details(status: TaskStatus, chosen: AttemptStatus) -> TaskDetails:
         updated_at=_updated_at(status).timestamp(),
         environment_id=status.task.environment.name,
         is_review=status.task.review is not None,
+        external_pull_requests=_pull_requests(status, chosen),
     )
     asked = Message(role="user", content=[Content(text=turn.prompt)])
     return TaskDetails(
@@ -197,6 +220,18 @@ def attempt_to_turn(turn: Turn, attempt: AttemptStatus) -> AssistantTurn:
         output_items=[*said, *([diff] if diff else [])],
         error=TurnError(code=str(outcome.verdict), message=reason) if outcome is not None and reason else None,
     )
+
+
+def _pull_requests(status: TaskStatus, chosen: AttemptStatus) -> list[ExternalPullRequest]:
+    pull = status.pull_request
+    if pull is None:
+        return []
+    said = PullRequest(number=pull.number, url=pull.address, title=pull.title, base=pull.base, head=pull.branch)
+    return [
+        ExternalPullRequest(
+            id=f"{status.task.id}-pr-{pull.number}", assistant_turn_id=chosen.attempt, pull_request=said
+        )
+    ]
 
 
 def _display(status: TaskStatus, chosen: AttemptStatus) -> StatusDisplay:

@@ -84,6 +84,10 @@ class PublishOptions:
     """Also when it changes what the forge runs by itself."""
     again: bool = False
     """Also when a person closed the task's pull request."""
+    ready: bool = False
+    """A draft becomes one to be reviewed."""
+    assignees: tuple[str, ...] = ()
+    """People whose it shall be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -356,6 +356,19 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TaskPullRequest:
+    """Where a task's change was proposed."""
+
+    number: int
+    address: str
+    """Of its page."""
+    branch: str
+    base: str
+    """Branch that it is to be merged into."""
+    title: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskStatus:
     """Where a task is: where its last turn is."""
 
@@ -370,6 +383,8 @@ class TaskStatus:
     """All, oldest first."""
     archived: bool = False
     """Out of sight: left out of lists, unless asked for."""
+    pull_request: TaskPullRequest | None = None
+    """As Cloister made it last; what became of it since, the forge knows."""
 
     @property
     def queue_position(self) -> int | None:

@@ -152,6 +152,14 @@ class ForgeHost(Protocol):
         """Add labels."""
         ...
 
+    async def assign_pull_request(self, repository: Repository, number: int, people: Sequence[str]) -> Sequence[str]:
+        """Give it to people, beside those who have it; return those of them whose it is now."""
+        ...
+
+    async def make_ready(self, repository: Repository, number: int) -> None:
+        """Let a draft be one to be reviewed. Harmless for one that is."""
+        ...
+
     async def set_login(self, kind: str, value: str) -> None:
         """Keep what Cloister logs in with, `token` or `key`, sealed. UsageError, with nothing changed, for another."""
         ...

@@ -1,6 +1,6 @@
 """The table of publications: a task's branch and pull request, as Cloister made them last."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from pydantic import TypeAdapter, ValidationError
@@ -10,13 +10,33 @@ from sqlalchemy.dialects.sqlite import insert as insert_or_update
 from cloister.errors import StoreError
 from cloister.model.event import Event
 from cloister.model.publication import Publication
-from cloister.model.task import TaskId
+from cloister.model.task import TaskId, TaskPullRequest
 from cloister.protocols import PublicationStore
 from cloister.stores.database import Database
 from cloister.stores.events import Entry, append_events
 from cloister.stores.schema import PUBLICATIONS
 
 _DOCUMENT = TypeAdapter(Publication)
+
+
+def read_pull_requests(connection: Connection, tasks: Sequence[str]) -> Mapping[str, TaskPullRequest]:
+    """Return those that tasks have, by task. StoreError."""
+    query = select(PUBLICATIONS.c.task, PUBLICATIONS.c.document).where(PUBLICATIONS.c.task.in_(tasks))
+    known = {row.task: _read(row.document, row.task) for row in connection.execute(query)}
+    return {
+        task: TaskPullRequest(
+            number=it.number, address=it.address, branch=it.branch, base=it.base, title=it.title or ""
+        )
+        for task, it in known.items()
+        if it.number is not None and it.address is not None
+    }
+
+
+def _read(document: str, task: str) -> Publication:
+    try:
+        return _DOCUMENT.validate_json(document)
+    except ValidationError as error:
+        raise StoreError(f"what is kept of the pull request of task {task} cannot be read") from error
 
 
 class SqlPublicationStore:
@@ -29,12 +49,7 @@ class SqlPublicationStore:
         """By its task."""
         query = select(PUBLICATIONS.c.document).where(PUBLICATIONS.c.task == task)
         row = await self._database.first(query)
-        if row is None:
-            return None
-        try:
-            return _DOCUMENT.validate_json(row.document)
-        except ValidationError as error:
-            raise StoreError(f"what is kept of the pull request of task {task} cannot be read") from error
+        return None if row is None else _read(row.document, task)
 
     async def save(self, publication: Publication, at: datetime, events: Sequence[Event] = ()) -> None:
         """Synced, with its events or not at all."""

@@ -1,6 +1,7 @@
 """The table of tasks: what users ask about them."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -34,6 +35,7 @@ from cloister.stores.documents import document_to_task, unpack
 from cloister.stores.events import read_events
 from cloister.stores.feed import EVENTS_AT_ONCE, FIRST_PAGE, Begun, EventFeed, within_bounds
 from cloister.stores.lanes import join_lane, read_places
+from cloister.stores.publications import read_pull_requests
 from cloister.stores.records import read_record
 from cloister.stores.request_keys import read_request
 from cloister.stores.schema import ATTEMPTS, TASKS
@@ -176,7 +178,9 @@ def _get(connection: Connection, task: str) -> TaskStatus:
     turns = read_turn_rows(connection, [found])
     places = read_places(connection, attempts)
     statuses = [(it.turn, attempt_status(it, diff=unpack(it.diff), place=places.get(it.id))) for it in attempts]
-    return _task_status(row, statuses, turns, patch=unpack(row.patch), sealed_secrets=row.sealed_secrets)
+    pull = read_pull_requests(connection, [found]).get(found)
+    status = _task_status(row, statuses, turns, patch=unpack(row.patch), sealed_secrets=row.sealed_secrets)
+    return replace(status, pull_request=pull)
 
 
 def _list(connection: Connection, *, limit: int, before: TaskId | None, only: TaskFilter) -> Sequence[TaskStatus]:
@@ -196,7 +200,9 @@ def _list(connection: Connection, *, limit: int, before: TaskId | None, only: Ta
     later: dict[str, list[Row[Any]]] = {row.id: [] for row in rows}
     for turn in read_turn_rows(connection, ids):
         later[turn.task].append(turn)
-    return [_task_status(row, by_task[row.id], later[row.id], patch=b"", sealed_secrets=None) for row in rows]
+    pulls = read_pull_requests(connection, ids)
+    found = [_task_status(row, by_task[row.id], later[row.id], patch=b"", sealed_secrets=None) for row in rows]
+    return [replace(status, pull_request=pulls.get(status.task.id)) for status in found]
 
 
 def _begin(connection: Connection, task: TaskId, *, after: int) -> tuple[TaskId, Begun]:

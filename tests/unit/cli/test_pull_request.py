@@ -322,3 +322,29 @@ def test_a_push_that_nobody_knew_of_is_gone_on_with_although_the_base_moved(
     assert story.shop.git("rev-parse", f"{commit}^1") == arrived
     assert set(story.shop.branches()) == {"main", branch}
     assert story.shop.git("log", "-1", "--format=%s", commit) == "Merge main"
+
+
+def test_a_draft_is_given_to_people_and_made_ready(story: Story) -> None:
+    task = story.task()
+    assert "--draft and --ready do not go together" in story.refused(task, "--draft", "--ready", status=2)
+    drafted = story.pr(task, "--draft", "--assignee", "ann", "--assignee", "nobody")
+    assert (story.pull.draft, story.pull.assignees) == (True, ["ann"])
+    assert "nobody cannot be given the pull request" in drafted["notes"]
+    assert "main is protected: its rules say when this may be merged" in drafted["notes"]
+    story.shop.protected.clear()
+    notes = story.pr(task, "--ready")["notes"]
+    assert not story.pull.draft
+    assert not [note for note in notes if "protected" in note or "draft" in note]
+    story.pr(task, "--ready")
+
+
+def test_a_task_shows_what_it_proposed(story: Story) -> None:
+    task = story.task()
+    assert "proposed" not in story.installation.run("task", "show", task).output
+    story.pr(task)
+    address = f"{story.github.url}/team/shop/pull/1"
+    assert f"pull request 1 into main: {address}" in story.installation.run("task", "show", task).output
+    for command in (("task", "show", task, "--json"), ("task", "list", "--json")):
+        told = json.loads(story.installation.run(*command).stdout)
+        told = told[0] if isinstance(told, list) else told
+        assert (told["pull_request"]["number"], told["pull_request"]["address"]) == (1, address)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import tarfile
@@ -13,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from cloister.forges.github.host import READY
 from cloister.testing.github import trim
 from cloister.testing.github.description import Description
 from cloister.testing.github.filling import fill
@@ -21,6 +23,7 @@ from cloister.testing.github.server import Fault, GitHub, serve_github
 CACHE = Path("~/.cache/cloister-tests/npm").expanduser()
 SHA256 = "71a18407dd5e8464f4e0525daf03deabbe65abd9287d6adc7b5d98f516cd0d0c"
 """Of the package whose description is trimmed."""
+GRAPHQL_SHA256 = "053e74249dafce2118fd9b7ae499b067d57c5f910c57745699ac45108bc68d1e"
 TOKEN = "ghp_0123456789abcdefghij"
 
 
@@ -194,3 +197,40 @@ def test_the_description_is_github_s_own() -> None:
         described: dict[str, Any] = json.load(file)
     ours = Path(trim.__file__).with_name("api.json")
     assert trim.trim(described) == json.loads(ours.read_bytes())
+
+
+@pytest.mark.skipif(shutil.which("npm") is None, reason="npm fetches the description")
+def test_what_is_asked_of_graphql_is_in_github_s_own_schema() -> None:
+    CACHE.mkdir(parents=True, exist_ok=True)
+    package = CACHE / "octokit-graphql-schema-15.26.1.tgz"
+    if not package.exists():
+        subprocess.run(["npm", "pack", "--silent", "@octokit/graphql-schema@15.26.1"], cwd=CACHE, check=True)
+    assert hashlib.sha256(package.read_bytes()).hexdigest() == GRAPHQL_SHA256
+    with tarfile.open(package) as archive:
+        file = archive.extractfile("package/schema.graphql")
+        assert file is not None
+        schema = " ".join(re.sub(r'"""[\s\S]*?"""', "", file.read().decode()).split())
+    for part in (
+        "markPullRequestReadyForReview( input: MarkPullRequestReadyForReviewInput! ): "
+        "MarkPullRequestReadyForReviewPayload",
+        "input MarkPullRequestReadyForReviewInput { clientMutationId: String pullRequestId: ID! }",
+        "type MarkPullRequestReadyForReviewPayload { clientMutationId: String pullRequest: PullRequest }",
+        "isDraft: Boolean!",
+    ):
+        assert part in schema
+
+
+def test_graphql_is_asked_for_one_thing_alone(github: GitHub, clone: Clone) -> None:
+    def asked(query: str, **variables: str) -> Any:
+        body = {"query": query, "variables": variables}
+        headers = {"Authorization": f"token {TOKEN}"}
+        return httpx.post(f"{github.url}/api/graphql", headers=headers, json=body, timeout=60).json()
+
+    assert "errors" in asked("{ viewer { login } }")
+    assert "errors" in asked(READY, id="PR_1_1")
+    clone.commit("two\n")
+    clone.git("push", clone.remote, "main:two")
+    ask(github, "POST", "/repos/team/shop/pulls", {"title": "Two", "head": "two", "base": "main", "draft": True})
+    assert "errors" in asked(READY, id="PR_1_1", oauth_token="x"), "more variables than the query has"
+    assert "errors" not in asked(READY, id="PR_1_1")
+    assert github.accounts.repositories[0].pulls[1].draft is False

@@ -21,7 +21,7 @@ from cloister.forges.github.credentials import (
     LoginSource,
 )
 from cloister.forges.github.login_check import LoginCheck
-from cloister.forges.github.names import api_of, name_at
+from cloister.forges.github.names import api_of, graphql_of, name_at
 from cloister.model.forge import (
     AppManifest,
     ForgeBranch,
@@ -41,6 +41,7 @@ from cloister.model.task import Repository
 from cloister.protocols import ForgeHost, Vault
 
 MOST_LISTED = 1000
+READY = "mutation($id: ID!) { markPullRequestReadyForReview(input: {pullRequestId: $id}) { pullRequest { isDraft } } }"
 _KNOWN_SECONDS = 300.0
 """How long a repository's name is believed: one that is renamed is found again by then, or when git says so."""
 
@@ -222,6 +223,26 @@ class GitHubHost:
         """Add labels; those that it has stay."""
         name, token = await self._writing(repository)
         await self._label(name, number, labels, token)
+
+    async def assign_pull_request(self, repository: Repository, number: int, people: Sequence[str]) -> Sequence[str]:
+        """GitHub leaves out, without a word, who may not have it."""
+        name, token = await self._writing(repository)
+        async with in_our_words(f"assignees of pull request {number} of {name}"):
+            path = f"/repos/{name}/issues/{number}/assignees"
+            said = await self._client.post(path, data={"assignees": list(people)}, oauth_token=token)
+        given = {it["login"].lower() for it in said["assignees"]}
+        return [person for person in people if person.lower() in given]
+
+    async def make_ready(self, repository: Repository, number: int) -> None:
+        """By GraphQL: the other API has no word for it."""
+        name, token = await self._writing(repository)
+        async with in_our_words(f"pull request {number} of {name}"):
+            pull = await self._client.getitem(f"/repos/{name}/pulls/{number}", oauth_token=token)
+            if pull["draft"]:
+                asked = {"query": READY, "variables": {"id": pull["node_id"]}}
+                said = await self._client.post(graphql_of(self._url), data=asked, oauth_token=token)
+                if errors := said.get("errors"):
+                    raise DeniedError(f"GitHub does not let pull request {number} be ready: {errors[0]['message']}")
 
     async def set_login(self, kind: str, value: str) -> None:
         """Keep a personal token, or the app's key, in the vault; see `Credentials.keep`."""

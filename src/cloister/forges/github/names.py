@@ -15,6 +15,11 @@ def api_of(url: str) -> str:
     return "https://api.github.com" if url == "https://github.com" else f"{url}/api/v3"
 
 
+def graphql_of(url: str) -> str:
+    """Return where the other API of a GitHub is; see `Forming calls with GraphQL` in GitHub's documentation."""
+    return "https://api.github.com/graphql" if url == "https://github.com" else f"{url}/api/graphql"
+
+
 def name_at(url: str, address: str) -> str | None:
     """Return `owner/name` of a repository at the GitHub at `url`; None for an address that is elsewhere.
 

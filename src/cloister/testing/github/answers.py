@@ -46,6 +46,11 @@ def branch(it: Hosted, name: str, commit: str) -> Fields:
     return {"name": name, "commit": {"sha": commit}, "protected": name in it.protected}
 
 
+def node_of(it: Hosted, pull: Pull) -> str:
+    """Return what GraphQL calls a pull request."""
+    return f"PR_{it.id}_{pull.number}"
+
+
 def pull_request(url: str, it: Hosted, pull: Pull, *, whole: bool) -> Fields:
     """Of a pull request; `whole` has what lists leave out."""
     place = f"{url}/{it.full_name}/pull/{pull.number}"
@@ -60,6 +65,8 @@ def pull_request(url: str, it: Hosted, pull: Pull, *, whole: bool) -> Fields:
 
     said: Fields = {
         "number": pull.number,
+        "node_id": node_of(it, pull),
+        "assignees": [user(url, name) for name in pull.assignees],
         "id": it.id * 1000 + pull.number,
         "state": pull.state,
         "title": pull.title,

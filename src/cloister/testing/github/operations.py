@@ -16,6 +16,7 @@ from cloister.testing.github.threads import Threads
 
 Answer = tuple[int, object]
 MOST_BODY = 65536
+_READY = "mutation($id: ID!) { markPullRequestReadyForReview(input: {pullRequestId: $id}) { pullRequest { isDraft } } }"
 """Characters of a pull request's text."""
 
 
@@ -41,6 +42,7 @@ class Operations:
             ("post", "/repos/{owner}/{repo}/pulls/{pull_number}/reviews"): self._review,
             ("get", "/repos/{owner}/{repo}/pulls/{pull_number}/reviews"): self._reviews,
             ("post", "/repos/{owner}/{repo}/issues/{issue_number}/labels"): self._label,
+            ("post", "/repos/{owner}/{repo}/issues/{issue_number}/assignees"): self._assign,
             **Threads(url=url, readable=self._readable).known,
             ("post", "/repos/{owner}/{repo}/check-runs"): self._create_run,
             ("get", "/repos/{owner}/{repo}/check-runs/{check_run_id}"): self._run,
@@ -244,6 +246,31 @@ class Operations:
         repository.labels.update(names)
         pull.labels += [name for name in names if name not in pull.labels]
         return 200, [{"name": name} for name in pull.labels]
+
+    def _assign(self, called: Called, body: Any, caller: Caller) -> Answer:
+        """Give it to those who may have it; the others are left out without a word, as GitHub says of itself."""
+        repository = self._writable(called, caller)
+        pull = repository.pulls.get(int(called.values["issue_number"]))
+        if pull is None:
+            raise RefusedError(404, "Not Found")
+        may = repository.writers | repository.readers
+        pull.assignees += [name for name in body.get("assignees", ()) if name in may and name not in pull.assignees]
+        said = answers.pull_request(self._url, repository, pull, whole=False)
+        return 201, {key: said[key] for key in ("number", "title", "body", "state", "html_url", "assignees", "node_id")}
+
+    def make_ready(self, query: str, variables: Mapping[str, Any], caller: Caller) -> Mapping[str, Any]:
+        """Do the one thing that GraphQL is asked for; see `MarkPullRequestReadyForReviewInput` of its schema."""
+        if " ".join(query.split()) != _READY or set(variables) != {"id"}:
+            return {"errors": [{"type": "undefinedField", "message": "no such query is known here"}]}
+        for repository in self._accounts.repositories:
+            for pull in repository.pulls.values():
+                if answers.node_of(repository, pull) == variables["id"] and caller.may_read(repository):
+                    if not caller.may_write(repository):
+                        return {"data": None, "errors": [{"type": "FORBIDDEN", "message": f"{caller.login} may not"}]}
+                    pull.draft = False
+                    data = {"markPullRequestReadyForReview": {"pullRequest": {"isDraft": False}}}
+                    return {"data": data}
+        return {"data": None, "errors": [{"type": "NOT_FOUND", "message": "Could not resolve to a node"}]}
 
     def _find(self, called: Called) -> Hosted:
         found = self._accounts.find(f"{called.values['owner']}/{called.values['repo']}")

@@ -91,6 +91,8 @@ class GitHub:
         if request.method == "POST" and (match := re.fullmatch(PAGE, path)):
             state = request.query_params.get("state", "")
             return self.manifests.take(match[1], state, await request.form(), self.problems)
+        if (request.method, path) == ("POST", "/api/graphql"):
+            return await self._graphql(request)
         if request.method == "POST" and (match := large_objects.BATCH.fullmatch(path)):
             return await self.large.batch(request, match[1], self.problems)
         if match := large_objects.STORE.fullmatch(path):
@@ -160,6 +162,13 @@ class GitHub:
         whole = None if schema is None else fill(self._description, schema, known)
         self._check_answer(called, status, whole)
         return self._said(status, whole, self._links(called, request, whole))
+
+    async def _graphql(self, request: Request) -> Response:
+        caller = self.accounts.caller_of(request.headers.get("authorization", "").partition(" ")[2])
+        if caller is None:
+            return self._said(401, {"message": "Bad credentials"})
+        body = json.loads(await request.body())
+        return self._said(200, self._operations.make_ready(body["query"], body.get("variables") or {}, caller))
 
     def _convert(self, called: Called) -> Response:
         made = self.manifests.convert(called.values["code"])
