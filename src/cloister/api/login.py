@@ -29,6 +29,7 @@ PROBLEMS = {
     "often": "Too many wrong tokens came from your address. Wait a minute.",
     "elsewhere": "That form was not a page of this server's.",
     "provider": "Nobody can be let in on what your provider said. The server's log says why.",
+    "stays": "Your provider has no place to log out at from here: close the browser, or log out on its own pages.",
     "role": "Your provider knows you, and you have no role here.",
 }
 """What a form says in its query, in words."""
@@ -74,9 +75,11 @@ async def _log_in(request: Request, access: KnownAccess) -> Response:
 
 
 async def _log_out(request: Request, access: KnownAccess, caller: Viewer) -> Response:
+    by_provider = False
     if caller.session is not None:
-        await access.sessions.end(SessionId(caller.session))
-    response = RedirectResponse(LOGIN, 303)
+        ended = await access.sessions.end(SessionId(caller.session))
+        by_provider = ended.user is not None
+    response = RedirectResponse(f"{LOGIN}?left=true" if by_provider else LOGIN, 303)
     forget_session(response, secure=is_secure(request, access))
     return response
 

@@ -25,6 +25,7 @@ from cloister.errors import CloisterError, DeniedError, NotFoundError, TooManyFa
 
 OIDC_LOGIN = f"{LOGIN}/oidc"
 CALLBACK = f"{OIDC_LOGIN}/callback"
+OIDC_LOGOUT = "/logout/oidc"
 
 _COOKIE = "cloister-login"
 _SECONDS = 600
@@ -34,8 +35,13 @@ _VALUE = re.compile(r"([A-Za-z0-9_-]{43})\.([A-Za-z0-9_=-]{0,4000})")
 
 def add_oidc_login(app: FastAPI) -> None:
     """Let the application send browsers to the provider, and take them back."""
-    app.state.open_paths |= {OIDC_LOGIN, CALLBACK}
-    for path, name, answer in ((OIDC_LOGIN, "begin_oidc", _begin), (CALLBACK, "log_in_by_oidc", _finish)):
+    routes = (
+        (OIDC_LOGIN, "begin_oidc", _begin),
+        (CALLBACK, "log_in_by_oidc", _finish),
+        (OIDC_LOGOUT, "leave_oidc", _leave),
+    )
+    app.state.open_paths |= {path for path, _, _ in routes}
+    for path, name, answer in routes:
         app.add_api_route(path, answer, name=name, include_in_schema=False, response_class=Response)
 
 
@@ -93,6 +99,23 @@ async def _finish(request: Request, access: KnownAccess) -> Response:
     return response
 
 
+async def _leave(request: Request, access: KnownAccess) -> Response:
+    """Send a browser whose session here is over to where its provider ends its own.
+
+    A link leads here and no form does: browsers let no form's answer lead to another origin (`form-action`).
+    """
+    if access.provider is None:
+        raise NotFoundError("this server knows no provider of OpenID Connect")
+    try:
+        request.app.state.failures.count(request)
+        url = await access.provider.logout_url(back=_origin(request, access) + LOGIN)
+    except TooManyFailuresError as error:
+        return back_to_login(request, error, "often", "/")
+    except CloisterError as error:
+        return back_to_login(request, error, "provider", "/")
+    return RedirectResponse(f"{LOGIN}?problem=stays" if url is None else url, 303)
+
+
 def _pending(request: Request, access: Access) -> tuple[str, str]:
     """Return the secret of the login that this browser has begun, and where it wanted to go."""
     match = _VALUE.fullmatch(borne_cookie(request, access, _COOKIE) or "")
@@ -120,5 +143,8 @@ def _derived(secret: str, purpose: str) -> str:
 
 
 def _redirect_uri(request: HTTPConnection, access: Access) -> str:
-    origin = access.public_url or f"{request.url.scheme}://{request.headers.get('host', '')}"
-    return origin + CALLBACK
+    return _origin(request, access) + CALLBACK
+
+
+def _origin(request: HTTPConnection, access: Access) -> str:
+    return access.public_url or f"{request.url.scheme}://{request.headers.get('host', '')}"

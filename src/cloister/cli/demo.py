@@ -1,7 +1,6 @@
 """`cloister demo`: the tour."""
 
 from dataclasses import replace
-from importlib.resources import files
 from typing import Annotated
 
 import typer
@@ -12,12 +11,6 @@ from cloister.cli.run import run_and_follow
 from cloister.cli.session import settings_of
 from cloister.cli.terminal import output_console, print_line
 from cloister.errors import UsageError
-from cloister.model.request import EnvironmentText, Request
-from cloister.model.secret import SecretValue
-
-_PROMPT = "Short help that is exactly as long as allowed is cut off. Find out why, and fix it."
-_SECRET = {"DEMO_TOKEN": SecretValue("demo-token-that-opens-nothing")}
-"""The same each time, because a new value is a new environment: the second tour shall start warm."""
 
 _TOUR = """\
 A real project (click, from the package index) has a failing test. The task below runs in a sandbox of its own:
@@ -40,26 +33,19 @@ def demo(
     from cloister.cli.agent import ensure_agent
     from cloister.demo.model import PROVIDER, scripted_model
     from cloister.demo.project import prepare_project
+    from cloister.demo.tour import tour_request
 
     if agent is not None and agent not in _AGENTS:
         raise UsageError(f"--agent {agent}: the tour can be taken with {' or '.join(_AGENTS)}")
-    package = files("cloister.demo")
     console = output_console()
     print_line(console, _TOUR.format(agent=f"{agent} with a scripted model" if agent else "a shell script"))
-    repository = prepare_project(settings_of(context).state / "demo")
-    environment = (package / "environment.toml").read_bytes()
-    request = Request(
-        repository=str(repository),
-        prompt=_PROMPT,
-        environment=EnvironmentText(source="environment.toml", raw=environment),
-        secrets=_SECRET,
-    )
+    request = tour_request(prepare_project(settings_of(context).state / "demo"))
     if agent is None:
-        status = run_and_follow(context, replace(request, command=(package / "agent.sh").read_text()))
+        status = run_and_follow(context, request)
     else:
         ensure_agent(context, agent)
         with scripted_model(_AGENTS[agent]):
-            status = run_and_follow(context, replace(request, agent=agent, model=PROVIDER), embedded=True)
+            status = run_and_follow(context, replace(request, command=None, agent=agent, model=PROVIDER), embedded=True)
     for attempt in status.attempts:
         if attempt.outcome is not None and attempt.outcome.change is not None:
             print_diff(attempt.outcome.change.diff)

@@ -30,8 +30,16 @@ def prepare_project(folder: Path) -> Path:
     if not repository.exists():
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as bench:
-            _make_repository(Path(bench)).rename(repository)
+            _put(_make_repository(Path(bench)), repository)
     return repository
+
+
+def _put(made: Path, repository: Path) -> None:
+    try:
+        made.rename(repository)
+    except OSError:
+        if not repository.exists():  # else another has made it meanwhile, of the same release
+            raise
 
 
 def _make_repository(bench: Path) -> Path:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
-from urllib.parse import quote_plus, urlsplit
+from urllib.parse import quote_plus, urlencode, urlsplit
 
 import httpx
 from authlib.oauth2.rfc6749.parameters import prepare_grant_uri, prepare_token_request
@@ -83,6 +83,15 @@ class OidcProvider:
                 more = await self._read(http, about["userinfo_endpoint"], bearer=str(answer.get("access_token")))
                 claims = {**more, **claims} if more.get("sub") == claims["sub"] else claims
         return self._identity(claims)
+
+    async def logout_url(self, *, back: str) -> str | None:
+        """Return where a browser is sent to log out (OpenID Connect RP-Initiated Logout 1.0, 2)."""
+        about = await self._discover()
+        place = about.get("end_session_endpoint")
+        if not is_safe_url(place):
+            return None
+        asked = urlencode({"client_id": self._client.client_id, "post_logout_redirect_uri": back})
+        return f"{place}{'&' if '?' in str(place) else '?'}{asked}"
 
     def _identity(self, claims: Mapping[str, Any]) -> Identity:
         names = (claims.get(name) for name in (self._client.name_claim, "preferred_username", "email", "name", "sub"))

@@ -112,3 +112,10 @@ class IdentityProvider(Protocol):
     async def identify(self, *, code: str, redirect_uri: str, nonce: str, verifier: str) -> Identity:
         """Whom the code that it came back with is about. Errors as above."""
         ...
+
+    async def logout_url(self, *, back: str) -> str | None:
+        """Where a browser is sent to log out there, and then comes `back`; None when it has no such place.
+
+        Errors as above.
+        """
+        ...

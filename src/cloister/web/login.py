@@ -11,7 +11,9 @@ router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
 
 @router.get("/login")
-async def log_in(request: Request, access: KnownAccess, problem: str = "", next: str = "/") -> Response:
+async def log_in(
+    request: Request, access: KnownAccess, problem: str = "", next: str = "/", left: bool = False
+) -> Response:
     """Show the form."""
     words, by_provider = PROBLEMS.get(problem, ""), access.provider is not None
-    return render(request, "login.html", words=words, wanted=local_path(next), by_provider=by_provider)
+    return render(request, "login.html", words=words, wanted=local_path(next), by_provider=by_provider, left=left)

@@ -28,6 +28,7 @@ from cloister.web import (
     shell,
     task_list,
     task_pages,
+    tour,
     webhook_pages,
 )
 from cloister.web.headers import SecurityHeaders
@@ -35,6 +36,7 @@ from cloister.web.page import error_page
 
 _PARTS = (
     task_list,
+    tour,
     new_task,
     live,
     live_output,

@@ -135,3 +135,34 @@ async def test_a_server_without_a_provider_says_so(server: Server) -> None:
     async with browser(server) as http:
         assert (await http.get("/login/oidc")).status_code == 404
         assert "/login/oidc" not in (await http.get("/login")).text
+
+
+async def test_who_logs_out_here_may_log_out_there_too(machine: Machine, provider: Provider) -> None:
+    provider.discovery = {"end_session_endpoint": f"{provider.issuer}/end?x=1"}
+    async with machine.server(works=False, **_settings(provider.issuer)) as server, browser(server) as http:
+        await http.get(await _begin(http))
+        key = (await http.get("/api/v1/sessions/current")).json()["page_key"]
+        headers = {"Origin": server.address, "Sec-Fetch-Site": "same-origin"}
+        left = await http.post("/logout", data={"page_key": key}, headers=headers)
+        assert left.headers["Location"] == "/login?left=true"
+        assert "Log out there too" in (await http.get("/login?left=true")).text
+        assert "Log out there too" not in (await http.get("/login")).text
+        there = urlsplit((await http.get("/logout/oidc")).headers["Location"])
+        assert f"{there.scheme}://{there.netloc}{there.path}" == f"{provider.issuer}/end"
+        asked = {"x": ["1"], "client_id": [CLIENT_ID], "post_logout_redirect_uri": [f"{server.address}/login"]}
+        assert parse_qs(there.query) == asked
+        for unsafe in ("http://id.example/end", "javascript:alert(1)", None):
+            provider.discovery = {"end_session_endpoint": unsafe}
+            assert (await http.get("/logout/oidc")).headers["Location"] == "/login?problem=stays"
+        provider.discovery = {"issuer": "https://evil.example"}
+        assert (await http.get("/logout/oidc")).headers["Location"].startswith("/login?problem=provider")
+
+
+async def test_who_came_with_a_token_has_nothing_to_leave(machine: Machine) -> None:
+    async with machine.server(works=False) as server, browser(server) as http:
+        headers = {"Origin": server.address, "Sec-Fetch-Site": "same-origin"}
+        await http.post("/login", data={"token": await server.token(Role.VIEWER)}, headers=headers)
+        key = (await http.get("/api/v1/sessions/current")).json()["page_key"]
+        left = await http.post("/logout", data={"page_key": key}, headers=headers)
+        assert left.headers["Location"] == "/login"
+        assert (await http.get("/logout/oidc")).status_code == 404
