@@ -11,6 +11,7 @@ from cloister.model.check import CheckResult
 from cloister.model.diff import changed_paths
 from cloister.model.flag import Flag
 from cloister.model.sandbox import Change
+from cloister.model.thread_context import words_of
 from cloister.neutral_text import neutralize, neutralize_line
 
 LONGEST_TITLE = 100
@@ -65,6 +66,8 @@ class Facts:
     conflicts: tuple[str, ...] = ()
     failure: str | None = None
     """How the attempt ended, where that is no success."""
+    reference: str = ""
+    """Of the issue that it was asked for in, such as `#12`."""
 
 
 def title_of(facts: Facts) -> str:
@@ -88,6 +91,7 @@ def commit_message_of(facts: Facts, prompt: str) -> str:
 def section_of(facts: Facts) -> str:
     """Return Cloister's section of the text: from the whole change and the whole conversation."""
     parts = [
+        *([f"Asked for in {facts.reference}."] if facts.reference else []),
         _conversation(facts),
         *([_conflicts(facts.conflicts)] if facts.conflicts else []),
         _changes(facts.change),
@@ -133,7 +137,7 @@ def _quiet(text: str) -> str:
 def _conversation(facts: Facts) -> str:
     parts = []
     for said in facts.conversation:
-        asked = as_quoted(_cut(said.prompt, _LONGEST_PROMPT))
+        asked = as_quoted(_cut(words_of(said.prompt), _LONGEST_PROMPT))
         parts.append("\n".join(f"> {line}" for line in asked.splitlines()))
         if said.message.strip():
             parts.append(as_quoted(_cut(said.message, _LONGEST_MESSAGE // len(facts.conversation))))

@@ -26,6 +26,7 @@ from cloister.model.flag import FlagKind
 from cloister.model.forge import ForgeRepository, NewPullRequest, PullRequest, PullRequestState
 from cloister.model.publication import (
     AUTOMATION,
+    AskedIn,
     BranchDraft,
     Composed,
     Publication,
@@ -46,6 +47,7 @@ from cloister.pull_request_text import (
 )
 
 DEFAULT = PublishOptions()
+ELSEWHERE = AskedIn()
 _SHOWN = 5
 
 
@@ -74,7 +76,14 @@ class PullRequests:
             raise NotFoundError(f"task {found} has no pull request", hint=f"open one: cloister pr {found}")
         return publication
 
-    async def publish(self, task: str, *, attempt: int | None = None, options: PublishOptions = DEFAULT) -> Published:
+    async def publish(
+        self,
+        task: str,
+        *,
+        attempt: int | None = None,
+        options: PublishOptions = DEFAULT,
+        asked_in: AskedIn = ELSEWHERE,
+    ) -> Published:
         """Push the change of an attempt of the last turn, by default the best, and open or update its pull request.
 
         Repeatable. ConflictError when there is no change, somebody else pushed, or a person closed the pull request;
@@ -83,23 +92,30 @@ class PullRequests:
         """
         status = await self.tasks.get(task)
         async with self._locks.setdefault(status.task.id, anyio.Lock()):
-            return await self._publish(status, attempt_of(status, attempt), options)
+            return await self._publish(status, attempt_of(status, attempt), options, asked_in)
 
-    async def _publish(self, status: TaskStatus, chosen: AttemptStatus, options: PublishOptions) -> Published:
+    async def _publish(
+        self, status: TaskStatus, chosen: AttemptStatus, options: PublishOptions, asked_in: AskedIn
+    ) -> Published:
         task, change = status.task, _change_of(status, chosen)
         self._check(task, change, options)
         repository = await self.host.describe(task.repository)
-        known = await self._known(status, repository)
-        facts = await self._facts(status, chosen, change)
+        known = await self._known(status, repository, asked_in)
+        facts = replace(await self._facts(status, chosen, change), reference=known.reference)
         found = await self.host.find_pull_request(task.repository, known.branch)
         _check_state(found, known, options)
+        if known.adopted and (found is None or found.state is not PullRequestState.OPEN):
+            raise ConflictError(f"the pull request of the branch {known.branch} is not open any more")
         composed = await self._compose(status, chosen, known, facts)
-        if composed.is_empty and (found is None or found.state is not PullRequestState.OPEN):
+        is_open = found is not None and found.state is PullRequestState.OPEN
+        if composed.is_empty and (known.pushed is None if known.adopted else not is_open):
             raise ConflictError(f"{known.base} has all of the change of task {task.id}: there is nothing to propose")
         known = await self._push(task, repository, known, composed, options)
         said = await self._begin_checks(task, composed, facts)
         facts = replace(facts, conflicts=composed.conflicts)
-        if found is None or found.state is not PullRequestState.OPEN:
+        if known.adopted and found is not None:
+            pull, opened = found, False
+        elif found is None or found.state is not PullRequestState.OPEN:
             pull, opened = await self._open(task, known, facts, options), True
         else:
             pull, opened = await self._update(task, found, known, facts, options), False
@@ -174,13 +190,15 @@ class PullRequests:
                 hint=f"read it (cloister diff {task.id}); if you want it: cloister pr {task.id} --workflows",
             )
 
-    async def _known(self, status: TaskStatus, repository: ForgeRepository) -> Publication:
+    async def _known(self, status: TaskStatus, repository: ForgeRepository, asked_in: AskedIn) -> Publication:
         task = status.task
         if (known := await self.publications.find(task.id)) is not None:
             return await self._settled(task, known)
+        if asked_in.adopt is not None:  # what it is to go into is the branch itself, wherever that is by then
+            return Publication(task=task.id, branch=asked_in.adopt, base=asked_in.adopt, adopted=True)
         names = {branch.name for branch in await self.host.branches(task.repository)}
         base = task.revision.ref if task.revision.ref in names else repository.default_branch
-        return Publication(task=task.id, branch=task.branch, base=base)
+        return Publication(task=task.id, branch=task.branch, base=base, reference=asked_in.reference)
 
     async def _settled(self, task: Task, known: Publication) -> Publication:
         """Find out whether a push that broke off had arrived."""
@@ -218,6 +236,13 @@ class PullRequests:
         if head == pushed.head:
             return replace(known, pushed=pushed, pushing=None)
         expected = None if head is None else (known.pushed.head if known.pushed else None)
+        if known.adopted and (head != composed.onto or not composed.is_above):
+            raise ConflictError(
+                f"the branch {known.branch} has moved on, and the change does not fit it any more"
+                if head is not None
+                else f"the branch {known.branch} is gone",
+                hint=f"take the change from the task: cloister apply {task.id}",
+            )
         await self.publications.save(replace(known, pushing=pushed), self.now())
         await self.branches.push(
             task.repository,
@@ -226,6 +251,7 @@ class PullRequests:
             expected=expected,
             default_branch=repository.default_branch,
             workflows=options.workflows,
+            adopted=known.adopted,
         )
         event = BranchPushed(branch=known.branch, commit=pushed.head, conflicts=composed.conflicts)
         known = replace(known, pushed=pushed, pushing=None)

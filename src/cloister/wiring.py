@@ -90,6 +90,7 @@ from cloister.sandboxes.oci.packs import OciAgentPacks
 from cloister.sandboxes.oci.volume import find_volume_error
 from cloister.sessions import Sessions
 from cloister.settings import Settings
+from cloister.stores.asked import SqlAskedStore
 from cloister.stores.attempts import SqlLedger
 from cloister.stores.audit import SqlAuditStore
 from cloister.stores.database import Database
@@ -123,6 +124,7 @@ from cloister.worker import Drain, run_worker
 if TYPE_CHECKING:
     from cloister.backup.state import State
     from cloister.telemetry.instruments import Instruments
+    from cloister.triggers.following import Following
 
 GITHUB_WEBHOOK = "/webhooks/github"
 _SHARE_OF_SNAPSHOTS = 5
@@ -223,26 +225,57 @@ def automation_of(settings: Settings, database: Database, intake: Intake, sender
             public_url=settings.public_url,
         ),
         reviews=ReviewPoster(reviews=intake.reviews, now=_now) if intake.reviews is not None else None,
+        following=partial(_following_of, settings, database, intake),
     )
 
 
 def _inbox_of(settings: Settings, database: Database, intake: Intake) -> Inbox:
     """Return what takes deliveries of the forge, and works them off."""
     table = settings.github
-    secrets = [SecretValue(it.get_secret_value()) for it in (table.webhook_secret, table.webhook_secret_former) if it]
+    given = [SecretValue(it.get_secret_value()) for it in (table.webhook_secret, table.webhook_secret_former) if it]
+    secrets = WebhookSecrets(vault=intake.vault, given=given)
+    load = partial(_handlers_of, settings, database, intake)
+    return Inbox(store=SqlInboxStore(database), secrets=secrets, load=load, now=_now)
 
-    def load() -> Sequence[Handler]:
-        from cloister.triggers.mentions import Mentions  # here: no start waits for what servers alone need
 
-        host = intake.host
-        assert isinstance(host, GitHubHost)
-        threads = GitHubThreads(host)
-        gatekeeper = Gatekeeper(host=host, threads=threads, rules=trigger_rules_of(settings))
-        return (Mentions(gatekeeper=gatekeeper, threads=threads), *review_handlers_of(settings, intake, gatekeeper))
+def _handlers_of(settings: Settings, database: Database, intake: Intake) -> Sequence[Handler]:
+    """Return what works deliveries off."""
+    from cloister.triggers.mentions import Mentions  # here: no start waits for what servers alone need
+    from cloister.triggers.starting import Starter
 
-    return Inbox(
-        store=SqlInboxStore(database), secrets=WebhookSecrets(vault=intake.vault, given=secrets), load=load, now=_now
+    threads, rules, host = _threads_of(intake), trigger_rules_of(settings), intake.host
+    assert host is not None
+    gatekeeper = Gatekeeper(host=host, threads=threads, rules=rules)
+    mentions = Mentions(
+        gatekeeper=gatekeeper,
+        threads=threads,
+        store=SqlAskedStore(database),
+        starter=Starter(intake=intake, threads=threads, publications=SqlPublicationStore(database), rules=rules),
+        audit=Audit(store=SqlAuditStore(database), now=_now),
+        now=_now,
+        public_url=settings.public_url,
     )
+    return (mentions, *review_handlers_of(settings, intake, gatekeeper))
+
+
+def _following_of(settings: Settings, database: Database, intake: Intake) -> "Following":
+    from cloister.triggers.following import Following
+
+    assert intake.pull_requests is not None
+    return Following(
+        intake=intake,
+        pull_requests=intake.pull_requests,
+        store=SqlAskedStore(database),
+        threads=_threads_of(intake),
+        now=_now,
+        public_url=settings.public_url,
+        draft=settings.github.draft,
+    )
+
+
+def _threads_of(intake: Intake) -> GitHubThreads:
+    assert isinstance(intake.host, GitHubHost)
+    return GitHubThreads(intake.host)
 
 
 def review_handlers_of(settings: Settings, intake: Intake, gatekeeper: Gatekeeper) -> Sequence[Handler]:

@@ -59,6 +59,7 @@ class MirrorBranches:
             onto=onto,
             conflicts=tuple(conflicts),
             is_empty=await git.tree(head) == await git.tree(onto),
+            is_above=await git.is_ancestor(onto, head),
         )
 
     async def push(
@@ -70,18 +71,19 @@ class MirrorBranches:
         expected: Commit | None,
         default_branch: str,
         workflows: bool = False,
+        adopted: bool = False,
     ) -> None:
         """See `protocols.BranchWriter`. What is asked for is checked here once more, whoever did before."""
-        if not branch.startswith(OWN_BRANCHES) or not is_ref_name(HEADS + branch) or branch == default_branch:
+        is_own = adopted or branch.startswith(OWN_BRANCHES)
+        if not is_own or not is_ref_name(HEADS + branch) or branch == default_branch:
             raise DeniedError(f"{branch!r} is no branch that Cloister pushes: its own begin with {OWN_BRANCHES}")
         mirror = await self.forge.mirror(repository, commit)
         way = await self.host.way_to(repository, push=True, workflows=workflows)
         await give_objects(mirror, commit, LargeServer(way, reach=self.reach, guarded=repository.guarded))
+        # To a branch of people nothing is ever pushed but what goes on from where it is.
+        lease = () if adopted else (f"--force-with-lease={HEADS}{branch}:{expected or ''}",)
         output = await run_git(
-            [
-                *("push", "--porcelain", "--no-verify", f"--force-with-lease={HEADS}{branch}:{expected or ''}"),
-                *("--", way.address, f"{commit}:{HEADS}{branch}"),
-            ],
+            ["push", "--porcelain", "--no-verify", *lease, "--", way.address, f"{commit}:{HEADS}{branch}"],
             git_dir=mirror,
             variables=way.variables,
             accept=range(256),

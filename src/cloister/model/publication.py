@@ -41,6 +41,10 @@ class Publication:
     """Of its page."""
     title: str | None = None
     """As Cloister wrote it; another one is a person's, and stays."""
+    adopted: bool = False
+    """Branch and pull request are a person's, who asked for commits there: nothing else of them is changed."""
+    reference: str = ""
+    """Of the issue that it was asked for in, such as `#12`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +76,8 @@ class Composed:
     """Paths in which that has moved on otherwise, so that a person has to merge."""
     is_empty: bool = False
     """Nothing differs from that branch."""
+    is_above: bool = False
+    """That branch has nothing that is not in these commits' history: they can be pushed to it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +94,16 @@ class PublishOptions:
     """A draft becomes one to be reviewed."""
     assignees: tuple[str, ...] = ()
     """People whose it shall be."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedIn:
+    """Where at the forge a task was asked for."""
+
+    adopt: str | None = None
+    """Branch of a person's pull request that they asked for commits on; None: a branch of the task's own."""
+    reference: str = ""
+    """Of the issue, such as `#12`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

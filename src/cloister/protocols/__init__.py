@@ -29,6 +29,7 @@ from cloister.protocols.forge import PublicationStore as PublicationStore
 from cloister.protocols.image import ImageKeeper as ImageKeeper
 from cloister.protocols.image import ImageStore as ImageStore
 from cloister.protocols.image import SnapshotExporter as SnapshotExporter
+from cloister.protocols.inbox import AskedStore as AskedStore
 from cloister.protocols.inbox import InboxStore as InboxStore
 from cloister.protocols.queue import AttemptQueue as AttemptQueue
 from cloister.protocols.queue import FileStore as FileStore

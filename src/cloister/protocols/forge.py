@@ -208,11 +208,14 @@ class BranchWriter(Protocol):
         expected: Commit | None,
         default_branch: str,
         workflows: bool = False,
+        adopted: bool = False,
     ) -> None:
         """Push a composed commit to a branch, if that is where it is expected to be (None: absent).
 
-        Repeatable. ConflictError when somebody else pushed; DeniedError for a branch that is not Cloister's own, and
-        when the forge refuses; UnreachableError when it did not arrive.
+        To one that is `adopted`, of a pull request whose people asked for it, only what goes on from where it is.
+
+        Repeatable. ConflictError when somebody else pushed; DeniedError for a branch that is neither adopted nor
+        Cloister's own, and when the forge refuses; UnreachableError when it did not arrive.
         """
         ...
 
@@ -222,6 +225,10 @@ class PublicationStore(Protocol):
 
     async def find(self, task: TaskId) -> Publication | None:
         """Return what is known of a task's branch and pull request."""
+        ...
+
+    async def of_page(self, address: str) -> Publication | None:
+        """Return the one whose pull request has its page there; None for those of people."""
         ...
 
     async def save(self, publication: Publication, at: datetime, events: Sequence[Event] = ()) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
+from cloister.model.asked import Asked
 from cloister.model.inbox import Arrived
 
 
@@ -32,4 +33,24 @@ class InboxStore(Protocol):
 
     async def list(self, *, limit: int) -> Sequence[Arrived]:
         """The newest, newest first."""
+        ...
+
+
+class AskedStore(Protocol):
+    """Work that was asked for at a forge."""
+
+    async def find(self, key: str) -> Asked | None:
+        """Return what became of it."""
+        ...
+
+    async def save(self, asked: Asked) -> None:
+        """Keep it in place of what was known; synced to disk when this returns."""
+        ...
+
+    async def due(self, now: datetime, *, limit: int) -> Sequence[Asked]:
+        """Those to be looked at by now, that waited longest first."""
+        ...
+
+    async def count(self, *, since: datetime, person: str | None = None, repository: str | None = None) -> int:
+        """Return how much was asked for since then, by somebody or in a repository."""
         ...

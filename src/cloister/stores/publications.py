@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from pydantic import TypeAdapter, ValidationError
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects.sqlite import insert as insert_or_update
 
 from cloister.errors import StoreError
@@ -50,6 +50,13 @@ class SqlPublicationStore:
         query = select(PUBLICATIONS.c.document).where(PUBLICATIONS.c.task == task)
         row = await self._database.first(query)
         return None if row is None else _read(row.document, task)
+
+    async def of_page(self, address: str) -> Publication | None:
+        """The newest, of those whose branch is their own."""
+        same = func.json_extract(PUBLICATIONS.c.document, "$.address") == address
+        query = select(PUBLICATIONS).where(same).order_by(PUBLICATIONS.c.at.desc())
+        found = [_read(row.document, row.task) for row in await self._database.all(query)]
+        return next((it for it in found if not it.adopted), None)
 
     async def save(self, publication: Publication, at: datetime, events: Sequence[Event] = ()) -> None:
         """Synced, with its events or not at all."""

@@ -372,3 +372,16 @@ NOTICES = Table(
     Index("notices_by_receiver", "receiver"),
     Index("notices_by_task", "task"),
 )
+
+ASKED = Table(
+    "asked",
+    METADATA,
+    Column("key", Text, primary_key=True),
+    Column("person", Text, nullable=False),
+    Column("repository", Text, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("next_at", UtcDateTime),  # absent when it is over
+    Column("document", Text, nullable=False),  # as JSON
+    Index("asked_by_time", "at"),
+)
+Index("asked_due", ASKED.c.next_at, sqlite_where=ASKED.c.next_at.is_not(None))

@@ -1,7 +1,7 @@
 """How a delivery is worked off: a handler for each kind of event, and what it may say.
 
 To add one, write a module in this package with a class that has `kinds` and `handle`, and name it in
-`wiring.triggers_of`. A handler
+`wiring`. Each handler of a kind is asked about each delivery of it. A handler
 
 - reads the body with `payloads.read_payload`, into a model of no more than it needs;
 - believes nothing of it: what it acts on is asked of the forge again (`protocols.ForgeThreads`), and whether the person

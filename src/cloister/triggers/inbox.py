@@ -108,13 +108,23 @@ class Inbox:
             self._woken.set()
 
     async def _handle(self, arrived: Arrived) -> str:
-        """Ask each handler of that kind."""
+        """Ask each handler of that kind; what one of them raises keeps no other from it."""
+        outcomes: list[str] = []
+        failed: CloisterError | None = None
         for handler in self.handlers:
-            if arrived.kind in handler.kinds:
+            if arrived.kind not in handler.kinds:
+                continue
+            try:
                 handled: Handled | None = await handler.handle(arrived)
-                if handled is not None:
-                    return handled.outcome
-        return "nothing to do"
+            except (UsageError, DeniedError) as error:
+                outcomes.append(str(error))
+            except CloisterError as error:
+                failed = failed if failed is not None and not isinstance(failed, LaterError) else error
+            else:
+                outcomes += [handled.outcome] if handled is not None else []
+        if failed is not None:
+            raise failed
+        return "; ".join(dict.fromkeys(outcomes)) or "nothing to do"
 
     async def _try_again(self, arrived: Arrived, error: Exception, tries: int) -> None:
         _log.warning("a delivery could not be worked off", delivery=arrived.id, tries=tries, error=str(error))
