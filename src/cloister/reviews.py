@@ -132,9 +132,17 @@ class Reviews:
         """
         status = await self.tasks.get(task)
         async with self._locks.setdefault(status.task.id, anyio.Lock()):
-            return await self._post(status, _review_of(status, attempt))
+            posting = await self._post(status, _review_of(status, attempt))
+        assert posting is not None, "it is posted, whatever there is to say"
+        return posting
 
-    async def _post(self, status: TaskStatus, review: Review) -> Posting:
+    async def post_news(self, task: str) -> Posting | None:
+        """As `post`; None when it was about what is new alone, and there is nothing to say: then nobody is told."""
+        status = await self.tasks.get(task)
+        async with self._locks.setdefault(status.task.id, anyio.Lock()):
+            return await self._post(status, _review_of(status, None), news=True)
+
+    async def _post(self, status: TaskStatus, review: Review, *, news: bool = False) -> Posting | None:
         task = status.task
         ask, known = task.review, await self._known(task)
         assert ask is not None
@@ -149,6 +157,9 @@ class Reviews:
         placed = await self._place(task, pull, review)
         fingerprints = [_fingerprint(it) for it in placed]
         fresh = [it for it, own in zip(placed, fingerprints, strict=True) if own not in said]
+        if news and ask.since is not None and not fresh:
+            await self.known.save(replace(known, waiting=False, idle=True, problem=""), self.now())
+            return None
         posting = await self._send(task, pull, review, fresh, known=len(placed) - len(fresh))
         return await self._save(replace(known, fingerprints=tuple(fingerprints)), posting.review, posting)
 
@@ -246,7 +257,7 @@ class Reviews:
     async def _since(self, repository: Repository, pull: PullRequest) -> Commit | None:
         """Return the newest commit that was reviewed, if the pull request still has it."""
         for known in await self.known.of_pull_request(repository.address, pull.number):
-            if known.posted is None:
+            if known.posted is None and not known.idle:
                 continue
             if known.head == pull.head:
                 raise ConflictError(f"pull request {pull.number} has nothing new since its last review")

@@ -50,7 +50,7 @@ class ReviewPoster:
             status = await self.reviews.tasks.get(known.task)
             if status.state is not TaskState.FINISHED:
                 return
-            await self.reviews.post(known.task)
+            await self.reviews.post_news(known.task)
         except (UsageError, DeniedError) as error:  # trying again would help nobody
             await self._give_up(known, error)
         except CloisterError as error:

@@ -104,6 +104,8 @@ class KnownReview:
     """It is to be posted as soon as its task is over."""
     problem: str = ""
     """Why it was not."""
+    idle: bool = False
+    """It looked at what was new, and there was nothing to say."""
     fingerprints: tuple[str, ...] = ()
     """Of its findings that were posted, so that none is posted twice."""
     posted: PostedReview | None = None

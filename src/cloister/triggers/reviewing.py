@@ -81,7 +81,7 @@ class AutomaticReviews:
         if kept is not None:  # the server was killed before the review was noted
             task = (await self.intake.task(kept.task)).task
         else:
-            await self._check_pace(repository, by)
+            await check_pace(self.intake, self.rules, repository, by)
             request = await self.reviews.prepare(
                 ReviewRequest(
                     repository=repository.address,
@@ -95,11 +95,13 @@ class AutomaticReviews:
         await self.reviews.note(task)
         return task
 
-    async def _check_pace(self, repository: Repository, by: str) -> None:
-        recent = await _recent(self.intake, repository)
-        own = [it for it in recent if it.asked_by == by]
-        if len(own) >= self.rules.per_person or len(recent) >= self.rules.per_repository:
-            raise DeniedError(f"there were {len(recent)} tasks within an hour in {repository.address}")
+
+async def check_pace(intake: Intake, rules: TriggerRules, repository: Repository, by: str) -> None:
+    """Raise DeniedError when there were as many reviews within an hour as the settings allow."""
+    recent = await _recent(intake, repository)
+    own = [it for it in recent if it.asked_by == by]
+    if len(own) >= rules.per_person or len(recent) >= rules.per_repository:
+        raise DeniedError(f"there were {len(recent)} reviews within an hour in {repository.address}")
 
 
 async def _recent(intake: Intake, repository: Repository) -> Sequence[Task]:

@@ -91,7 +91,18 @@ async def test_a_pull_request_is_reviewed_when_it_is_opened_made_ready_or_pushed
         assert await handled(application, of_pull(story, "synchronize")) is not None
         await worked(application)
         assert [it.path for it in pull.reviews[1].remarks] == ["b.py"]
-        assert (await reviews_of(application))[0].task.review.since == task.task.revision.commit
+        second = (await reviews_of(application))[0].task
+        assert second.review.since == task.task.revision.commit
+
+        story.commit("topic", {"c.py": "c = 1\n"})
+        story.finds()
+        assert await handled(application, of_pull(story, "synchronize")) is not None
+        await worked(application)
+        assert len(pull.reviews) == 2, "nobody is told that there is nothing new"
+        story.commit("topic", {"d.py": "d = 1\n"})
+        third = (await reviews_of(application))[0].task
+        assert await handled(application, of_pull(story, "synchronize")) is not None
+        assert (await reviews_of(application))[0].task.review.since == third.revision.commit, "it was looked at"
 
 
 async def test_a_forked_one_meets_no_network_and_too_many_are_refused(
@@ -252,10 +263,12 @@ async def test_a_branch_that_somebody_else_pushed_is_not_mended(story: Story, mo
     monkeypatch.setenv("CLOISTER_GITHUB_FIX_CHECKS", "1")
     async with serving(story) as application:
         task, pull = await published(story, application, "")
+        of_ours = of_suite(story, pull)
         story.commit(pull.head, {"theirs.txt": "x\n"})
-        done = await handled(application, of_suite(story, pull))
-        assert done is not None
-        assert "is not the newest" in done.outcome
+        for arrived in (of_ours, of_suite(story, pull)):
+            done = await handled(application, arrived)
+            assert done is not None
+            assert "is not the newest" in done.outcome
         stranger = Pull(
             number=90, title="", body="", head=f"cloister/{task}-x", base="main", author="bob", last_head="0" * 40
         )
