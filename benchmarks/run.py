@@ -26,6 +26,7 @@ NAMES = (
     "processes",
     "control",
     "http_start",
+    "web",
 )
 BESIDE_DOCKER = {"start", "teardown", "snapshot", "processes", "http_start"}
 BESIDE_PROXIES = {"proxy", "intercepted"}
