@@ -37,6 +37,7 @@ from cloister.model.event import (
     SnapshotHit,
     SnapshotMissed,
     SnapshotSaved,
+    SubmodulesFetched,
     TaskAccepted,
     TimeRunningOut,
     TurnAccepted,
@@ -91,6 +92,9 @@ def sentences(event: Event) -> list[tuple[str, str]]:
             had = f"  large files: {event.files - event.left} of {event.files}, {size_to_text(event.size)}"
             lacks = f"; the others stay pointers of Git LFS: {event.reason}" if event.left else ""
             return [(had + lacks, "yellow" if event.left else "")]
+        case SubmodulesFetched():
+            stay = [(f"  submodule left empty: {it}", "yellow") for it in event.left]
+            return [*([(f"  submodules: {event.there}", "")] if event.there else []), *stay]
         case CatchingMissed():
             note = "note: programs that ignore the proxy reach nothing on this host; `cloister doctor` says why"
             return [(f"  {note}", "yellow")]

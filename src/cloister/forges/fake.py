@@ -10,6 +10,7 @@ from cloister.model.forge import ForgeBranch
 from cloister.model.large_file import LargeFiles
 from cloister.model.project import LOCK_FILES, ProjectFile, ProjectFiles, is_project_file
 from cloister.model.sandbox import Commit
+from cloister.model.submodule import Submodules
 from cloister.model.task import OWN_BRANCHES, Repository, Revision
 from cloister.protocols import Forge
 
@@ -98,6 +99,11 @@ class FakeForge:
         """See `protocols.Forge`. There are none."""
         del repository, commits
         return LargeFiles()
+
+    async def fetch_submodules(self, repository: Repository, commits: Sequence[Commit], default: Commit) -> Submodules:
+        """See `protocols.Forge`. There are none."""
+        del repository, commits, default
+        return Submodules()
 
     async def read_file(self, repository: Repository, commit: Commit, path: str) -> bytes | None:
         """See `protocols.Forge`."""

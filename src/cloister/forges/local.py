@@ -20,6 +20,7 @@ from cloister.forges.reach import Reach
 from cloister.forges.remote import DETACHED, HEADS, Remote, read_remote
 from cloister.forges.ssh import ssh_transport
 from cloister.forges.ssh_reach import pinned_options
+from cloister.forges.submodules import Origins, fetch_submodules
 from cloister.forges.unchanged import Unchanged, state_of
 from cloister.forges.uncommitted import uncommitted_note
 from cloister.git import with_settings
@@ -29,6 +30,7 @@ from cloister.model.large_file import LargeFiles
 from cloister.model.project import ProjectFiles
 from cloister.model.sandbox import Commit
 from cloister.model.ssh_address import SshAddress, parse_ssh_address
+from cloister.model.submodule import Submodules
 from cloister.model.task import OWN_BRANCHES, Repository, Revision
 from cloister.protocols import Forge, ForgeHost
 from cloister.together import Together
@@ -137,6 +139,24 @@ class LocalForge:
             most_bytes=self._most_large_bytes,
         )
         return await self._large.get((mirror, tuple(commits)), fetch)
+
+    async def fetch_submodules(self, repository: Repository, commits: Sequence[Commit], default: Commit) -> Submodules:
+        """Bring their trees into the mirror; see `protocols.Forge`."""
+        mirror = self._mirror(repository)
+        told = Submodules()
+        for commit in [it for it in dict.fromkeys(commits) if await mirror.has(it)]:
+            known = default if await mirror.has(default) else None
+            origins = Origins(parent=repository.address, guarded=repository.guarded, is_allowed=self._is_at_forge)
+            told = await fetch_submodules(mirror.path, commit, known, origins, self._fetch_submodule)
+        return told
+
+    def _is_at_forge(self, address: str) -> bool:
+        return self._host is not None and self._host.covers(Repository(address=address, directory="submodule"))
+
+    async def _fetch_submodule(self, repository: Repository, commit: Commit, with_login: bool) -> Path:
+        """Return a mirror with the commit; what was fetched with a login is no use to those who have none."""
+        stranger = LocalForge(self._mirrors.parent / "without-login", reach=self._reach)
+        return await (self if with_login else stranger).mirror(repository, commit)
 
     async def _large_source(self, repository: Repository) -> Source:
         if is_bundle(repository.address):

@@ -141,6 +141,15 @@ class LargeFilesFetched(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SubmodulesFetched(Event):
+    """The commit has submodules: those that could be had are folders of files in the work tree."""
+
+    there: int
+    left: tuple[str, ...]
+    """Those that stay empty folders: the path and why, one text each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CatchingMissed(Event):
     """Programs that ignore the proxy cannot be caught on this host: in this attempt they reach nothing."""
 

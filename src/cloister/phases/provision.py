@@ -18,13 +18,14 @@ from cloister.model.event import (
     SnapshotAwaited,
     SnapshotHit,
     SnapshotMissed,
+    SubmodulesFetched,
 )
 from cloister.model.image import Image
 from cloister.model.network import REGISTRIES
 from cloister.model.sandbox import SandboxSpec
 from cloister.model.secret import DeliveredSecrets
 from cloister.model.snapshot import SnapshotKey, SnapshotRecipe, recipe_of
-from cloister.model.task import Attempt
+from cloister.model.task import Attempt, Task
 from cloister.phases import final_disk
 from cloister.protocols import Forge, ImageStore, Sandbox, SandboxBackend, SnapshotCatalog
 from cloister.readiness import Fit, Needs, find_fit, find_needs, find_own_recipe
@@ -77,9 +78,7 @@ async def run(
     environment = task.environment
     image = await images.describe(await images.ensure(environment.image))
     mirror = await forge.mirror(task.repository, task.revision.commit)
-    large = await forge.fetch_large_files(task.repository, (task.revision.default_commit, task.revision.commit))
-    if large.files:
-        journal.record(LargeFilesFetched(files=large.files, size=large.size, left=large.left, reason=large.reason))
+    await _fetch_more(task, journal, forge)
     needs = await find_needs(forge, task.repository, task.revision, environment, image)
     recipe = recipe_of(
         environment,
@@ -116,6 +115,18 @@ async def run(
         needs=needs,
         registries=registries,
     )
+
+
+async def _fetch_more(task: Task, journal: Journal, forge: Forge) -> None:
+    """Have the mirror hold what the commits are to be completed with: large files, and submodules."""
+    revision = task.revision
+    commits = (revision.default_commit, revision.commit)
+    large = await forge.fetch_large_files(task.repository, commits)
+    if large.files:
+        journal.record(LargeFilesFetched(files=large.files, size=large.size, left=large.left, reason=large.reason))
+    submodules = await forge.fetch_submodules(task.repository, commits, revision.default_commit)
+    if submodules.there or submodules.left:
+        journal.record(SubmodulesFetched(there=submodules.there, left=submodules.left))
 
 
 async def _make_sandbox(

@@ -21,6 +21,7 @@ from cloister.model.large_file import LargeFiles
 from cloister.model.project import ProjectFiles
 from cloister.model.publication import BranchDraft, Composed, Publication
 from cloister.model.sandbox import Commit
+from cloister.model.submodule import Submodules
 from cloister.model.task import Repository, Revision, TaskId
 
 
@@ -60,6 +61,14 @@ class Forge(Protocol):
         """Bring the objects into the mirror that files of these commits, if it has them, are pointers to (Git LFS).
 
         What cannot be had stays a pointer, and is said. What comes is kept only if it is what the pointer says.
+        """
+        ...
+
+    async def fetch_submodules(self, repository: Repository, commits: Sequence[Commit], default: Commit) -> Submodules:
+        """Bring the trees of submodules of these commits, if it has them, into the mirror; return those of the last.
+
+        Over https, from the repository's own server and the forge of the settings, with Cloister's login for what the
+        default branch's commit names too. What cannot be had stays an empty folder, and is said.
         """
         ...
 

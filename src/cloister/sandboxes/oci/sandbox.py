@@ -13,6 +13,7 @@ from anyio import CapacityLimiter, to_thread
 from cloister.errors import RepositoryError, SandboxError, TaskFailedError
 from cloister.model.artifact import FoundFile
 from cloister.model.asker import Asker, Connection
+from cloister.model.flag import MOST_OF_A_KIND, Flag, FlagKind
 from cloister.model.given import GIVEN
 from cloister.model.instructions import Restored
 from cloister.model.pack import PACKS
@@ -45,6 +46,7 @@ from cloister.sandboxes.oci.worktree.written import list_written, write_list
 MOST_LAYERS = 8
 """Of a kept disk, with those below it and without the image; past that they are merged."""
 _MOST_LOOKUPS = 4
+_NO_PART = "what was written in it is no part of the change"
 
 
 class OciSandbox:
@@ -225,7 +227,7 @@ class OciSandbox:
         check_writes(self.root)
         if refused := answer.get("refused"):
             raise TaskFailedError(refused)
-        return await import_change(
+        change = await import_change(
             self._node.paths.results / self._spec.mirror.name,
             mirror=self._spec.mirror,
             base=base,
@@ -233,6 +235,8 @@ class OciSandbox:
             pack=exchange / "change.pack",
             name=self.name,
         )
+        inside = [Flag(kind=FlagKind.SUBMODULE, path=path, detail=_NO_PART) for path in answer.get("inside", ())]
+        return replace(change, flags=(*change.flags, *inside[:MOST_OF_A_KIND]))
 
     async def make_shareable(self) -> None:
         """Change files below the mount, which is gone meanwhile; see `protocols.Sandbox`."""

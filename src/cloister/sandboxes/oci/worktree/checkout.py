@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cloister.sandboxes.oci.worktree import large, trusted
+    from cloister.sandboxes.oci.worktree import large, submodules, trusted
 else:
     sys.path.append(os.path.dirname(os.path.abspath(__file__)))  # `python -I` leaves it out
     import large
+    import submodules
     import trusted
 
 _GITLINK = b"160000"
@@ -60,11 +61,13 @@ def check_out(places: trusted.Places, commit: str, *, branch: str, origin: str) 
         raise
     for folder in folders:
         _unmask(os.path.join(places.tree, folder))
+    submodules.forget_others(places, commit)
     # Not `reset --hard`: that would want, and move, a branch.
     trusted.git(["read-tree", "--reset", "-u", "--no-recurse-submodules", commit], variables)
     large.lay(places, commit)
     for gitlink in gitlinks:
         _forget_old_submodule(os.path.join(places.tree, gitlink))
+    submodules.lay(places, commit)
     _write_git(places, commit, branch=branch, origin=_keep_origin(places, origin), sha256=sha256)
     return True
 

@@ -24,12 +24,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from cloister.sandboxes.oci.worktree import importer, large, nested, trusted
+    from cloister.sandboxes.oci.worktree import importer, large, nested, submodules, trusted
 else:
     sys.path.append(os.path.dirname(os.path.abspath(__file__)))  # `python -I` leaves it out
     import importer
     import large
     import nested
+    import submodules
     import trusted
 
 LARGEST_CHANGE_BYTES = 2 * 1024**3
@@ -44,7 +45,8 @@ def main() -> None:
         request = json.load(sys.stdin)
         places = trusted.Places(trusted.root_of(sys.argv), request["directory"])
         base = trusted.check_commit(request["base"])
-        answer = {"commit": collect(places, base, read_written(places))}
+        written = read_written(places)
+        answer = {"commit": collect(places, base, written), "inside": find_inside(places, base, written)}
     except trusted.RefusedError as refusal:
         answer = {"refused": str(refusal)}
     except (OSError, ValueError, KeyError, subprocess.SubprocessError, trusted.GitError) as error:
@@ -56,6 +58,13 @@ def read_written(places: trusted.Places) -> list[tuple[bytes, bytes]]:
     """Return kind and path of everything that was written, parents first."""
     with open(os.path.join(places.exchange, b"written"), "rb") as file:
         return [(record[:1], record[2:]) for record in file.read().split(b"\0")[:-1]]
+
+
+def find_inside(places: trusted.Places, base: str, written: Sequence[tuple[bytes, bytes]]) -> list[str]:
+    """Return the laid submodules in which something was written: that is no part of a change."""
+    laid = [path for _, path in submodules.read_list(places, base)]
+    paths = [path for kind, path in written if kind != b"d"]
+    return [_show(one) for one in laid if any(path == one or path.startswith(one + b"/") for path in paths)]
 
 
 def collect(places: trusted.Places, base: str, written: Sequence[tuple[bytes, bytes]]) -> str:
