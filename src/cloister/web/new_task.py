@@ -19,6 +19,7 @@ from cloister.model.environment import Environment
 from cloister.model.environment_source import source_to_text
 from cloister.model.fairness import Priority
 from cloister.model.network import NetworkMode
+from cloister.model.pack import not_installed
 from cloister.model.task import CHECK
 from cloister.model.token import Role
 from cloister.preview import Preview
@@ -52,7 +53,7 @@ class Meant:
     phases: Sequence[PhaseView]
     agent: str
     bounds: Sequence[str]
-    """What the operator does not give of what is asked for, and what this version leaves undone."""
+    """What the operator does not give of what is asked for, and what is not there yet."""
 
 
 @router.get("/new")
@@ -132,13 +133,26 @@ async def _meant(intake: Intake, asked: TaskForm) -> Meant:
     environment = environment_from_options(
         found.environment, variables={}, internet=wanted.internet, allow=wanted.allow
     )
+    agent = asked.agent or environment.agent
     return Meant(
         preview=found,
         environment=environment,
         source=source_to_text(found.source),
         phases=phase_line(environment, (), intake.ceiling),
-        agent=asked.agent or environment.agent,
-        bounds=tuple(excess_of(environment.network, intake.ceiling)),
+        agent=agent,
+        bounds=(*excess_of(environment.network, intake.ceiling), *await _missing(intake, agent, environment)),
+    )
+
+
+async def _missing(intake: Intake, agent: str, environment: Environment) -> Sequence[str]:
+    """Return why a task would be refused as things are: an agent that is not here, secrets without a value."""
+    known = intake.agents.get(agent)
+    is_here = known is None or known.pack is None or await intake.packs.find(known.pack.name) is not None
+    kept = {secret.name for secret in await intake.secrets(environment.name)} if environment.secrets else set()
+    names = [use.name for use in environment.secrets if use.name not in kept]
+    return (
+        *(() if is_here else (not_installed(agent).message,)),
+        *([f"no value is kept for {', '.join(names)}: the task is refused until there is one"] if names else []),
     )
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from cloister.model.audit import AuditFilter
 from cloister.model.network import NetworkMode
+from cloister.model.request import EnvironmentText
 from cloister.model.token import Role
 
 from ..cli.conftest import DIFF, Installation
@@ -115,6 +116,18 @@ async def test_the_operators_bounds_are_said_before_anything_is_sent(machine: Ma
         form = await http.get("/tasks/new")
         assert "The operator gives limited at most" in read(form).text
         assert "<option disabled>full</option>" in form.text
+
+
+async def test_what_is_not_there_yet_is_said_before_anything_is_sent(server_without_worker: Server) -> None:
+    server, text = server_without_worker, b'[secrets]\nKEY = { mode = "setup" }\n'
+    await server.application.intake.environments.create("web", EnvironmentText(source="a test", raw=text))
+    async with visitor(server, Role.MEMBER) as http:
+        asked = {"repository": server.repository, "environment": "web", "agent": "robot"}
+        page = read(await http.get("/tasks/new/preview", params=asked)).text
+        assert "no value is kept for KEY" in page and "'robot' is not installed" in page and "environment web" in page
+        await server.application.intake.set_secret("web", "KEY", "hunter2")
+        page = read(await http.get("/tasks/new/preview", params={**asked, "agent": "command"})).text
+        assert "no value" not in page and "not installed" not in page
 
 
 async def test_without_scripts_a_look_shows_branches_and_what_applies(
