@@ -26,11 +26,11 @@ async def show(
     parts: Annotated[int, Query(ge=1, le=MOST_PARTS, description="Into how many parts tasks are counted.")] = 7,
 ) -> Statistics:
     """Return how tasks ended, how soon they started, whom they asked and what they used; at most of a year."""
-    end = until or datetime.now(UTC)
     try:
-        begin = since or end - timedelta(days=7)
+        end = (until or datetime.now(UTC)).astimezone(UTC)
+        begin = since.astimezone(UTC) if since else end - timedelta(days=7)
     except OverflowError as error:
-        raise UsageError("there was nothing so long ago") from error
-    if not begin < end <= begin + LONGEST:
+        raise UsageError("nobody has a calendar for that time") from error
+    if not timedelta() < end - begin <= LONGEST:
         raise UsageError(f"`since` is before `until`, and at most {LONGEST.days} days")
-    return await intake.statistics(begin.astimezone(UTC), end.astimezone(UTC), parts=parts)
+    return await intake.statistics(begin, end, parts=parts)

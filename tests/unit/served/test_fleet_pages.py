@@ -255,5 +255,14 @@ async def test_the_dashboard_draws_what_there_is_and_says_it_in_words(server: Se
             assert 'class="is-succeeded"' in page.text
             assert "command 1 100 % 0 0 $0.00" in read(page).text
         assert (await http.get("/dashboard?span=century")).status_code == 422
-        for query in ("since=2026-01-02T00:00:00Z&until=2026-01-01T00:00:00Z", "since=2020-01-01T00:00:00Z", "parts=0"):
+        for query in (
+            "since=2026-01-02T00:00:00Z&until=2026-01-01T00:00:00Z",
+            "since=2020-01-01T00:00:00Z",
+            "until=0001-01-02T00:00:00Z",
+            "since=0001-01-01T00:00:00%2B05:00",
+            "since=9999-12-31T23:59:59Z",
+            "parts=0",
+        ):
             assert (await http.get(f"/api/v1/statistics?{query}")).status_code == 422, query
+        last = "since=9999-12-31T00:00:00Z&until=9999-12-31T23:59:59Z"
+        assert (await http.get(f"/api/v1/statistics?{last}")).json()["tasks"] == 0
