@@ -155,14 +155,18 @@ async def test_a_task_without_scripts(server: Server, new_page: NewPage) -> None
 
 
 async def test_a_page_goes_on_when_its_server_comes_back(machine: Machine, new_page: NewPage) -> None:
-    machine.installation.node.programs["agent"] = _held()
+    steps = [Print(data=b"working\n"), Hold(), Print(data=b"still there\n"), Hold()]
+    machine.installation.node.programs["agent"] = Program(steps=steps, leaves={"/cloister/out/message.md": ANSWER})
     async with machine.server() as first, new_page(first) as page:
         await log_in(page, first)
         await page.goto("/tasks/new")
         await _fill(page, first)
         await page.get_by_role("button", name="Start the task").click()
+        await page.locator("[data-kind=output]").scroll_into_view_if_needed()
         await expect(page.locator(".xterm-rows", has_text="working")).to_be_visible()
         await first.end()
         async with machine.server(port=first.port):
+            machine.installation.node.release_all()
+            await expect(page.locator(".xterm-rows")).to_contain_text("workingstill there")
             machine.installation.node.release_all()
             await expect(page.locator(".answer strong", has_text="fixed")).to_be_visible()

@@ -1,6 +1,7 @@
 """Everything that a sandbox, a repository or a person can write, full of script, on every page: nothing rings."""
 
 import dataclasses
+import json
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,11 +10,11 @@ from typing import Any
 
 import pytest
 from markupsafe import Markup
-from playwright.async_api import Page
+from playwright.async_api import Page, Route
 
 from cloister.model.artifact import Artifact
 from cloister.model.check import CheckResult
-from cloister.model.event import AgentEvent, AgentEventKind, AttemptFinished, AttemptStarted, Event
+from cloister.model.event import AgentEvent, AgentEventKind, AttemptFinished, AttemptStarted, Event, Output
 from cloister.model.flag import Flag, FlagKind
 from cloister.model.phase import Phase
 from cloister.model.request import EnvironmentText
@@ -77,13 +78,13 @@ OUTCOME = Outcome(
         flags=tuple(Flag(kind=kind, path=PATH, detail=HOSTILE) for kind in FlagKind),
         paths=(PATH,),
     ),
-    artifacts=(Artifact(name=PATH, size_bytes=1, sha256="d"),),
+    artifacts=tuple(Artifact(name=name, size_bytes=1, sha256="d") for name in (PATH, f"{CORPUS[2]}.png", "x.svg")),
     checks=(CHECK,),
     seconds=dict.fromkeys(Phase, 1.0),
 )
 BRANCH = "<svg/onload=ring()>"
 RING = "window.ring = () => { window.rang = window.event?.target?.outerHTML || window.event?.type || 'a script'; }"
-_BELOW = ("", "/changes", "/changes?view=split&file=1", "/activity", "/network", "/details")
+_BELOW = ("", "/changes", "/changes?view=split&file=1", "/activity", "/network", "/details", "/recording")
 
 
 def hostile_events() -> Iterator[Event]:
@@ -194,3 +195,67 @@ async def test_what_a_page_is_told_while_it_runs_does_not_ring(
         await queue.finish(attempt, OUTCOME)
         await page.locator(".answer").wait_for()
         assert await page.evaluate("window.rang") is None
+
+
+ESCAPES = (
+    "\x1b]8;;javascript:ring()\x07press\x1b]8;;\x07\x1b]0;<img src=x onerror=ring()>\x07"
+    "\x1b[21t\x1b[c\x1b]52;c;cmluZw==\x07"
+)
+
+
+async def _what_scripts_draw(page: Page, server: Server, finished: str, running: str) -> list[str]:
+    """Let a terminal, the player and the list of comments show what is hostile; return where a script ran."""
+    await page.add_init_script(RING)
+    await log_in(page, server)
+    rang = []
+
+    async def look(where: str) -> None:
+        await page.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(done, 100)))")
+        if await page.evaluate("window.rang"):
+            rang.append(where)
+
+    await page.goto(running)
+    await page.locator("[data-kind=output]").scroll_into_view_if_needed()
+    await page.locator("[data-kind=output][data-drawn]").wait_for()
+    await page.locator(".xterm-screen").click(position={"x": 20, "y": 8})  # where the link would be
+    await look("terminal")
+    await page.goto(f"{finished}/recording")
+    await page.get_by_role("button", name="Play", exact=True).click()
+    await page.locator("[data-kind=player][data-shown]:not([data-shown='0'])").wait_for()
+    await look("player")
+    await page.goto(f"{finished}/changes")
+    place = page.locator("#review[data-ready]")
+    await place.wait_for(state="attached")
+    key = f"cloister-review:{await place.get_attribute('data-review')}"
+    comment = {"path": PATH, "side": "new", "line": 1, "quoted": HOSTILE, "text": HOSTILE}
+    await page.evaluate("([key, value]) => sessionStorage.setItem(key, value)", [key, json.dumps([comment])])
+    await page.reload()
+    await page.locator("#review .comments li").wait_for()
+    await look("comments")
+    return rang
+
+
+async def test_what_scripts_draw_does_not_ring(
+    server_without_worker: Server, installation: Installation, new_page: NewPage
+) -> None:
+    server = server_without_worker
+    finished = (await _hostile_task(server, installation))[0]
+    running = await server.application.intake.submit(server.request())
+    queue = server.application.intake.queue
+    attempt = await queue.claim()
+    assert attempt is not None
+    hostile = Output(command="agent", stream="stdout", text=ESCAPES + "\n".join(CORPUS), offset=1)
+    await queue.record(attempt, Phase.AGENT, hostile)
+    async with new_page(server, bypass_csp=True) as page:
+        assert await _what_scripts_draw(page, server, finished, f"/tasks/{running.id}") == []
+        assert await page.title() != "<img src=x onerror=ring()>"
+
+    async def careless(route: Route) -> None:
+        answer = await route.fetch()
+        await route.fulfill(response=answer, body=(await answer.text()).replace("textContent", "innerHTML"))
+
+    async with new_page(server, complaints=[], bypass_csp=True) as page:
+        await page.route("**/static/*/terminal.js", careless)
+        await page.route("**/static/*/review.js", careless)
+        rang = await _what_scripts_draw(page, server, finished, f"/tasks/{running.id}")
+        assert rang == ["terminal", "player", "comments"], "the twin: scripts that put text in as HTML"
