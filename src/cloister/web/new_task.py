@@ -192,6 +192,8 @@ async def _repositories(intake: Intake, caller: Caller) -> Sequence[str]:
     """Return the addresses of the newest tasks and of stored environments, as far as the caller may name them."""
     addresses = [status.task.repository.address for status in await intake.tasks(limit=_TASKS_LOOKED_AT)]
     for stored in await intake.environments.list():
+        if "repository" not in stored.text:  # to read each of many would be slow
+            continue
         described = (await intake.environments.describe(stored.name)).environment
         addresses += [described.repository] if described and described.repository else []
     return [address for address in dict.fromkeys(addresses) if caller.on_this_machine or not is_path(address)]

@@ -119,11 +119,15 @@ async def test_the_operators_bounds_are_said_before_anything_is_sent(machine: Ma
 
 
 async def test_what_is_not_there_yet_is_said_before_anything_is_sent(server_without_worker: Server) -> None:
-    server, text = server_without_worker, b'[secrets]\nKEY = { mode = "setup" }\n'
+    server, text = (
+        server_without_worker,
+        b'repository = "https://git.example/a.git"\n[secrets]\nKEY = { mode = "setup" }\n',
+    )
     await server.application.intake.environments.create("web", EnvironmentText(source="a test", raw=text))
     async with visitor(server, Role.MEMBER) as http:
         asked = {"repository": server.repository, "environment": "web", "agent": "robot"}
         page = read(await http.get("/tasks/new/preview", params=asked)).text
+        assert 'value="https://git.example/a.git"' in (await http.get("/tasks/new")).text
         assert "no value is kept for KEY" in page and "'robot' is not installed" in page and "environment web" in page
         await server.application.intake.set_secret("web", "KEY", "hunter2")
         page = read(await http.get("/tasks/new/preview", params={**asked, "agent": "command"})).text
