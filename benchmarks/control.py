@@ -324,10 +324,10 @@ async def run(state: Path) -> bool:
     about = (
         f"A server as a process, spoken to over its socket. {ACCEPTED_AT_ONCE} tasks asked for by {CALLERS} callers at "
         "once, and by one, until each is on disk and synced: the seconds of all, divided by their number, with the "
-        "look at a bare repository on the same machine in them. Beside it a row of "
+        "look at a bare repository on the same machine, which does not change, in them. Beside it a row of "
         f"{_BODY_BYTES:,} bytes that SQLite alone commits and syncs on the same disk. "
-        f"A page of 50 tasks of {MANY_TASKS:,}: the newest, some in the middle, and the newest where all wait, whose "
-        f"places in the queue are counted; beside it the same page of {FEW_TASKS}. {STREAMS:,} event streams "
+        f"A page of 50 tasks of {MANY_TASKS:,}: the newest, some in the middle, and the newest where all wait, with "
+        f"their places in the queue; beside it the same page of {FEW_TASKS}. {STREAMS:,} event streams "
         f"of {FOLLOWED} tasks, in each of which another process records an event every second: from its record to its "
         "arrival; beside it one stream, and the same readers of a program that tells them all from memory by the same "
         "HTTP server. Readers and writers share the machine's cores with the server."

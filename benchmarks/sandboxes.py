@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloister.model.environment import GIB, MINUTE, Limits
+from cloister.model.environment import Limits
+from cloister.model.quantity import GIB, MINUTE
 from cloister.model.sandbox import Checkout, Command, Commit, ImageDigest, SandboxName, SandboxSpec, Stream
 from cloister.model.snapshot import SnapshotKey
 from cloister.protocols import Process, Sandbox, SandboxBackend

@@ -5,8 +5,9 @@ from collections.abc import Collection, Iterator
 from cloister.model.artifact import ARTIFACTS
 from cloister.model.ceiling import Ceiling, excess_of
 from cloister.model.container import TIME_LEFT, work_tree
-from cloister.model.environment import MINUTE, Environment
+from cloister.model.environment import Environment
 from cloister.model.network import NetworkMode
+from cloister.model.quantity import MINUTE
 from cloister.model.task import Task
 
 _MOST_HOSTS = 20

@@ -53,6 +53,7 @@ from cloister.model.forge import AppManifest, ForgeBranch, ForgeLogin, ForgeRepo
 from cloister.model.given import Upload
 from cloister.model.image import BuildProgress, Image
 from cloister.model.inbox import ForgeDelivery
+from cloister.model.missed import Missed
 from cloister.model.model_provider import ListedProvider
 from cloister.model.notification import Occasion
 from cloister.model.pack import ListedAgent
@@ -60,7 +61,7 @@ from cloister.model.publication import Publication, Published, PublishOptions
 from cloister.model.request import EnvironmentChoice, EnvironmentText, RepositoryFile, Request, ReviewRequest
 from cloister.model.review import KnownReview, Posting
 from cloister.model.sandbox import Change
-from cloister.model.schedule import Missed, ScheduledRun
+from cloister.model.schedule import ScheduledRun
 from cloister.model.secret import BrokerRule, KeptSecret
 from cloister.model.snapshot import CheckedDisk, SnapshotKey, SnapshotRecord
 from cloister.model.snapshot_export import Compression

@@ -8,8 +8,7 @@ from typing import Any
 
 from cloister import environment_schema
 from cloister.environment_schema import EnvironmentTable
-from cloister.model.environment import GIB, MIB, MINUTE
-from cloister.model.quantity import DURATION_PATTERN, SIZE_PATTERN
+from cloister.model.quantity import DURATION_PATTERN, GIB, MIB, MINUTE, SIZE_PATTERN
 
 DRAFT = "http://json-schema.org/draft-07/schema#"
 """Older than need be: editors of TOML know it."""

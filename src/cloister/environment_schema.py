@@ -13,10 +13,9 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from cloister.model.environment import GIB, HOUR, MIB, MINUTE
 from cloister.model.model_provider import MODEL_CHOICE, parse_choice
 from cloister.model.network import WEB_PORTS, parse_domain
-from cloister.model.quantity import DURATION_PATTERN, SIZE_PATTERN, parse_duration, parse_size
+from cloister.model.quantity import DURATION_PATTERN, GIB, HOUR, MIB, MINUTE, SIZE_PATTERN, parse_duration, parse_size
 from cloister.model.secret import RESERVED_NAMES, RESERVED_PREFIXES, VARIABLE_NAME, in_any_case, is_reserved
 
 LARGEST_SCRIPT_BYTES = 100 * 1024

@@ -2,12 +2,15 @@
 
 import re
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from cloister.errors import UsageError
 from cloister.model.bundle import is_bundle, name_in
 from cloister.model.ssh_address import parse_ssh_address
-from cloister.model.task import Repository
+
+if TYPE_CHECKING:
+    from cloister.model.task import Repository
 
 SCHEMES = ("file", "http", "https")
 
@@ -17,7 +20,7 @@ _UNPRINTABLE_IN_PATH = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff
 _OUTSIDE_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 
 
-def parse_repository(address: str, *, guarded: bool = False) -> Repository:
+def parse_repository(address: str, *, guarded: bool = False) -> "Repository":
     """Return the repository at an absolute path, at a file, http or https URL, or behind ssh in both of git's forms.
 
     Everything else that git understands as an address is refused: `ext::` runs programs, and a
@@ -27,6 +30,8 @@ def parse_repository(address: str, *, guarded: bool = False) -> Repository:
 
     Raises UsageError.
     """
+    from cloister.model.task import Repository
+
     if not address or len(address) > _LONGEST_ADDRESS:
         raise UsageError(f"a repository's address has 1 to {_LONGEST_ADDRESS} characters")
     if address.startswith("/"):
@@ -52,14 +57,18 @@ def is_path(address: str) -> bool:
     return address.startswith("/") or address[:5].lower() == "file:"
 
 
-def _bundle(address: str) -> Repository:
+def _bundle(address: str) -> "Repository":
+    from cloister.model.task import Repository
+
     name = name_in(address)
     if name is None:
         raise UsageError(f"{address!r} is not the address of a repository that was sent as a bundle")
     return Repository(address=address, directory=_directory(name))
 
 
-def _local(path: str) -> Repository:
+def _local(path: str) -> "Repository":
+    from cloister.model.task import Repository
+
     if _UNPRINTABLE_IN_PATH.search(path):
         raise UsageError(f"the repository's path {path!r} holds a control character")
     normal = str(PurePosixPath(path))

@@ -10,7 +10,7 @@ from cloister import environment_schema
 from cloister.allowlist import check_not_too_broad
 from cloister.errors import UsageError
 from cloister.model.cancellation import LONGEST_GRACE_SECONDS, Cancellation
-from cloister.model.environment import GIB, HOUR, MINUTE, Limits
+from cloister.model.environment import Limits
 from cloister.model.given import (
     IMAGE_KINDS,
     LARGEST_GIVEN_BYTES,
@@ -22,7 +22,7 @@ from cloister.model.given import (
     safe_names,
 )
 from cloister.model.phase import Phase
-from cloister.model.quantity import size_to_text
+from cloister.model.quantity import GIB, HOUR, MINUTE, size_to_text
 from cloister.model.request import Request
 from cloister.model.task import LARGEST_PROMPT_BYTES
 

@@ -4,7 +4,8 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict
 
-from cloister.model.schedule import Missed, Schedule
+from cloister.model.missed import Missed
+from cloister.model.schedule import Schedule
 
 
 class ScheduleShape(BaseModel):

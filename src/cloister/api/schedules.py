@@ -10,7 +10,8 @@ from cloister.api.caller import Member, Viewer
 from cloister.api.front import KnownAutomation, check_priority, check_repository
 from cloister.api.schedule_shape import ScheduleShape, schedule_to_shape
 from cloister.api.task_request import TaskBody, body_to_request
-from cloister.model.schedule import Missed, ScheduledRun
+from cloister.model.missed import Missed
+from cloister.model.schedule import ScheduledRun
 
 router = APIRouter(prefix="/schedules", tags=["schedules"])
 

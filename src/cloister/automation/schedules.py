@@ -11,9 +11,10 @@ import structlog
 from cloister.automation.cron import latest_between, next_after, zone_of
 from cloister.errors import CloisterError, NotFoundError, UnderWayError, UsageError
 from cloister.intake import Intake
+from cloister.model.missed import Missed
 from cloister.model.request import Request
 from cloister.model.request_key import make_request_key
-from cloister.model.schedule import Missed, Schedule, ScheduledRequest, ScheduledRun
+from cloister.model.schedule import Schedule, ScheduledRequest, ScheduledRun
 from cloister.protocols import ScheduleStore
 
 MISSED_AFTER = timedelta(minutes=2)

@@ -16,11 +16,7 @@ from cloister.cli.task import JsonOption
 from cloister.cli.terminal import neutralize, output_console, print_line, print_lines, print_table
 from cloister.cli.work_tree import repository_address
 from cloister.errors import UsageError
-from cloister.model.environment_source import source_to_text
 from cloister.model.phase import Phase
-from cloister.model.request import EnvironmentName, Request
-from cloister.model.setup_plan import step_to_text
-from cloister.model.task import Shell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,6 +60,8 @@ def show(
 
     Example:  cloister env show --repo . --script >setup.sh
     """
+    from cloister.model.request import EnvironmentName
+
     choice = _choose(environment, version)
     if isinstance(choice, EnvironmentName) and repo is None and ref is None and not script:
         show_stored(context, choice, text_only=text, as_json=as_json)
@@ -122,6 +120,9 @@ def shell(
 
     Example:  cloister env shell --repo . --phase setup
     """
+    from cloister.model.request import Request
+    from cloister.model.task import Shell
+
     check_terminal()
     shell = Shell(phase=phase, terminal=terminal_kind())
     run_shell(
@@ -169,6 +170,8 @@ def why(
 
 
 def _choose(environment: str | None, version: int | None) -> "EnvironmentChoice | None":
+    from cloister.model.request import EnvironmentName
+
     choice = read_choice(environment)
     if version is None:
         return choice
@@ -204,6 +207,9 @@ def reset_cache(
 
 
 def _lines(preview: "Preview") -> "Iterator[str]":
+    from cloister.model.environment_source import source_to_text
+    from cloister.model.setup_plan import step_to_text
+
     environment, scripts, toolchains = preview.environment, preview.needs.scripts, preview.needs.toolchains
     source = source_to_text(preview.source)
     where = f", {source}" if source else ""

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Self
 
 import typer
 
-from cloister.check_report import CheckReport
 from cloister.cli.exit import code_of_verdict
 from cloister.cli.run import new_view, run_and_follow, write_line
 from cloister.cli.terminal import neutralize, output_console, print_line, print_table
@@ -47,6 +46,8 @@ class _CheckView:
     """Shows a task as `run` does, and at its end what was found out."""
 
     def __init__(self, status: "TaskStatus", *, as_json: bool) -> None:
+        from cloister.check_report import CheckReport
+
         self._inner: View = new_view(status, as_json=as_json)
         self._as_json = as_json
         self._report = CheckReport()

@@ -14,13 +14,11 @@ from cloister.cli.run import new_view
 from cloister.cli.session import open_embedded
 from cloister.cli.terminal import error_console, neutralize, output_console, print_line
 from cloister.errors import UsageError
-from cloister.model.event import EgressRefused, RecordedEvent, ShellClosed, ShellOpened
-from cloister.model.task import Verdict
-from cloister.narration import refusal_lines
 
 if TYPE_CHECKING:
     from cloister.cli.follow import Interruption
     from cloister.client import Client
+    from cloister.model.event import EgressRefused, RecordedEvent
     from cloister.model.request import Request
     from cloister.model.task import AttemptId, TaskId, TaskStatus
     from cloister.wiring import Application
@@ -93,6 +91,8 @@ class _Session:
     def finish(self, status: "TaskStatus") -> int:
         """Say how it ended, and return the exit code: the shell's own status when it was left by its user."""
         from cloister.cli.live import verdict_lines
+        from cloister.model.task import Verdict
+        from cloister.narration import refusal_lines
 
         console = output_console()
         for refused, times in list(self._refused.items())[:_MOST_REFUSALS]:
@@ -110,11 +110,12 @@ class _Session:
         code = code_of_verdict(status.verdict)
         return self._status if self._status is not None and code == 0 else code
 
-    async def _follow_to_shell(self) -> RecordedEvent | None:
+    async def _follow_to_shell(self) -> "RecordedEvent | None":
         """Show what happens until the shell is there; None when it never comes."""
         import anyio
 
         from cloister.cli.follow import cancel_task_when_interrupted, tick
+        from cloister.model.event import ShellOpened
 
         status = await self._client.task(self._task)
         with new_view(status, as_json=False) as view:
@@ -130,8 +131,10 @@ class _Session:
                 group.cancel_scope.cancel()
         return None
 
-    async def _be_in_shell(self, opened: RecordedEvent) -> None:
+    async def _be_in_shell(self, opened: "RecordedEvent") -> None:
         import anyio
+
+        from cloister.model.event import ShellOpened
 
         assert isinstance(opened.event, ShellOpened)
         assert opened.attempt is not None
@@ -154,6 +157,8 @@ class _Session:
 
     async def _collect(self, after: int) -> None:
         """Learn what happens meanwhile, and print nothing: the terminal is the shell's."""
+        from cloister.model.event import EgressRefused, ShellClosed
+
         async for recorded in self._client.events(self._task, after=after, follow=True):
             match recorded.event:
                 case EgressRefused() as refused:

@@ -15,14 +15,13 @@ from cloister.cli.task import JsonOption
 from cloister.cli.terminal import error_console, neutralize, output_console, print_line, print_lines, print_table
 from cloister.cli.work_tree import repository_address
 from cloister.errors import UsageError
-from cloister.model.request import EnvironmentName, EnvironmentText, RepositoryFile
-from cloister.model.stored_environment import check_stored_name, conflict
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from cloister.client import Client
     from cloister.environments import EnvironmentReport
+    from cloister.model.request import EnvironmentName, EnvironmentText, RepositoryFile
     from cloister.model.stored_environment import StoredEnvironment
 
 T = TypeVar("T")
@@ -60,7 +59,7 @@ def create(
     """
     content = _content(file, repo, ref)
 
-    def save(content: EnvironmentText | RepositoryFile) -> "EnvironmentReport":
+    def save(content: "EnvironmentText | RepositoryFile") -> "EnvironmentReport":
         return _ask(context, lambda client: client.create_environment(name, content))
 
     if content is None:
@@ -85,7 +84,7 @@ def edit(
     content = _content(file, repo, ref)
     before = _ask(context, lambda client: client.environment(name)).stored
 
-    def save(content: EnvironmentText | RepositoryFile) -> "EnvironmentReport":
+    def save(content: "EnvironmentText | RepositoryFile") -> "EnvironmentReport":
         return _ask(context, lambda client: client.edit_environment(name, content, base=before.version))
 
     if content is None:
@@ -147,7 +146,7 @@ def delete(
     print_line(output_console(), f"deleted {name}{with_it}; what it said: cloister env history {name}")
 
 
-def show_stored(context: typer.Context, choice: EnvironmentName, *, text_only: bool, as_json: bool) -> None:
+def show_stored(context: typer.Context, choice: "EnvironmentName", *, text_only: bool, as_json: bool) -> None:
     """Show what is stored."""
     report = ask(context, lambda client: client.environment(choice.name, choice.version))
     if as_json:
@@ -162,8 +161,10 @@ def show_stored(context: typer.Context, choice: EnvironmentName, *, text_only: b
         _print_text(report.stored.text)
 
 
-def _content(file: Path | None, repo: str | None, ref: str | None) -> EnvironmentText | RepositoryFile | None:
+def _content(file: Path | None, repo: str | None, ref: str | None) -> "EnvironmentText | RepositoryFile | None":
     """Return what the options name; None when they name nothing."""
+    from cloister.model.request import EnvironmentText, RepositoryFile
+
     if file is not None and (repo is not None or ref is not None):
         raise UsageError("a text comes from --file or from --repo; leave one of them out")
     if ref is not None and repo is None:
@@ -177,6 +178,8 @@ def _content(file: Path | None, repo: str | None, ref: str | None) -> Environmen
 
 def _check_free(context: typer.Context, name: str) -> None:
     """Raise what `create` would, before anybody writes a text for nothing."""
+    from cloister.model.stored_environment import check_stored_name, conflict
+
     find_editor()
     try:
         check_stored_name(name)
@@ -190,6 +193,8 @@ def _check_free(context: typer.Context, name: str) -> None:
 def _edited(
     text: str, name: str, save: "Callable[[EnvironmentText], EnvironmentReport]", *, later: str
 ) -> "EnvironmentReport":
+    from cloister.model.request import EnvironmentText
+
     report = edit_text(
         text,
         file_name=f"{name}.toml",

@@ -1,13 +1,14 @@
 """NAME|FILE: how every command names an environment."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cloister.errors import UsageError
-from cloister.model.request import EnvironmentChoice, EnvironmentName, EnvironmentText
-from cloister.model.stored_environment import is_file_name
+
+if TYPE_CHECKING:
+    from cloister.model.request import EnvironmentChoice, EnvironmentText
 
 EnvironmentArgument = Annotated[
     str | None,
@@ -19,15 +20,20 @@ EnvironmentArgument = Annotated[
 ]
 
 
-def read_choice(given: str | None) -> EnvironmentChoice | None:
+def read_choice(given: str | None) -> "EnvironmentChoice | None":
     """Return what NAME|FILE means; see `is_file_name`. UsageError when a file cannot be read."""
+    from cloister.model.request import EnvironmentName
+    from cloister.model.stored_environment import is_file_name
+
     if given is None:
         return None
     return read_environment_file(Path(given)) if is_file_name(given) else EnvironmentName(name=given)
 
 
-def read_environment_file(path: Path) -> EnvironmentText:
+def read_environment_file(path: Path) -> "EnvironmentText":
     """Read an environment file. UsageError when it cannot be read."""
+    from cloister.model.request import EnvironmentText
+
     return EnvironmentText(source=str(path), raw=read_input(path, "environment file"))
 
 

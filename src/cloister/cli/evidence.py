@@ -9,19 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from cloister.agent_lines import agent_lines
 from cloister.asciicast import recording_lines
 from cloister.cli.session import ask
 from cloister.cli.terminal import neutralize, output_console, print_lines, print_table
 from cloister.errors import NotFoundError, UsageError
-from cloister.model.artifact import Artifact
-from cloister.model.event import AgentEvent, AgentEventKind
 from cloister.model.quantity import size_to_text
-from cloister.replay import shown
 
 if TYPE_CHECKING:
     from cloister.client import Client
-    from cloister.model.event import RecordedEvent
+    from cloister.model.artifact import Artifact
+    from cloister.model.event import AgentEvent, RecordedEvent
     from cloister.model.task import AttemptStatus, TaskStatus
 
 TaskArgument = Annotated[str, typer.Argument(metavar="T", help="The task's id, or a unique beginning of it.")]
@@ -45,6 +42,7 @@ def recording(
 
     Example:  cloister task recording 0g2x > fix.cast
     """
+    from cloister.replay import shown
 
     async def answer(client: "Client") -> str:
         if shell is not None:
@@ -89,14 +87,16 @@ def command(
 
     Example:  cloister task command 0g2x/1/commands/7
     """
+    from cloister.agent_lines import agent_lines
     from cloister.cli.json_lines import to_json
+    from cloister.model.event import AgentEvent, AgentEventKind
 
     found = _ADDRESS.fullmatch(address)
     if found is None:
         raise UsageError(f"{address!r} is no command's address", hint="such as 0g2x/1/commands/7")
     number = int(found["number"])
 
-    async def answer(client: "Client") -> list[AgentEvent]:
+    async def answer(client: "Client") -> "list[AgentEvent]":
         status, chosen, told = await _of_attempt(client, found["task"], int(found["attempt"]), turn, output=False)
         commands = [it.event for it in told if isinstance(it.event, AgentEvent) and it.event.number is not None]
         ours = [event for event in commands if event.number == number]
@@ -140,7 +140,7 @@ def artifacts(
         _save(ask(context, lambda client: client.artifact(task, name, attempt=attempt, turn=turn)), output)
         return
 
-    async def answer(client: "Client") -> Sequence[Artifact]:
+    async def answer(client: "Client") -> "Sequence[Artifact]":
         from cloister.model.choice import attempt_of
 
         chosen = attempt_of(await client.task(task), attempt, turn)

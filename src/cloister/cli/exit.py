@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.text import Text
@@ -16,7 +16,9 @@ from typer.core import TyperGroup
 
 from cloister.cli.terminal import error_console, leave_broken_pipe, neutralize, print_line
 from cloister.errors import CloisterError, DiskFullError
-from cloister.model.task import Verdict
+
+if TYPE_CHECKING:
+    from cloister.model.task import Verdict
 
 CANCELLED = 4
 FAILED_CHECKS = 1
@@ -27,12 +29,13 @@ BUG = 3
 BROKEN_PIPE = 141
 """128 + SIGPIPE, as a shell reports it."""
 
-_OF_VERDICT = {Verdict.SUCCEEDED: 0, Verdict.FAILED: 1, Verdict.ERRORED: 3, Verdict.CANCELLED: CANCELLED}
 
-
-def code_of_verdict(verdict: Verdict) -> int:
+def code_of_verdict(verdict: "Verdict") -> int:
     """Return the exit code of a command whose task ended so."""
-    return _OF_VERDICT[verdict]
+    from cloister.model.task import Verdict
+
+    codes = {Verdict.SUCCEEDED: 0, Verdict.FAILED: 1, Verdict.ERRORED: 3, Verdict.CANCELLED: CANCELLED}
+    return codes[verdict]
 
 
 class CloisterGroup(TyperGroup):

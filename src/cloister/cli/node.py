@@ -8,7 +8,6 @@ import typer
 from cloister.cli.session import open_application, open_state
 from cloister.cli.task import JsonOption
 from cloister.cli.terminal import output_console, print_line
-from cloister.model.task import TaskId
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
@@ -34,6 +33,7 @@ def worker(
     from cloister import log, wiring
     from cloister.cli.draining import end_in_time, work_until_drained
     from cloister.cli.follow import interruptions
+    from cloister.model.task import TaskId
     from cloister.worker import Drain
 
     settings = open_state(context)

@@ -13,7 +13,6 @@ from cloister.cli.task import JsonOption
 from cloister.cli.terminal import neutralize, output_console, print_line
 from cloister.errors import UsageError
 from cloister.model.finding import FindingPriority
-from cloister.model.request import ReviewRequest
 
 if TYPE_CHECKING:
     from cloister.client import Client
@@ -60,6 +59,8 @@ def review(
 
     Example:  cloister review https://github.com/team/shop/pull/12 --for security --post
     """
+    from cloister.model.request import ReviewRequest
+
     if post and _TASK.fullmatch(pull_request):
         _tell(ask(context, lambda client: client.post_review(pull_request)), as_json=as_json)
         return

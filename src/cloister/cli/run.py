@@ -18,7 +18,6 @@ from cloister.cli.work_tree import repository_address
 from cloister.errors import UnreachableError, UsageError
 from cloister.model.fairness import Priority
 from cloister.model.network import NetworkMode
-from cloister.model.request import Request
 from cloister.model.secret import SecretValue
 
 if TYPE_CHECKING:
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 
     from cloister.cli.live import View
     from cloister.client import Client
+    from cloister.model.request import Request
     from cloister.model.task import TaskId, TaskStatus
 
 
@@ -99,6 +99,8 @@ def run(
 
     Example:  cloister run --command "ruff check --fix ." "fix what the linter finds"
     """
+    from cloister.model.request import Request
+
     request = Request(
         repository=repository_address(repo),
         prompt=read_prompt(prompt),
@@ -150,7 +152,7 @@ def _checks_passed(status: "TaskStatus") -> bool:
 
 def run_and_follow(
     context: typer.Context,
-    request: Request,
+    request: "Request",
     *,
     as_json: bool = False,
     make_view: "MakeView | None" = None,

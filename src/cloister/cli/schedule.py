@@ -12,9 +12,8 @@ from cloister.cli.task import JsonOption
 from cloister.cli.terminal import error_console, output_console, print_line, print_table
 from cloister.cli.work_tree import repository_address
 from cloister.model.fairness import Priority
+from cloister.model.missed import Missed
 from cloister.model.network import NetworkMode
-from cloister.model.request import Request
-from cloister.model.schedule import Missed
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The schedule's name.")]
 
@@ -67,6 +66,8 @@ def create(
 
     Example:  cloister schedule create nightly --cron "0 3 * * *" --timezone Europe/Berlin "update the dependencies"
     """
+    from cloister.model.request import Request
+
     request = Request(
         repository=repository_address(repo),
         prompt=read_prompt(prompt),

@@ -16,8 +16,7 @@ from cloister.doctor.facts import (
 )
 from cloister.doctor.finding import Finding, fail, ok, warn
 from cloister.doctor.vulnerability import LISTED_UNTIL, find_vulnerabilities
-from cloister.model.environment import GIB
-from cloister.model.quantity import size_to_text
+from cloister.model.quantity import GIB, size_to_text
 
 OLDEST_KERNEL = (5, 10)
 """Overlay mounts without syncs (`volatile`) came with it."""

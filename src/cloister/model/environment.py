@@ -6,12 +6,8 @@ from dataclasses import dataclass, field
 from cloister.model.finding import FindingPriority
 from cloister.model.network import REGISTRIES, WEB_PORTS, Audit, NetworkMode, NetworkPolicy
 from cloister.model.phase import Phase
+from cloister.model.quantity import GIB, HOUR, MIB, MINUTE
 from cloister.model.secret import SecretUse
-
-MINUTE = 60.0
-HOUR = 60 * MINUTE
-MIB = 1024 * 1024
-GIB = 1024 * MIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,10 +2,12 @@
 
 import re
 
-from cloister.model.environment import GIB, HOUR, MIB, MINUTE
-
+MINUTE = 60.0
+HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 LONGEST_SECONDS = 365 * DAY
+MIB = 1024 * 1024
+GIB = 1024 * MIB
 
 _DURATION_UNITS = {"s": 1.0, "m": MINUTE, "h": HOUR, "d": DAY}
 _SIZE_UNITS = {

@@ -3,24 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 
 from cloister.model.fairness import Priority
+from cloister.model.missed import Missed
 from cloister.model.network import NetworkMode
 from cloister.model.request import EnvironmentName, EnvironmentText
 from cloister.model.task import TaskId
 
 MOST_RUNS_KEPT = 100
 """Of each schedule: older ones are forgotten, though not their tasks."""
-
-
-class Missed(StrEnum):
-    """What becomes of times at which no server ran."""
-
-    ONCE = "once"
-    """One task, as soon as a server runs, however many times were missed."""
-    SKIP = "skip"
-    """None; the next time counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

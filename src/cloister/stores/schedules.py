@@ -10,7 +10,8 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from cloister.errors import ConflictError, StoreError, UsageError
-from cloister.model.schedule import MOST_RUNS_KEPT, Missed, Schedule, ScheduledRequest, ScheduledRun
+from cloister.model.missed import Missed
+from cloister.model.schedule import MOST_RUNS_KEPT, Schedule, ScheduledRequest, ScheduledRun
 from cloister.model.task import TaskId
 from cloister.protocols import ScheduleStore
 from cloister.stores.database import Database

@@ -12,9 +12,9 @@ from cloister.api.problem import error_to_problem
 from cloister.automation import Automation
 from cloister.errors import CloisterError
 from cloister.intake import Intake
+from cloister.model.missed import Missed
 from cloister.model.request import EnvironmentName
 from cloister.model.request import Request as Asked
-from cloister.model.schedule import Missed
 from cloister.model.task import CHECK
 from cloister.web.page import PageRoute, render
 

@@ -8,7 +8,7 @@ import pytest
 from cloister.doctor.checks import LEAST_FREE_BYTES, LEAST_FREE_INODES, judge
 from cloister.doctor.facts import NAMESPACES, RUNTIMES, HostFacts, RuntimeFact, StateFact
 from cloister.doctor.finding import Finding, State
-from cloister.model.environment import GIB
+from cloister.model.quantity import GIB
 from cloister.sandboxes.oci.runtime import PREFERRED
 
 CATCHING = "programs that ignore the proxy"

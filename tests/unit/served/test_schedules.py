@@ -14,7 +14,8 @@ from cloister import wiring
 from cloister.automation.schedules import Schedules
 from cloister.errors import CloisterError, ConflictError, DeniedError, UsageError
 from cloister.model.given import Upload
-from cloister.model.schedule import MOST_RUNS_KEPT, Missed, ScheduledRun
+from cloister.model.missed import Missed
+from cloister.model.schedule import MOST_RUNS_KEPT, ScheduledRun
 from cloister.model.secret import SecretValue
 from cloister.model.task import TaskId
 from cloister.model.token import Role
