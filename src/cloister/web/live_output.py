@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request
@@ -12,7 +13,7 @@ from cloister.api.body import LARGEST_NUMBER
 from cloister.api.caller import Viewer
 from cloister.api.event_stream import event_stream
 from cloister.api.front import FrontDoor
-from cloister.asciicast import recording_lines
+from cloister.asciicast import header_line, output_line
 from cloister.errors import NotFoundError
 from cloister.intake import Intake
 from cloister.model.event import PersonEntered, RecordedEvent
@@ -115,11 +116,28 @@ async def cast(
     if shell is not None:
         data = await intake.shell_recording(task, shell, attempt=attempt, turn=turn)
         return Response(data, media_type=_ASCIICAST, headers=saved_as(name))
-    told = [it async for it in intake.events(chosen.status.task.id, after=chosen.turn.seq - 1)]
-    lines = list(recording_lines(title, shown(chosen.own(told))))
-    if not lines:
+    lines = _recorded(intake, chosen, title)
+    begin = await anext(lines, None)
+    if begin is None:
         raise NotFoundError(f"the agent of {title} has printed nothing")
-    return Response("\n".join(lines) + "\n", media_type=_ASCIICAST, headers=saved_as(name))
+    return StreamingResponse(_one_after(begin, lines), media_type=_ASCIICAST, headers=saved_as(name))
+
+
+async def _recorded(intake: Intake, chosen: Chosen, title: str) -> AsyncIterator[bytes]:
+    """Yield the recording as the log is read: of a long one, nobody holds all."""
+    begin: datetime | None = None
+    async for recorded in intake.events(chosen.status.task.id, after=chosen.turn.seq - 1):
+        for at, text in shown(chosen.own([recorded])):
+            if begin is None:
+                begin = at
+                yield header_line(at=at, title=title).encode() + b"\n"
+            yield output_line((at - begin).total_seconds(), text).encode() + b"\n"
+
+
+async def _one_after(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for each in rest:
+        yield each
 
 
 def shells_of(chosen: Chosen, events: Sequence[RecordedEvent]) -> list[int]:
