@@ -72,6 +72,7 @@ export function offerShell(place) {
     });
     stop = () => cut.abort();
     terminal.focus();
+    place.scrollIntoView({ block: "start" }); // the focus alone may leave it below the head of the page
     const status = await show(answer, terminal, (found) => {
       address = found;
       size = { columns: terminal.cols, rows: terminal.rows };
