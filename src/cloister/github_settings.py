@@ -84,6 +84,10 @@ class GitHubTable(BaseModel):
         default=None, examples=['"/etc/cloister/signing_key"']
     )
     """File of a private ssh key, without passphrase, that signs commits. Absent: they are not signed."""
+    signing_gpg_key: Annotated[str, AfterValidator(_to_file)] | None = Field(
+        default=None, examples=['"/etc/cloister/signing_key.asc"']
+    )
+    """File of a private GPG key, without passphrase, that signs them instead."""
     repositories: (
         Annotated[tuple[Annotated[str, AfterValidator(parse_repository_pattern)], ...], BeforeValidator(_to_list)]
         | None

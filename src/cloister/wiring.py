@@ -51,6 +51,7 @@ from cloister.forges.github.reviews import GitHubReviews
 from cloister.forges.github.threads import GitHubThreads
 from cloister.forges.local import LocalForge
 from cloister.forges.reach import Reach
+from cloister.forges.signing import CommitSigner
 from cloister.health import Health
 from cloister.intake import Intake
 from cloister.model.model_provider import ModelProvider
@@ -483,7 +484,10 @@ def pull_requests_of(
             forge=forge,
             host=host,
             reach=replace(reach_of(settings), named=_forge_of(settings)),
-            signing_key=Path(settings.github.signing_key) if settings.github.signing_key else None,
+            signer=CommitSigner(
+                ssh_key=Path(settings.github.signing_key) if settings.github.signing_key else None,
+                gpg_key=Path(settings.github.signing_gpg_key) if settings.github.signing_gpg_key else None,
+            ),
         ),
         now=_now,
         public_url=settings.public_url,

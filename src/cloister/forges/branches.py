@@ -3,7 +3,7 @@
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
@@ -13,6 +13,7 @@ from cloister.forges.large_server import LargeServer
 from cloister.forges.mirror import FETCH_SECONDS
 from cloister.forges.reach import Reach
 from cloister.forges.remote import HEADS, is_ref_name, read_remote
+from cloister.forges.signing import CommitSigner
 from cloister.git import last_lines, run_git
 from cloister.model.forge import Person, Way
 from cloister.model.publication import BranchDraft, Composed, Pushed
@@ -32,8 +33,8 @@ class MirrorBranches:
 
     forge: Forge
     host: ForgeHost
-    signing_key: Path | None = None
-    """A private ssh key that signs what is pushed."""
+    signer: CommitSigner = field(default_factory=CommitSigner)
+    """Signs what is pushed."""
     reach: Reach | None = None
     """Judges where the server of large files may send us; without it, anywhere."""
 
@@ -47,7 +48,7 @@ class MirrorBranches:
         """See `protocols.BranchWriter`."""
         onto = (await self.forge.resolve(repository, HEADS + draft.onto)).commit
         mirror = await self.forge.mirror(repository, draft.base)
-        git = _Git(mirror, draft.author, f"{int(draft.at.timestamp())} +0000", self.signing_key)
+        git = _Git(mirror, draft.author, f"{int(draft.at.timestamp())} +0000", self.signer)
         own = await git.apply(draft.base, draft.diff)
         if draft.former is None:
             head, conflicts = await _begin(git, draft, own, onto)
@@ -151,9 +152,9 @@ async def _go_on(
 class _Git:
     """Git on a bare repository of ours, which runs nothing that a repository names: no filter, driver or hook."""
 
-    def __init__(self, path: Path, author: Person, at: str, signing_key: Path | None) -> None:
+    def __init__(self, path: Path, author: Person, at: str, signer: CommitSigner) -> None:
         self._path = path
-        self._signing_key = signing_key
+        self._signer = signer
         roles = ("AUTHOR", "COMMITTER")
         self._person = {f"GIT_{role}_NAME": author.name for role in roles}
         self._person |= {f"GIT_{role}_EMAIL": author.email for role in roles} | {
@@ -172,18 +173,15 @@ class _Git:
 
     async def commit(self, tree: str, parents: Sequence[str], message: str) -> Commit:
         """Make a commit, signed where there is a key: the same for the same, so that trying again makes no other."""
-        if self._signing_key is None:
+        if self._signer.key is None:
             return await self._commit(tree, parents, message)
-        settings = {"gpg.format": "ssh", "user.signingKey": str(self._signing_key)}
-        variables = {"GIT_CONFIG_COUNT": str(len(settings))}
-        for number, (key, value) in enumerate(settings.items()):
-            variables |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
         try:
-            return await self._commit(tree, parents, message, "-S", variables=variables)
+            async with self._signer.variables() as variables:
+                return await self._commit(tree, parents, message, "-S", variables=variables)
         except RepositoryError as error:
             raise HostError(
-                f"commits cannot be signed with {self._signing_key}: {error}",
-                hint="it must be a private ssh key without passphrase, which Cloister's user alone can read",
+                f"commits cannot be signed with {self._signer.key}: {error}",
+                hint="it must be a private key without passphrase, which Cloister's user alone can read",
             ) from error
 
     async def _commit(

@@ -1,7 +1,11 @@
 """What is pushed, and where to: whoever asks, one branch of Cloister's own and nothing else."""
 
+import os
+import shutil
 import subprocess
+import tempfile
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +16,7 @@ from cloister.errors import DeniedError, HostError
 from cloister.forges.branches import MirrorBranches
 from cloister.forges.github.credentials import LoginSource
 from cloister.forges.local import LocalForge
+from cloister.forges.signing import CommitSigner
 from cloister.model.forge import Person
 from cloister.model.publication import BranchDraft, Composed
 from cloister.model.sandbox import Commit
@@ -109,7 +114,7 @@ async def test_commits_are_signed_where_there_is_a_key(branches: MirrorBranches,
     key, signers = tmp_path / "signing_key", tmp_path / "signers"
     assert run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)).returncode == 0
     signers.write_text(f"a@example.com {key.with_suffix('.pub').read_text()}")
-    signing = replace(branches, signing_key=key)
+    signing = replace(branches, signer=CommitSigner(ssh_key=key))
     made = await compose(signing, forge)
     assert await compose(signing, forge) == made, "twice is the same"
     mirror = await branches.forge.mirror(forge.repository, made.pushed.head)
@@ -120,4 +125,55 @@ async def test_commits_are_signed_where_there_is_a_key(branches: MirrorBranches,
     verify[-1] = unsigned
     assert run("git", f"--git-dir={mirror}", *verify).returncode != 0, "the twin"
     with pytest.raises(HostError, match="commits cannot be signed"):
-        await compose(replace(branches, signing_key=tmp_path / "none"), forge)
+        await compose(replace(branches, signer=CommitSigner(ssh_key=tmp_path / "none")), forge)
+
+
+def _gpg(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    env = {"PATH": os.environ["PATH"], "GNUPGHOME": str(home)}
+    return subprocess.run(["gpg", "--batch", "--quiet", *arguments], env=env, capture_output=True, text=True)
+
+
+def _verify(mirror: Path, head: str, home: Path) -> subprocess.CompletedProcess[bytes]:
+    env = {"PATH": os.environ["PATH"], "GNUPGHOME": str(home)}
+    return subprocess.run(["git", f"--git-dir={mirror}", "verify-commit", head], env=env, capture_output=True)
+
+
+def _end_agent(home: Path) -> None:
+    env = {"PATH": os.environ["PATH"], "GNUPGHOME": str(home)}
+    subprocess.run(["gpgconf", "--kill", "all"], env=env, check=True)
+
+
+def _agents() -> set[str]:
+    """The keyrings of ours that an agent still serves."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            found |= {word for word in path.read_text().split("\0") if "cloister-gpg-" in word}
+    return found
+
+
+@pytest.mark.skipif(shutil.which("gpg") is None, reason="gpg is not installed")
+async def test_commits_are_signed_with_a_gpg_key_of_which_nothing_stays(
+    branches: MirrorBranches, forge: Forge, tmp_path: Path
+) -> None:
+    with tempfile.TemporaryDirectory(prefix="keys-") as name:  # a socket's address is shorter than a test's path
+        home, key = Path(name), tmp_path / "key.asc"
+        made_key = _gpg(home, "--passphrase", "", "--quick-gen-key", "A <a@example.com>", "ed25519", "sign", "never")
+        assert made_key.returncode == 0, made_key.stderr
+        key.write_text(_gpg(home, "--export-secret-keys", "--armor").stdout)
+        key.chmod(0o644)
+        signing = replace(branches, signer=CommitSigner(gpg_key=key))
+        with pytest.raises(HostError, match="others on this machine may use"):
+            await compose(signing, forge)
+        key.chmod(0o600)
+        made = await compose(signing, forge)
+        mirror = await branches.forge.mirror(forge.repository, made.pushed.head)
+        for head, is_good in ((made.pushed.head, True), ((await compose(branches, forge)).pushed.head, False)):
+            done = _verify(mirror, head, home)
+            assert (done.returncode == 0) is is_good, done.stderr
+        _end_agent(home)
+    assert _agents() == set()
+    assert list(Path(tempfile.gettempdir()).glob("cloister-gpg-*")) == []
+    key.write_text("no key\n")
+    with pytest.raises(HostError, match="has no private GPG key"):
+        await compose(signing, forge)
