@@ -38,6 +38,14 @@ class AttemptRun:
         """What the sandbox has in place of each brokered secret, by the secret's name."""
         return {grant.name: grant.placeholder for grant in self.grants}
 
+    @property
+    def grants_of_agent(self) -> Sequence[Grant]:
+        """Those that are used where the task's commit is: none where no person vouches for that.
+
+        What is in a fork, or what an agent wrote, could ask the proxy for whatever they open.
+        """
+        return () if self.task.revision.foreign else self.grants
+
     def seconds_left(self) -> float:
         """Return how long it may still go on. TaskFailedError when its time is up."""
         left = self.ends_at - anyio.current_time()

@@ -153,10 +153,11 @@ async def _set_up(run: AttemptRun, provisioned: Provisioned, building: ExitStack
     trusted = plan.is_trusted(sandbox)
     first = policy if trusted else of_agent
     network, names = (first.mode, sorted(run.secrets.values) if trusted else []) if plan.runs else (NetworkMode.OFF, [])
-    brokered = sorted(placeholders) if plan.runs else []
+    grants = run.grants if trusted else run.grants_of_agent
+    brokered = sorted(grant.name for grant in grants) if plan.runs else []
     with run.journal.phase(Phase.SETUP, network=network, secrets=names, brokered=brokered):
         if plan.runs:
-            await open_network(run, provisioned, first)
+            await open_network(run, provisioned, first, own=grants)
         kept = await setup.run(
             run.task,
             plan,
@@ -167,7 +168,7 @@ async def _set_up(run: AttemptRun, provisioned: Provisioned, building: ExitStack
             recipe=provisioned.recipe,
             catalog=run.tools.catalog,
             building=building,
-            narrow=lambda: open_network(run, provisioned, of_agent),
+            narrow=lambda: open_network(run, provisioned, of_agent, own=run.grants_of_agent),
             patch=run.attempt.starting_diff,
             now=datetime.now(UTC),
             seconds_left=run.seconds_left(),

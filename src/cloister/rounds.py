@@ -38,7 +38,7 @@ async def work_in_rounds(run: AttemptRun, provisioned: Provisioned, model: OpenM
     Behind a former worker this goes on in the round that it had come to: the agent may run there now.
     """
     attempt, journal, ending, limits = run.attempt, run.journal, run.ending, run.task.environment.limits
-    network, brokered = run.task.environment.network.agent, sorted(run.placeholders)
+    network, brokered = run.task.environment.network.agent, sorted(grant.name for grant in run.grants_of_agent)
     grant, shown = (model.grant, str(model)) if model is not None else (None, None)
     watch = ModelWatch(model, limits, journal, told=await run.tools.queue.told(attempt) if attempt.retry else ())
     turn, began = await _first_turn(run, provisioned, model), datetime.now(UTC)
@@ -108,7 +108,7 @@ async def _first_turn(run: AttemptRun, provisioned: Provisioned, model: OpenMode
 
 async def _briefing(run: AttemptRun) -> str:
     task = run.task
-    place = brief(task, run.tools.ceiling, [grant.name for grant in run.grants])
+    place = brief(task, run.tools.ceiling, [grant.name for grant in run.grants_of_agent])
     if (ask := task.review) is None:
         return place
     head = task.revision.commit

@@ -16,15 +16,17 @@ async def open_network(
     provisioned: Provisioned,
     policy: NetworkPolicy,
     *,
+    own: Sequence[Grant] | None = None,
     model: Grant | None = None,
     report: Callable[[EgressTold], None] | None = None,
 ) -> None:
-    """Let the proxy judge by `policy`, with the run's grants, the `model`'s, and their doors.
+    """Let the proxy judge by `policy`, with the `own` grants (None: all of the run's), the `model`'s, and their doors.
 
     `report` hears of it in the journal's place.
     """
     sandbox, journal = provisioned.sandbox, run.journal
-    grants: Sequence[Grant] = run.grants if model is None else (*run.grants, model)
+    own = run.grants if own is None else own
+    grants: Sequence[Grant] = own if model is None else (*own, model)
 
     async def find_asker(connection: Connection) -> Asker | None:
         owner = await sandbox.owner_of(connection)
@@ -46,7 +48,7 @@ async def open_agents_network(
 ) -> None:
     """The same, by the agent's policy."""
     policy = run.task.environment.policy(Phase.AGENT, provisioned.registries)
-    await open_network(run, provisioned, policy, model=model, report=report)
+    await open_network(run, provisioned, policy, own=run.grants_of_agent, model=model, report=report)
 
 
 def told_of(policy: NetworkPolicy) -> PolicyApplied:

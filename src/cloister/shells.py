@@ -17,9 +17,10 @@ async def open_in_setup(run: AttemptRun, asked: Shell, provisioned: Provisioned)
     policy = task.environment.policy(Phase.SETUP if trusted else Phase.AGENT, provisioned.registries)
     policy = replace(policy, phase=Phase.SETUP)
     given = run.secrets.values if trusted else {}
-    placeholders = run.placeholders
-    with run.journal.phase(Phase.SETUP, network=policy.mode, secrets=sorted(given), brokered=sorted(placeholders)):
-        await open_network(run, provisioned, policy)
+    placeholders, grants = run.placeholders, run.grants if trusted else run.grants_of_agent
+    brokered = sorted(grant.name for grant in grants)
+    with run.journal.phase(Phase.SETUP, network=policy.mode, secrets=sorted(given), brokered=brokered):
+        await open_network(run, provisioned, policy, own=grants)
         return await shell.run(
             task,
             asked,
@@ -35,7 +36,8 @@ async def open_in_setup(run: AttemptRun, asked: Shell, provisioned: Provisioned)
 async def open_for_agent(run: AttemptRun, asked: Shell, provisioned: Provisioned) -> Outcome:
     """Let the user be the agent."""
     task, placeholders = run.task, run.placeholders
-    with run.journal.phase(Phase.AGENT, network=task.environment.network.agent, brokered=sorted(placeholders)):
+    brokered = sorted(grant.name for grant in run.grants_of_agent)
+    with run.journal.phase(Phase.AGENT, network=task.environment.network.agent, brokered=brokered):
         await open_agents_network(run, provisioned)
         return await shell.run(
             task,
