@@ -46,7 +46,7 @@ _KINDS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ),
         (
             "hides text from people",
-            r"<!--(?:(?!-->).){0,2000}?\b(?:agent|ai|assistant|model|llm|copilot|codex|claude|instructions?)\b",
+            r"<!--(?:(?!--).){0,400}?\b(?:agent|ai|assistant|model|llm|copilot|codex|claude|instructions?)\b",
         ),
         (
             "has characters that nobody sees",

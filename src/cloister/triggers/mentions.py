@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import anyio
+import anyio.to_thread
 
 from cloister.audit import Audit
 from cloister.errors import CloisterError, DeniedError, NotFoundError, UsageError
@@ -71,7 +72,11 @@ class Mentions:
             return rules.label is not None and pointer.label.lower() == rules.label.lower()
         if pointer.assignee is not None:
             return rules.assign and pointer.assignee.lower() == (await self.threads.own_login()).lower()
-        return "@" in pointer.text and find_mention(pointer.text, await self.name()) is not None
+        return "@" in pointer.text and await self._find(pointer.text) is not None
+
+    async def _find(self, text: str) -> str | None:
+        """Look for a mention, beside the loop: a long text takes a while."""
+        return await anyio.to_thread.run_sync(find_mention, text, await self.name())
 
     async def _look(self, pointer: Pointer, repository: Repository) -> Mention | None:
         """Return what is at the forge now; None when that asks for nothing."""
@@ -81,7 +86,7 @@ class Mentions:
         thread = await self.threads.thread(repository, pointer.place.number)
         if pointer.label is not None or pointer.assignee is not None:
             return self._of_sign(pointer, repository, comment, thread)
-        words = find_mention(comment.body, await self.name())
+        words = await self._find(comment.body)
         if words is None or comment.author.lower() != pointer.sender.lower() or OWN_MARK in comment.body:
             return None
         return Mention(

@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import anyio
+import anyio.to_thread
+
 from cloister.errors import ConflictError, UnderWayError
 from cloister.intake import Intake
 from cloister.model.asked import Asked
@@ -14,7 +17,7 @@ from cloister.model.task import TaskId, TaskState
 from cloister.model.thread import Comment, PlaceKind
 from cloister.model.thread_context import with_context
 from cloister.protocols import ForgeThreads, PublicationStore
-from cloister.triggers.context import MOST_COMMENTS, Surroundings, make_context
+from cloister.triggers.context import MOST_COMMENTS, Context, Surroundings, make_context
 from cloister.triggers.gatekeeper import TriggerRules
 from cloister.triggers.handling import LaterError
 from cloister.triggers.mention import Mention
@@ -49,7 +52,7 @@ class Starter:
 
     async def _go_on(self, mention: Mention, asked: Asked, own: Publication, key: RequestKey) -> Asked:
         """One more turn of the task whose pull request it is."""
-        context = make_context(await self._around(mention, whole=False))
+        context = await self._context(await self._around(mention, whole=False))
         asked = replace(asked, flags=context.flags)
         if asked.task is not None:
             return asked
@@ -71,7 +74,7 @@ class Starter:
     async def _begin(self, mention: Mention, asked: Asked, key: RequestKey) -> Asked:
         """A task of its own: of a pull request at its head, else on the default branch."""
         around = await self._around(mention, whole=True)
-        context, head = make_context(around), around.head
+        context, head = await self._context(around), around.head
         asked = replace(asked, flags=context.flags)
         ref = None
         if head is not None and head.is_open:
@@ -87,6 +90,10 @@ class Starter:
         )
         task = await self.intake.submit(request, key, asked_by=_asker(mention))
         return replace(asked, task=TaskId(task.id))
+
+    async def _context(self, around: Surroundings) -> Context:
+        """Write it down, beside the loop: long texts are looked through."""
+        return await anyio.to_thread.run_sync(make_context, around)
 
     async def _environment(self, mention: Mention) -> EnvironmentName | None:
         """Return the one of the settings, else the stored one that names the repository."""

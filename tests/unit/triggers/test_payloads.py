@@ -11,8 +11,10 @@ from jsonschema import Draft7Validator
 
 from cloister.errors import UsageError
 from cloister.model.inbox import Arrived
+from cloister.model.thread import PlaceKind
 from cloister.triggers import check_payloads, payloads
 from cloister.triggers.payloads import Payload, read_payload
+from cloister.triggers.pointers import find_pointer
 
 from .deliveries import examples, needs_npm, published
 
@@ -39,6 +41,18 @@ def test_every_published_example_is_read() -> None:
     ]
     assert len(read) == 94
     assert set(read) == set(MODELS)
+
+
+@needs_npm
+def test_every_published_example_points_somewhere_or_nowhere() -> None:
+    """Whatever GitHub tells of, it is read or left alone, and never a fault."""
+    found = [find_pointer(arrived(kind, example)) for kind, example in examples()]
+    assert len(found) > 300
+    pointers = [it for it in found if it is not None]
+    assert len(pointers) == 24
+    assert {it.place.kind for it in pointers} == set(PlaceKind)
+    assert {it.label for it in pointers if it.label}
+    assert {it.assignee for it in pointers if it.assignee}
 
 
 @needs_npm
