@@ -17,6 +17,7 @@ from cloister.model.model_usage import UsageTotal
 from cloister.model.phase import Phase
 from cloister.model.review import Review, ReviewAsk
 from cloister.model.sandbox import Change, Commit, SandboxName
+from cloister.model.thread_context import words_of
 from cloister.model.trace import TraceParent, trace_id_of
 
 TaskId = NewType("TaskId", str)
@@ -175,7 +176,7 @@ class Task:
     @property
     def branch(self) -> str:
         """The only branch that this task may ever push: it tells what is asked, in letters that need no quoting."""
-        slug = "-".join(_WORD.findall(self.prompt.lower()))[:LONGEST_SLUG].strip("-")
+        slug = "-".join(_WORD.findall(words_of(self.prompt).lower()))[:LONGEST_SLUG].strip("-")
         return f"{OWN_BRANCHES}{self.id}-{slug}" if slug else f"{OWN_BRANCHES}{self.id}"
 
 
