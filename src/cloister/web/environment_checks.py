@@ -40,7 +40,7 @@ class CheckForm(BaseModel):
 
     repository: str = ""
     ref: str = ""
-    use_cache: bool = False
+    use_cache: bool = True
 
 
 @router.get("/check")
