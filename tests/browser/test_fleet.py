@@ -17,9 +17,10 @@ from cloister.model.notification import Occasion, Receiver, ReceiverId, Receiver
 from cloister.model.pack import ListedAgent
 from cloister.model.phase import Phase
 from cloister.model.sandbox import ImageDigest
-from cloister.model.task import AttemptId
+from cloister.model.schedule import Missed, Schedule, ScheduledRequest
+from cloister.model.task import AttemptId, TaskId
 from cloister.model.token import Role
-from cloister.model.webhook import Webhook, WebhookId
+from cloister.model.webhook import Delivery, DeliveryId, Webhook, WebhookId
 from cloister.model.worker import Worker
 from cloister.web import page as pages
 
@@ -157,7 +158,19 @@ async def test_what_is_pushed_is_shown_and_leads_to_its_task(server: Server, new
         assert ["Cloister", "", "/"] in shown, "what leads elsewhere, or cannot be read, leads to the first page"
 
 
-HOSTILE_PAGES = ["/dashboard", "/images", "/agents", "/workers", "/notifications", "/tokens", "/webhooks", "/audit"]
+HOSTILE_PAGES = [
+    "/dashboard",
+    "/images",
+    "/agents",
+    "/workers",
+    "/notifications",
+    "/tokens",
+    "/webhooks",
+    "/webhooks/h",
+    "/schedules",
+    "/schedules/h",
+    "/audit",
+]
 
 
 async def _hostile_fleet(server: Server, installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,6 +205,29 @@ async def _hostile_fleet(server: Server, installation: Installation, monkeypatch
         paused=True,
     )
     await automation.webhooks.store.add(hook)
+    await automation.webhooks.store.keep(
+        Delivery(
+            id=DeliveryId(HOSTILE),
+            webhook=hook.id,
+            event=HOSTILE,
+            task=TaskId(HOSTILE),
+            seq=1,
+            created_at=now,
+            error=HOSTILE,
+        )
+    )
+    await automation.schedules.store.add(
+        Schedule(
+            name="h",
+            cron=HOSTILE,
+            timezone=HOSTILE,
+            missed=Missed.ONCE,
+            created_at=now,
+            created_by=HOSTILE,
+            next_at=now,
+            request=ScheduledRequest(repository=HOSTILE, prompt=HOSTILE, ref=HOSTILE),
+        )
+    )
     holder = next(f"token {token.id}" for token in await access.tokens.list() if token.name == "ADMIN")
     await automation.notifications.store.add(
         Receiver(

@@ -71,7 +71,7 @@ def _attempts(since: datetime, until: datetime) -> Select[Any]:
 
 
 def _of_kind(name: str, since: datetime, until: datetime, *columns: Any) -> Select[Any]:
-    """Return the newest events of a kind. Its name is written out: an index of this kind alone serves no parameter."""
+    """Return the newest events of a kind, whose name is written out as in the index of that kind alone."""
     own = (_EVENT.name == literal_column(f"'{name}'"), _EVENT.at >= since, _EVENT.at < until)
     return select(*columns).where(*own).order_by(_EVENT.at.desc()).limit(model.MOST_REQUESTS)
 
