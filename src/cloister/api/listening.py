@@ -144,4 +144,7 @@ def public_socket(endpoint: tuple[str, int] | None) -> Iterator[socket.socket | 
         hint = "stop what listens there, or choose another port" if error.errno == errno.EADDRINUSE else None
         raise UsageError(f"cannot listen at {endpoint[0]}, port {endpoint[1]}: {error.strerror}", hint=hint) from error
     with listening:
+        # Handed down to connections. asyncio does it for sockets that say they are TCP, which this one's do not, and
+        # the body of an answer would wait for the client to acknowledge its head: 40 ms.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         yield listening
