@@ -126,6 +126,7 @@ if TYPE_CHECKING:
     from cloister.backup.state import State
     from cloister.telemetry.instruments import Instruments
     from cloister.triggers.following import Following
+    from cloister.triggers.mention import Command
 
 GITHUB_WEBHOOK = "/webhooks/github"
 _SHARE_OF_SNAPSHOTS = 5
@@ -255,8 +256,19 @@ def _handlers_of(settings: Settings, database: Database, intake: Intake) -> Sequ
         audit=Audit(store=SqlAuditStore(database), now=_now),
         now=_now,
         public_url=settings.public_url,
+        commands=_commands_of(intake, gatekeeper),
     )
     return (mentions, *review_handlers_of(settings, intake, gatekeeper))
+
+
+def _commands_of(intake: Intake, gatekeeper: Gatekeeper) -> "Mapping[str, Command]":
+    """Return what words behind a mention stand for."""
+    from cloister.triggers.review_command import ReviewCommand
+
+    if intake.reviews is None:
+        return {}
+    review = ReviewCommand(rules=gatekeeper.rules, threads=gatekeeper.threads, intake=intake, reviews=intake.reviews)
+    return {review.word: review}
 
 
 def _following_of(settings: Settings, database: Database, intake: Intake) -> "Following":

@@ -9,7 +9,7 @@ from cloister.intake import Intake
 from cloister.model.forge import PullRequest, PullRequestState
 from cloister.model.inbox import Arrived
 from cloister.model.repository_pattern import is_named_by
-from cloister.model.request import EnvironmentName, ReviewRequest
+from cloister.model.request import ReviewRequest
 from cloister.model.request_key import make_request_key
 from cloister.model.task import Repository, Task
 from cloister.protocols import ForgeThreads
@@ -18,6 +18,7 @@ from cloister.reviews import Reviews
 from cloister.triggers.gatekeeper import TriggerRules
 from cloister.triggers.handling import Handled
 from cloister.triggers.payloads import PullRequestPayload, read_payload
+from cloister.triggers.starting import environment_for
 
 OPENED = ("opened", "ready_for_review")
 PUSHED = "synchronize"
@@ -63,7 +64,8 @@ class AutomaticReviews:
     async def _is_wanted(self, repository: Repository, pull: PullRequest, *, pushed: bool) -> bool:
         if pull.draft or pull.state is not PullRequestState.OPEN:
             return False
-        recipe = await self.reviews.recipe(repository, pull.base, _environment(self.rules))
+        choice = await environment_for(self.intake, self.rules, repository)
+        recipe = await self.reviews.recipe(repository, pull.base, choice)
         if pushed:
             return recipe.on_push
         return recipe.automatic or self.rules.review_all
@@ -88,7 +90,7 @@ class AutomaticReviews:
                     number=pull.number,
                     incremental=incremental,
                     post=True,
-                    environment=_environment(self.rules),
+                    environment=await environment_for(self.intake, self.rules, repository),
                 )
             )
             task = await self.intake.submit(request, key, asked_by=by)
@@ -113,7 +115,3 @@ async def _recent(intake: Intake, repository: Repository) -> Sequence[Task]:
         for it in tasks
         if it.review is not None and it.accepted_at > since and it.repository.address == repository.address
     ]
-
-
-def _environment(rules: TriggerRules) -> EnvironmentName | None:
-    return EnvironmentName(name=rules.environment) if rules.environment is not None else None

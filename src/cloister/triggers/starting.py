@@ -13,7 +13,7 @@ from cloister.model.conversation import check_can_go_on
 from cloister.model.publication import Publication
 from cloister.model.request import EnvironmentName, Request
 from cloister.model.request_key import RequestKey, make_request_key
-from cloister.model.task import TaskId, TaskState
+from cloister.model.task import Repository, TaskId, TaskState
 from cloister.model.thread import Comment, PlaceKind
 from cloister.model.thread_context import with_context
 from cloister.protocols import ForgeThreads, PublicationStore
@@ -86,7 +86,7 @@ class Starter:
             repository=mention.repository.address,
             prompt=with_context(_words(mention), context.text),
             ref=ref,
-            environment=await self._environment(mention),
+            environment=await environment_for(self.intake, self.rules, mention.repository),
         )
         task = await self.intake.submit(request, key, asked_by=_asker(mention))
         return replace(asked, task=TaskId(task.id))
@@ -95,48 +95,3 @@ class Starter:
         """Write it down, beside the loop: long texts are looked through."""
         return await anyio.to_thread.run_sync(make_context, around)
 
-    async def _environment(self, mention: Mention) -> EnvironmentName | None:
-        """Return the one of the settings, else the stored one that names the repository."""
-        if self.rules.environment is not None:
-            return EnvironmentName(name=self.rules.environment)
-        wanted = _plain(mention.repository.address)
-        for stored in await self.intake.environments.list():
-            found = (await self.intake.environments.describe(stored.name)).environment
-            if found is not None and found.repository is not None and _plain(found.repository) == wanted:
-                return EnvironmentName(name=stored.name)
-        return None
-
-    async def _around(self, mention: Mention, *, whole: bool) -> Surroundings:
-        """Ask for what is said there, and unless an agent knows it already, what is changed."""
-        repository, thread, place = mention.repository, mention.thread, mention.comment.place
-        comments = await self.threads.comments(repository, place, most=MOST_COMMENTS)
-        head = files = None
-        if thread.is_pull_request and whole:
-            head = await self.threads.pull_head(repository, thread.number)
-            files = await self.threads.changed_files(repository, thread.number)
-        return Surroundings(
-            thread=thread,
-            comments=_others(comments, mention.comment),
-            asked=mention.comment if place.kind is PlaceKind.LINE else None,
-            head=head,
-            files=files or (),
-        )
-
-
-def _others(comments: Sequence[Comment], asked: Comment) -> Sequence[Comment]:
-    return [it for it in comments if it.place != asked.place]
-
-
-def _words(mention: Mention) -> str:
-    if mention.words:
-        return mention.words
-    kind = "pull request" if mention.thread.is_pull_request else "issue"
-    return f"{mention.thread.title.strip() or 'No title'}\n\nDo what the {kind} below asks for."
-
-
-def _asker(mention: Mention) -> str:
-    return f"github/{mention.person}"
-
-
-def _plain(address: str) -> str:
-    return address.lower().removesuffix("/").removesuffix(".git")
