@@ -54,11 +54,17 @@ async def test_a_task_is_watched_entered_and_played_again(
             "it => getComputedStyle(it.querySelector('.xterm-rows')).color"
         ), "the widget's own styles apply"
         await looks_right(page, packages)
-        await page.get_by_role("button", name="Open a shell").click()
+        await screen.locator("textarea").focus()
+        await page.keyboard.press("Tab")
+        await expect(screen.locator("textarea")).not_to_be_focused()
+        await page.get_by_role("button", name="Open a shell").press("Enter")
         shell = page.get_by_role("region", name="Terminal: a shell in the sandbox")
         await expect(shell.locator("textarea")).to_be_focused()
         await page.keyboard.type("echo hello")
         await expect(shell.locator(".xterm-rows")).to_contain_text("echo hello")
+        await page.keyboard.press("Control+Shift+Escape")
+        await expect(page.get_by_role("button", name="Close the shell")).to_be_focused()
+        await shell.locator("textarea").focus()
         await looks_right(page, packages)
         await page.keyboard.type("\nexit\n")
         await expect(page.get_by_text("The shell ended with status 0.")).to_be_visible()

@@ -40,6 +40,10 @@ export function makeTerminal(place, options = {}) {
   for (const code of [0, 1, 2, 4, 8, 10, 11, 12, 52, 104, 110, 111, 112]) {
     terminal.parser.registerOscHandler(code, () => true);
   }
+  if (options.disableStdin) {
+    // It takes no keys from the page, least of all Tab: who goes through with a keyboard gets out again.
+    terminal.attachCustomKeyEventHandler((event) => event.shiftKey && ["PageUp", "PageDown"].includes(event.key));
+  }
   const fit = new FitAddon();
   terminal.loadAddon(fit);
   terminal.open(place);
