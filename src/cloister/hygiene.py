@@ -32,7 +32,7 @@ _KINDS = (
         r"|(.*/)?\.devcontainer(/.*|\.json)|(.*/)?\.envrc|(.*/)?\.npmrc|(.*/)?\.yarnrc(\.yml)?|(.*/)?\.mvn/extensions\.xml",
     ),
     (FlagKind.CLOISTER, r"\.cloister/.*"),
-    (FlagKind.GIT, r"(.*/)?\.git(modules|attributes|ignore|config)"),
+    (FlagKind.GIT, r"(.*/)?\.(git(modules|attributes|ignore|config)|lfsconfig)"),
 )
 _PATTERNS = tuple((kind, re.compile(pattern, re.DOTALL)) for kind, pattern in _KINDS)
 _MANIFEST_OF = {

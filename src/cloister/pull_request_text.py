@@ -26,6 +26,7 @@ TEMPLATES = tuple(
 """Where GitHub looks for a repository's template (`Creating a pull request template`)."""
 
 _MOST_FILES, _MOST_FLAGS, _LONGEST_MESSAGE, _LONGEST_PROMPT = 50, 20, 20_000, 4_000
+_LONGEST_TEMPLATE = 20_000
 _SECTION = re.compile(rf"{re.escape(BEGIN)}.*?(?:{re.escape(END)}|\Z)", re.DOTALL)
 _MENTION = re.compile(r"@(?=[A-Za-z0-9])")
 _CLOSING = re.compile(
@@ -99,9 +100,7 @@ def section_of(facts: Facts) -> str:
         _evidence(facts),
     ]
     text = "\n\n".join(parts)
-    if len(text) > LONGEST_BODY:
-        text = f"{text[:LONGEST_BODY]}\n\n(cut: the task has it all)"
-    return f"{BEGIN}\n{text}\n{END}"
+    return _within(f"{BEGIN}\n{text}\n{END}", LONGEST_BODY)
 
 
 def body_with(section: str, existing: str | None, template: str) -> str:
@@ -110,8 +109,22 @@ def body_with(section: str, existing: str | None, template: str) -> str:
     One whose section a person took out gets none.
     """
     if existing is None:
-        return f"{template.rstrip()}\n\n{section}" if template.strip() else section
-    return _SECTION.sub(lambda _: section, existing, count=1)
+        template = _cut(template.rstrip(), _LONGEST_TEMPLATE)
+        above = f"{template}\n\n" if template.strip() else ""
+        return f"{above}{_within(section, LONGEST_BODY - len(above))}"
+    former = _SECTION.search(existing)
+    if former is None:
+        return existing
+    room = LONGEST_BODY - len(existing) + len(former[0])
+    return f"{existing[: former.start()]}{_within(section, room)}{existing[former.end() :]}"
+
+
+def _within(section: str, room: int) -> str:
+    """Return the section in so many characters; it keeps its two comments, and says that it was cut."""
+    if len(section) <= room:
+        return section
+    end = f"\n\n(cut: the task has it all)\n{END}"
+    return f"{section[: max(len(BEGIN), room - len(end))]}{end}"
 
 
 def as_quoted(text: str) -> str:

@@ -52,6 +52,7 @@ def flags(*files: ChangedFile, new: str | bytes = "", old: str = "") -> tuple[Fl
         (".mcp.json", FlagKind.INSTRUCTIONS),
         (".cloister/environment.toml", FlagKind.CLOISTER),
         (".gitmodules", FlagKind.GIT),
+        (".lfsconfig", FlagKind.GIT),
         ("vendor/.gitattributes", FlagKind.GIT),
     ],
 )

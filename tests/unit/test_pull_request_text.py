@@ -18,6 +18,8 @@ from cloister.pull_request_text import (
 )
 
 COMMIT = Commit("0" * 40)
+MOST_OF_A_FORGE = 65_536
+"""Characters that GitHub takes."""
 
 
 def facts(*said: tuple[str, str], paths: tuple[str, ...] = ("a.txt",), message: str = "") -> Facts:
@@ -94,6 +96,20 @@ def test_it_is_never_longer_than_a_forge_takes() -> None:
     section = section_of(facts(message="y" * 500_000, paths=many))
     assert len(section) < LONGEST_BODY + 300
     assert section.endswith(END)
+
+
+@pytest.mark.parametrize("around", [0, 100, 30_000, 64_000])
+def test_what_stands_around_it_is_kept_and_the_section_gives_way(around: int) -> None:
+    section = section_of(facts(message="y" * 500_000, paths=tuple(f"{n}-{'x' * 2000}" for n in range(100))))
+    made = body_with(section, None, "t" * around)
+    assert len(made) <= MOST_OF_A_FORGE
+    assert made.endswith(END)
+    edited = body_with(section, f"{'a' * around}{BEGIN}\nold\n{END}", "")
+    assert edited.startswith("a" * around)
+    assert len(edited) <= MOST_OF_A_FORGE
+    assert edited.endswith(END)
+    assert edited.count(BEGIN) == 1
+    assert body_with(section_of(facts()), edited, "") == f"{'a' * around}{section_of(facts())}" or around > 60_000
 
 
 @pytest.mark.parametrize(
