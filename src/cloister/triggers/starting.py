@@ -95,3 +95,49 @@ class Starter:
         """Write it down, beside the loop: long texts are looked through."""
         return await anyio.to_thread.run_sync(make_context, around)
 
+    async def _around(self, mention: Mention, *, whole: bool) -> Surroundings:
+        """Ask for what is said there, and unless an agent knows it already, what is changed."""
+        repository, thread, place = mention.repository, mention.thread, mention.comment.place
+        comments = await self.threads.comments(repository, place, most=MOST_COMMENTS)
+        head = files = None
+        if thread.is_pull_request and whole:
+            head = await self.threads.pull_head(repository, thread.number)
+            files = await self.threads.changed_files(repository, thread.number)
+        return Surroundings(
+            thread=thread,
+            comments=_others(comments, mention.comment),
+            asked=mention.comment if place.kind is PlaceKind.LINE else None,
+            head=head,
+            files=files or (),
+        )
+
+
+async def environment_for(intake: Intake, rules: TriggerRules, repository: Repository) -> EnvironmentName | None:
+    """Return the one of the settings, else the stored one that names the repository."""
+    if rules.environment is not None:
+        return EnvironmentName(name=rules.environment)
+    wanted = _plain(repository.address)
+    for stored in await intake.environments.list():
+        found = (await intake.environments.describe(stored.name)).environment
+        if found is not None and found.repository is not None and _plain(found.repository) == wanted:
+            return EnvironmentName(name=stored.name)
+    return None
+
+
+def _others(comments: Sequence[Comment], asked: Comment) -> Sequence[Comment]:
+    return [it for it in comments if it.place != asked.place]
+
+
+def _words(mention: Mention) -> str:
+    if mention.words:
+        return mention.words
+    kind = "pull request" if mention.thread.is_pull_request else "issue"
+    return f"{mention.thread.title.strip() or 'No title'}\n\nDo what the {kind} below asks for."
+
+
+def _asker(mention: Mention) -> str:
+    return f"github/{mention.person}"
+
+
+def _plain(address: str) -> str:
+    return address.lower().removesuffix("/").removesuffix(".git")
