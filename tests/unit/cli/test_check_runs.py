@@ -90,7 +90,7 @@ def test_an_app_shows_a_run_with_annotations_in_batches(app: Story) -> None:
     assert "a.txt:70: error: wrong" in run.output["text"]
     assert {it["path"] for it in run.annotations} == {"a.txt"}, "what is not in the repository is left out"
     assert [it["start_line"] for it in run.annotations] == list(range(1, 71))
-    assert published["notes"] == []
+    assert published["notes"] == ["main is protected: its rules say when this may be merged"]
     app.again(str(published["task"]))
     assert len(app.shop.runs) == 1
     assert len(run.annotations) == 70
