@@ -630,10 +630,18 @@ class Client:
         return key
 
     async def add_device(
-        self, endpoint: str, p256dh: str, auth: str, *, label: str = "", everybody: bool = False
+        self,
+        endpoint: str,
+        p256dh: str,
+        auth: str,
+        *,
+        label: str = "",
+        everybody: bool = False,
+        replaces: str = "",
     ) -> ReceiverShape:
-        """Tell a device of tasks: of all that there is to tell."""
-        fields = {"endpoint": endpoint, "p256dh": p256dh, "auth": auth, "label": label, "everybody": everybody}
+        """Tell a device of tasks: of all that there is to tell, or of what was chosen for the one that it replaces."""
+        said = {"endpoint": endpoint, "p256dh": p256dh, "auth": auth, "label": label, "replaces": replaces}
+        fields = {**said, "everybody": everybody}
         return _read(ReceiverShape, await self._call("POST", "/notifications/devices", fields))
 
     async def add_notification_webhook(

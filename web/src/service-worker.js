@@ -31,3 +31,22 @@ self.addEventListener("notificationclick", (event) => {
     await (open ? open.focus() : self.clients.openWindow(url));
   })());
 });
+
+async function call(path, fields) {
+  const { page_key: key } = await (await fetch("/api/v1/sessions/current")).json();
+  const headers = { "Content-Type": "application/json", ...(key && { "X-Cloister-Page-Key": key }) };
+  return fetch(path, { method: "POST", headers, body: JSON.stringify(fields) });
+}
+
+// A browser may change where it is reached. Whoever is not logged in then adds the device anew.
+self.addEventListener("pushsubscriptionchange", (event) => {
+  const options = event.oldSubscription?.options;
+  if (!event.newSubscription && !options) return;
+  event.waitUntil((async () => {
+    const made = (event.newSubscription ?? await self.registration.pushManager.subscribe(options)).toJSON();
+    await call("/api/v1/notifications/devices", {
+      endpoint: made.endpoint, p256dh: made.keys.p256dh, auth: made.keys.auth,
+      replaces: event.oldSubscription?.endpoint ?? "",
+    });
+  })());
+});

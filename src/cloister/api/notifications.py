@@ -45,6 +45,8 @@ class DeviceBody(ChoiceBody):
     p256dh: str = Field(max_length=200)
     auth: str = Field(max_length=100)
     label: str = Field(default="", max_length=200, examples=["Chrome on Android"])
+    replaces: str = Field(default="", max_length=2048)
+    """Endpoint that this one takes the place of, when a browser changes it: what was chosen for that stays."""
 
 
 class AddressBody(ChoiceBody):
@@ -90,7 +92,12 @@ async def add_device(body: DeviceBody, automation: KnownAutomation, _: Viewer, h
     """Tell a device of tasks from now on. One that is known already is the caller's from then on."""
     subscription = Subscription(endpoint=body.endpoint, p256dh=body.p256dh, auth=body.auth)
     made = await automation.notifications.add_device(
-        subscription, body.label, body.occasions, everybody=body.everybody, holder=holder
+        subscription,
+        body.label,
+        body.occasions,
+        everybody=body.everybody,
+        holder=holder,
+        replaces=body.replaces,
     )
     return receiver_to_shape(made)
 

@@ -87,11 +87,25 @@ class Notifications:
         self.key = PushKey(self.vault)
 
     async def add_device(
-        self, subscription: Subscription, label: str, occasions: Sequence[Occasion], *, everybody: bool, holder: str
+        self,
+        subscription: Subscription,
+        label: str,
+        occasions: Sequence[Occasion],
+        *,
+        everybody: bool,
+        holder: str,
+        replaces: str = "",
     ) -> Receiver:
-        """Keep a device, in place of what was known of it. UsageError; DeniedError for where nobody may be sent."""
+        """Keep a device, in place of what was known of it, or at an address of theirs that it had before.
+
+        What was chosen for that one stays. UsageError; DeniedError for where nobody may be sent.
+        """
         check_subscription(subscription)
         await self.sender.check(subscription.endpoint)
+        former = next((it for it in await self.store.list(holder) if replaces and it.digest == _digest(replaces)), None)
+        if former is not None:
+            label, occasions, everybody = former.label, former.occasions, former.everybody
+            await self._forget(former)
         receiver = await self._new(
             ReceiverKind.DEVICE, label, subscription.endpoint, occasions, everybody=everybody, holder=holder
         )
@@ -284,7 +298,7 @@ class Notifications:
         everybody: bool,
         holder: str,
     ) -> Receiver:
-        known, digest = await self.store.list(), sha256(address.encode()).hexdigest()
+        known, digest = await self.store.list(), _digest(address)
         others = [it for it in known if it.digest != digest]
         if len(others) >= MOST_RECEIVERS or sum(it.holder == holder for it in others) >= MOST_OF_ONE:
             raise UsageError("there are too many receivers already", hint="remove one")
@@ -314,6 +328,10 @@ class Notifications:
             await self.vault.remove(PLACE, receiver.secret_name)
         except NotFoundError:
             return
+
+
+def _digest(address: str) -> str:
+    return sha256(address.encode(errors="surrogatepass")).hexdigest()
 
 
 def _ordered(occasions: Sequence[Occasion]) -> tuple[Occasion, ...]:

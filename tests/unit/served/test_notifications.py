@@ -313,6 +313,20 @@ async def test_a_device_is_its_newest_owners_and_each_may_have_so_many(
             await ben.add_notification_webhook("https://hooks.example/x")
 
 
+async def test_a_device_whose_browser_changes_its_address_keeps_what_was_chosen(
+    server: Server, service: PushService
+) -> None:
+    async with somebody(server, "ann") as ann, somebody(server, "ben") as ben:
+        one = await ann.add_device(**service.device("one"), everybody=True)
+        await ann.choose_notifications(one.id, [Occasion.ASKS], everybody=True)
+        await ben.add_device(**service.device("his"), replaces=service.endpoint("one"))
+        assert [it.id for it in await ann.notifications()] == [one.id], "nobody takes the place of another's"
+        two = await ann.add_device(**service.device("two"), replaces=service.endpoint("one"))
+        [mine] = await ann.notifications()
+        assert (mine.id, mine.label, mine.occasions, mine.everybody) == (two.id, "one", [Occasion.ASKS], True)
+    assert await of(server).vault.find("\x01notifications", f"RECEIVER_{one.id.upper()}") is None
+
+
 async def test_a_person_has_a_signed_webhook_of_their_own(server: Server, hook: Receiver) -> None:
     async with somebody(server, "ann") as ann, telling(server):
         made, secret = await ann.add_notification_webhook(hook.url, [Occasion.FINISHED])
