@@ -80,6 +80,11 @@ async def test_a_shell_is_for_members_and_for_whoever_opened_it(server: Server, 
         cast = (await http.get(f"{address}/recording.cast?shell=1")).text.splitlines()
         assert json.loads(cast[0])["version"] == 2
         assert "echo hé" in json.loads(cast[2])[2]
+        async with http.stream("POST", f"{address}/shell", json=SIZE, headers=await _key(http)) as answer:
+            shell = f"{address}/shell/{json.loads(await anext(answer.aiter_lines()))['shell']}"
+        with anyio.fail_after(60):  # whoever goes away hangs up
+            while (await http.post(shell, json={"typed": "x"}, headers=await _key(http))).status_code != 404:
+                pass
         installation.node.release_all()
         await ended(http, address)
         late = await http.post(f"{address}/shell", json=SIZE, headers=await _key(http))
