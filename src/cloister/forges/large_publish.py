@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import AsyncIterable, Mapping, Sequence
 from pathlib import Path
 
-from cloister.errors import CloisterError, DeniedError, RepositoryError
+from cloister.errors import CloisterError, DeniedError, RepositoryError, UnreachableError
 from cloister.forges.large_files import (
     LONGEST_POINTER,
     ObjectStore,
@@ -53,6 +53,10 @@ async def give_objects(mirror: Path, commit: Commit, server: LargeServer) -> int
         return 0
     try:
         return await server.upload(here, store)
+    except UnreachableError as error:
+        raise UnreachableError(
+            f"the large files of the change did not arrive, so nothing was pushed: {error}"
+        ) from error
     except CloisterError as error:
         raise DeniedError(
             f"the large files of the change cannot be given to the server, so nothing was pushed: {error}",

@@ -134,7 +134,7 @@ class LargeServer:
         headers = {"Accept": _KIND, "Content-Type": _KIND, **self._login()}
         status, body = await self._send("POST", f"{self._url}/objects/batch", headers, json.dumps(asked).encode())
         if status != 200:
-            raise RepositoryError(f"{self._url} gives no large objects: {_said(status, body)}")
+            raise _refusal(status, f"{self._url} gives no large objects: {_said(status, body)}")
         try:
             batch = _BATCH.validate_json(body)
         except ValidationError as error:
@@ -185,13 +185,13 @@ class LargeServer:
         headers = {"Content-Type": "application/octet-stream", **_headers_of(action)}
         status, body = await self._send("PUT", action.href, headers, content)
         if status not in range(200, 300):
-            raise RepositoryError(f"{_place(action.href)} does not take an object: {_said(status, body)}")
+            raise _refusal(status, f"{_place(action.href)} does not take an object: {_said(status, body)}")
         if verify is not None:
             headers = {"Accept": _KIND, "Content-Type": _KIND, **_headers_of(verify)}
             told = f'{{"oid": "{file.digest}", "size": {file.size}}}'.encode()
             status, body = await self._send("POST", verify.href, headers, told)
             if status not in range(200, 300):
-                raise RepositoryError(f"{_place(verify.href)} did not get the object: {_said(status, body)}")
+                raise _refusal(status, f"{_place(verify.href)} did not get the object: {_said(status, body)}")
 
     async def _send(self, method: str, url: str, headers: Mapping[str, str], content: bytes) -> tuple[int, bytes]:
         for attempt in range(1, MOST_TRIES + 1):
@@ -287,6 +287,11 @@ def _headers_of(action: Action) -> Mapping[str, str]:
 def _place(url: str) -> str:
     """Without its query, which may be as good as a login."""
     return url.partition("?")[0]
+
+
+def _refusal(status: int, words: str) -> CloisterError:
+    """Tell a fault, after which trying again may help, from a refusal."""
+    return UnreachableError(words) if status >= 500 else RepositoryError(words)
 
 
 def _said(status: int, body: bytes) -> str:

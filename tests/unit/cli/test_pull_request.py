@@ -348,3 +348,31 @@ def test_a_task_shows_what_it_proposed(story: Story) -> None:
         told = json.loads(story.installation.run(*command).stdout)
         told = told[0] if isinstance(told, list) else told
         assert (told["pull_request"]["number"], told["pull_request"]["address"]) == (1, address)
+
+
+@pytest.mark.parametrize("status", [0, 502])
+@pytest.mark.parametrize("path", [".*/objects/batch", "/lfs-store/.*"])
+def test_a_fault_in_the_middle_of_large_files_leaves_one_branch_and_one_pull_request(
+    story: Story, path: str, status: int
+) -> None:
+    story.commit("main", {"a.txt": "one\n", ".gitattributes": "*.bin filter=lfs -text\n"})
+    task = story.task(diff=diff_of("b.bin", None, "large"))
+    method = "PUT" if path.startswith("/lfs") else "POST"
+    story.github.faults.append(Fault(method=method, path=path, status=status, times=99))
+    assert "so nothing was pushed" in story.refused(task, status=3)
+    story.github.faults.clear()
+    story.github.faults.append(Fault(method=method, path=path, status=status, after=True))
+    story.pr(task)
+    story.pr(task)
+    assert list(story.shop.branches()) == [story.pull.head, "main"]
+    assert "oid sha256:" in story.show(f"{story.pull.head}:b.bin")
+    assert len(set(story.github.large.asked)) == 2, "given and looked at, once each or again after the fault"
+
+
+def test_what_was_renamed_out_of_the_settings_is_not_pushed_to(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLOISTER_GITHUB_REPOSITORIES", "team/*")
+    task = story.task()
+    story.github.accounts.rename(story.shop, "rival/shop")
+    assert "other repositories than rival/shop" in story.refused(task, status=5)
+    story.github.accounts.rename(story.shop, "team/store")
+    story.pr(task)
