@@ -10,6 +10,7 @@ import os
 import socket
 import struct
 import threading
+from collections.abc import Callable
 
 from cloister.model.sandbox import NAMES_PORT, TRANSPARENT_PORT
 
@@ -61,6 +62,8 @@ table inet cloister {{
 """
 
 _one_at_a_time = threading.Lock()
+_MOST_DESCRIPTORS = 960
+"""Beyond them, what other threads open meanwhile could bring the library's own above 1023; see `_in_child`."""
 
 
 def catch_everything() -> str:
@@ -97,17 +100,49 @@ def _set_rules() -> str:
     nft.nft_ctx_get_error_buffer.argtypes, nft.nft_ctx_get_error_buffer.restype = [ctypes.c_void_p], ctypes.c_char_p
     nft.nft_run_cmd_from_buffer.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
     with _one_at_a_time:
-        context = nft.nft_ctx_new(0)
-        if not context:
-            return f"{_LIBRARY} cannot be used"
+        return _run_rules(nft) if _next_descriptor() < _MOST_DESCRIPTORS else _in_child(lambda: _run_rules(nft))
+
+
+def _run_rules(nft: ctypes.CDLL) -> str:
+    context = nft.nft_ctx_new(0)
+    if not context:
+        return f"{_LIBRARY} cannot be used"
+    try:
+        nft.nft_ctx_buffer_error(context)  # or it would print them
+        if nft.nft_run_cmd_from_buffer(context, _RULES.encode()) == 0:
+            return ""
+        words = (nft.nft_ctx_get_error_buffer(context) or b"").decode(errors="replace").strip()
+        return words.splitlines()[0] if words else "the kernel took no rules of nftables"
+    finally:
+        nft.nft_ctx_free(context)
+
+
+def _next_descriptor() -> int:
+    descriptor = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+    os.close(descriptor)
+    return descriptor
+
+
+def _in_child(run: Callable[[], str]) -> str:
+    """Return what `run` returns in a copy of this process that has given its descriptors back, in the same namespace.
+
+    The library waits for its socket by select(2), and the C library ends the whole process when that is above 1023, as
+    it is where a hundred sandboxes are.
+    """
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
         try:
-            nft.nft_ctx_buffer_error(context)  # or it would print them
-            if nft.nft_run_cmd_from_buffer(context, _RULES.encode()) == 0:
-                return ""
-            words = (nft.nft_ctx_get_error_buffer(context) or b"").decode(errors="replace").strip()
-            return words.splitlines()[0] if words else "the kernel took no rules of nftables"
+            os.closerange(3, writing)
+            os.write(writing, run().encode())
+            os._exit(0)
         finally:
-            nft.nft_ctx_free(context)
+            os._exit(1)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as answer:
+        said = answer.read().decode(errors="replace")
+    _, status = os.waitpid(child, 0)
+    return said if status == 0 else "the rules could not be set in a process of their own"
 
 
 def _make_all_local(family: int) -> None:
