@@ -27,6 +27,7 @@ NAMES = (
     "control",
     "http_start",
     "web",
+    "webhooks",
 )
 BESIDE_DOCKER = {"start", "teardown", "snapshot", "processes", "http_start"}
 BESIDE_PROXIES = {"proxy", "intercepted"}
