@@ -47,6 +47,8 @@ class Entry:
     status: int | None = None
     done: bool = True
     """Whether a command has ended."""
+    left_out: int = 0
+    """Characters before the text."""
     key: str = ""
     """What a later entry that tells of the same command, or of the same program's output, has too."""
 
@@ -138,7 +140,7 @@ def joined(entries: Iterable[Entry]) -> list[Entry]:
             place = places[entry.key]
             found[place] = replace(entry, seq=found[place].seq, at=found[place].at)
         elif entry.kind == "output" and found and found[-1].kind == "output" and found[-1].key == entry.key:
-            found[-1] = replace(found[-1], text=found[-1].text + entry.text)
+            found[-1] = _with_more(found[-1], entry.text)
         else:
             if entry.kind == "command":
                 places[entry.key] = len(found)
@@ -146,7 +148,15 @@ def joined(entries: Iterable[Entry]) -> list[Entry]:
     return [_cut(entry) for entry in found]
 
 
+def _with_more(entry: Entry, text: str) -> Entry:
+    """Return it with more text. Of much, the end alone is kept meanwhile, or joining would take ever longer."""
+    whole = entry.text + text
+    left_out = max(0, len(whole) - LONGEST_TEXT) if len(whole) > 2 * LONGEST_TEXT else 0
+    return replace(entry, text=whole[left_out:], left_out=entry.left_out + left_out)
+
+
 def _cut(entry: Entry) -> Entry:
-    if len(entry.text) <= LONGEST_TEXT:
+    left_out = entry.left_out + max(0, len(entry.text) - LONGEST_TEXT)
+    if not left_out:
         return entry
-    return replace(entry, text=f"... {len(entry.text) - LONGEST_TEXT} characters before\n{entry.text[-LONGEST_TEXT:]}")
+    return replace(entry, text=f"... {left_out} characters before\n{entry.text[-LONGEST_TEXT:]}")

@@ -51,13 +51,25 @@ async def output(
 async def _told(intake: Intake, chosen: Chosen, start: int) -> AsyncIterator[ServerSentEvent]:
     while batch := await next_batch(intake, chosen.status.task.id, start):
         start = batch[-1].seq
-        text = "".join(map(screen_text, chosen.own(batch)))
-        if text:
-            newest, left_out = newest_of(text)
+        newest, left_out = _newest_text(chosen.own(batch))
+        if newest:
             yield ServerSentEvent(
                 json.dumps({"text": newest, "left_out": left_out}), event="output", id=str(start), sep="\n"
             )
     yield ServerSentEvent("over", event="over", sep="\n")
+
+
+def _newest_text(events: Sequence[RecordedEvent]) -> tuple[str, int]:
+    """Return the end of what a terminal draws of these events, and how much is left out; that is not looked at."""
+    texts, length, skipped = list[str](), 0, 0
+    for recorded in reversed(events):
+        if length > MOST_CHARACTERS:
+            skipped += len(getattr(recorded.event, "text", ""))
+        else:
+            texts.append(screen_text(recorded))
+            length += len(texts[-1])
+    newest, left_out = newest_of("".join(reversed(texts)))
+    return newest, left_out + skipped
 
 
 def newest_of(text: str) -> tuple[str, int]:

@@ -29,6 +29,8 @@ from cloister.web.waterfall import waterfall
 
 EVENTS_AT_ONCE = 600
 """Of a task's log, on one page."""
+CHARACTERS_AT_ONCE = 1_000_000
+"""Of them too: fewer events, where programs print a lot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,6 +222,9 @@ async def _tail(intake: Intake, chosen: Chosen, quiet: list[RecordedEvent], befo
         if end is not None and recorded.seq >= end:
             break
         read.append(recorded)
+    while len(read) > 1 and sum(len(getattr(it.event, "text", "")) for it in read) > CHARACTERS_AT_ONCE:
+        for _ in range(max(1, len(read) // 4)):
+            read.popleft()
     first = read[0].seq if read else start
     teller = Activity()
     for recorded in own:
