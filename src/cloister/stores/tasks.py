@@ -100,13 +100,19 @@ class SqlTaskStore:
             async for event in self._feed.follow(task, begun, after=after, output=output, until=until):
                 yield event
             return
+        limit = EVENTS_AT_ONCE
         while True:
-            task, page = await self._database.query(partial(_read_page, task=task, after=after, output=output))
-            for event in within_bounds(page):
+            read = partial(_read_page, task=task, after=after, output=output, limit=limit)
+            task, page = await self._database.query(read)
+            kept = within_bounds(page)
+            for event in kept:
                 yield event
                 after = event.seq
-            if len(page) < EVENTS_AT_ONCE and (not page or after == page[-1].seq):
+            if len(page) < limit and (not page or after == page[-1].seq):
                 return
+            limit = (
+                len(kept) + 1 if len(kept) < len(page) else min(2 * limit, EVENTS_AT_ONCE)
+            )  # large ones are read once
 
     async def find_request(self, digest: str, now: datetime) -> KeptRequest | None:
         """What a caller's key stands for."""
@@ -212,10 +218,10 @@ def _begin(connection: Connection, task: TaskId, *, after: int) -> tuple[TaskId,
 
 
 def _read_page(
-    connection: Connection, task: TaskId, *, after: int, output: bool
+    connection: Connection, task: TaskId, *, after: int, output: bool, limit: int
 ) -> tuple[TaskId, Sequence[RecordedEvent]]:
     found = _resolve(connection, task)
-    return found, read_events(connection, found, after=after, limit=EVENTS_AT_ONCE, output=output)
+    return found, read_events(connection, found, after=after, limit=limit, output=output)
 
 
 def _end_unstarted(connection: Connection, task: TaskId, attempt: AttemptId) -> None:
