@@ -7,10 +7,15 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 _CODE = re.compile(
-    r"(?P<ticks>`+)(?!`).*?(?<!`)(?P=ticks)(?!`)|<!--.*?(?:-->|$)|<(code|pre)\b.*?(?:</\2>|$)", re.DOTALL
+    r"(?<!`)(?P<ticks>`+)(?!`).*?(?<!`)(?P=ticks)(?!`)|<!--.*?(?:-->|$)|<(code|pre)\b.*?(?:</\2>|$)", re.DOTALL
 )
 _HIDDEN = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 _SURROUND = " \t\r\n,:;-"
+
+
+def may_mention(body: str, name: str) -> bool:
+    """Whether it is worth a closer look; what a stranger wrote gets none, since text can be made to take long."""
+    return _pattern(name).search(body) is not None
 
 
 def find_mention(body: str, name: str) -> str | None:
@@ -18,7 +23,7 @@ def find_mention(body: str, name: str) -> str | None:
 
     Nobody is mentioned in a quotation, in code, in a link's address or in an HTML comment, as GitHub sees it too.
     """
-    pattern = re.compile(rf"(?<![\w`/@.+-])@{re.escape(name)}(?:\[bot\])?(?![\w/-]|\.\w)", re.IGNORECASE)
+    pattern = _pattern(name)
     if pattern.search(body) is None:
         return None
     text = body.replace("\r\n", "\n").replace("\r", "\n").replace("\x00", "\N{REPLACEMENT CHARACTER}")
@@ -32,6 +37,10 @@ def find_mention(body: str, name: str) -> str | None:
             rest = "\n".join([own[match.end() :], *lines[end:]])
             return _HIDDEN.sub("", rest).strip(_SURROUND)
     return None
+
+
+def _pattern(name: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<![\w`/@.+-])@{re.escape(name)}(?:\[bot\])?(?![\w/-]|\.\w)", re.IGNORECASE)
 
 
 def _said(tokens: list[Token]) -> Iterator[Token]:

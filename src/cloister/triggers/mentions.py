@@ -19,7 +19,7 @@ from cloister.triggers.answer_text import OWN_MARK, mark_of, refused_text, taken
 from cloister.triggers.gatekeeper import Gatekeeper
 from cloister.triggers.handling import Handled
 from cloister.triggers.mention import Command, Mention
-from cloister.triggers.mention_text import find_mention
+from cloister.triggers.mention_text import find_mention, may_mention
 from cloister.triggers.pointers import KINDS, Pointer, find_pointer
 from cloister.triggers.starting import Starter
 
@@ -72,7 +72,7 @@ class Mentions:
             return rules.label is not None and pointer.label.lower() == rules.label.lower()
         if pointer.assignee is not None:
             return rules.assign and pointer.assignee.lower() == (await self.threads.own_login()).lower()
-        return "@" in pointer.text and await self._find(pointer.text) is not None
+        return "@" in pointer.text and may_mention(pointer.text, await self.name())
 
     async def _find(self, text: str) -> str | None:
         """Look for a mention, beside the loop: a long text takes a while."""

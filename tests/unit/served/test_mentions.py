@@ -24,6 +24,7 @@ from cloister.model.task_filter import EVERY_TASK
 from cloister.testing.github.account import FULL
 from cloister.testing.github.hosted import AppOnForge, Hosted, Pull, Written
 from cloister.testing.github.server import Fault, GitHub, serve_github
+from cloister.triggers.mention_text import find_mention
 
 from ..cli.conftest import DIFF
 from ..forges.github.conftest import commit
@@ -240,6 +241,24 @@ async def test_nothing_of_a_fork_is_pushed_or_trusted(open_team: Callable[..., A
         assert "+two" in answer.body
         assert "evil" not in team.shop.branches()
         assert fork.find_commit("evil") == head
+
+
+async def test_what_a_stranger_writes_is_not_parsed(
+    open_team: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed: list[str] = []
+
+    def find(body: str, name: str) -> str | None:
+        parsed.append(body)
+        return find_mention(body, name)
+
+    monkeypatch.setattr("cloister.triggers.mentions.find_mention", find)
+    async with open_team() as team:
+        issue = team.shop.open_issue("bob", "The sum is wrong")
+        await team.say(issue.number, "@cloister-of-team made to take long", "bob")
+        await team.say(issue.number, "` @cloister-of-team` of ann", "ann")
+        await team.outcomes()
+    assert parsed == ["` @cloister-of-team` of ann"]
 
 
 async def test_who_may_not_ask_gets_no_task_and_no_answer(open_team: Callable[..., Any]) -> None:

@@ -59,3 +59,5 @@ def test_what_is_said_is_all_behind_the_name(body: str, words: str) -> None:
 def test_a_comment_of_the_largest_size_takes_no_long_time() -> None:
     for piece in ("> ", "`", "<!--", "[", "*@cloister ", "|", "- " * 50 + "\n"):
         find_mention((piece * 70_000)[:65_000] + "\n\n@cloister fix it", "cloister")
+    unmatched = "a".join("`" * length for length in range(1, 360))
+    assert find_mention(f"{unmatched}\n\n@cloister fix it", "cloister") == "fix it"
