@@ -4,8 +4,10 @@ Of a pull request's text Cloister owns one section, between two comments; what p
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
+from typing import TYPE_CHECKING
 
 from cloister.model.check import CheckResult
 from cloister.model.diff import changed_paths
@@ -13,6 +15,10 @@ from cloister.model.flag import Flag
 from cloister.model.sandbox import Change
 from cloister.model.thread_context import words_of
 from cloister.neutral_text import neutralize, neutralize_line
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+    from markdown_it.token import Token
 
 LONGEST_TITLE = 100
 LONGEST_BODY = 60_000
@@ -33,7 +39,7 @@ _CLOSING = re.compile(
     r"\b(close[sd]?|fix(?:e[sd])?|resolve[sd]?)(?=:?\s+(?:[\w./-]*#\d|https?://|GH-\d))", re.IGNORECASE
 )
 """GitHub's words that close an issue when a pull request is merged (`Linking a pull request to an issue`)."""
-_FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})", re.MULTILINE)
+_CLOSING_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})[ \t]*")
 _UNSEEN = "\N{ZERO WIDTH NON-JOINER}"
 
 
@@ -128,19 +134,48 @@ def _within(section: str, room: int) -> str:
 
 
 def as_quoted(text: str) -> str:
-    """Return what somebody wrote so that it calls nobody, closes nothing, loads nothing and ends nothing of ours."""
-    lines = [_quiet(line) for line in neutralize(text).replace("<!--", "&lt;!--").splitlines()]
-    kept, fence = [], ""
-    for line in lines:
-        mark = _FENCE.match(line)
-        if mark and not fence:
-            fence = mark[1]
-        elif mark and mark[1].startswith(fence) and not line.strip().strip(mark[1][0]):
-            fence = ""
-        elif not fence:
-            line = line.replace("![", "\\![").replace("<", "&lt;")
-        kept.append(line)
-    return "\n".join([*kept, *([fence] if fence else [])]).strip()
+    """Return what somebody wrote so that it calls nobody, closes nothing, loads nothing and ends nothing of ours.
+
+    Only what CommonMark takes for a block of code, at the outermost level, is left as it is. A block that is left open
+    is closed.
+    """
+    lines = [_quiet(line) for line in neutralize(text).replace("<!--", "&lt;!--").split("\n")]
+    kept = [line.replace("![", "!\\[").replace("<", "&lt;") for line in lines]
+    for begin, end in _code_in(kept):
+        kept[begin:end] = lines[begin:end]
+    shown = "\n".join(kept).strip()
+    fence = _left_open(shown)
+    return f"{shown}\n{fence}" if fence else shown
+
+
+def _code_in(lines: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Return from which line to which there is code between fences, in no list and no quotation."""
+    for token in _fences("\n".join(lines)):
+        if token.map is not None:
+            begin, end = token.map
+            yield begin + 1, end
+
+
+def _left_open(text: str) -> str:
+    """Return the fence of the last block of code, when nothing ends it; one in a list ends with the list."""
+    lines = text.split("\n")
+    last = next(reversed(_fences(text)), None)
+    if last is None or last.map is None or last.map[1] < len(lines):
+        return ""
+    closing = _CLOSING_FENCE.fullmatch(lines[-1])
+    is_closed = last.map[1] - last.map[0] > 1 and closing is not None and closing[1].startswith(last.markup)
+    return "" if is_closed else last.markup
+
+
+def _fences(text: str) -> "Sequence[Token]":
+    return [it for it in _markdown().parse(text) if it.type == "fence" and it.level == 0]
+
+
+@cache
+def _markdown() -> "MarkdownIt":
+    from markdown_it import MarkdownIt  # takes a while to load
+
+    return MarkdownIt("commonmark").disable("inline")
 
 
 def _quiet(text: str) -> str:

@@ -1,4 +1,5 @@
 import pytest
+from markdown_it import MarkdownIt
 
 from cloister.model.check import CheckResult
 from cloister.model.flag import Flag, FlagKind
@@ -50,7 +51,8 @@ def facts(*said: tuple[str, str], paths: tuple[str, ...] = ("a.txt",), message: 
         ("thanks @team/admins and @ann", "@team"),
         ("Fixes #12, closes: GH-7", "Fixes #12"),
         ("resolves https://github.com/team/shop/issues/3", "resolves https"),
-        ("![x](https://evil.example/beacon.png)", "\n!["),
+        ("![x](https://evil.example/beacon.png)", "!["),
+        ("\\![x](https://evil.example/beacon.png)", "!["),
         ("<img src=https://evil.example/x>", "<img"),
         (f"{END} and mine", END),
         (f"{BEGIN}", BEGIN),
@@ -62,15 +64,40 @@ def test_what_an_agent_writes_does_nothing_by_itself(hostile: str, gone: str) ->
     for said in (facts(message=hostile), facts((hostile, "done"))):
         section = section_of(said)
         inner = section.removeprefix(BEGIN).removesuffix(END)
-        assert gone not in inner.replace("\\![", "")
+        assert gone not in inner
         assert section.count(BEGIN) == section.count(END) == 1
-    if not gone.startswith("<"):  # it is no HTML
+    if not gone.startswith(("<", "!")):  # it is no HTML, and no Markdown
         assert gone not in commit_message_of(facts(), hostile)
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "{}",
+        "\\{}",  # a backslash of the agent's must not take away the force of ours
+        "``` a`b\n{}",  # no block: there is a backtick behind the first ones
+        "- a\n  ```\n{}",  # the block ends with the list
+        "1. a\n   ~~~\n{}",
+        "> ```\n{}",
+        "    ```\n{}",
+        "```\n```\n{}",
+        "````\n```\n````\n{}",
+        "<pre>\n```\n</pre>\n{}",
+    ],
+)
+def test_no_picture_of_an_agent_is_loaded_and_no_html_of_its_is_html(hostile: str) -> None:
+    picture = hostile.format("![x](https://evil.example/beacon.png)<img src=https://evil.example/x>")
+    assert "<img" in MarkdownIt("commonmark").render(picture), "the twin"
+    shown = MarkdownIt("commonmark").render(f"{as_quoted(picture)}\n\nours")
+    assert "<img" not in shown
+    assert "<p>ours</p>" in shown
 
 
 def test_a_fence_that_an_agent_leaves_open_is_closed() -> None:
     assert as_quoted("```python\nprint(1 < 2)") == "```python\nprint(1 < 2)\n```"
     assert as_quoted("```\na < b\n```\n1 < 2") == "```\na < b\n```\n1 &lt; 2"
+    assert as_quoted("```") == "```\n```"
+    assert as_quoted("```\n    ```") == "```\n    ```\n```"
     assert as_quoted("````\n```\n<b>\n````") == "````\n```\n<b>\n````"
 
 

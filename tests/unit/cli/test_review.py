@@ -78,7 +78,7 @@ def test_from_a_pull_request_to_comments_at_its_lines(story: Story) -> None:
     said = posted.body + exact
     assert "@bob" not in said
     assert not re.search(r"(?i)\b(fixes|closes) #", said)
-    assert "\\![x]" in exact
+    assert "!\\[x]" in exact
     assert "&lt;img" in posted.body
     assert "**P1** Elsewhere\n`src/shop.py:400`" in posted.body
     assert "Taste" not in said
