@@ -657,16 +657,16 @@ class Client:
     ) -> ReceiverShape:
         """Change what one of the caller's receivers is told."""
         fields = {"occasions": list(occasions), "everybody": everybody}
-        return _read(ReceiverShape, await self._call("PATCH", f"/notifications/{_part(receiver)}", fields))
+        return _read(ReceiverShape, await self._call("PATCH", f"/notifications/receivers/{_part(receiver)}", fields))
 
     async def test_notification(self, receiver: str) -> str:
         """Tell one of the caller's receivers that this is a test; returns why it was not taken, or nothing."""
-        error: str = (await self._call("POST", f"/notifications/{_part(receiver)}/test"))["error"]
+        error: str = (await self._call("POST", f"/notifications/receivers/{_part(receiver)}/test"))["error"]
         return error
 
     async def remove_receiver(self, receiver: str) -> None:
         """Tell one of the caller's receivers nothing any more."""
-        await self._call("DELETE", f"/notifications/{_part(receiver)}")
+        await self._call("DELETE", f"/notifications/receivers/{_part(receiver)}")
 
     async def _with_diffs(self, status: TaskStatus, turn: Turn) -> Turn:
         return replace(turn, attempts=tuple([await self._with_diff(status, one, turn.number) for one in turn.attempts]))

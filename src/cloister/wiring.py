@@ -476,6 +476,7 @@ async def open_host(settings: Settings, vault: Vault) -> AsyncIterator[GitHubHos
     source = LoginSource(
         app=table.app,
         key_file=Path(table.key_file) if table.key_file else None,
+        names_webhook_secret=table.webhook_secret is not None,
         token_file=Path(table.token_file) if table.token_file else None,
     )
     webhook = f"{settings.public_url.rstrip('/')}{GITHUB_WEBHOOK}" if settings.public_url else None

@@ -113,7 +113,7 @@ async def add_webhook(
     return NewNotificationWebhook(secret=secret, about=receiver_to_shape(made))
 
 
-@router.patch("/{receiver}")
+@router.patch("/receivers/{receiver}")
 async def choose(
     receiver: str, body: ChoiceBody, automation: KnownAutomation, _: Viewer, holder: Holder
 ) -> ReceiverShape:
@@ -122,13 +122,13 @@ async def choose(
     return receiver_to_shape(chosen)
 
 
-@router.delete("/{receiver}")
+@router.delete("/receivers/{receiver}")
 async def remove(receiver: str, automation: KnownAutomation, _: Viewer, holder: Holder) -> ReceiverShape:
     """Tell one of the caller's receivers nothing any more."""
     return receiver_to_shape(await automation.notifications.remove(receiver, holder))
 
 
-@router.post("/{receiver}/test")
+@router.post("/receivers/{receiver}/test")
 async def test(receiver: str, automation: KnownAutomation, _: Viewer, holder: Holder) -> Trial:
     """Tell one of the caller's receivers at once that this is a test, and say what came of it."""
     sent = await automation.notifications.test(receiver, holder)

@@ -62,7 +62,7 @@ async def test_only_who_has_the_role_of_a_route_is_let_in(route: APIRoute, role:
             assert (answer.status_code == 403) is not role.includes(needed)
 
 
-OWN = {"/notifications/devices", "/notifications/{receiver}", "/notifications/{receiver}/test"}
+OWN = {"/notifications/devices", "/notifications/receivers/{receiver}", "/notifications/receivers/{receiver}/test"}
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{min(route.methods)} {route.path}")

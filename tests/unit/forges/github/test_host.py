@@ -304,6 +304,16 @@ async def test_what_keeps_messages_away_is_named(
     assert (list(login.notes), login.missing) == (notes, ())
 
 
+@pytest.mark.parametrize("named", [False, True], ids=["nowhere", "in the settings"])
+async def test_a_secret_of_the_webhook_that_is_not_known_is_named(forge: Forge, *, named: bool) -> None:
+    hook = Hook(url=HEARD, secret="s")
+    forge.github.accounts.apps[0] = replace(forge.app, hook=hook, events=EVENTS, permissions=PERMISSIONS)
+    async with forge.open(replace(APP, names_webhook_secret=named), webhook=HEARD) as host:
+        notes = (await host.login()).notes
+    said = "Cloister does not know the secret of the app's webhook, and refuses what it sends"
+    assert notes == (() if named else (said,))
+
+
 async def test_an_app_is_made_of_a_manifest_once_and_its_key_is_kept(forge: Forge) -> None:
     await forge.vault.remove(LOGIN_PLACE, APP_KEY)
     async with forge.open(PERSON, webhook=HEARD) as host:
