@@ -10,6 +10,7 @@ from cloister.errors import NotFoundError, UsageError
 from cloister.git import run_git
 from cloister.model.bundle import LARGEST_BYTES
 from cloister.repository_address import parse_repository
+from cloister.uncommitted import uncommitted_note
 
 _SECONDS = 30 * 60.0
 
@@ -23,6 +24,8 @@ class Bundle:
     """What the server shall call it: as a clone's folder."""
     head: str | None
     """The branch that is checked out."""
+    note: str | None
+    """Says what of the work tree is not in it."""
 
 
 @asynccontextmanager
@@ -56,4 +59,5 @@ async def bundled(repository: Path) -> AsyncIterator[Bundle]:
                 hint="let the server fetch the repository: give its address",
             )
         name = parse_repository(str(repository)).directory
-        yield Bundle(path=path, name=name, head=head.decode().strip() or None if born else None)
+        branch = head.decode().strip() or None if born else None
+        yield Bundle(path=path, name=name, head=branch, note=await uncommitted_note(repository))

@@ -82,6 +82,8 @@ if TYPE_CHECKING:  # what reads environments is loaded by the methods that retur
 T = TypeVar("T")
 Report = Callable[[BuildProgress], None]
 """Told how far something is that takes minutes."""
+Note = Callable[[str], None]
+"""Told a sentence that somebody should know."""
 
 _ANSWER_SECONDS = 300.0
 """A repository may have to be fetched first."""
@@ -92,6 +94,10 @@ _PAUSE_SECONDS = 1.0
 """Before an event stream that broke is asked for again."""
 _PATIENCE_SECONDS = 600.0
 """How long nobody may answer meanwhile: a server that is started anew is back by then."""
+
+
+def _say_nothing(_: str) -> None:
+    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +112,17 @@ class Client:
     """Whether the server is not this machine's own: then a repository at a path of ours is sent to it."""
     _is_near: bool = False
     """Whether the application is in this process, where nothing gets lost on the way."""
+    _note: Note = _say_nothing
+    """Told what of a repository of ours was not sent."""
 
     @classmethod
     @asynccontextmanager
-    async def connect(cls, server: str | None = None, *, token: str | None = None) -> AsyncIterator[Self]:
+    async def connect(
+        cls, server: str | None = None, *, token: str | None = None, note: Note = _say_nothing
+    ) -> AsyncIterator[Self]:
         """Talk to the server at that address, such as `https://cloister.example`.
+
+        `note` is told, in a sentence, of files of a repository on this machine that are not committed, so not sent.
 
         By default to the one that `CLOISTER_SERVER` and `CLOISTER_TOKEN` name, or else to that of this machine's state
         directory, as its owner.
@@ -125,7 +137,7 @@ class Client:
             return
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         async with httpx.AsyncClient(base_url=server, headers=headers, timeout=_ANSWER_SECONDS) as http:
-            yield cls(http, _is_far=True)
+            yield cls(http, _is_far=True, _note=note)
 
     @classmethod
     @asynccontextmanager
@@ -526,6 +538,8 @@ class Client:
         from cloister.bundling import bundled  # loads git, for who sends anything
 
         async with bundled(path) as bundle:
+            if bundle.note is not None:
+                self._note(bundle.note)
             query = {} if bundle.head is None else {"head": bundle.head}
             headers = {"Content-Type": BUNDLE, "Content-Length": str(bundle.path.stat().st_size)}
             place, content = f"/bundles/{_part(bundle.name)}", _File(bundle.path)

@@ -106,7 +106,7 @@ async def open_service(context: typer.Context, *, embedded: bool = False) -> "As
     from cloister.client import Client
 
     if (server := server_of(context)) and not embedded:
-        async with Client.connect(server.address, token=server.token) as client:
+        async with Client.connect(server.address, token=server.token, note=_print_note) as client:
             yield Service(client=client, application=None)
         return
     path = open_state(context).socket
@@ -116,6 +116,12 @@ async def open_service(context: typer.Context, *, embedded: bool = False) -> "As
         return
     async with open_embedded(context) as (client, application):
         yield Service(client=client, application=application)
+
+
+def _print_note(note: str) -> None:
+    from cloister.cli.terminal import error_console, print_line
+
+    print_line(error_console(), f"note: {note}")  # not among what is asked for, which may be JSON
 
 
 @asynccontextmanager

@@ -22,7 +22,6 @@ from cloister.forges.ssh import ssh_transport
 from cloister.forges.ssh_reach import pinned_options
 from cloister.forges.submodules import Origins, fetch_submodules
 from cloister.forges.unchanged import Unchanged, state_of
-from cloister.forges.uncommitted import uncommitted_note
 from cloister.git import with_settings
 from cloister.model.bundle import is_bundle
 from cloister.model.forge import ForgeBranch, Way
@@ -34,6 +33,7 @@ from cloister.model.submodule import Submodules
 from cloister.model.task import OWN_BRANCHES, Repository, Revision
 from cloister.protocols import Forge, ForgeHost
 from cloister.together import Together
+from cloister.uncommitted import uncommitted_note
 
 MOST_BRANCHES = 1000
 """That are listed."""

@@ -1,5 +1,6 @@
 """Repositories that callers send; and the server's own, which it opens for nobody who calls from elsewhere."""
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -32,8 +33,21 @@ async def test_a_command_sends_the_repository_of_its_own_machine(
     assert status.task.repository.address.startswith("bundle:") and status.task.repository.directory == "project"
     assert status.task.revision.commit == installation.git("rev-parse", "HEAD").strip()
     assert status.task.revision.ref == "main"
+    assert ran.stderr == "", "all of it was committed"
     shown = await anyio.to_thread.run_sync(installation.run, "--server", server.address, "env", "show")
     assert shown.exit_code == 0, shown.output
+
+
+async def test_a_command_says_what_it_does_not_send(
+    server_without_worker: Server, installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLOISTER_TOKEN", await server_without_worker.token(Role.MEMBER))
+    (installation.project / "a.txt").write_text("mine\n")
+    (installation.project / "new").touch()
+    asked = ("--server", server_without_worker.address, "run", "--detach", "--json", "--command", "true", "fix it")
+    ran = await anyio.to_thread.run_sync(installation.run, *asked)
+    assert ran.exit_code == 0 and json.loads(ran.stdout), ran.output
+    assert ran.stderr == "note: 2 uncommitted files are not part of the task\n"
 
 
 async def test_what_one_caller_sent_is_no_others(server_without_worker: Server, installation: Installation) -> None:
