@@ -147,8 +147,12 @@ class LocalForge:
         for commit in [it for it in dict.fromkeys(commits) if await mirror.has(it)]:
             known = default if await mirror.has(default) else None
             origins = Origins(parent=repository.address, guarded=repository.guarded, is_allowed=self._is_at_forge)
-            told = await fetch_submodules(mirror.path, commit, known, origins, self._fetch_submodule)
+            is_foreign = partial(self._is_foreign, mirror, commit, known)
+            told = await fetch_submodules(mirror.path, commit, known, origins, self._fetch_submodule, is_foreign)
         return told
+
+    async def _is_foreign(self, mirror: Mirror, commit: Commit, default: Commit | None) -> bool:
+        return commit != default and await mirror.is_foreign(commit)
 
     def _is_at_forge(self, address: str) -> bool:
         return self._host is not None and self._host.covers(Repository(address=address, directory="submodule"))

@@ -2,18 +2,22 @@
 
 `.gitmodules` is whoever's who wrote the commit. So only https addresses are followed, of the repository's own server
 and of the forge of the settings; names and paths are of few characters; and Cloister's login is used only for what the
-default branch names too, or else a branch of a stranger would bring a private repository into its sandbox.
+default branch names too, or else a branch of a stranger would bring a private repository into its sandbox. A commit
+that no person of the repository stands for brings nothing but that: whatever is fetched stays on this machine.
 """
 
 import re
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from posixpath import normpath
 from secrets import token_hex
+from tempfile import TemporaryDirectory
+from typing import BinaryIO
 from urllib.parse import urlsplit
 
-from cloister.errors import CloisterError, UsageError
+from cloister.errors import CloisterError, RepositoryError, UsageError
 from cloister.git import run_git
 from cloister.model.sandbox import Commit
 from cloister.model.ssh_address import parse_ssh_address
@@ -22,7 +26,7 @@ from cloister.model.task import Repository
 
 LISTS = "cloister-submodules-1"
 MOST = 64
-"""Of one commit, with those inside of others."""
+"""Of one commit, with those inside of others, and with those that cannot be had."""
 DEEPEST = 3
 LARGEST_BYTES = 1024**3
 """Of the tree of one of them, packed."""
@@ -31,6 +35,8 @@ _PATH = re.compile(r"(?:/[A-Za-z0-9_.][A-Za-z0-9._~+-]{0,199}){1,10}/?")
 
 Fetch = Callable[[Repository, Commit, bool], Awaitable[Path]]
 """From a repository, a commit and whether to log in to a mirror that has it."""
+IsForeign = Callable[[], Awaitable[bool]]
+"""Whether a commit is of a fork's, or an agent's, and no person has merged it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,28 +61,30 @@ class Named:
 
 
 async def fetch_submodules(
-    mirror: Path, commit: Commit, default_commit: Commit | None, origins: Origins, fetch: Fetch
+    mirror: Path, commit: Commit, default_commit: Commit | None, origins: Origins, fetch: Fetch, is_foreign: IsForeign
 ) -> Submodules:
     """Bring the trees of a commit's submodules into its mirror. What cannot be had is said, and stays empty."""
     if _whole(mirror, commit).exists():
         return Submodules(there=(mirror / LISTS / commit).read_bytes().count(b"\0"))
     known = {it.url for it in await read_submodules(mirror, default_commit, origins, [])} if default_commit else set()
-    search = _Search(mirror, known, fetch)
+    search = _Search(mirror, known, fetch, is_foreign)
     await search.take(mirror, commit, origins, "", 1)
     _keep(mirror, commit, search.found)
     if not search.left:
         _whole(mirror, commit).touch()
-    return Submodules(there=len(search.found), left=tuple(search.left))
+    return Submodules(there=len(search.found), left=tuple(_shown(search.left)))
 
 
 class _Search:
-    def __init__(self, mirror: Path, known: Collection[str], fetch: Fetch) -> None:
+    def __init__(self, mirror: Path, known: Collection[str], fetch: Fetch, is_foreign: IsForeign) -> None:
         self.found: list[tuple[str, str]] = []
         """Tree and path."""
         self.left: list[str] = []
         self._mirror = mirror
         self._known = known
         self._fetch = fetch
+        self._is_foreign = is_foreign
+        self._tried = 0
 
     async def take(self, mirror: Path, commit: Commit, origins: Origins, above: str, depth: int) -> None:
         """Take those of a commit in a mirror, and those inside of them."""
@@ -85,9 +93,10 @@ class _Search:
         self.left += [f"{above}{it}" for it in refused]
         for it in named:
             path = f"{above}{it.path}"
-            if depth > DEEPEST or len(self.found) >= MOST:
+            if depth > DEEPEST or self._tried >= MOST:
                 self.left.append(f"{path}: there are more than {MOST}, or they are deeper than {DEEPEST}")
                 continue
+            self._tried += 1
             try:
                 inside = await self._take_one(it, path, origins)
             except CloisterError as error:
@@ -97,6 +106,8 @@ class _Search:
             await self.take(inside, it.commit, within, f"{path}/", depth + 1)
 
     async def _take_one(self, it: Named, path: str, origins: Origins) -> Path:
+        if it.url not in self._known and await self._is_foreign():
+            raise UsageError("the default branch does not name it, and no person has merged this commit")
         guarded = origins.guarded or not is_beside(it.url, origins.parent)
         repository = Repository(address=it.url, directory="submodule", guarded=guarded)
         inside = await self._fetch(repository, it.commit, it.url in self._known)
@@ -191,10 +202,24 @@ async def _bring(source: Path, tree: str, target: Path) -> None:
     if there.status == 0:
         return
     objects = await run_git(["rev-list", "--objects", "--no-object-names", tree], git_dir=source)
-    pack = await run_git(
-        ["pack-objects", "--stdout", "--quiet"], git_dir=source, stdin=objects.stdout, limit_bytes=LARGEST_BYTES
-    )
-    await run_git(["index-pack", "--stdin", "--fsck-objects"], git_dir=target, stdin=pack.stdout, timeout_seconds=900.0)
+    with TemporaryDirectory(prefix="cloister-pack-", dir=target.parent) as folder:  # it may be large for the memory
+        asked = ["pack-objects", "--quiet", f"{folder}/pack"]
+        made = await run_git(asked, git_dir=source, stdin=objects.stdout, timeout_seconds=900.0)
+        pack = Path(folder, f"pack-{made.stdout.decode().strip()}.pack")
+        with _opened(pack) as file:
+            asked = ["index-pack", "--stdin", "--fsck-objects"]
+            await run_git(asked, git_dir=target, stdin=file, timeout_seconds=900.0)
+
+
+def _opened(pack: Path) -> BinaryIO:
+    if pack.stat().st_size > LARGEST_BYTES:
+        raise RepositoryError(f"it has more than {LARGEST_BYTES} bytes")
+    return pack.open("rb")
+
+
+def _shown(left: Sequence[str]) -> Sequence[str]:
+    more = len(left) - MOST
+    return [*islice(left, MOST), *([f"and {more} more"] if more > 0 else [])]
 
 
 def _whole(mirror: Path, commit: Commit) -> Path:

@@ -10,7 +10,7 @@ from cloister.egress.addresses import classify
 from cloister.errors import UsageError
 from cloister.forges.local import LocalForge
 from cloister.forges.reach import Reach
-from cloister.forges.submodules import LISTS, Origins, resolve_url
+from cloister.forges.submodules import LISTS, MOST, Origins, resolve_url
 from cloister.model.sandbox import Commit
 from cloister.model.submodule import Submodules
 from cloister.sandboxes.oci.worktree import submodules
@@ -92,6 +92,39 @@ async def test_what_only_a_branch_names_is_fetched_without_a_login(
     library.private = False
     link(forge.shop, "public", module("y", "y", f"{url}.git"), {"y": head})
     assert (await _told(forge, tmp_path, "public"))[0].there == 2
+
+
+async def test_what_nobody_stands_for_brings_no_repository_that_the_default_branch_does_not_name(
+    forge: Forge, library: Hosted, tmp_path: Path
+) -> None:
+    library.private = False
+    head, url = library.git("rev-parse", "main"), f"{forge.github.url}/team/lib"
+    both = module("lib", "lib", "../lib") + module("huge", "huge", f"{forge.github.url}/team/inner")
+    link(forge.shop, "main", module("lib", "lib", url), {"lib": head})
+    link(forge.shop, "topic", both, {"lib": head, "huge": head})
+    commit_of_fork = forge.shop.git("rev-parse", "topic")
+    forge.shop.git("update-ref", "refs/pull/1/head", commit_of_fork)
+    forge.shop.git("branch", "-D", "topic")
+    told, files = await _told(forge, tmp_path / "fork", commit_of_fork)
+    assert list(files) == ["lib"], "and nothing of what that names, at a commit that is a stranger's choice"
+    assert [it.partition(":")[0] for it in told.left] == ["huge", "lib/in"]
+    assert not list((tmp_path / "fork/without-login").glob("*"))
+    forge.shop.git("branch", "cloister/0g2x-x", commit_of_fork)
+    assert list((await _told(forge, tmp_path / "agent", commit_of_fork))[1]) == ["lib"]
+    forge.shop.git("branch", "topic", commit_of_fork)
+    assert list((await _told(forge, tmp_path / "own", "topic"))[1]) == ["lib", "lib/in"], "the twin"
+    assert list((tmp_path / "own/without-login/mirrors").glob("*.git")), "that one was asked for"
+
+
+async def test_many_that_cannot_be_had_are_not_all_asked_for(forge: Forge, library: Hosted, tmp_path: Path) -> None:
+    names = [f"m{number}" for number in range(200)]
+    nowhere = "".join(module(name, name, "../nowhere") for name in names)
+    link(forge.shop, "main", nowhere, dict.fromkeys(names, library.git("rev-parse", "main")))
+    told, files = await _told(forge, tmp_path)
+    assert files == {}
+    assert len(told.left) == MOST + 1
+    assert told.left[-1] == f"and {200 - MOST} more"
+    assert 0 < len([it for it in forge.github.asked if "nowhere" in it]) <= 2 * MOST, "it is told twice"
 
 
 async def test_names_and_paths_that_are_traps_are_left(forge: Forge, library: Hosted, tmp_path: Path) -> None:
