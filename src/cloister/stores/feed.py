@@ -106,7 +106,7 @@ class EventFeed:
                 is_last = until is not None and until.is_set()
                 page = page or followed.after(after)
                 if page is None or (is_last and not page):
-                    page, at_once = await self._read_page(task, after, at_once), min(2 * at_once, EVENTS_AT_ONCE)
+                    page, at_once = await self._read_page(task, after, at_once)
                 for event in page:
                     after = event.seq
                     if output or not isinstance(event.event, Output):
@@ -117,9 +117,10 @@ class EventFeed:
                     await self._wait(followed, after, until)
                 page = ()
 
-    async def _read_page(self, task: TaskId, after: int, limit: int) -> Sequence[RecordedEvent]:
+    async def _read_page(self, task: TaskId, after: int, limit: int) -> tuple[Sequence[RecordedEvent], int]:
         page = await self._database.query(partial(read_events, task=task, after=after, limit=limit))
-        return within_bounds(page)
+        kept = within_bounds(page)
+        return kept, next_limit(page, kept, limit)
 
     async def _wait(self, followed: _Followed, seq: int, until: anyio.Event | None) -> None:
         """Return when there is more than `seq`, or `until` is set; may return early."""
@@ -199,6 +200,11 @@ def _bring_up_to_date(followed: _Followed, news: _News) -> None:
     followed.is_over = news.is_over
     if news.is_over or news.last_seq > known:
         followed.wake()
+
+
+def next_limit(page: Sequence[RecordedEvent], kept: Sequence[RecordedEvent], limit: int) -> int:
+    """Return how many events to read next: large ones, of which few were kept, are read about once."""
+    return len(kept) + 1 if len(kept) < len(page) else min(2 * limit, EVENTS_AT_ONCE)
 
 
 def within_bounds(page: Sequence[RecordedEvent]) -> Sequence[RecordedEvent]:

@@ -33,7 +33,7 @@ from cloister.stores.attempts import end_attempt, end_task_with_last_attempt
 from cloister.stores.database import Database
 from cloister.stores.documents import document_to_task, unpack
 from cloister.stores.events import read_events
-from cloister.stores.feed import EVENTS_AT_ONCE, FIRST_PAGE, Begun, EventFeed, within_bounds
+from cloister.stores.feed import EVENTS_AT_ONCE, FIRST_PAGE, Begun, EventFeed, next_limit, within_bounds
 from cloister.stores.lanes import join_lane, read_places
 from cloister.stores.publications import read_pull_requests
 from cloister.stores.records import read_record
@@ -110,9 +110,7 @@ class SqlTaskStore:
                 after = event.seq
             if len(page) < limit and (not page or after == page[-1].seq):
                 return
-            limit = (
-                len(kept) + 1 if len(kept) < len(page) else min(2 * limit, EVENTS_AT_ONCE)
-            )  # large ones are read once
+            limit = next_limit(page, kept, limit)
 
     async def find_request(self, digest: str, now: datetime) -> KeptRequest | None:
         """What a caller's key stands for."""
