@@ -67,7 +67,17 @@ from cloister.model.snapshot import CheckedDisk, SnapshotKey, SnapshotRecord
 from cloister.model.snapshot_export import Compression
 from cloister.model.statistics import Statistics
 from cloister.model.stored_environment import StoredEnvironment
-from cloister.model.task import AttemptId, AttemptStatus, FollowUp, Task, TaskId, TaskStatus, Turn
+from cloister.model.task import (
+    AttemptId,
+    AttemptStatus,
+    FollowUp,
+    Task,
+    TaskId,
+    TaskState,
+    TaskStatus,
+    Turn,
+    Verdict,
+)
 from cloister.model.token import Role, Token
 from cloister.model.user import User
 from cloister.model.webhook import Delivery, Webhook
@@ -209,13 +219,23 @@ class Client:
         limit: int = 50,
         before: str | None = None,
         environment: str | None = None,
+        state: TaskState | Verdict | None = None,
+        text: str = "",
         archived: bool = False,
     ) -> Sequence[TaskStatus]:
         """The newest tasks, newest first: those accepted before the task `before`, and of that environment.
 
-        Those that are not archived, or the others.
+        Those that are in that state, or ended with that verdict; those with that text in the prompt or the repository's
+        address, or at the beginning of the id. Those that are not archived, or the others.
         """
-        asked = {"limit": limit, "cursor": before, "environment": environment, "archived": archived}
+        asked = {
+            "limit": limit,
+            "cursor": before,
+            "environment": environment,
+            "state": state,
+            "text": text or None,
+            "archived": archived,
+        }
         query = {name: value for name, value in asked.items() if value is not None}
         return [_status(one) for one in (await self._call("GET", "/tasks", query=query))["items"]]
 

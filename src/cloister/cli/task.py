@@ -1,5 +1,6 @@
 """`cloister task`: what became of tasks."""
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,6 +12,7 @@ from cloister.cli.terminal import neutralize, output_console, print_line, print_
 from cloister.errors import UsageError
 from cloister.model.phase import Phase
 from cloister.model.quantity import parse_duration
+from cloister.model.task import TaskState, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -30,10 +32,25 @@ _GRACE_SECONDS = 10.0
 """Of an agent whose change is wanted."""
 
 
+class _Sought(StrEnum):
+    """Where a task is, or how it ended."""
+
+    QUEUED = TaskState.QUEUED
+    RUNNING = TaskState.RUNNING
+    FINISHED = TaskState.FINISHED
+    SUCCEEDED = Verdict.SUCCEEDED
+    FAILED = Verdict.FAILED
+    ERRORED = Verdict.ERRORED
+    CANCELLED = Verdict.CANCELLED
+
+
 @app.command("list")
 def list_tasks(
     context: typer.Context,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many.")] = 50,
+    environment: Annotated[str | None, typer.Option("--env", metavar="NAME", help="Only those of it.")] = None,
+    state: Annotated[_Sought | None, typer.Option(help="Only those that are, or ended, so.")] = None,
+    text: Annotated[str, typer.Option(metavar="TEXT", help="Only those with it in prompt or repository.")] = "",
     archived: Annotated[
         bool, typer.Option("--archived", help="Those that were archived, in place of the others.")
     ] = False,
@@ -42,11 +59,16 @@ def list_tasks(
     """List the newest tasks.
 
     Example:  cloister task list --limit 5
+    Example:  cloister task list --state failed --text login
     """
     from cloister.cli.json_lines import task_to_json, to_json
     from cloister.cli.live import state_to_text
 
-    statuses = ask(context, lambda client: client.tasks(limit=limit, archived=archived))
+    wanted = None if state is None else _as_told(state)
+    statuses = ask(
+        context,
+        lambda client: client.tasks(limit=limit, environment=environment, state=wanted, text=text, archived=archived),
+    )
     if as_json:
         typer.echo(to_json([task_to_json(status) for status in statuses]))
         return
@@ -61,6 +83,11 @@ def list_tasks(
         for status in statuses
     ]
     print_table(output_console(), ("task", "state", "accepted", "repository", "prompt"), rows)
+
+
+def _as_told(sought: _Sought) -> TaskState | Verdict:
+    known: tuple[TaskState | Verdict, ...] = (*TaskState, *Verdict)
+    return next(one for one in known if one.value == sought.value)
 
 
 @app.command()

@@ -60,6 +60,21 @@ def test_tasks_are_listed_newest_first(installation: Installation, task: str, wa
     assert [(entry["task"], entry["state"], entry["verdict"]) for entry in listed] == [(waiting, "queued", None)]
 
 
+def test_a_list_is_of_what_is_looked_for(installation: Installation, task: str, waiting: str) -> None:
+    def found(*options: str) -> list[str]:
+        done = installation.run("task", "list", *options)
+        assert done.exit_code == 0, done.output
+        return [line.split("\t")[0] for line in done.stdout.splitlines()]
+
+    assert found("--state", "queued") == [waiting]
+    assert found("--state", "succeeded") == found("--state", "finished") == [task]
+    assert found("--text", "FIX the") == found("--env", str(installation.project)) == [waiting, task]
+    assert found("--text", "nothing like it") == found("--env", "other") == found("--state", "failed") == []
+    assert found("--text", waiting) == [waiting]
+    refused = installation.run("task", "list", "--state", "over")
+    assert refused.exit_code == 2 and "'queued'" in refused.stderr
+
+
 def test_a_task_is_shown_by_the_beginning_of_its_id(installation: Installation, task: str) -> None:
     done = installation.run("task", "show", task[:11])
     assert done.stdout.splitlines()[0].startswith(f"task {task} succeeded in")

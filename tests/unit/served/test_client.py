@@ -126,6 +126,10 @@ async def use_tasks(client: Client, server: Server) -> str:
     await client.wait(task.id)
     assert await client.cancel(task.id) == task.id, "harmless when it is over"
     assert [status.task.id for status in await client.tasks(limit=1)] == [task.id]
+    for wanted in ({"state": Verdict.SUCCEEDED}, {"state": TaskState.FINISHED}, {"text": "FIX the"}, {"text": task.id}):
+        assert [status.task.id for status in await client.tasks(**wanted)] == [task.id], wanted
+    for unwanted in ({"state": Verdict.FAILED}, {"state": TaskState.QUEUED}, {"text": "fix_the"}, {"environment": "x"}):
+        assert await client.tasks(**unwanted) == [], unwanted
     assert (await client.archive(task.id)).archived
     assert await client.tasks() == []
     assert [status.task.id for status in await client.tasks(archived=True)] == [task.id]
