@@ -3,6 +3,7 @@
 import re
 from http import HTTPStatus
 
+import anyio
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
@@ -14,6 +15,10 @@ from cloister.triggers.signature import is_signed
 GITHUB_WEBHOOK = "/webhooks/github"
 MOST_WEBHOOK_BYTES = 5 * 1024 * 1024
 """What is read of a delivery. GitHub sends up to 25 MB, and of what Cloister acts on a fraction of a megabyte."""
+MOST_BYTES_AT_ONCE = 64 * 1024 * 1024
+"""What is held of all bodies that are arriving, whoever sends them: their signatures come with their ends."""
+READ_SECONDS = 10.0
+"""GitHub itself waits no longer for an answer."""
 _KIND = re.compile(r"[a-z0-9_]{1,64}")
 _DELIVERY = re.compile(r"[0-9A-Za-z-]{8,64}")
 
@@ -36,7 +41,7 @@ async def _take(request: Request) -> Response:
             hint="give it one: cloister github set-webhook-secret",
         )
     signatures = request.headers.getlist("x-hub-signature-256")
-    body = await request.body()  # no more than `BodyLimit` lets through
+    body = await _read(request, inbox)
     if len(signatures) != 1 or not is_signed(body, signatures[0], secrets):
         raise UnauthenticatedError(
             "the delivery is not signed with the secret of this server's webhook (X-Hub-Signature-256)",
@@ -46,6 +51,23 @@ async def _take(request: Request) -> Response:
         return _answer(id, "ignored")
     is_new = await inbox.take(id, kind, body)
     return _answer(id, "accepted" if is_new else "known")
+
+
+async def _read(request: Request, inbox: Inbox) -> bytes:
+    """Return a body, of which `BodyLimit` lets no more through than it may have; 503 while too many others arrive."""
+    body = bytearray()
+    try:
+        with anyio.fail_after(READ_SECONDS):
+            async for part in request.stream():
+                body += part
+                inbox.arriving += len(part)
+                if inbox.arriving > MOST_BYTES_AT_ONCE:
+                    raise HTTPException(503, "too many deliveries arrive at once", {"Retry-After": "10"})
+    except TimeoutError:
+        raise HTTPException(408, f"the delivery did not arrive within {READ_SECONDS:g} s") from None
+    finally:
+        inbox.arriving -= len(body)
+    return bytes(body)
 
 
 def _answer(id: str, status: str) -> Response:

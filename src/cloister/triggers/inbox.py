@@ -37,6 +37,8 @@ class Inbox:
     """Aware, UTC."""
     load: Callable[[], Sequence[Handler]] = tuple
     """Returns the handlers, once they are needed."""
+    arriving: int = field(default=0, init=False)
+    """Bytes of deliveries that nobody has judged yet."""
     _under_way: set[str] = field(default_factory=set, init=False)
     _woken: anyio.Event = field(default_factory=anyio.Event, init=False)
 

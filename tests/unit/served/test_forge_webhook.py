@@ -2,12 +2,13 @@
 
 import json
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import anyio
 import httpx
 import pytest
 
+from cloister.api import forge_webhook
 from cloister.api.forge_webhook import MOST_WEBHOOK_BYTES
 from cloister.model.token import Role
 
@@ -96,6 +97,37 @@ async def test_a_body_that_is_too_large_is_refused_before_it_is_read(server: Ser
         headers = headers_of(b"", "push", ID)
         answer = await client.post(f"{server.address}/webhooks/github", content=pieces(), headers=headers)
     assert answer.status_code == 413
+
+
+async def test_strangers_make_the_server_hold_no_more_than_it_may(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forge_webhook, "MOST_BYTES_AT_ONCE", 100_000)
+    large = json.dumps({"action": "x", "text": "x" * 60_000}).encode()
+    headers = headers_of(large, "issue_comment", ID)
+    lines = [f"{name}: {value}" for name, value in headers.items()]
+    head = "\r\n".join(["POST /webhooks/github HTTP/1.1", f"Host: 127.0.0.1:{server.port}", *lines])
+    inbox = server.application.automation.inbox
+    async with await anyio.connect_tcp("127.0.0.1", server.port) as stranger:
+        await stranger.send(f"{head}\r\nContent-Length: 70000\r\n\r\n".encode() + b" " * 60_000)
+        await until(lambda: inbox.arriving == 60_000)
+        answer = await post(server, large, headers)
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "10")
+        assert await kept(server) == []
+    await until(lambda: inbox.arriving == 0)
+    assert (await post(server, large, headers)).status_code == 202, "the twin: nobody else sends"
+
+    monkeypatch.setattr(forge_webhook, "READ_SECONDS", 0.1)
+    async with await anyio.connect_tcp("127.0.0.1", server.port) as slow:
+        await slow.send(f"{head}\r\nContent-Length: 70000\r\n\r\n".encode())
+        assert b" 408 " in (await slow.receive()).splitlines()[0]
+    assert inbox.arriving == 0
+
+
+async def until(what: Callable[[], bool]) -> None:
+    with anyio.fail_after(60):
+        while not what():  # noqa: ASYNC110  # of the server
+            await anyio.sleep(0.01)
 
 
 async def test_the_same_delivery_many_times_is_kept_once(server: Server) -> None:
