@@ -101,11 +101,12 @@ class Listener(HTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.state = state
         self.page = ""
+        self.path = f"/{secrets.token_urlsafe(24)}"  # of the page, which has the state: others use this machine too
         self.code: str | None = None
 
     @property
     def address(self) -> str:
-        """Of the page."""
+        """Of all that it answers, without a path."""
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def wait(self) -> str:
@@ -123,7 +124,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Answer the page, or take the code. A name that leads here (DNS rebinding) is none of ours."""
         if self.headers.get("Host") != urlsplit(self.server.address).netloc:
             self._answer(421, "<p>This is another machine.</p>")
-        elif self.path == "/":
+        elif secrets.compare_digest(self.path.encode(), self.server.path.encode()):
             self._answer(200, None)
         elif urlsplit(self.path).path == _BACK:
             self._take()
@@ -161,7 +162,7 @@ def _origin_in(page: str) -> str:
 
 def _by_browser(listener: Listener) -> str:
     console = error_console()
-    print_line(console, f"open in a browser on this machine: {listener.address}/")
+    print_line(console, f"open in a browser on this machine: {listener.address}{listener.path}")
     print_line(console, "(it is on another one? stop, and: cloister github setup --paste)")
     return listener.wait()
 

@@ -42,6 +42,7 @@ def listener() -> Iterator[Listener]:
         (f"/made?state={STATE}", None, 400),
         (f"/made?code={CODE}&state={STATE}", "evil.example", 421),
         ("/", "evil.example", 421),
+        ("/", None, 404),  # another user of this machine does not know where the page is
         ("/other", None, 404),
     ],
 )
@@ -52,7 +53,7 @@ def test_nobody_else_leads_the_browser_back(listener: Listener, path: str, host:
 
 
 def test_the_page_posts_to_github_and_nowhere_else(listener: Listener) -> None:
-    answer = httpx.get(f"{listener.address}/")
+    answer = httpx.get(f"{listener.address}{listener.path}")
     assert 'action="https://github.example/settings/apps/new?state=right"' in answer.text
     assert "<b>" not in answer.text
     assert "form-action https://github.example;" in answer.headers["content-security-policy"]
