@@ -190,7 +190,8 @@ class GitHubHost:
         async with in_our_words(f"pull request of {name}"):
             found = await self._client.getitem(f"/repos/{name}/pulls?state=all&head={head}", oauth_token=token)
         pulls = [_pull_request(it) for it in found if it["head"]["ref"] == branch]
-        return next((it for it in pulls if it.state is PullRequestState.OPEN), next(iter(pulls), None))
+        own = [it for it in pulls if not it.fork]  # an owner may have forks of what is theirs
+        return next((it for it in own if it.state is PullRequestState.OPEN), next(iter(own), None))
 
     async def open_pull_request(self, repository: Repository, new: NewPullRequest) -> PullRequest:
         """Open one, unless the branch has an open one: then that is returned, however it came to be."""

@@ -23,7 +23,7 @@ from cloister.forges.reach import Reach
 from cloister.model.forge import NewPullRequest, PullRequestState, Way
 from cloister.model.task import Repository
 from cloister.protocols import ForgeHost
-from cloister.testing.github.hosted import Hook
+from cloister.testing.github.hosted import Hook, Pull
 from cloister.testing.github.server import Fault
 
 from .conftest import PERSONAL, Forge, commit
@@ -180,6 +180,19 @@ async def test_a_pull_request_is_opened_once_and_changed(forge: Forge, source: L
     login = "ann" if source is PERSON else "cloister-of-team[bot]"
     assert author.name == login
     assert author.email.endswith(f"+{login}@users.noreply.127.0.0.1")
+
+
+@pytest.mark.usefixtures("branch")
+async def test_a_branch_of_that_name_in_a_fork_is_another_one(forge: Forge) -> None:
+    fork = forge.github.accounts.add("team/fork", writers=["bob"])
+    commit(fork.path, "main", {"a.txt": "one\n"})
+    pull = Pull(number=1, title="T", body="Theirs", head=NEW.branch, base="main", author="bob", last_head="", fork=fork)
+    pull.last_head = forge.shop.find_commit(NEW.branch) or ""
+    forge.shop.pulls[1] = pull
+    async with forge.open(PERSON) as host:
+        assert await host.find_pull_request(forge.repository, NEW.branch) is None
+        pull.fork = None
+        assert await host.find_pull_request(forge.repository, NEW.branch) is not None, "the twin"
 
 
 @pytest.mark.usefixtures("branch", "naps")
