@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from cloister.errors import NotFoundError, RepositoryError, UsageError
+from cloister.errors import DeniedError, NotFoundError, RepositoryError, UsageError
 from cloister.forges.bundle import read_bundle, take_bundle
 from cloister.forges.large_fetch import LARGEST_BYTES, Source, fetch_large_files
 from cloister.forges.large_files import read_large_files
@@ -148,7 +148,8 @@ class LocalForge:
             known = default if await mirror.has(default) else None
             origins = Origins(parent=repository.address, guarded=repository.guarded, is_allowed=self._is_at_forge)
             is_foreign = partial(self._is_foreign, mirror, commit, known)
-            told = await fetch_submodules(mirror.path, commit, known, origins, self._fetch_submodule, is_foreign)
+            fetch = partial(self._fetch_submodule, repository)
+            told = await fetch_submodules(mirror.path, commit, known, origins, fetch, is_foreign)
         return told
 
     async def _is_foreign(self, mirror: Mirror, commit: Commit, default: Commit | None) -> bool:
@@ -157,10 +158,22 @@ class LocalForge:
     def _is_at_forge(self, address: str) -> bool:
         return self._host is not None and self._host.covers(Repository(address=address, directory="submodule"))
 
-    async def _fetch_submodule(self, repository: Repository, commit: Commit, with_login: bool) -> Path:
-        """Return a mirror with the commit; what was fetched with a login is no use to those who have none."""
+    async def _fetch_submodule(self, parent: Repository, repository: Repository, commit: Commit, login: bool) -> Path:
+        """Return a mirror with the commit; what was fetched with a login is no use to those who have none.
+
+        Whose work a public repository is comes from anybody, and its mirror is in each of its sandboxes.
+        """
         stranger = LocalForge(self._mirrors.parent / "without-login", reach=self._reach)
-        return await (self if with_login else stranger).mirror(repository, commit)
+        return await (self if login and not await self._is_public(parent) else stranger).mirror(repository, commit)
+
+    async def _is_public(self, repository: Repository) -> bool:
+        """Whether the forge shows it to everybody."""
+        if self._host is None or not self._host.covers(repository):
+            return False
+        try:
+            return not (await self._host.describe(repository)).private
+        except (DeniedError, NotFoundError):  # it is read without a login then
+            return True
 
     async def _large_source(self, repository: Repository) -> Source:
         if is_bundle(repository.address):

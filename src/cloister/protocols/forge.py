@@ -68,8 +68,8 @@ class Forge(Protocol):
         """Bring the trees of submodules of these commits, if it has them, into the mirror; return those of the last.
 
         Over https, from the repository's own server and the forge of the settings, with Cloister's login for what the
-        default branch's commit names too; of a foreign commit (see `resolve`) nothing else. What cannot be had stays an
-        empty folder, and is said.
+        default branch's commit names too, unless the repository is public; of a foreign commit (see `resolve`) nothing
+        else. What cannot be had stays an empty folder, and is said.
         """
         ...
 

@@ -94,6 +94,18 @@ async def test_what_only_a_branch_names_is_fetched_without_a_login(
     assert (await _told(forge, tmp_path, "public"))[0].there == 2
 
 
+async def test_a_public_repository_brings_no_private_one_into_what_strangers_see(
+    forge: Forge, library: Hosted, tmp_path: Path
+) -> None:
+    link(forge.shop, "main", module("lib", "lib", "../lib"), {"lib": library.git("rev-parse", "main")})
+    forge.shop.private = False
+    told, files = await _told(forge, tmp_path / "public")
+    assert files == {}
+    assert "asks for a login" in told.left[0]
+    forge.shop.private = True
+    assert (await _told(forge, tmp_path / "private"))[0].there == 2, "the twin"
+
+
 async def test_what_nobody_stands_for_brings_no_repository_that_the_default_branch_does_not_name(
     forge: Forge, library: Hosted, tmp_path: Path
 ) -> None:
