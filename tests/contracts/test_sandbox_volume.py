@@ -76,6 +76,15 @@ async def test_who_stands_on_a_snapshot_does_not_notice_that_it_leaves_its_volum
     assert "image" not in {entry.name for entry in place.iterdir()}
 
 
+async def test_a_patch_on_a_snapshot_writes_what_it_names_and_no_other_file(oci_rig: Rig) -> None:
+    await settled(await kept(oci_rig))  # so that git knows none of its files by their times
+    sandbox = await oci_rig.create("other", snapshot=KEY)
+    await sandbox.checkout(oci_rig.checkout(patch=b"--- a/README\n+++ b/README\n@@ -1 +1 @@\n-hello\n+goodbye\n"))
+    change = await sandbox.changes(oci_rig.main)
+    assert change.paths == ("README",)
+    assert await sandbox.left_behind(change) == []
+
+
 async def test_what_was_not_finished_is_by_the_next_process(oci_rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as killed:
         killed.setattr(snapshots_module, "begin_to_settle", lambda *asked: None)

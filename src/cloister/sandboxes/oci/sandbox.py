@@ -142,8 +142,9 @@ class OciSandbox:
         else:
             await self._put_work_tree(replace(checkout, patch=b""))
             self._seal_what_was_written()  # or every file of it would be looked at for the change
-        if checkout.patch:
-            await self._put_work_tree(checkout)
+        if checkout.patch:  # git would write every file anew of a work tree that another sandbox had: only the patch
+            self._disk.remember(replace(self._disk.state, clean=False))
+            await self._put_work_tree(checkout, put=False)
 
     async def start(self, command: Command) -> OciProcess:
         """Start or attach; see `protocols.Sandbox`."""
@@ -326,7 +327,7 @@ class OciSandbox:
                 self._disk.seal(owner=UID_BASE)
             self.mount()
 
-    async def _put_work_tree(self, checkout: Checkout) -> None:
+    async def _put_work_tree(self, checkout: Checkout, *, put: bool = True) -> None:
         self._prepare_git()
         exchange = self._new_exchange()
         (exchange / "patch").write_bytes(checkout.patch)
@@ -335,6 +336,7 @@ class OciSandbox:
             "commit": checkout.commit,
             "branch": checkout.branch,
             "origin": checkout.origin,
+            "put": put,
             "patch": bool(checkout.patch),
         }
         git = Bind(source=self._disk.git, target=guard.TOOL_GIT, writable=True)

@@ -1,7 +1,8 @@
 """Puts a work tree into exactly the state of a commit; a program for a container of the pristine image.
 
 Standard input: a JSON object with `directory`, `commit`, `branch` (HEAD for none), `origin` (empty for that of the
-last checkout), and `patch` (true: apply /cloister/exchange/patch afterwards). Standard output: `refused`, null or the
+last checkout), `put` (false: it is in that state already), and `patch` (true: apply /cloister/exchange/patch
+afterwards). Standard output: `refused`, null or the
 reason why the patch cannot be applied; `missing`, whether the mirror lacks the commit.
 
 No other program runs on this disk meanwhile, so what was looked at stays what it was.
@@ -36,7 +37,7 @@ def main() -> None:
         places = trusted.Places(trusted.root_of(sys.argv), request["directory"])
         commit = trusted.check_commit(request["commit"])
         branch, origin = trusted.check_branch(request["branch"]), request["origin"]
-        missing = not check_out(places, commit, branch=branch, origin=origin)
+        missing = request["put"] and not check_out(places, commit, branch=branch, origin=origin)
         refused = apply_patch(places, commit) if request.get("patch") and not missing else None
     except (OSError, ValueError, KeyError, subprocess.SubprocessError, trusted.GitError) as error:
         trusted.fail(error)

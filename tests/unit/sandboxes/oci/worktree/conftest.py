@@ -108,9 +108,17 @@ class Disk:
         branch: str = "cloister/1",
         origin: str = "https://example.com/p.git",
         patch: bytes = b"",
+        put: bool = True,
     ) -> str | None:
         (self.root / "cloister/exchange/patch").write_bytes(patch)
-        request = {"directory": "project", "commit": commit, "branch": branch, "origin": origin, "patch": bool(patch)}
+        request = {
+            "directory": "project",
+            "commit": commit,
+            "branch": branch,
+            "origin": origin,
+            "put": put,
+            "patch": bool(patch),
+        }
         refused: str | None = self.run("checkout", request)["refused"]
         return refused
 

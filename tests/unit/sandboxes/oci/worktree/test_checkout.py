@@ -29,13 +29,20 @@ from .conftest import Disk, Twin, git, head_of, tree_of
     ],
 )
 async def test_a_request_that_cannot_be_meant_fails(disk: Disk, source: Path, request_: dict[str, str]) -> None:
-    whole = {"directory": "project", "commit": head_of(source), "branch": "b", "origin": "", "patch": False}
+    whole = {
+        "directory": "project",
+        "commit": head_of(source),
+        "branch": "b",
+        "origin": "",
+        "put": True,
+        "patch": False,
+    }
     with pytest.raises(AssertionError, match="Error: "):
         disk.run("checkout", {**whole, **request_})
 
 
 async def test_a_commit_that_the_mirror_lacks_changes_nothing(disk: Disk) -> None:
-    request = {"directory": "project", "commit": "0" * 40, "branch": "b", "origin": "", "patch": True}
+    request = {"directory": "project", "commit": "0" * 40, "branch": "b", "origin": "", "put": True, "patch": True}
     assert disk.run("checkout", request) == {"refused": None, "missing": True}
     assert git(disk.tree, "status", "--porcelain", "--branch") == b"## cloister/1\n"
 
