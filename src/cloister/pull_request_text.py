@@ -39,6 +39,7 @@ _CLOSING = re.compile(
     r"\b(close[sd]?|fix(?:e[sd])?|resolve[sd]?)(?=:?\s+(?:[\w./-]*#\d|https?://|GH-\d))", re.IGNORECASE
 )
 """GitHub's words that close an issue when a pull request is merged (`Linking a pull request to an issue`)."""
+_FENCE = re.compile(r"^(`{3}|~{3})")
 _CLOSING_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})[ \t]*")
 _UNSEEN = "\N{ZERO WIDTH NON-JOINER}"
 
@@ -141,6 +142,8 @@ def as_quoted(text: str) -> str:
     """
     lines = [_quiet(line) for line in neutralize(text).replace("<!--", "&lt;!--").split("\n")]
     kept = [line.replace("![", "!\\[").replace("<", "&lt;") for line in lines]
+    if len(kept) == 1:  # it may stand behind words of ours, or in a list, where a fence below it would be another one
+        return _FENCE.sub(r"\\\1", kept[0].strip())
     for begin, end in _code_in(kept):
         kept[begin:end] = lines[begin:end]
     shown = "\n".join(kept).strip()

@@ -93,10 +93,16 @@ def test_no_picture_of_an_agent_is_loaded_and_no_html_of_its_is_html(hostile: st
     assert "<p>ours</p>" in shown
 
 
+@pytest.mark.parametrize("name", ["```", "```x", "~~~", "  ````x y"])
+@pytest.mark.parametrize("before", ["", "- ", "**P1** "])
+def test_a_name_of_an_agent_hides_nothing_that_stands_behind_it(name: str, before: str) -> None:
+    assert "<p>ours</p>" in MarkdownIt("commonmark").render(f"{before}{as_quoted(name)}\n\nours")
+
+
 def test_a_fence_that_an_agent_leaves_open_is_closed() -> None:
     assert as_quoted("```python\nprint(1 < 2)") == "```python\nprint(1 < 2)\n```"
     assert as_quoted("```\na < b\n```\n1 < 2") == "```\na < b\n```\n1 &lt; 2"
-    assert as_quoted("```") == "```\n```"
+    assert as_quoted("```") == "\\```"
     assert as_quoted("```\n    ```") == "```\n    ```\n```"
     assert as_quoted("````\n```\n<b>\n````") == "````\n```\n<b>\n````"
 
