@@ -391,7 +391,7 @@ async def _open_parts(
     files = DirectoryFileStore(settings.state / "files")
     models = ModelRoster(vault=vault, providers=providers, ceiling=settings.ceiling)
     environments = Environments(store=SqlEnvironmentStore(database), forge=forge, vault=vault, now=_now)
-    tasks = SqlTaskStore(database)
+    tasks = SqlTaskStore(database, settings.running_limits)
     intake = Intake(
         store=tasks,
         queue=queue,

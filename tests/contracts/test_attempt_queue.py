@@ -25,7 +25,7 @@ from cloister.model.event import (
     TaskFinished,
     TurnAccepted,
 )
-from cloister.model.fairness import NO_LIMITS, Priority, RunningLimits
+from cloister.model.fairness import NO_LIMITS, HeldBy, Priority, RunningLimits
 from cloister.model.given import GivenFile
 from cloister.model.phase import Phase
 from cloister.model.record import SignedRecord
@@ -56,7 +56,7 @@ def _embedded(state: Path) -> NewWorker:
             Database.open(state / "cloister.db") as database,
             EmbeddedQueue.open(SqlLedger(database), state / "workers", limits) as queue,
         ):
-            yield queue, SqlTaskStore(database)
+            yield queue, SqlTaskStore(database, limits)
 
     return new_worker
 
@@ -303,6 +303,35 @@ async def test_what_waits_has_a_place_until_it_starts(queue, store, new_task) ->
     await queue.follow_up(TaskId("a1"), _turn(continues=AttemptId("a1-1-1"), asked_by="bob", attempts=2))
     assert [one.queue_position for one in (await store.get("a1")).attempts] == [1, 3]
     assert [(await store.get(task)).queue_position for task in ("a2", "a3")] == [2, 4]
+
+
+@pytest.mark.parametrize(
+    ("limits", "held"),
+    [
+        (RunningLimits(together=1), {"a2": HeldBy.SERVER, "a3": HeldBy.SERVER, "b1": HeldBy.SERVER}),
+        (
+            RunningLimits(per_user=1, per_environment=1),
+            {"a2": HeldBy.USER, "a3": HeldBy.USER, "b1": HeldBy.ENVIRONMENT},
+        ),
+        (RunningLimits(per_environment=1), {"a2": HeldBy.ENVIRONMENT, "a3": None, "b1": HeldBy.ENVIRONMENT}),
+        (RunningLimits(together=2, per_user=2, per_environment=2), {"a2": None, "a3": None, "b1": None}),
+    ],
+)
+async def test_what_waits_says_what_limit_holds_it_back(new_worker, new_task, limits, held) -> None:
+    async with new_worker(limits) as (queue, store):
+        for id, user, environment in (
+            ("a1", "ann", "web"),
+            ("a2", "ann", "web"),
+            ("a3", "ann", "shop"),
+            ("b1", "bob", "web"),
+        ):
+            await queue.submit(new_task(id, asked_by=user, environment=Environment(name=environment)))
+        assert [status.held_by for status in await store.list()] == [None] * 4, "nothing runs yet"
+        first = await _claim(queue)
+        assert {status.task.id: status.held_by for status in await store.list()} == {"a1": None, **held}
+        assert {id: (await store.get(id)).attempts[0].held_by for id in held} == held
+        await queue.finish(first, SUCCESS)
+        assert [status.held_by for status in await store.list()] == [None] * 4, "its place is free again"
 
 
 async def test_what_is_archived_is_listed_when_asked_for(queue, store, new_task) -> None:

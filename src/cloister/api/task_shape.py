@@ -9,7 +9,7 @@ from cloister.model.artifact import Artifact
 from cloister.model.check import CheckResult
 from cloister.model.environment import Environment
 from cloister.model.environment_source import EnvironmentSource
-from cloister.model.fairness import Priority
+from cloister.model.fairness import HeldBy, Priority
 from cloister.model.flag import Flag
 from cloister.model.given import GivenFile
 from cloister.model.model_usage import UsageTotal
@@ -75,6 +75,8 @@ class AttemptShape(_Shape):
     """Once it is over."""
     queue_position: int | None
     """While it waits: about the how-manieth of all that wait it is to start, from 1."""
+    held_by: HeldBy | None = None
+    """While it waits: the limit that holds it back, wherever its place is; null when none does."""
 
 
 class TurnShape(_Shape):
@@ -130,6 +132,8 @@ class TaskShape(_Shape):
     """Left out of lists, unless asked for."""
     queue_position: int | None
     """Of the first of its attempts to start, as long as all wait."""
+    held_by: HeldBy | None = None
+    """The limit that holds back all of its attempts, as long as all wait; null when none does."""
     attempts: tuple[AttemptShape, ...]
     """Of the last turn."""
     turns: tuple[TurnShape, ...]
@@ -168,6 +172,7 @@ def status_to_shape(status: TaskStatus) -> TaskShape:
         finished_at=status.finished_at,
         archived=status.archived,
         queue_position=status.queue_position,
+        held_by=status.held_by,
         attempts=tuple(AttemptShape.model_validate(attempt) for attempt in status.attempts),
         turns=tuple(TurnShape.model_validate(turn) for turn in status.turns),
         pull_request=status.pull_request,
@@ -177,7 +182,7 @@ def status_to_shape(status: TaskStatus) -> TaskShape:
 def shape_to_status(shape: TaskShape) -> TaskStatus:
     """Return the status that `status_to_shape` was given, as far as it was told."""
     of_status = {"state", "verdict", "finished_at", "archived", "attempts", "turns", "pull_request"}
-    told = shape.model_dump(exclude={"trace_id", "queue_position"})
+    told = shape.model_dump(exclude={"trace_id", "queue_position", "held_by"})
     status = {name: told.pop(name) for name in of_status}
     return _STATUS.validate_python({"task": {**told, "attempts": len(shape.attempts)}, **status})
 

@@ -58,6 +58,7 @@ def task_to_json(status: TaskStatus, *, diffs: bool = False) -> Fields:
         "archived": status.archived,
         "pull_request": None if status.pull_request is None else asdict(status.pull_request),
         "queue_position": status.queue_position,
+        "held_by": status.held_by,
         "finished_at": status.finished_at.isoformat() if status.finished_at else None,
         "attempts": [attempt_to_json(attempt, diff=diffs) for attempt in status.attempts],
         "choice": choice_to_json(status.attempts),

@@ -16,6 +16,7 @@ from cloister.cli.narrator import Narrator, phase_to_text
 from cloister.cli.terminal import neutralize, neutralize_line, print_line, print_lines
 from cloister.model.choice import choose
 from cloister.model.event import EgressRefused, PhaseFinished, PhaseStarted, RecordedEvent, TaskFinished
+from cloister.model.fairness import HeldBy
 from cloister.model.sandbox import Change
 from cloister.model.task import AttemptId, AttemptStatus, Outcome, TaskStatus
 from cloister.narration import check_lines, finding_lines, stats_to_text, style_of
@@ -194,9 +195,21 @@ class JsonView:
 
 
 def state_to_text(status: TaskStatus) -> str:
-    """Say where a task is, and while it waits, at which place."""
-    place = status.queue_position
-    return status.verdict or (status.state if place is None else f"{status.state}, place {place}")
+    """Say where a task is, and while it waits, at which place, and what limit holds it back."""
+    place, held_by = status.queue_position, status.held_by
+    held = "" if held_by is None else f" ({held_by} limit)"
+    return status.verdict or (status.state if place is None else f"{status.state}, place {place}{held}")
+
+
+def held_to_text(held_by: HeldBy) -> str:
+    """Say what holds back what waits, and which setting says so."""
+    match held_by:
+        case HeldBy.SERVER:
+            return "as many attempts run as running_together allows"
+        case HeldBy.USER:
+            return "as many attempts of its user run as running_per_user allows"
+        case HeldBy.ENVIRONMENT:
+            return "as many attempts of its environment run as running_per_environment allows"
 
 
 def place_to_text(place: int) -> str:

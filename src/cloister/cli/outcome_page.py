@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cloister.cli.live import verdict_lines
+from cloister.cli.live import held_to_text, verdict_lines
 from cloister.cli.terminal import neutralize, print_lines
 from cloister.model.check import CheckResult, ChecksState, state_of
 from cloister.model.choice import choose
@@ -83,7 +83,7 @@ class Page:
     def _parts(self) -> Sequence[Callable[[], Iterator[Line]]]:
         asked = (self._asked, self._begun) if self.details else (self._asked,)
         if self.attempt.outcome is None:
-            return (*asked, self._refused, self._others, self._next)
+            return (*asked, self._held_back, self._refused, self._others, self._next)
         found = (self._refused, self._flagged, self._restored, self._secrets)
         held = (self._held,) if self.details else ()
         ends = (self._kept, *held, self._others, self._next)
@@ -114,6 +114,10 @@ class Page:
         agent = f"{agent} (asked for an answer: the work tree is read-only)" if task.ask else agent
         for _, text, _ in self._text("", f"by {agent}"):
             yield "", text, "dim"
+
+    def _held_back(self) -> Iterator[Line]:
+        if (limit := self.attempt.held_by) is not None:
+            yield "held back", held_to_text(limit), "yellow"
 
     def _begun(self) -> Iterator[Line]:
         for event in self._of(SandboxProvisioned, SnapshotHit, SnapshotMissed):

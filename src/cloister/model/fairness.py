@@ -37,6 +37,17 @@ class RunningLimits:
 NO_LIMITS = RunningLimits()
 
 
+class HeldBy(StrEnum):
+    """The limit that holds back what waits."""
+
+    SERVER = "server"
+    """As many attempts run as may run together."""
+    USER = "user"
+    """As many of its user's run as may."""
+    ENVIRONMENT = "environment"
+    """As many of its environment's run as may."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
     """How many attempts run."""
@@ -56,6 +67,23 @@ class Running:
     def is_full_for(self, user: str, limits: RunningLimits) -> bool:
         """Whether none more of that user may start."""
         return limits.per_user is not None and self.by_user.get(user, 0) >= limits.per_user
+
+    def held_by(self, user: str, environment: str, limits: RunningLimits) -> HeldBy | None:
+        """Return the widest limit that lets none more of that user in that environment start; None when none does."""
+        if self.is_full(limits):
+            return HeldBy.SERVER
+        if self.is_full_for(user, limits):
+            return HeldBy.USER
+        return HeldBy.ENVIRONMENT if environment in self.full_environments(limits) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """How an attempt waits."""
+
+    place: int
+    """See `place_in_queue`."""
+    held_by: HeldBy | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from cloister.model.artifact import Artifact
 from cloister.model.check import CheckResult
 from cloister.model.environment import Environment
 from cloister.model.environment_source import EnvironmentSource
-from cloister.model.fairness import OWNER, Priority
+from cloister.model.fairness import OWNER, HeldBy, Priority
 from cloister.model.given import GivenFile
 from cloister.model.model_usage import UsageTotal
 from cloister.model.phase import Phase
@@ -336,6 +336,8 @@ class AttemptStatus:
     outcome: Outcome | None = None
     queue_position: int | None = None
     """While it waits: about the how-manieth of all that wait it is to start, from 1."""
+    held_by: HeldBy | None = None
+    """The limit that holds it back while it waits, wherever its place is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -393,6 +395,13 @@ class TaskStatus:
         if self.state is not TaskState.QUEUED:
             return None
         return min((one.queue_position for one in self.attempts if one.queue_position is not None), default=None)
+
+    @property
+    def held_by(self) -> HeldBy | None:
+        """The limit that holds back all of its attempts, as long as all wait: they are of one user and environment."""
+        if self.state is not TaskState.QUEUED:
+            return None
+        return next((one.held_by for one in self.attempts), None)
 
     @property
     def last_turn(self) -> Turn:

@@ -25,6 +25,7 @@ from cloister.model.event import (
 from cloister.model.fairness import (
     NO_LIMITS,
     OWNER,
+    HeldBy,
     Lane,
     Priority,
     Running,
@@ -356,6 +357,11 @@ class FakeQueue:
         [lane] = [lane for lane in lanes if (lane.user, lane.priority) == key]
         return place_in_queue(lane, own.index(entry) + 1, lanes, self._running())
 
+    def _held_by(self, entry: _Entry) -> HeldBy | None:
+        if entry.state is not TaskState.QUEUED:
+            return None
+        return self._running().held_by(entry.asked_by, entry.attempt.task.environment.name, self.limits)
+
     def _end(self, entry: _Entry, outcome: Outcome) -> None:
         task = entry.attempt.task.id
         entry.state, entry.outcome = TaskState.FINISHED, outcome
@@ -396,6 +402,7 @@ class FakeQueue:
                 state=e.state,
                 outcome=e.outcome,
                 queue_position=self._place(e),
+                held_by=self._held_by(e),
             )
             by_turn.setdefault(e.attempt.turn, []).append(status)
         later = (

@@ -6,7 +6,16 @@ from typing import Any
 
 from sqlalchemy import Connection, Integer, Text, and_, bindparam, func, insert, select, update
 
-from cloister.model.fairness import NO_LIMITS, Lane, Priority, Running, RunningLimits, choose_lane, place_in_queue
+from cloister.model.fairness import (
+    NO_LIMITS,
+    Lane,
+    Priority,
+    Running,
+    RunningLimits,
+    Waiting,
+    choose_lane,
+    place_in_queue,
+)
 from cloister.model.task import TaskState
 from cloister.stores.schema import ATTEMPTS, LANES
 
@@ -65,14 +74,14 @@ def note_start(connection: Connection, user: str, priority: Priority) -> None:
     connection.execute(_START, {"user": user, "of_priority": priority})
 
 
-def read_places(connection: Connection, attempts: Iterable[Any]) -> Mapping[str, int]:
-    """Return the places in the queue, by id, of those rows of attempts that wait."""
+def read_waiting(connection: Connection, attempts: Iterable[Any], limits: RunningLimits) -> Mapping[str, Waiting]:
+    """Return how those rows of attempts wait that do, by id."""
     rows = sorted((row for row in attempts if row.state == TaskState.QUEUED), key=lambda row: -row.position)
     if not rows:
         return {}
     lanes = {(lane.user, lane.priority): lane for lane in _read_lanes(connection, frozenset())}
     running = _read_running(connection)
-    places: dict[str, int] = {}
+    waiting: dict[str, Waiting] = {}
     behind: dict[tuple[str, Priority], tuple[int, int]] = dict.fromkeys(lanes, (_LARGEST, 0))
     for row in rows:  # from the newest on, which are asked for most: few wait behind those
         key = (row.asked_by, Priority(row.priority))
@@ -80,8 +89,10 @@ def read_places(connection: Connection, attempts: Iterable[Any]) -> Mapping[str,
         between = {"user": row.asked_by, "of_priority": row.priority, "older": row.position, "newer": newer}
         count += connection.scalar(_BETWEEN, between) or 0
         behind[key] = (row.position, count)
-        places[row.id] = place_in_queue(lanes[key], lanes[key].waiting - count, list(lanes.values()), running)
-    return places
+        place = place_in_queue(lanes[key], lanes[key].waiting - count, list(lanes.values()), running)
+        held_by = running.held_by(row.asked_by, row.environment, limits)
+        waiting[row.id] = Waiting(place=place, held_by=held_by)
+    return waiting
 
 
 def _read_lanes(connection: Connection, full_environments: frozenset[str], *, task: str | None = None) -> list[Lane]:

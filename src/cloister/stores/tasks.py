@@ -13,7 +13,7 @@ from cloister.errors import NotFoundError, UsageError
 from cloister.model.cancellation import AT_ONCE, Cancellation
 from cloister.model.conversation import check_archivable
 from cloister.model.event import RecordedEvent
-from cloister.model.fairness import Priority
+from cloister.model.fairness import NO_LIMITS, Priority, RunningLimits
 from cloister.model.phase import Phase
 from cloister.model.request_key import KeptRequest
 from cloister.model.sandbox import SandboxName
@@ -34,7 +34,7 @@ from cloister.stores.database import Database
 from cloister.stores.documents import document_to_task, unpack
 from cloister.stores.events import read_events
 from cloister.stores.feed import EVENTS_AT_ONCE, FIRST_PAGE, Begun, EventFeed, next_limit, within_bounds
-from cloister.stores.lanes import join_lane, read_places
+from cloister.stores.lanes import join_lane, read_waiting
 from cloister.stores.publications import read_pull_requests
 from cloister.stores.records import read_record
 from cloister.stores.request_keys import read_request
@@ -58,19 +58,20 @@ _LIGHT_TASK = [column for column in TASKS.c if column.name not in {"patch", "sea
 class SqlTaskStore:
     """`TaskStore` over the database."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, limits: RunningLimits = NO_LIMITS) -> None:
         self._database = database
+        self._limits = limits
         self._feed = EventFeed(database)
 
     async def get(self, task: str) -> TaskStatus:
         """The task and its attempts, with patch and diffs."""
-        return await self._database.query(partial(_get, task=task))
+        return await self._database.query(partial(_get, task=task, limits=self._limits))
 
     async def list(
         self, *, limit: int = 50, before: TaskId | None = None, only: TaskFilter = EVERY_TASK
     ) -> Sequence[TaskStatus]:
         """The newest tasks, newest first, without patches and diffs."""
-        return await self._database.query(partial(_list, limit=limit, before=before, only=only))
+        return await self._database.query(partial(_list, limit=limit, before=before, only=only, limits=self._limits))
 
     async def last_looked_at(self, *, within: int, before: TaskId | None = None) -> TaskId | None:
         """See `protocols.TaskStore`."""
@@ -175,19 +176,21 @@ class SqlTaskStore:
         return [SandboxName(row.id) for row in rows]
 
 
-def _get(connection: Connection, task: str) -> TaskStatus:
+def _get(connection: Connection, task: str, limits: RunningLimits) -> TaskStatus:
     found = _resolve(connection, task)
     row = connection.execute(select(TASKS).where(TASKS.c.id == found)).one()
     attempts = connection.execute(attempts_of([found], ATTEMPTS.c)).all()
     turns = read_turn_rows(connection, [found])
-    places = read_places(connection, attempts)
-    statuses = [(it.turn, attempt_status(it, diff=unpack(it.diff), place=places.get(it.id))) for it in attempts]
+    waiting = read_waiting(connection, attempts, limits)
+    statuses = [(it.turn, attempt_status(it, diff=unpack(it.diff), waits=waiting.get(it.id))) for it in attempts]
     pull = read_pull_requests(connection, [found]).get(found)
     status = _task_status(row, statuses, turns, patch=unpack(row.patch), sealed_secrets=row.sealed_secrets)
     return replace(status, pull_request=pull)
 
 
-def _list(connection: Connection, *, limit: int, before: TaskId | None, only: TaskFilter) -> Sequence[TaskStatus]:
+def _list(
+    connection: Connection, *, limit: int, before: TaskId | None, only: TaskFilter, limits: RunningLimits
+) -> Sequence[TaskStatus]:
     query = select(*_LIGHT_TASK).where(*_like(only)).order_by(TASKS.c.position.desc()).limit(limit)
     below = None if before is None else _position_of(connection, before)
     if below is not None:
@@ -197,10 +200,10 @@ def _list(connection: Connection, *, limit: int, before: TaskId | None, only: Ta
     rows = connection.execute(query).all()
     ids = [row.id for row in rows]
     attempts = connection.execute(attempts_of(ids, LIGHT_ATTEMPT)).all()
-    places = read_places(connection, attempts)
+    waiting = read_waiting(connection, attempts, limits)
     by_task: dict[str, list[tuple[int, AttemptStatus]]] = {row.id: [] for row in rows}
     for attempt in attempts:
-        by_task[attempt.task].append((attempt.turn, attempt_status(attempt, diff=b"", place=places.get(attempt.id))))
+        by_task[attempt.task].append((attempt.turn, attempt_status(attempt, diff=b"", waits=waiting.get(attempt.id))))
     later: dict[str, list[Row[Any]]] = {row.id: [] for row in rows}
     for turn in read_turn_rows(connection, ids):
         later[turn.task].append(turn)

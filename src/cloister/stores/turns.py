@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from sqlalchemy import Connection, Row, Select, insert, select
 
+from cloister.model.fairness import Waiting
 from cloister.model.given import GivenFile
 from cloister.model.task import (
     AttemptId,
@@ -81,12 +82,13 @@ def attempts_of(tasks: Sequence[str], columns: Any) -> Select[Any]:
     return select(*columns).where(ATTEMPTS.c.task.in_(tasks)).order_by(ATTEMPTS.c.position)
 
 
-def attempt_status(row: Row[Any], *, diff: bytes, place: int | None = None) -> AttemptStatus:
-    """Return where the attempt of a row is; `place` is its place in the queue."""
+def attempt_status(row: Row[Any], *, diff: bytes, waits: Waiting | None = None) -> AttemptStatus:
+    """Return where the attempt of a row is, and how it waits, if it does."""
     return AttemptStatus(
         attempt=AttemptId(row.id),
         number=row.number,
         state=TaskState(row.state),
         outcome=None if row.outcome is None else document_to_outcome(row.outcome, diff=diff),
-        queue_position=place,
+        queue_position=waits.place if waits else None,
+        held_by=waits.held_by if waits else None,
     )

@@ -119,7 +119,7 @@ def _opener(made: Installation) -> Callable[..., Any]:
         put_database(settings.state / "cloister.db")
         async with (
             Database.open(settings.state / "cloister.db") as database,
-            EmbeddedQueue.open(SqlLedger(database), settings.state / "workers") as queue,
+            EmbeddedQueue.open(SqlLedger(database), settings.state / "workers", settings.running_limits) as queue,
             wiring.open_host(settings, _vault(settings, database)) as host,
         ):
             yield _application(made, settings, database, queue, host)
@@ -147,7 +147,7 @@ def _application(
         store=SqlEnvironmentStore(database), forge=forge, vault=vault, now=lambda: datetime.now(UTC)
     )
     intake = Intake(
-        store=SqlTaskStore(database),
+        store=SqlTaskStore(database, settings.running_limits),
         queue=queue,
         forge=forge,
         vault=vault,

@@ -6,7 +6,9 @@ import pytest
 from cloister.cli import follow
 from cloister.errors import DeniedError
 from cloister.model.fairness import Priority
+from cloister.model.task import TaskState
 from cloister.model.token import Role
+from cloister.sandboxes.fake import Hold, Program
 
 from ..cli.conftest import Installation
 from .conftest import Machine, Server
@@ -47,3 +49,23 @@ async def test_commands_show_the_place_of_what_waits(
         assert places == [[second.id, "queued, place 2"], [first.id, "queued, place 1"]], listed.output
         shown = await anyio.to_thread.run_sync(installation.run, "task", "show", second.id)
         assert "place 2" in shown.stdout, shown.output
+
+
+async def test_commands_and_the_api_say_what_limit_holds_back(machine: Machine, installation: Installation) -> None:
+    installation.node.programs["agent"] = Program(steps=[Hold()])
+    async with machine.server(running_per_user=1, slots=2) as server, server.as_owner() as owner:
+        first = await owner.submit(server.request())
+        with anyio.fail_after(60):
+            while (await owner.task(first.id)).state is not TaskState.RUNNING:  # noqa: ASYNC110
+                await anyio.sleep(0.02)
+        second = await owner.submit(server.request())
+        listed = await anyio.to_thread.run_sync(installation.run, "task", "list", "--state", "queued")
+        assert listed.stdout.split("\t")[:2] == [second.id, "queued, place 1 (user limit)"], listed.output
+        shown = await anyio.to_thread.run_sync(installation.run, "task", "show", second.id)
+        assert "held back  as many attempts of its user run as running_per_user allows\n" in shown.stdout, shown.output
+        told = (await owner._http.get(f"/api/v1/tasks/{second.id}")).json()
+        assert (told["held_by"], told["attempts"][0]["held_by"]) == ("user", "user")
+        assert (await owner.task(first.id)).held_by is None
+        for task in (second, first):
+            await owner.cancel(task.id)
+        await owner.wait(first.id)
