@@ -33,6 +33,7 @@ SOURCE = "the text"
 _FIELD = "f:"
 """How fields of the form begin, so that none is taken for another part of what is sent."""
 _MOST_LINES_OF_DIFFERENCE = 400
+_PROPOSED = "The table [network] is the proposal. Read it, and save."
 _NETWORK = re.compile(r"^\[network\][^\n]*\n(?:(?!\[).*\n?)*", re.MULTILINE)
 NEW = """\
 # What is left out has its default.
@@ -96,9 +97,14 @@ Edited = Annotated[EditorForm, Depends(posted_as(EditorForm))]
 
 
 @router.get("/new")
-async def new(request: Request, intake: FrontDoor, _: Admin) -> Response:
-    """Show an empty editor."""
-    return await show_editor(request, intake, name="", text=NEW)
+async def new(
+    request: Request, intake: FrontDoor, _: Admin, proposal: Annotated[str | None, Query()] = None
+) -> Response:
+    """Show an editor with the defaults; with the id of a task that ran by them, and what it was refused."""
+    if proposal is None:
+        return await show_editor(request, intake, name="", text=NEW)
+    text = _with_network(NEW, await _proposal(intake, proposal, None))
+    return await show_editor(request, intake, name="", text=text, note=_PROPOSED)
 
 
 @router.post("/-/form")
@@ -152,7 +158,7 @@ async def editor(
     text = stored.text
     if proposal is not None:
         text = _with_network(text, await _proposal(intake, proposal, name))
-    note = "The table [network] is the proposal. Read it, and save." if proposal is not None else ""
+    note = _PROPOSED if proposal is not None else ""
     return await show_editor(request, intake, name=name, text=text, base=stored.version, note=note)
 
 
@@ -264,11 +270,17 @@ async def _known(intake: Intake) -> dict[str, Any]:
     }
 
 
-async def _proposal(intake: Intake, task: str, name: str) -> str:
-    """Return the `[network]` table that would let the refused requests of a task of that environment pass."""
+async def _proposal(intake: Intake, task: str, name: str | None) -> str:
+    """Return the `[network]` table that would let a task's refused requests pass.
+
+    It was run by the stored environment of that name; without one, by the defaults.
+    """
     chosen = await choose_attempt(intake, task, None, None)
     source = chosen.status.task.environment_source
-    if chosen.status.task.environment.name != name or source is None or source.kind is not SourceKind.STORED:
+    kind = SourceKind.DEFAULTS if source is None else source.kind
+    if name is None and kind is not SourceKind.DEFAULTS:
+        raise UsageError(f"task {task} was not run by the defaults")
+    if name is not None and (chosen.status.task.environment.name != name or kind is not SourceKind.STORED):
         raise UsageError(f"task {task} was not run by the stored environment {name!r}")
     return network_proposal(chosen, await quiet_events(intake, chosen))
 

@@ -130,7 +130,6 @@ async def network(
     own = chosen.own(events)
     proposal = network_proposal(chosen, own)
     source = chosen.status.task.environment_source
-    is_stored = source is not None and source.kind is SourceKind.STORED and proposal.startswith("[network]")
     return task_page(
         request,
         "network.html",
@@ -139,7 +138,9 @@ async def network(
         tab="network",
         egress=egress_entries(own),
         proposal=proposal,
-        is_stored=is_stored,
+        widens=proposal.startswith("[network]"),
+        kind=SourceKind.DEFAULTS if source is None else source.kind,
+        file=source.file if source else None,
     )
 
 

@@ -8,11 +8,12 @@ import httpx
 import pytest
 
 from cloister.model.audit import AuditFilter
+from cloister.model.phase import Phase
 from cloister.model.request import EnvironmentText
 from cloister.model.token import Role
 
-from .conftest import Server
-from .test_pages import read, visitor
+from .conftest import Machine, Server
+from .test_pages import REFUSAL, ended, give, read, visitor
 
 pytestmark = pytest.mark.anyio
 
@@ -120,3 +121,23 @@ async def test_who_may_edit_and_only_from_a_page_of_ours(server_without_worker: 
 
 async def _key(http: httpx.AsyncClient) -> str:
     return (await _fields(http, "/"))["page_key"]
+
+
+async def test_what_was_refused_is_proposed_to_the_environment_that_refused_it(machine: Machine) -> None:
+    machine.installation.decisions[Phase.AGENT] = [REFUSAL]
+    async with machine.server() as server, visitor(server, Role.ADMIN) as http:
+        await _store(server)
+        for fields, editor in (({"environment": "web"}, "/environments/web/edit"), ({}, "/environments/new")):
+            address = await give(http, server, **fields)
+            await ended(http, address)
+            link = f"{editor}?proposal={address.rpartition('/')[2]}"
+            assert f'href="{link}"' in (await http.get(f"{address}/network")).text
+            page = await http.get(link)
+            assert "Read it, and save" in read(page).text
+            assert '"example.com"' in _text(page)
+            other = {"/environments/new": "/environments/web/edit"}.get(editor, "/environments/new")
+            refused = await http.get(link.replace(editor, other))
+            assert refused.status_code == 422 and "was not run by" in refused.text
+        assert (await server.application.intake.environments.get("web")).text == TEXT, "nothing is widened"
+        async with visitor(server, Role.MEMBER) as member:
+            assert "proposal=" not in (await member.get(f"{address}/network")).text
