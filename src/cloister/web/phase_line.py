@@ -49,6 +49,7 @@ class PhaseState(StrEnum):
     DONE = "done"
     FAILED = "failed"
     SKIPPED = "not reached"
+    NEEDLESS = "not needed"
 
 
 class Presence(StrEnum):
@@ -96,9 +97,17 @@ def phase_line(
             _end(views, recorded.event)
         elif recorded.phase is not None:
             _add(views[recorded.phase], recorded, recorded.event)
+            if isinstance(recorded.event, PhaseStarted) and recorded.phase is Phase.AGENT:
+                _pass_over(views[Phase.SETUP])
             if isinstance(recorded.event, SecretRemoved):
                 _remove(views, recorded.phase, recorded.event)
     return tuple(views.values())
+
+
+def _pass_over(setup: PhaseView) -> None:
+    """An agent that starts without a setup found the disk of another attempt: none comes any more."""
+    if setup.state is PhaseState.WAITING:
+        setup.state, setup.secrets = PhaseState.NEEDLESS, {}
 
 
 def _expected(environment: Environment, phase: Phase) -> PhaseView:

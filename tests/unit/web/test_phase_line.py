@@ -87,6 +87,13 @@ def test_a_phase_that_failed_is_seen_and_what_came_not_to_be() -> None:
     assert line[2].secrets == {}
 
 
+def test_setup_is_not_needed_by_an_agent_that_goes_on() -> None:
+    running = _line(*_ran(Phase.PROVISION), (Phase.AGENT, PhaseStarted(network="off")))
+    assert (running[1].state, running[1].secrets) == (PhaseState.NEEDLESS, {})
+    set_up = _line(*_ran(Phase.SETUP), (Phase.AGENT, PhaseStarted(network="off")))
+    assert set_up[1].state is PhaseState.DONE
+
+
 def test_a_check_that_failed_is_the_outputs_doing() -> None:
     check = CheckFinished(
         name="c", ok=False, status=1, reason="it ended with status 1", seconds=1, flaky=False, notes=()
