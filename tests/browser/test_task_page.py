@@ -98,14 +98,14 @@ async def test_lines_are_commented_on_by_keyboard_and_sent_together(
         await page.reload()
         await expect(page.locator(".said-of-line")).to_have_text("Say it <b>otherwise</b>")
         await looks_right(page, packages)
-        await page.get_by_label("What should be said of all of it?").fill("Thank you")
+        await page.get_by_label("Anything about the whole change?").fill("Thank you")
         await keys.press("Control+Enter")
         await expect(page.get_by_role("link", name="Turn 2")).to_be_visible()
         asked = (await server.application.intake.task(task)).last_turn.prompt
         path = files_of((await server.application.intake.change(task, turn=1)).diff)[0].path
-        assert asked.startswith(f"Comments on the change:\n\n{path}:")
-        assert "\n> " in asked
-        assert asked.endswith("\nSay it <b>otherwise</b>\n\nThank you")
+        assert asked.startswith(f"Comments on the change of {path}:\n\n`{path}:")
+        assert "`\n\n    " in asked, "the line is code, whatever Markdown would make of it"
+        assert asked.endswith("\n\nSay it <b>otherwise</b>\n\nThank you")
 
 
 async def test_a_page_says_when_its_task_is_gone_and_when_its_session_is_over(

@@ -59,8 +59,8 @@ export function start(place) {
     for (const comment of comments) rowOf(comment)?.classList.add("has-comment");
   }
 
-  function button(text, label, click) {
-    const made = make("button", { type: "button", className: "quiet", textContent: text, ariaLabel: label });
+  function button(text, label, click, className = "quiet") {
+    const made = make("button", { type: "button", className, textContent: text, ariaLabel: label });
     made.addEventListener("click", click);
     return made;
   }
@@ -106,8 +106,8 @@ export function start(place) {
       keep();
       close();
     };
-    const keys = make("span", { className: "muted small", textContent: "Ctrl-Enter keeps it, Escape leaves it" });
-    const buttons = make("div", { className: "bar" }, button("Keep", "Keep the comment", save), button("Leave", "Leave it", close), keys);
+    const keys = make("span", { className: "muted small", textContent: "Ctrl-Enter keeps it, Escape cancels" });
+    const buttons = make("div", { className: "bar" }, button("Keep", "Keep the comment", save, ""), button("Cancel", "Cancel the comment", close), keys);
     const cell = make("td", { colSpan: 4 }, text, buttons);
     const writing = make("tr", { className: "writing" }, cell);
     text.addEventListener("keydown", (event) => {
@@ -158,8 +158,12 @@ export function start(place) {
   }
 
   function compose() {
-    const parts = comments.map((comment) => `${nameOf(comment)}\n> ${comment.quoted}\n${comment.text}`);
-    prompt.value = ["Comments on the change:", ...parts, remark.value.trim()].filter(Boolean).join("\n\n");
+    // Read as Markdown, names and lines must stay what they are: code.
+    const parts = comments.map((comment) => `\`${nameOf(comment)}\`\n\n    ${comment.quoted}\n\n${comment.text}`);
+    const paths = [...new Set(comments.map((comment) => comment.path))];
+    const more = paths.length > 2 ? `, and ${paths.length - 2} more` : "";
+    const title = `Comments on the change of ${paths.slice(0, 2).join(", ")}${more}:`;
+    prompt.value = [title, ...parts, remark.value.trim()].filter(Boolean).join("\n\n");
   }
 
   document.addEventListener("keydown", pressed);

@@ -241,7 +241,7 @@ async def test_a_webhook_is_made_tested_and_removed(server: Server) -> None:
         rotated = await send(http, "/webhooks/rotate", webhook=webhook.id)
         assert set(re.findall(r"whsec_[\w+/=]+", rotated.text)) != {secret}
         assert "paused" in read(await send(http, "/webhooks/pause", webhook=webhook.id, paused="true")).text
-        assert "None yet." in read(await send(http, "/webhooks/remove", webhook=webhook.id)).text
+        assert "No webhook yet." in read(await send(http, "/webhooks/remove", webhook=webhook.id)).text
 
 
 async def test_the_dashboard_draws_what_there_is_and_says_it_in_words(server: Server) -> None:
