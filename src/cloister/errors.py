@@ -15,6 +15,7 @@
     │   ├── HostError              exit 3, status 500   this host lacks something; `cloister doctor` says what
     │   └── DiskFullError          exit 3, status 507   no space left on the node
     ├── RepositoryError            exit 3, status 502   a repository could not be reached or read
+    │   └── RateLimitError         exit 3, status 502   the forge answers no more for a while
     ├── EgressError                exit 3, status 502   the egress process did not do as asked
     ├── StoreError                 exit 3, status 500   the database refused or is damaged
     ├── VaultError                 exit 3, status 500   a secret could not be sealed or opened
@@ -120,6 +121,15 @@ class RepositoryError(CloisterError):
     """A repository could not be reached or read."""
 
     http_status = 502
+
+
+class RateLimitError(RepositoryError):
+    """The forge answers no more for a while."""
+
+    def __init__(self, message: str, *, seconds: float, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.seconds = seconds
+        """From now until it answers again."""
 
 
 class EgressError(CloisterError):

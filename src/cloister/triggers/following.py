@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import anyio
 import structlog
 
-from cloister.errors import CloisterError, DeniedError, NotFoundError, UsageError
+from cloister.errors import CloisterError, DeniedError, NotFoundError, RateLimitError, UsageError
 from cloister.intake import Intake
 from cloister.model.asked import Asked
 from cloister.model.choice import attempt_of
@@ -20,6 +20,7 @@ from cloister.pull_requests import PullRequests
 from cloister.triggers.answer_text import done_text
 
 LOOK_SECONDS = 2.0
+FIRST_PAUSE_SECONDS = 5.0
 MOST_TRIES = 8
 """Over about half a day."""
 _AT_ONCE = 200
@@ -54,6 +55,9 @@ class Following:
         for asked in await self.store.due(self.now(), limit=_AT_ONCE):
             try:
                 await self._look_at(asked)
+            except RateLimitError as error:
+                _log.warning("what came of a task is told later", task=asked.task, error=str(error))
+                await self.store.save(replace(asked, next_at=self.now() + timedelta(seconds=error.seconds)))
             except CloisterError as error:
                 await self._try_again(asked, error)
             except Exception as error:  # a bug about one must not reach the others
@@ -125,7 +129,7 @@ class Following:
             over = replace(asked, tries=tries, next_at=None, outcome=f"given up: {error}")
             await self.store.save(over)
             return
-        next_at = self.now() + timedelta(seconds=5.0 * 3 ** (tries - 1))
+        next_at = self.now() + timedelta(seconds=FIRST_PAUSE_SECONDS * 3 ** (tries - 1))
         await self.store.save(replace(asked, tries=tries, next_at=next_at))
 
 

@@ -35,11 +35,15 @@ class LaterError(CloisterError):
         self.seconds = seconds
 
 
+class TurnUnderWayError(LaterError):
+    """The task's last turn is not over: what was asked for waits for that."""
+
+
 class Handler(Protocol):
     """Works off deliveries of some kinds.
 
     A UsageError or DeniedError is the end of it, and its words are the outcome; after any other error it is tried
-    again, later and later.
+    again, later and later, and after a RateLimitError when it says.
     """
 
     @property

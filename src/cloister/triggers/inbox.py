@@ -11,12 +11,13 @@ import anyio
 import structlog
 from anyio.abc import TaskGroup
 
-from cloister.errors import CloisterError, DeniedError, UsageError
+from cloister.errors import CloisterError, DeniedError, RateLimitError, UsageError
 from cloister.model.inbox import Arrived
 from cloister.protocols import InboxStore
 from cloister.triggers.handling import Handled, Handler, LaterError
 from cloister.triggers.signature import WebhookSecrets
 
+FIRST_PAUSE_SECONDS = 5.0
 MOST_TRIES = 10
 """Over about a day, see `_pause`."""
 MOST_AT_ONCE = 8
@@ -96,7 +97,7 @@ class Inbox:
         try:
             outcome = await self._handle(arrived)
             await self.store.finish(arrived.id, outcome)
-        except LaterError as error:
+        except (LaterError, RateLimitError) as error:  # when, is told; nothing is wrong with it
             await self._put_off(arrived, error, seconds=error.seconds, tries=arrived.tries)
         except (UsageError, DeniedError) as error:
             await self._finish(arrived, str(error))
@@ -151,4 +152,4 @@ class Inbox:
 
 def _pause(tries: int) -> float:
     """Return for how many seconds nothing is tried: 5, 20, 80, ..., with some chance, so that not all come at once."""
-    return float(min(5.0 * 4 ** (tries - 1), _LONGEST_PAUSE_SECONDS) * random.uniform(0.8, 1.2))
+    return float(min(FIRST_PAUSE_SECONDS * 4 ** (tries - 1), _LONGEST_PAUSE_SECONDS) * random.uniform(0.8, 1.2))

@@ -4,6 +4,7 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -20,7 +21,14 @@ from gidgethub import (
 )
 from gidgethub.abc import GitHubAPI
 
-from cloister.errors import CloisterError, DeniedError, NotFoundError, RepositoryError, UnreachableError
+from cloister.errors import (
+    CloisterError,
+    DeniedError,
+    NotFoundError,
+    RateLimitError,
+    RepositoryError,
+    UnreachableError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -42,6 +50,8 @@ class GitHubClient(GitHubAPI):
         super().__init__("cloister", base_url=api)
         self.on_refused: Callable[[], None] = lambda: None
         """Called when what was sent to log in is refused: a token may have been taken back before its time."""
+        self.on_moved: Callable[[], None] = lambda: None
+        """Called when something is not where it was: a repository may have been renamed."""
         self.ahead_seconds: float | None = None
         """How far this machine's clock is ahead of GitHub's, by its last answer; None before there is one."""
         self._http: httpx.AsyncClient | None = None  # made when it is needed: reading the authorities takes a while
@@ -86,6 +96,8 @@ class GitHubClient(GitHubAPI):
                 await self.sleep(2.0**attempt / 4)
             else:
                 self.ahead_seconds = _ahead_seconds(response.headers.get("date"))
+                if response.is_redirect:
+                    self.on_moved()
                 return response.status_code, response.headers, response.content
         raise AssertionError("the last attempt returns, or raises")
 
@@ -111,10 +123,10 @@ def _ahead_seconds(date: str | None) -> float | None:
 
 
 def _translated(error: GitHubException, what: str) -> CloisterError:
-    if isinstance(error, RateLimitExceeded):
-        at = error.rate_limit.reset_datetime
-        return RepositoryError(
-            f"GitHub answers no more of our requests until {at:%H:%M} UTC: its rate limit is reached"
+    if (at := _reset_of(error)) is not None:
+        return RateLimitError(
+            f"GitHub answers no more of our requests until {at:%H:%M} UTC: its rate limit is reached",
+            seconds=_seconds_until(at),
         )
     if not isinstance(error, HTTPException):
         return RepositoryError(f"GitHub answers about {what} what cannot be read: {error}")
@@ -127,7 +139,11 @@ def _translated(error: GitHubException, what: str) -> CloisterError:
     if status in (_NOT_THERE, _GONE):
         return NotFoundError(f"GitHub shows Cloister no {what}: there is none, or its login may not see it")
     if status in (_NOT_ALLOWED, _TOO_MANY) and _is_secondary(error):
-        return RepositoryError("GitHub asks to go slower: its secondary rate limit is reached", hint="try again later")
+        return RateLimitError(
+            "GitHub asks to go slower: its secondary rate limit is reached",
+            seconds=_secondary_seconds(error),
+            hint="try again later",
+        )
     if status == _NOT_ALLOWED:
         return DeniedError(f"GitHub does not let Cloister do that with {what}: {error}")
     if isinstance(error, GitHubBroken):
@@ -137,16 +153,38 @@ def _translated(error: GitHubException, what: str) -> CloisterError:
 
 def _wait_of(error: HTTPException, method: str, attempt: int) -> float | None:
     """Return for how many seconds to wait before the same is asked again; None where that is of no use."""
-    if isinstance(error, RateLimitExceeded):
-        return float(max(1.0, error.rate_limit.reset_datetime.timestamp() - time.time()))
+    if (at := _reset_of(error)) is not None:
+        return _seconds_until(at)
     if isinstance(error, BadRequest) and int(error.status_code) in (_NOT_ALLOWED, _TOO_MANY):
         if not _is_secondary(error):
             return None
-        after = (error.headers or {}).get("retry-after", "")
-        return float(after) if after.isdigit() else _SECONDARY_SECONDS
+        return _secondary_seconds(error)
     if isinstance(error, GitHubBroken) and method in _REPEATABLE:
         return 2.0**attempt / 4
     return None
+
+
+def _reset_of(error: GitHubException) -> datetime | None:
+    """Return when the primary limit ends that was reached: said with 403 or 429, and no request that remains."""
+    if isinstance(error, RateLimitExceeded):
+        at: datetime = error.rate_limit.reset_datetime
+        return at
+    if not isinstance(error, BadRequest) or int(error.status_code) != _TOO_MANY:
+        return None
+    headers = error.headers or {}
+    reset = headers.get("x-ratelimit-reset", "")
+    if headers.get("x-ratelimit-remaining") != "0" or "retry-after" in headers or not reset.isdigit():
+        return None
+    return datetime.fromtimestamp(int(reset), UTC)
+
+
+def _seconds_until(at: datetime) -> float:
+    return float(max(1.0, at.timestamp() - time.time()))
+
+
+def _secondary_seconds(error: HTTPException) -> float:
+    after = (error.headers or {}).get("retry-after", "")
+    return float(after) if after.isdigit() else _SECONDARY_SECONDS
 
 
 def _is_secondary(error: HTTPException) -> bool:

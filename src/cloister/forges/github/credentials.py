@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
-from gidgethub import BadRequest
+from gidgethub import BadRequest, RedirectionException
 
 from cloister.errors import NotFoundError, UsageError
 from cloister.forges.github.client import GitHubClient, in_our_words
@@ -48,6 +49,8 @@ class Credentials:
         self._vault = vault
         self._source = source
         self._installations: dict[str, int] = {}
+        self._renamed: set[str] = set()
+        """Former names of repositories: no token can be had for one, so what they are called now is asked for all."""
         client.on_refused = self.forget
         self._tokens: dict[tuple[str, tuple[str, ...]], tuple[SecretValue, datetime]] = {}
 
@@ -136,12 +139,13 @@ class Credentials:
     def forget(self) -> None:
         """Ask anew next time: what was known is refused."""
         self._installations.clear()
+        self._renamed.clear()
         self._tokens.clear()
 
     async def _installation(self, name: str) -> int | None:
         if name.lower() not in self._installations:
             try:
-                found = await self._client.getitem(f"/repos/{name}/installation", jwt=await self.jwt())
+                found = await self._find_installation(name)
             except BadRequest as error:
                 if int(error.status_code) == 404:
                     return None
@@ -150,10 +154,20 @@ class Credentials:
             self._installations[name.lower()] = found["id"]
         return self._installations[name.lower()]
 
+    async def _find_installation(self, name: str) -> Mapping[str, Any]:
+        path, token = f"/repos/{name}/installation", await self.jwt()
+        try:
+            found: Mapping[str, Any] = await self._client.getitem(path, jwt=token)
+        except RedirectionException as error:
+            found = await self._client.getitem(self._client.redirected(error), jwt=token)
+            self._renamed.add(name.lower())
+        return found
+
     async def _make(
         self, installation: int, name: str | None, permissions: Mapping[str, str]
     ) -> tuple[SecretValue, datetime]:
-        repositories = {} if name is None else {"repositories": [name.partition("/")[2]]}
+        alone = name if name is not None and name.lower() not in self._renamed else None
+        repositories = {} if alone is None else {"repositories": [alone.partition("/")[2]]}
         async with in_our_words(f"token for {name or 'the app'}"):
             made = await self._client.post(
                 f"/app/installations/{installation}/access_tokens",

@@ -65,6 +65,7 @@ class GitHubHost:
         self._client = client
         self._credentials = credentials
         self._known: dict[str, tuple[ForgeRepository, float]] = {}
+        client.on_moved = self._known.clear
 
     @classmethod
     @asynccontextmanager

@@ -46,6 +46,7 @@ class GitHubThreads:
 
     async def permission(self, repository: Repository, login: str) -> Permission:
         """See `Get repository permissions for a user`; who is no collaborator has none."""
+        await self._host.login_for(repository, TALK)  # where Cloister is not let in, that says nothing of the person
         try:
             said = await self._get(repository, f"collaborators/{quote(login, safe='')}/permission", f"login {login}")
         except NotFoundError:
@@ -105,6 +106,7 @@ class GitHubThreads:
 
     async def find(self, repository: Repository, place: Place) -> Comment | None:
         """Ask for what is there now."""
+        await self._host.login_for(repository, TALK)  # where Cloister is not let in, nobody knows what is there
         try:
             match place.kind:
                 case PlaceKind.OPENING:

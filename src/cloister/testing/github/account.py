@@ -1,6 +1,7 @@
 """Who is known to the forge, by what they send, and which repositories there are."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -41,7 +42,11 @@ class Accounts:
     def rename(self, repository: Hosted, full_name: str) -> None:
         """Give it another name; the former one leads there."""
         self._moved[repository.full_name.lower()] = full_name
-        repository.owner, repository.name = full_name.split("/")
+        former, (repository.owner, repository.name) = repository.name, full_name.split("/")
+        for token, (caller, ends) in self._tokens.items():  # a token is for a repository, whatever that is called
+            if caller.only is not None and former in caller.only:
+                only = caller.only - {former} | {repository.name}
+                self._tokens[token] = (replace(caller, only=only), ends)
 
     def find(self, full_name: str) -> Hosted | None:
         """Return a repository by the name that it has now."""

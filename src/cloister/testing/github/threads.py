@@ -96,6 +96,7 @@ class Threads:
         found = _written(repository, called)
         if found.author != caller.login:
             raise RefusedError(403, "Resource not accessible by integration")
+        _check_open_to(_thing(repository, found.number), repository, caller, "update")
         _check(body["body"])
         found.body, found.edits = body["body"], found.edits + 1
         return 200, written(self.url, repository, found)
@@ -220,10 +221,15 @@ def _changed_file(part: str) -> Fields:
 
 
 def _add(repository: Hosted, found: Issue | Pull, body: Any, caller: Caller) -> Written:
-    if found.locked and not caller.may_write(repository):
-        raise RefusedError(403, "Unable to create comment because issue is locked.")
+    _check_open_to(found, repository, caller, "create")
     _check(body["body"])
     return repository.write(found.number, caller.login, body["body"])
+
+
+def _check_open_to(found: Issue | Pull, repository: Hosted, caller: Caller, what: str) -> None:
+    """Where people are locked out, who may write goes on; apps do not."""
+    if found.locked and (caller.app is not None or not caller.may_write(repository)):
+        raise RefusedError(403, f"Unable to {what} comment because issue is locked.")
 
 
 def _check(text: str) -> None:

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from cloister.egress.addresses import classify
-from cloister.errors import DeniedError, NotFoundError, RepositoryError, UnreachableError, UsageError
+from cloister.errors import DeniedError, NotFoundError, RateLimitError, RepositoryError, UnreachableError, UsageError
 from cloister.forges.github import client
 from cloister.forges.github.app import EVENTS, PERMISSIONS
 from cloister.forges.github.credentials import APP_KEY, LOGIN_PLACE, TOKEN, WEBHOOK_SECRET, LoginSource
@@ -115,6 +115,23 @@ async def test_a_renamed_repository_is_found_and_followed(forge: Forge, tmp_path
         assert (await host.describe(forge.repository)).name == "team/store"
         assert (await host.way_to(forge.repository)).address == f"{forge.github.url}/team/store"
         assert (await LocalForge(tmp_path, host=host).resolve(forge.repository, None)).ref == "main"
+
+
+@pytest.mark.parametrize("is_known", [True, False], ids=["meanwhile", "before"])
+async def test_an_app_follows_a_repository_that_is_renamed(forge: Forge, is_known: bool) -> None:
+    async with forge.open(APP) as host:
+        if is_known:
+            assert (await host.describe(forge.repository)).name == "team/shop"
+        forge.github.accounts.rename(forge.shop, "team/store")
+        if is_known:
+            with pytest.raises(RepositoryError, match="Moved"):  # what was remembered is forgotten by that
+                await host.branches(forge.repository)
+        assert (await host.describe(forge.repository)).name == "team/store"
+        assert [it.name for it in await host.branches(forge.repository)] == ["main"]
+        way = await host.way_to(forge.repository, push=True)
+        caller = forge.github.accounts.caller_of(way.token and way.token.reveal())
+        assert caller is not None
+        assert caller.only == {"store"}, "for this one alone"
 
 
 async def test_an_app_that_was_taken_away_says_so(forge: Forge) -> None:
@@ -229,7 +246,12 @@ async def test_a_limit_that_lasts_is_told_and_not_waited_for(forge: Forge, naps:
     slow = Fault(method="GET", path="/repos/team/shop", status=403, headers={"Retry-After": "3600"})
     forge.github.faults.append(slow)
     async with forge.open(PERSON) as host:
-        with pytest.raises(RepositoryError, match="secondary rate limit"):
+        with pytest.raises(RateLimitError, match="secondary rate limit") as refused:
+            await host.describe(forge.repository)
+        assert refused.value.seconds == 3600
+        headers = {"X-RateLimit-Limit": "5000", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "99999999999"}
+        forge.github.faults.append(Fault(method="GET", path="/repos/team/shop", status=429, headers=headers))
+        with pytest.raises(RateLimitError, match="its rate limit is reached"):
             await host.describe(forge.repository)
         forge.github.remaining, forge.github.reset_seconds = 0, 3600
         with pytest.raises(RepositoryError, match=r"no more of our requests until \d\d:\d\d UTC"):
