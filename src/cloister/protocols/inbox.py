@@ -6,6 +6,7 @@ from typing import Protocol
 
 from cloister.model.asked import Asked
 from cloister.model.inbox import Arrived
+from cloister.model.task import TaskId
 
 
 class InboxStore(Protocol):
@@ -53,4 +54,8 @@ class AskedStore(Protocol):
 
     async def count(self, *, since: datetime, person: str | None = None, repository: str | None = None) -> int:
         """Return how much was asked for since then, by somebody or in a repository."""
+        ...
+
+    async def is_followed(self, task: TaskId) -> bool:
+        """Whether somebody is still to be told what came of a turn of that task."""
         ...

@@ -9,6 +9,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from cloister.errors import StoreError
 from cloister.model.asked import Asked
+from cloister.model.task import TaskId
 from cloister.protocols import AskedStore
 from cloister.stores.database import Database
 from cloister.stores.schema import ASKED
@@ -54,6 +55,11 @@ class SqlAskedStore:
             query = query.where(_IT.repository == repository)
         row = await self._database.first(query)
         return 0 if row is None else int(row[0])
+
+    async def is_followed(self, task: TaskId) -> bool:
+        """By an index of what is not over."""
+        same = func.json_extract(_IT.document, "$.task") == task
+        return await self._database.first(select(_IT.key).where(_IT.next_at.is_not(None), same)) is not None
 
 
 def _read(document: str) -> Asked:

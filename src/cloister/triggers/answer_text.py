@@ -25,6 +25,11 @@ def taken_text(key: str, task: TaskId, page: str | None, flags: Sequence[str]) -
     return "\n\n".join([mark_of(key), f"Working on it: {_task(task, page)}.", *_flags(flags)])
 
 
+def queued_text(key: str) -> str:
+    """Say that work will be begun."""
+    return f"{mark_of(key)}\n\nThis is next, as soon as the work that is under way here is over."
+
+
 def refused_text(key: str, reason: str, hint: str | None = None) -> str:
     """Say why none was."""
     said = f"{reason} ({hint})" if hint else reason

@@ -15,9 +15,9 @@ from cloister.model.inbox import Arrived
 from cloister.model.task import Repository
 from cloister.model.thread import Comment, Reaction, Thread
 from cloister.protocols import AskedStore, ForgeThreads
-from cloister.triggers.answer_text import OWN_MARK, mark_of, refused_text, taken_text
+from cloister.triggers.answer_text import OWN_MARK, mark_of, queued_text, refused_text, taken_text
 from cloister.triggers.gatekeeper import Gatekeeper
-from cloister.triggers.handling import Handled
+from cloister.triggers.handling import Handled, TurnUnderWayError
 from cloister.triggers.mention import Command, Mention
 from cloister.triggers.mention_text import find_mention, may_mention
 from cloister.triggers.pointers import KINDS, Pointer, find_pointer
@@ -142,7 +142,12 @@ class Mentions:
         await self._react(asked, Reaction.TAKEN)
         if self.now() - asked.at > LONGEST_WAIT:
             raise UsageError("the task's last turn was not over for a day")
-        started = await self.starter.start(mention, asked)
+        try:
+            started = await self.starter.start(mention, asked)
+        except TurnUnderWayError as error:
+            if arrived.outcome != str(error):  # else it was told when this was put off
+                await self.store.save(await self._tell(asked, queued_text(asked.key)))
+            raise
         await self.store.save(started)
         entry = AuditEntry(
             at=self.now(),
@@ -183,18 +188,22 @@ class Mentions:
         return Handled(reason)
 
     async def _answer(self, asked: Asked) -> Asked:
-        if asked.answer is not None or asked.task is None:
-            return asked
+        if asked.task is None or (asked.answer is not None and asked.next_at is not None):
+            return asked  # `Following` has it by now
         page = f"{self.public_url}/tasks/{asked.task}" if self.public_url else None
         return await self._tell(asked, taken_text(asked.key, asked.task, page, asked.flags))
 
     async def _tell(self, asked: Asked, text: str) -> Asked:
-        """Write below what was asked, once: what may have been written is looked for before."""
+        """Write below what was asked, once: what was, or may have been, written is looked for and changed."""
         own = (await self.threads.own_login()).lower()
         try:
             around = await self.threads.comments(asked.repository, asked.place, most=_MOST_SEARCHED)
             mark = mark_of(asked.key)
             found = next((it for it in around if it.author.lower() == own and it.body.startswith(mark)), None)
+            if found is None and asked.answer is not None:
+                return asked  # somebody deleted it
+            if found is not None and found.body != text:
+                await self.threads.edit(asked.repository, found.place, text)
             place = found.place if found else await self.threads.answer(asked.repository, asked.place, text)
         except (NotFoundError, DeniedError):  # it is locked, or gone: then the task alone says what comes of it
             return asked

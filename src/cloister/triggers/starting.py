@@ -16,13 +16,13 @@ from cloister.model.request_key import RequestKey, make_request_key
 from cloister.model.task import Repository, TaskId, TaskState
 from cloister.model.thread import Comment, PlaceKind
 from cloister.model.thread_context import with_context
-from cloister.protocols import ForgeThreads, PublicationStore
+from cloister.protocols import AskedStore, ForgeThreads, PublicationStore
 from cloister.triggers.context import MOST_COMMENTS, Context, Surroundings, make_context
 from cloister.triggers.gatekeeper import TriggerRules
-from cloister.triggers.handling import LaterError
+from cloister.triggers.handling import LaterError, TurnUnderWayError
 from cloister.triggers.mention import Mention
 
-_WAIT_SECONDS = 15.0
+WAIT_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,12 +32,13 @@ class Starter:
     intake: Intake
     threads: ForgeThreads
     publications: PublicationStore
+    store: AskedStore
     rules: TriggerRules
 
     async def start(self, mention: Mention, asked: Asked) -> Asked:
         """Return what was asked for, with its task. Repeatable: a second time finds the same task.
 
-        UsageError and DeniedError as for `Intake.submit`; LaterError while the task's last turn is not over.
+        UsageError and DeniedError as for `Intake.submit`; TurnUnderWayError while the task's last turn is not over.
         """
         text = f"{asked.key}\0{asked.at.isoformat()}"
         key = make_request_key("github", text, b"", asked.at)
@@ -57,8 +58,8 @@ class Starter:
         if asked.task is not None:
             return asked
         status = await self.intake.task(own.task)
-        if status.state is not TaskState.FINISHED:
-            raise LaterError(f"the last turn of task {own.task} is not over", seconds=_WAIT_SECONDS)
+        if status.state is not TaskState.FINISHED or await self.store.is_followed(own.task):
+            raise TurnUnderWayError(f"the last turn of task {own.task} is not over", seconds=WAIT_SECONDS)
         check_can_go_on(status)
         words = mention.words or "Go on."
         try:
@@ -67,7 +68,7 @@ class Starter:
             )
         except ConflictError as error:
             if (await self.intake.task(own.task)).state is not TaskState.FINISHED:  # somebody else was faster
-                raise LaterError(str(error), seconds=_WAIT_SECONDS) from error
+                raise TurnUnderWayError(str(error), seconds=WAIT_SECONDS) from error
             raise
         return replace(asked, task=task, turn=turn.number)
 
