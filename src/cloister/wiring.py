@@ -115,6 +115,7 @@ from cloister.tools import Tools
 from cloister.triggers.gatekeeper import Gatekeeper, TriggerRules
 from cloister.triggers.handling import Handler
 from cloister.triggers.inbox import Inbox
+from cloister.triggers.inbox_watcher import InboxWatcher, Unwatched
 from cloister.triggers.signature import WebhookSecrets
 from cloister.users import Users
 from cloister.vault.keys import KeyFile
@@ -210,12 +211,18 @@ async def open_application(
         yield await _open_parts(settings, stack, open_)
 
 
-def automation_of(settings: Settings, database: Database, intake: Intake, sender: WebhookSender) -> Automation:
-    """Return what a server shall do by itself."""
+def automation_of(
+    settings: Settings,
+    database: Database,
+    intake: Intake,
+    sender: WebhookSender,
+    watcher: InboxWatcher | None = None,
+) -> Automation:
+    """Return what a server shall do by itself; `watcher` is told of deliveries."""
     return Automation(
         schedules=Schedules(store=SqlScheduleStore(database), intake=intake, now=_now),
         webhooks=Webhooks(store=SqlWebhookStore(database), vault=intake.vault, sender=sender, now=_now),
-        inbox=_inbox_of(settings, database, intake),
+        inbox=_inbox_of(settings, database, intake, watcher or Unwatched()),
         notifications=Notifications(
             store=SqlReceiverStore(database),
             vault=intake.vault,
@@ -231,13 +238,13 @@ def automation_of(settings: Settings, database: Database, intake: Intake, sender
     )
 
 
-def _inbox_of(settings: Settings, database: Database, intake: Intake) -> Inbox:
+def _inbox_of(settings: Settings, database: Database, intake: Intake, watcher: InboxWatcher) -> Inbox:
     """Return what takes deliveries of the forge, and works them off."""
     table = settings.github
     given = [SecretValue(it.get_secret_value()) for it in (table.webhook_secret, table.webhook_secret_former) if it]
     secrets = WebhookSecrets(vault=intake.vault, given=given)
     load = partial(_handlers_of, settings, database, intake)
-    return Inbox(store=SqlInboxStore(database), secrets=secrets, load=load, now=_now)
+    return Inbox(store=SqlInboxStore(database), secrets=secrets, load=load, watcher=watcher, now=_now)
 
 
 def _handlers_of(settings: Settings, database: Database, intake: Intake) -> Sequence[Handler]:
@@ -452,7 +459,11 @@ async def _open_parts(
             has_egress=lambda: egress.pid is not None,
         ),
         automation=automation_of(
-            settings, database, intake, GuardedSender(replace(reach_of(settings), what="receiver of webhooks").find)
+            settings,
+            database,
+            intake,
+            GuardedSender(replace(reach_of(settings), what="receiver of webhooks").find),
+            None if instruments is None else instruments.deliveries,
         ),
         instruments=instruments,
     )

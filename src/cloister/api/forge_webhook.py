@@ -31,6 +31,20 @@ def add_forge_webhook(app: FastAPI) -> None:
 
 async def _take(request: Request) -> Response:
     inbox: Inbox = request.app.state.automation.inbox
+    try:
+        id, kind, body = await _judge(request, inbox)
+    except (HTTPException, NotFoundError, UnauthenticatedError):
+        inbox.watcher.arrived("refused", None)
+        raise
+    if kind not in inbox.kinds:
+        inbox.watcher.arrived("ignored", kind)
+        return _answer(id, "ignored")
+    is_new = await inbox.take(id, kind, body)
+    return _answer(id, "accepted" if is_new else "known")
+
+
+async def _judge(request: Request, inbox: Inbox) -> tuple[str, str, bytes]:
+    """Return id, kind and body of a delivery that is signed."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise HTTPException(415, "deliveries are taken as application/json; say so in the webhook's settings")
     id, kind = _header(request, "x-github-delivery", _DELIVERY), _header(request, "x-github-event", _KIND)
@@ -47,10 +61,7 @@ async def _take(request: Request) -> Response:
             "the delivery is not signed with the secret of this server's webhook (X-Hub-Signature-256)",
             hint="give both the same: cloister github set-webhook-secret",
         )
-    if kind not in inbox.kinds:
-        return _answer(id, "ignored")
-    is_new = await inbox.take(id, kind, body)
-    return _answer(id, "accepted" if is_new else "known")
+    return id, kind, body
 
 
 async def _read(request: Request, inbox: Inbox) -> bytes:

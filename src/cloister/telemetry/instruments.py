@@ -10,6 +10,7 @@ import structlog
 
 from cloister.errors import CloisterError
 from cloister.protocols import AttemptQueue, Egress, TaskStore
+from cloister.telemetry.deliveries import DeliveryCounters
 from cloister.telemetry.egress import CountedEgress, EgressCounters
 from cloister.telemetry.exporters import Measuring, open_meter, open_tracer
 from cloister.telemetry.tasks import TaskCounters
@@ -32,6 +33,8 @@ class BreakableEgress(Egress, Protocol):
 class Instruments:
     """What counts, and shows what it has counted."""
 
+    deliveries: DeliveryCounters
+    """Told by who takes deliveries."""
     _measuring: Measuring
     _egress: EgressCounters
     _tasks: TaskCounters
@@ -73,6 +76,7 @@ def open_instruments(
     """Measure until the block is left; see `open_meter` and `open_tracer`."""
     with open_meter(listen, collector) as measuring, open_tracer(store, collector) as tracer:
         yield Instruments(
+            deliveries=DeliveryCounters(measuring.meter),
             _measuring=measuring,
             _egress=EgressCounters(measuring.meter),
             _tasks=TaskCounters(measuring.meter),

@@ -15,6 +15,7 @@ from cloister.errors import CloisterError, DeniedError, RateLimitError, UsageErr
 from cloister.model.inbox import Arrived
 from cloister.protocols import InboxStore
 from cloister.triggers.handling import Handled, Handler, LaterError
+from cloister.triggers.inbox_watcher import InboxWatcher, Unwatched
 from cloister.triggers.signature import WebhookSecrets
 
 FIRST_PAUSE_SECONDS = 5.0
@@ -38,6 +39,7 @@ class Inbox:
     """Aware, UTC."""
     load: Callable[[], Sequence[Handler]] = tuple
     """Returns the handlers, once they are needed."""
+    watcher: InboxWatcher = field(default_factory=Unwatched)
     arriving: int = field(default=0, init=False)
     """Bytes of deliveries that nobody has judged yet."""
     _under_way: set[str] = field(default_factory=set, init=False)
@@ -62,6 +64,7 @@ class Inbox:
         digest = hashlib.sha256(body).hexdigest()
         arrived = Arrived(id=id, kind=kind, body=body, digest=digest, arrived_at=now, next_at=now)
         is_new = await self.store.add(arrived)
+        self.watcher.arrived("taken" if is_new else "known", kind)
         self._woken.set()
         return is_new
 
@@ -90,6 +93,8 @@ class Inbox:
                 continue
             if await self.store.claim(arrived, now + timedelta(seconds=CLAIM_SECONDS)):
                 self._under_way.add(arrived.id)
+                if not arrived.tries and not arrived.outcome:
+                    self.watcher.begun((self.now() - arrived.arrived_at).total_seconds())
                 group.start_soon(self._work_off, arrived)
 
     async def _work_off(self, arrived: Arrived) -> None:

@@ -11,6 +11,7 @@ import pytest
 from cloister.api import forge_webhook
 from cloister.api.forge_webhook import MOST_WEBHOOK_BYTES
 from cloister.model.token import Role
+from cloister.telemetry.instruments import open_instruments
 
 from ..triggers.deliveries import SECRET, headers_of, signature_of
 from .conftest import Machine, Server
@@ -161,3 +162,26 @@ async def test_the_secret_of_the_vault_can_be_replaced_while_deliveries_come(mac
         for secret, status in ((SECRET, 401), (f"{SECRET}-2", 401), (f"{SECRET}-3", 202)):
             assert (await post(server, BODY, headers_of(BODY, "watch", ID, secret))).status_code == status
         assert await client.forge_deliveries() == []
+
+
+async def test_deliveries_are_counted_and_strangers_make_no_series(server: Server) -> None:
+    async def none() -> dict[str, int]:
+        return {}
+
+    inbox = server.application.automation.inbox
+    with open_instruments(None, none, server.application.intake.store) as instruments:
+        inbox.watcher = instruments.deliveries
+        for kind, secret in (("issues", SECRET), ("issues", SECRET), ("watch", SECRET), ("made_up", "another-secret")):
+            await post(server, BODY, headers_of(BODY, kind, ID, secret))
+        await post(server, BODY, {**headers_of(BODY, "other", ID), "Content-Type": "text/plain"})
+        async with anyio.create_task_group() as group:
+            await inbox.work_off(group)
+        page = (await instruments.page(""))[0].decode()
+    counted = [line for line in page.splitlines() if line.startswith("cloister_forge_deliveries_total{")]
+    assert sorted(counted) == [
+        'cloister_forge_deliveries_total{kind="",outcome="refused"} 2.0',
+        'cloister_forge_deliveries_total{kind="issues",outcome="known"} 1.0',
+        'cloister_forge_deliveries_total{kind="issues",outcome="taken"} 1.0',
+        'cloister_forge_deliveries_total{kind="watch",outcome="ignored"} 1.0',
+    ]
+    assert "cloister_forge_delivery_wait_seconds_count 1.0" in page
