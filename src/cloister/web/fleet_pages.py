@@ -10,7 +10,7 @@ from cloister.api.caller import Admin, Viewer
 from cloister.api.front import FrontDoor, check_registry
 from cloister.errors import NotFoundError
 from cloister.intake import Intake
-from cloister.model.task import AttemptId, task_of
+from cloister.model.task import CHECK, AttemptId, task_of
 from cloister.model.worker import Worker
 from cloister.web.page import PageRoute, heading, render
 from cloister.web.progress_page import ProgressPage, Report
@@ -73,7 +73,9 @@ async def remove_image(intake: FrontDoor, _: Admin, name: Annotated[str, Form()]
 @agents.get("")
 async def show_agents(request: Request, intake: FrontDoor, _: Viewer) -> Response:
     """Show the agents, and what of them is installed."""
-    return render(request, "agents.html", agents=await intake.stock.list_agents())
+    return render(
+        request, "agents.html", agents=[one for one in await intake.stock.list_agents() if one.agent != CHECK]
+    )
 
 
 @agents.post("/install", name="install")

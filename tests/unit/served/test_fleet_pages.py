@@ -95,7 +95,9 @@ async def test_what_fails_while_it_is_done_is_told_on_the_page_that_grew(
 async def test_an_agent_is_installed_and_removed(server: Server) -> None:
     async with visitor(server, Role.ADMIN) as http:
         assert "robot 1 is installed" in read(await send(http, "/agents/install", name="robot")).text
-        assert "Remove robot" in (await http.get("/agents")).text
+        page = (await http.get("/agents")).text
+        assert "Remove robot" in page
+        assert "<code>check</code>" not in page, "nobody asks for it: it is what a check of an environment runs"
         await send(http, "/agents/remove", name="robot")
         assert "Remove robot" not in (await http.get("/agents")).text
 
