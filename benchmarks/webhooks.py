@@ -16,6 +16,8 @@ from measure import Bar, Report, Samples, publish, take_turns
 from sandboxes import make_project
 from served import serving
 
+from cloister.sandboxes.oci.image import OciImageStore
+
 TASKS, ROUNDS = 100, 300
 _SECRET = "a-secret-of-a-webhook-of-benchmarks"
 _ENVIRONMENT = 'image = "base"\nagent = "command"\n[setup]\nautomatic = false\n'
@@ -78,6 +80,8 @@ async def _start_tasks(client: httpx.AsyncClient, repository: Path) -> None:
 
 
 async def _end_tasks(client: httpx.AsyncClient) -> None:
+    if over := [task["id"] for task in await _tasks(client) if task["state"] != "running"]:
+        raise RuntimeError(f"{len(over)} tasks did not run all the while, such as {over[0]}")
     for task in await _tasks(client):
         await client.post(f"/api/v1/tasks/{task['id']}/cancel", json={})
     await _until(client, "finished")
@@ -98,6 +102,7 @@ async def _measure(place: Path, images: Path) -> tuple[Samples, ...]:
     repository = make_project(place / "project", files=100).tree
     state = place / "state"
     state.mkdir()
+    await OciImageStore(images.parent).ensure("base")
     (state / "images").symlink_to(images)
     settings = {"slots": str(TASKS), "github_webhook_secret": _SECRET}
     async with serving(state, **settings) as client:
