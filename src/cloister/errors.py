@@ -126,10 +126,10 @@ class RepositoryError(CloisterError):
 class RateLimitError(RepositoryError):
     """The forge answers no more for a while."""
 
-    def __init__(self, message: str, *, seconds: float, hint: str | None = None) -> None:
+    def __init__(self, message: str, *, seconds: float = 60.0, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.seconds = seconds
-        """From now until it answers again."""
+        """From now until it answers again; a minute where nobody says, as a server's answer does not."""
 
 
 class EgressError(CloisterError):

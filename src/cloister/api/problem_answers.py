@@ -78,9 +78,10 @@ def answer_with_problems(app: FastAPI) -> None:
 
 def _methods_at(request: Request) -> Iterator[str]:
     """All that the place answers, as the document says: of the routes there, the framework names one."""
-    for path, operations in request.app.openapi()["paths"].items():
-        if compile_path(path)[0].match(request.url.path):
-            yield from (method.upper() for method in operations)
+    paths, place = request.app.openapi()["paths"], request.url.path
+    for path in [place] if place in paths else paths:  # `/sessions/current` is no session by its id
+        if compile_path(path)[0].match(place):
+            yield from (method.upper() for method in paths[path])
 
 
 def _response(problem: Problem, headers: Any = None) -> JSONResponse:

@@ -99,10 +99,14 @@ def test_errors_are_told_of_as_what_they_are() -> None:
                 assert [*operation["responses"][status]["content"]] == ["application/problem+json"]
 
 
-async def test_what_a_place_answers_is_said_to_who_asks_for_more() -> None:
+@pytest.mark.parametrize(
+    ("path", "answered"),
+    [("/images", "DELETE, GET, POST"), ("/sessions/current", "GET"), ("/sessions/0123456789ab", "DELETE")],
+)
+async def test_what_a_place_answers_is_said_to_who_asks_for_more(path: str, answered: str) -> None:
     async with _client() as client:
-        answer = await client.patch(f"{PREFIX}/images", headers={"X-Role": "ADMIN"})
-    assert (answer.status_code, answer.headers["Allow"]) == (405, "DELETE, GET, POST")
+        answer = await client.patch(f"{PREFIX}{path}", headers={"X-Role": "ADMIN"})
+    assert (answer.status_code, answer.headers["Allow"]) == (405, answered)
 
 
 async def _too_much() -> AsyncIterator[bytes]:
