@@ -83,7 +83,7 @@ def test_a_setup_goes_on_too(installation: Installation) -> None:
 
 
 def test_the_deadline_holds_while_no_worker_lives(installation: Installation) -> None:
-    environment = QUIET + '[limits]\ntime = "2s"\n'
+    environment = QUIET + '[limits]\ntime = "6s"\n'
     with installation.started(*installation.task(HOLD, environment=environment)) as command:
         command.until("output", text="ready")
         command.kill()
