@@ -209,7 +209,7 @@ async def _measure_site(browser: Browser, site: Site) -> tuple[list[Samples], li
     bars = [
         Bar(what="the first page, compressed", value=weights["the list of tasks"] / 1000, at_most=150, unit="kB"),
         Bar(what="a running task, with its terminal", value=weighed[2].p50, at_most=200, unit="kB"),
-        Bar(what="first paint: the list / a page of one word", value=paired_ratio(listed, bare), at_most=10.0),
+        Bar(what="first paint: the list / a page of one word", value=paired_ratio(listed, bare), at_most=6.0),
         Bar(what=f"a diff of {LONG:,} / of {SHORT} lines", value=paired_ratio(of_long, of_short), at_most=8.0),
         Bar(what="frames in a flood / without, median", value=frames[0].p50 / frames[1].p50, at_most=2.0),
         Bar(what="the longest gap between frames in a flood", value=max(flooded), at_most=500, unit="ms"),
