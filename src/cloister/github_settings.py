@@ -11,6 +11,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from cloister.model.repository_pattern import parse_repository_pattern
 
 PREFIX = "CLOISTER_GITHUB_"
+GITHUB_WEBHOOK = "/webhooks/github"
+"""Below the address at which people reach the server: where GitHub sends deliveries."""
 
 
 def _to_url(text: str) -> str:

@@ -22,12 +22,12 @@ from structlog.contextvars import get_contextvars
 
 from cloister.api.body_limit import MOST_BODY_BYTES
 from cloister.api.caller import Caller
-from cloister.api.forge_webhook import GITHUB_WEBHOOK
 from cloister.api.operation import operation_id
 from cloister.api.own_page import KEY_FIELD, SAFE_METHODS
 from cloister.api.problem_answers import problem_response
 from cloister.audit import Audit
 from cloister.errors import CloisterError, StoreError
+from cloister.github_settings import GITHUB_WEBHOOK
 from cloister.model.audit import AuditEntry
 
 _ABOUT = ("environment", "name", "role", "provider", "repository", "attempt", "version")

@@ -3,8 +3,9 @@
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cloister.api.forge_webhook import GITHUB_WEBHOOK, MOST_WEBHOOK_BYTES
+from cloister.api.forge_webhook import MOST_WEBHOOK_BYTES
 from cloister.api.problem_answers import http_problem_response
+from cloister.github_settings import GITHUB_WEBHOOK
 from cloister.model.bundle import LARGEST_BYTES
 
 MOST_BODY_BYTES = 64 * 1024 * 1024

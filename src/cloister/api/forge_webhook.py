@@ -9,10 +9,10 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from cloister.errors import NotFoundError, UnauthenticatedError
+from cloister.github_settings import GITHUB_WEBHOOK
 from cloister.triggers.inbox import Inbox
 from cloister.triggers.signature import is_signed
 
-GITHUB_WEBHOOK = "/webhooks/github"
 MOST_WEBHOOK_BYTES = 5 * 1024 * 1024
 """What is read of a delivery. GitHub sends up to 25 MB, and of what Cloister acts on a fraction of a megabyte."""
 MOST_BYTES_AT_ONCE = 64 * 1024 * 1024
