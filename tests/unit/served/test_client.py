@@ -26,11 +26,7 @@ from .conftest import Server
 
 pytestmark = pytest.mark.anyio
 
-METHODS = {
-    name
-    for name, found in vars(Client).items()
-    if inspect.isfunction(found) and not name.startswith("_") and name not in ("connect", "over_socket", "in_process")
-}
+METHODS = {name for name, _ in inspect.getmembers(Client, inspect.isfunction) if not name.startswith("_")}
 
 
 class Recorder:

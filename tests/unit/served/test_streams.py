@@ -7,8 +7,8 @@ import anyio
 import httpx
 import pytest
 
-from cloister import client as client_module
 from cloister.api import event_stream
+from cloister.client import tasks as client_tasks
 from cloister.model.event import RecordedEvent
 from cloister.model.sandbox import Exit
 from cloister.model.task import TaskId
@@ -27,7 +27,7 @@ LINES = Program(steps=[Print(data=b"one\n"), Hold(), Print(data=b"two\n"), Hold(
 def held(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     """An agent that waits for us, twice; and a client that does not wait long before it asks again."""
     installation.node.programs["agent"] = LINES
-    monkeypatch.setattr(client_module, "_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(client_tasks, "_PAUSE_SECONDS", 0.01)
 
 
 @pytest.fixture(autouse=True)
