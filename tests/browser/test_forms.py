@@ -204,7 +204,7 @@ async def test_an_environment_by_keyboard_alone(server_without_worker: Server, n
     async with new_page(server_without_worker) as page:
         await log_in(page, server_without_worker, Role.ADMIN)
         keys = page.keyboard
-        await page.goto("/environments/new")
+        await page.goto("/environments/-/new")
         await expect(page.locator("#name")).to_be_focused()
         await keys.type("shop")
         for _ in range(3):  # the group, the repository, the image

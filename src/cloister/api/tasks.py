@@ -24,7 +24,7 @@ from cloister.intake import Intake
 from cloister.model.cancellation import Cancellation
 from cloister.model.event import TaskFinished
 from cloister.model.task import TaskId, TaskState, TaskStatus, Verdict, as_accepted, follow_up_of
-from cloister.model.task_filter import TaskFilter
+from cloister.model.task_filter import LOOKED_AT, TaskFilter
 from cloister.model.trace import parse_traceparent
 
 MOST_LISTED = 1000
@@ -54,7 +54,7 @@ class TaskPage(BaseModel):
 
     items: list[TaskShape]
     cursor: str | None
-    """Of the next page; null on the last."""
+    """Of the next page; null on the last. That of a search may come behind fewer items than were asked for."""
 
 
 def next_cursor(found: Sequence[TaskStatus], limit: int) -> str | None:
@@ -99,10 +99,15 @@ async def find(
     text: Annotated[str, Query(max_length=200, description="Of the prompt, the repository, or the id.")] = "",
     archived: Annotated[bool, Query(description="Those that were archived, in place of the others.")] = False,
 ) -> TaskPage:
-    """Return the newest tasks, newest first."""
+    """Return the newest tasks, newest first. A search for text or a state looks at 5,000 tasks a page."""
     only = TaskFilter(environment=environment, state=state, text=text, archived=archived)
+    if only.is_search:
+        only = replace(only, within=LOOKED_AT)
     found = await intake.tasks(limit=limit, before=cursor, only=only)
-    return TaskPage(items=[status_to_shape(task) for task in found], cursor=next_cursor(found, limit))
+    following = next_cursor(found, limit)
+    if only.within is not None and following is None:
+        following = await intake.last_looked_at(within=only.within, before=cursor)
+    return TaskPage(items=[status_to_shape(task) for task in found], cursor=following)
 
 
 @router.get("/{task}")

@@ -60,7 +60,8 @@ class TaskCalls(RepositoryCalls):
         """The newest tasks, newest first: those accepted before the task `before`, and of that environment.
 
         Those that are in that state, or ended with that verdict; those with that text in the prompt or the repository's
-        address, or at the beginning of the id. Those that are not archived, or the others.
+        address, or at the beginning of the id. Those that are not archived, or the others. A search goes on, a page
+        after the other, until so many are found.
         """
         asked = {
             "limit": limit,
@@ -71,7 +72,13 @@ class TaskCalls(RepositoryCalls):
             "archived": archived,
         }
         query = {name: value for name, value in asked.items() if value is not None}
-        return [read_status(one) for one in (await self._call("GET", "/tasks", query=query))["items"]]
+        found: list[TaskStatus] = []
+        while True:
+            page = await self._call("GET", "/tasks", query={**query, "limit": limit - len(found)})
+            found += [read_status(one) for one in page["items"]]
+            if page["cursor"] is None or len(found) >= limit:
+                return found
+            query["cursor"] = page["cursor"]
 
     async def events(
         self, task: TaskId, *, after: int = 0, follow: bool = False, output: bool = True

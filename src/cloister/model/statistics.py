@@ -4,10 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-MOST_TASKS = 10_000
-"""Of a stretch with more, the newest are counted."""
 MOST_REQUESTS = 20_000
-"""Likewise, of requests that were let out, and of those that were refused."""
+"""Of more requests that were let out, or were refused, the newest are counted by host. Tasks are counted all."""
 MOST_HOSTS = 15
 START_BOUNDS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
 """Upper bounds in seconds of the groups of starts; the last group has none."""
@@ -52,9 +50,9 @@ class Statistics:
     since: datetime
     until: datetime
     tasks: int
-    """How many are counted."""
+    """All that were accepted in this time."""
     is_cut: bool
-    """Whether there were more than are counted, of anything."""
+    """Whether there were more requests than are counted by host."""
     outcomes: tuple[OutcomeCount, ...]
     """Of equal parts of the time, oldest first, those without a task too."""
     starts: tuple[int, ...]

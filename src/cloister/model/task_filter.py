@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from cloister.model.task import TaskState, TaskStatus, Verdict
 
+LOOKED_AT = 5000
+"""Tasks that one search looks at: it says where it ended, and goes on behind them when it is asked to."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskFilter:
@@ -19,6 +22,11 @@ class TaskFilter:
     """Whether it was put out of sight."""
     within: int | None = None
     """How many tasks are looked at, from the newest in question on; None: all. See `TaskStore.last_looked_at`."""
+
+    @property
+    def is_search(self) -> bool:
+        """Whether tasks have to be looked at, one by one, to find those that are meant."""
+        return bool(self.text) or self.state is not None
 
     def matches(self, status: TaskStatus) -> bool:
         """Whether a task is like that."""

@@ -109,7 +109,7 @@ class StatisticsStore(Protocol):
     async def statistics(self, since: datetime, until: datetime, *, parts: int) -> Statistics:
         """Numbers of what was accepted and asked from `since` on and before `until`, tasks in so many equal parts.
 
-        However many there were, no more than `model.statistics` says are counted.
+        Of requests by host, no more are counted than `model.statistics` says.
         """
         ...
 

@@ -52,6 +52,7 @@ from cloister.model.task import (
 )
 from cloister.stores.database import Database
 from cloister.stores.documents import document_to_task, outcome_to_document, pack, task_to_document, unpack
+from cloister.stores.efforts import keep_effort
 from cloister.stores.events import Entry, append_events, read_output_offset, read_told
 from cloister.stores.lanes import choose_waiting, join_lane, note_start
 from cloister.stores.notifications import queue_notices
@@ -271,6 +272,7 @@ def end_attempt(
     document = outcome_to_document(outcome)
     ended = {"state": TaskState.FINISHED, "verdict": outcome.verdict, "outcome": document, "diff": diff}
     connection.execute(update(ATTEMPTS).where(ATTEMPTS.c.id == attempt).values(ended))
+    keep_effort(connection, task, attempt, outcome)
     event = AttemptFinished(verdict=outcome.verdict, reason=outcome.reason, hint=outcome.hint)
     append_events(connection, task, [Entry(at=_now(), attempt=attempt, phase=None, event=event)])
 

@@ -60,7 +60,7 @@ TASKS = Table(
     Column("archived", Boolean, nullable=False),
     Index("tasks_by_environment", "environment", "position"),
     Index("tasks_by_sight", "archived", "position"),
-    Index("tasks_by_acceptance", "accepted_at"),
+    Index("tasks_by_acceptance", "accepted_at", "state", "verdict"),  # a dashboard counts by it alone
 )
 
 ATTEMPTS = Table(
@@ -85,6 +85,31 @@ ATTEMPTS = Table(
     Column("environment", Text),  # its name
     Index("attempts_by_task", "task", "number"),
     Index("attempts_by_lane", "state", "asked_by", "priority", "position"),
+)
+
+EFFORTS = Table(
+    "efforts",  # of an attempt that is over, what is counted: short, so that all of a year can be
+    METADATA,
+    Column("attempt", Text, ForeignKey("attempts.id", ondelete="CASCADE"), primary_key=True),
+    Column("accepted_at", UtcDateTime, nullable=False),  # its task was
+    Column("agent", Text, nullable=False),
+    Column("verdict", Text, nullable=False),
+    Column("start_seconds", Float),  # from acceptance to the agent's start
+    Column("calls", Integer),  # of models
+    Column("input_tokens", Integer),
+    Column("output_tokens", Integer),
+    Column("cost", Float),
+    Index(
+        "efforts_by_acceptance",
+        "accepted_at",
+        "start_seconds",
+        "agent",
+        "verdict",
+        "calls",
+        "input_tokens",
+        "output_tokens",
+        "cost",
+    ),
 )
 
 LANES = Table(

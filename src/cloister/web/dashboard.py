@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse, Response
 
 from cloister.api.caller import Viewer
 from cloister.api.front import FrontDoor
-from cloister.model.statistics import MOST_TASKS, START_BOUNDS, Statistics
+from cloister.model.statistics import MOST_REQUESTS, START_BOUNDS, Statistics
 from cloister.model.task import TaskState, Verdict
 from cloister.web.charts import Bar, columns, rows
 from cloister.web.page import PageRoute, duration, render
@@ -61,7 +61,7 @@ async def show(
         found=found,
         span=span,
         spans=SPANS,
-        most=MOST_TASKS,
+        most=MOST_REQUESTS,
         kinds=[kind for kind in OUTCOMES if any(bar.parts[kind] for bar in outcomes)],
         outcomes=outcomes,
         starts=starts,

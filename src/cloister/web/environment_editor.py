@@ -96,7 +96,7 @@ class Draft:
 Edited = Annotated[EditorForm, Depends(posted_as(EditorForm))]
 
 
-@router.get("/new")
+@router.get("/-/new")
 async def new(
     request: Request, intake: FrontDoor, _: Admin, proposal: Annotated[str | None, Query()] = None
 ) -> Response:

@@ -1,5 +1,6 @@
 """The first page: the newest tasks, those that are looked for, and the way to end several."""
 
+from dataclasses import replace
 from typing import Annotated
 from urllib.parse import urlencode
 
@@ -13,13 +14,11 @@ from cloister.api.tasks import next_cursor
 from cloister.errors import UsageError
 from cloister.model.choice import best_attempt
 from cloister.model.task import TaskState, Verdict
-from cloister.model.task_filter import TaskFilter
+from cloister.model.task_filter import LOOKED_AT, TaskFilter
 from cloister.web.page import PageRoute, render
 
 TASKS_AT_ONCE = 30
 MOST_ENDED_AT_ONCE = 200
-LOOKED_AT = 5000
-"""Tasks that one search looks at: it says so, and goes on behind them when it is asked to."""
 
 STATES = (TaskState.QUEUED, TaskState.RUNNING, *Verdict)
 """What can be looked for: where a task is, or how it ended."""
@@ -43,14 +42,9 @@ class Asked(BaseModel):
         if self.state and state is None and not is_archived:
             raise UsageError(f"no task is ever {self.state!r}; there are {', '.join((*STATES, ARCHIVED))}")
         environment = self.environment or None
-        within = LOOKED_AT if self.is_search else None
         text = self.q.strip()
-        return TaskFilter(environment=environment, state=state, text=text, archived=is_archived, within=within)
-
-    @property
-    def is_search(self) -> bool:
-        """Whether every task has to be looked at, one by one, to find those that are meant."""
-        return bool(self.q.strip() or self.state)
+        only = TaskFilter(environment=environment, state=state, text=text, archived=is_archived)
+        return replace(only, within=LOOKED_AT) if only.is_search else only
 
     def address(self, cursor: str) -> str:
         """Return where such tasks are shown, from behind that one on."""
@@ -75,10 +69,11 @@ async def tasks(
     asked: Annotated[Asked, Query()],
 ) -> Response:
     """Show the newest tasks, or those that are looked for."""
-    found = await intake.tasks(limit=TASKS_AT_ONCE, before=asked.cursor or None, only=asked.to_filter())
+    only = asked.to_filter()
+    found = await intake.tasks(limit=TASKS_AT_ONCE, before=asked.cursor or None, only=only)
     following = next_cursor(found, TASKS_AT_ONCE)
     further = None
-    if asked.is_search and following is None:
+    if only.within is not None and following is None:
         further = await intake.last_looked_at(within=LOOKED_AT, before=asked.cursor or None)
     return render(
         request,

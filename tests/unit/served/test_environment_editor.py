@@ -36,10 +36,18 @@ async def _store(server: Server, text: str = TEXT, name: str = "web") -> None:
     await server.application.intake.environments.create(name, EnvironmentText(source="a test", raw=text.encode()))
 
 
+async def test_an_environment_may_be_called_as_pages_are(server_without_worker: Server) -> None:
+    async with visitor(server_without_worker, Role.ADMIN) as http:
+        for name in ("new", "import", "form", "edit"):
+            await _store(server_without_worker, name=name)
+            assert f"<h1>{name}</h1>" in (await http.get(f"/environments/{name}")).text
+            assert f"<h1>Edit {name}</h1>" in (await http.get(f"/environments/{name}/edit")).text
+
+
 async def test_the_form_and_the_text_follow_each_other(server_without_worker: Server) -> None:
     server = server_without_worker
     async with visitor(server, Role.ADMIN) as http:
-        fields = await _fields(http, "/environments/new")
+        fields = await _fields(http, "/environments/-/new")
         script = {"HX-Request": "true"}
         asked = {"page_key": fields["page_key"], "was": "{}", "text": TEXT, "f:network.agent": "limited"}
         part = await http.post("/environments/-/form", data={**asked, "side": "form"}, headers=script)
@@ -127,7 +135,7 @@ async def test_what_was_refused_is_proposed_to_the_environment_that_refused_it(m
     machine.installation.decisions[Phase.AGENT] = [REFUSAL]
     async with machine.server() as server, visitor(server, Role.ADMIN) as http:
         await _store(server)
-        for fields, editor in (({"environment": "web"}, "/environments/web/edit"), ({}, "/environments/new")):
+        for fields, editor in (({"environment": "web"}, "/environments/web/edit"), ({}, "/environments/-/new")):
             address = await give(http, server, **fields)
             await ended(http, address)
             link = f"{editor}?proposal={address.rpartition('/')[2]}"
@@ -135,7 +143,7 @@ async def test_what_was_refused_is_proposed_to_the_environment_that_refused_it(m
             page = await http.get(link)
             assert "Read it, and save" in read(page).text
             assert '"example.com"' in _text(page)
-            other = {"/environments/new": "/environments/web/edit"}.get(editor, "/environments/new")
+            other = {"/environments/-/new": "/environments/web/edit"}.get(editor, "/environments/-/new")
             refused = await http.get(link.replace(editor, other))
             assert refused.status_code == 422 and "was not run by" in refused.text
         assert (await server.application.intake.environments.get("web")).text == TEXT, "nothing is widened"

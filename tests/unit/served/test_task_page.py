@@ -12,6 +12,7 @@ import pytest
 
 from cloister.model.audit import AuditFilter
 from cloister.model.phase import Phase
+from cloister.model.task import TaskState
 from cloister.model.token import Role
 from cloister.sandboxes.fake import Hold, Print, Program
 from cloister.testing.github.server import serve_github
@@ -153,6 +154,25 @@ async def test_a_search_says_how_far_it_looked(server_without_worker: Server, mo
         (further,) = (address for address in page.links if "cursor" in address)
         assert "number 1" in read(await http.get(further)).text
         assert "Search older ones" not in read(await http.get("/")).text, "a list is no search"
+
+
+async def test_a_search_by_the_api_looks_at_so_many_a_page_and_the_client_follows(
+    server_without_worker: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cloister.api.tasks.LOOKED_AT", 2)
+    server = server_without_worker
+    async with visitor(server, Role.MEMBER) as http, server.as_owner() as owner:
+        for number in range(5):
+            await give(http, server, prompt=f"number {number % 4}")
+        first = (await http.get("/api/v1/tasks?text=number+1")).json()
+        assert (first["items"], first["cursor"] is None) == ([], False), "two were looked at, and there are older ones"
+        second = (await http.get(f"/api/v1/tasks?text=number+1&cursor={first['cursor']}")).json()
+        assert len(second["items"]) == 1
+        found = await owner.tasks(text="number 0")
+        assert [status.task.prompt for status in found] == ["number 0", "number 0"], "from the first to the last page"
+        assert len(await owner.tasks(text="number 0", limit=1)) == 1
+        assert await owner.tasks(text="nothing") == []
+        assert len(await owner.tasks(state=TaskState.QUEUED, limit=4)) == 4
 
 
 async def test_a_change_is_proposed_from_its_page(

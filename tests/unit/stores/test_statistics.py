@@ -50,6 +50,13 @@ def add_task(
         "VALUES (?, ?, 1, 1, 0, ?, 0, ?, ?)",
         (f"{name}-1-1", name, state, verdict, json.dumps(outcome) if verdict else None),
     )
+    if verdict:
+        used: Any = outcome.get("usage") or {}
+        tokens = used.get("usage", {})
+        took = (outcome.get("accepted_to_agent_seconds"), used.get("calls"))
+        spent = (tokens.get("input_tokens"), tokens.get("output_tokens"), used.get("cost"))
+        own = (f"{name}-1-1", moment, json.loads(document)["agent"], verdict)
+        rows.execute("INSERT INTO efforts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*own, *took, *spent))
 
 
 def add_event(rows: sqlite3.Connection, task: str, seq: int, at: datetime, name: str, **fields: object) -> None:
@@ -99,18 +106,17 @@ async def test_what_was_within_the_time_is_counted(rows: sqlite3.Connection, pat
     assert (empty.tasks, empty.median_start_seconds, empty.hosts, len(empty.outcomes)) == (0, None, (), 3)
 
 
-async def test_of_too_much_the_newest_is_counted(
+async def test_all_tasks_are_counted_and_of_too_many_requests_the_newest(
     rows: sqlite3.Connection, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model, "MOST_TASKS", 3)
     monkeypatch.setattr(model, "MOST_REQUESTS", 2)
     for number in range(5):
         add_task(rows, f"t{number}", NOON + number * timedelta(hours=1))
         add_event(rows, f"t{number}", 1, NOON + number * timedelta(hours=1), "egress_allowed", host=f"h{number}")
     rows.commit()
     found = await count(path, NOON, NOON + DAY, 24)
-    assert (found.tasks, found.is_cut) == (3, True)
-    assert [bool(one.counts) for one in found.outcomes[:6]] == [False, False, True, True, True, False]
+    assert (found.tasks, found.is_cut) == (5, True)
+    assert [bool(one.counts) for one in found.outcomes[:6]] == [True, True, True, True, True, False]
     assert {host.host for host in found.hosts} == {"h3", "h4"}
 
 
@@ -124,13 +130,14 @@ async def test_times_are_found_by_indexes(path: Path) -> None:
             plans.append([row[3] for row in asked])
 
         event.listen(connection, "before_cursor_execute", explain)
-        read_statistics(connection, NOON, NOON + DAY, 1)
+        read_statistics(connection, NOON - DAY, NOON + DAY, 1)
 
     async with Database.open(path) as database:
         await database.query(look)
-    assert len(plans) == 6
+    assert len(plans) == 7
+    own = ("COVERING INDEX tasks_by_acceptance", "COVERING INDEX efforts_by_acceptance", "INDEX events_")
     for plan in plans:
-        assert any("tasks_by_acceptance" in step or "INDEX events_" in step for step in plan), plan
+        assert any(index in step for step in plan for index in own), plan
         assert not [
-            step for step in plan if step.startswith("SCAN") and step.split()[1] in ("tasks", "events", "attempts")
+            step for step in plan if step.startswith("SCAN") and step.split()[1] in ("tasks", "events", "efforts")
         ]

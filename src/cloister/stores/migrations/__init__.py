@@ -1,4 +1,4 @@
 """How the tables came to be, step by step (Alembic)."""
 
-NEWEST = "0026"
+NEWEST = "0027"
 """The revision that this version of Cloister works with."""
