@@ -1,7 +1,6 @@
 """A server of ours as a process, and how a benchmark talks to it."""
 
 import os
-import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -28,18 +27,22 @@ async def running(state: Path, **settings: str) -> AsyncIterator[int]:
     """The same; yields the id of its process."""
     variables = {f"CLOISTER_{name.upper()}": value for name, value in settings.items()}
     environment = {**os.environ, **variables, "CLOISTER_STATE": str(state), "CLOISTER_DRAIN": "0s"}
-    server = await anyio.open_process((*PROGRAM, "serve"), env=environment, stdout=subprocess.PIPE, stderr=None)
-    try:
-        assert server.stdout is not None
-        with anyio.fail_after(_STARTED_SECONDS):
-            said = await server.stdout.receive()
-        if b"listening" not in said:
-            raise RuntimeError(f"the server said: {said.decode()}")
-        yield server.pid
-    finally:
-        with anyio.CancelScope(shield=True):
-            server.terminate()
-            await server.wait()
+    # A pipe of the loop's own would be complained of at its end: what a server leaves running holds it open.
+    reading, writing = os.pipe()
+    with open(reading, "rb", buffering=0) as words:  # noqa: ASYNC230, PTH123
+        with open(writing, "wb") as theirs:  # noqa: ASYNC230, PTH123
+            server = await anyio.open_process((*PROGRAM, "serve"), env=environment, stdout=theirs, stderr=None)
+        try:
+            with anyio.fail_after(_STARTED_SECONDS):
+                await anyio.wait_readable(words)
+            said = words.read(1000)
+            if b"listening" not in said:
+                raise RuntimeError(f"the server said: {said.decode()}")
+            yield server.pid
+        finally:
+            with anyio.CancelScope(shield=True):
+                server.terminate()
+                await server.wait()
 
 
 @asynccontextmanager
