@@ -136,7 +136,7 @@ async def measure(application: Application, tree: Path, real: Real) -> list[Samp
     runs: Mapping[str, list[Run]] = {_COLD: [], _WARM: []}
     for _ in range(ROUNDS):
         with suppress(NotFoundError):  # the first time
-            await application.intake.reset_cache(str(tree))
+            await application.intake.snapshots.reset(str(tree))
         for subject, kept in runs.items():
             kept.append(await run_task(application, tree, real, warm=subject == _WARM))
     return [
@@ -156,7 +156,7 @@ async def _measure_all(state: Path, place: Path) -> list[list[Samples]]:
         group.start_soon(application.work)
         found = [await measure(application, tree, real) for real, tree in trees.items()]
         for tree in trees.values():
-            await application.intake.reset_cache(str(tree))
+            await application.intake.snapshots.reset(str(tree))
         group.cancel_scope.cancel()
     return found
 

@@ -1,8 +1,7 @@
 """The front door: every request is checked here before anything is made of it."""
 
 import secrets
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -10,8 +9,7 @@ from anyio import CancelScope, Event
 
 from cloister.environment_file import REPOSITORY_FILE, environment_from_options
 from cloister.environments import Environments
-from cloister.errors import CloisterError, ConflictError, NotFoundError, UsageError
-from cloister.importing import CANDIDATES, ImportedEnvironment, convert, find_sources
+from cloister.errors import CloisterError, NotFoundError, UsageError
 from cloister.model.cancellation import AT_ONCE, Cancellation
 from cloister.model.ceiling import UNBOUNDED, Ceiling, excess_of
 from cloister.model.choice import attempt_of
@@ -19,37 +17,18 @@ from cloister.model.conversation import find_base
 from cloister.model.environment import Environment
 from cloister.model.event import RecordedEvent
 from cloister.model.fairness import OWNER
-from cloister.model.forge import ForgeBranch
 from cloister.model.given import Upload
-from cloister.model.image import BuildProgress
 from cloister.model.pack import not_installed
 from cloister.model.phase import Phase
-from cloister.model.reference import is_reference, not_pulled, parse_reference
-from cloister.model.request import EnvironmentChoice, Request
+from cloister.model.reference import is_reference, not_pulled
+from cloister.model.request import Request
 from cloister.model.request_key import RequestKey
-from cloister.model.sandbox import WORKSPACE, Change, ImageDigest
+from cloister.model.sandbox import ImageDigest
 from cloister.model.secret import BrokerRule, KeptSecret
-from cloister.model.snapshot import CheckedDisk, SnapshotKey, SnapshotRecord, may_hold_secrets, recipe_of
-from cloister.model.snapshot_export import Compression, Export
 from cloister.model.statistics import Statistics
-from cloister.model.task import (
-    CHECK,
-    RECORDING,
-    SHELL,
-    FollowUp,
-    Repository,
-    Revision,
-    Task,
-    TaskId,
-    TaskState,
-    TaskStatus,
-    artifacts_owner,
-    given_owner,
-    shell_owner,
-)
+from cloister.model.task import CHECK, SHELL, FollowUp, Repository, Task, TaskId, TaskStatus, given_owner
 from cloister.model.task_filter import IN_SIGHT, TaskFilter
 from cloister.model_roster import ModelRoster
-from cloister.preview import CacheAnswer, OwnDisk, Preview, find_last_miss
 from cloister.protocols import (
     Agent,
     AgentPacks,
@@ -66,8 +45,7 @@ from cloister.protocols import (
     Vault,
 )
 from cloister.pull_requests import PullRequests
-from cloister.readiness import Needs, find_fit, find_needs, find_own_recipe
-from cloister.removal import remove_snapshots, with_those_above
+from cloister.repositories import Repositories
 from cloister.repository_address import parse_repository
 from cloister.request_checks import (
     check_attempts,
@@ -76,14 +54,15 @@ from cloister.request_checks import (
     check_hosts,
     check_limits,
     check_prompt,
-    check_ref,
     check_request,
     check_secret_name,
     check_uploads,
     given_files,
 )
+from cloister.results import Results
 from cloister.reviews import Reviews
 from cloister.secret_rules import check_uses
+from cloister.snapshots import Snapshots
 from cloister.stock import Stock
 
 COMMAND_AGENT = "command"
@@ -133,6 +112,37 @@ class Intake:
             images=self.images, packs=self.packs, agents=self.agents, backend=self.backend, catalog=self.catalog
         )
 
+    @property
+    def snapshots(self) -> Snapshots:
+        """The part that keeps snapshots."""
+        return Snapshots(
+            catalog=self.catalog,
+            backend=self.backend,
+            exporter=self.exporter,
+            check_host=self.check_host,
+            now=self.now,
+        )
+
+    @property
+    def repositories(self) -> Repositories:
+        """The part that looks at repositories."""
+        return Repositories(
+            forge=self.forge,
+            host=self.host,
+            environments=self.environments,
+            images=self.images,
+            vault=self.vault,
+            catalog=self.catalog,
+            backend=self.backend,
+            store=self.store,
+            now=self.now,
+        )
+
+    @property
+    def results(self) -> Results:
+        """The part that hands out what attempts left."""
+        return Results(store=self.store, files=self.files)
+
     async def submit(self, request: Request, key: RequestKey | None = None, *, asked_by: str = OWNER) -> Task:
         """Accept a task of that caller; it is on disk when this returns, and with it what its key stands for.
 
@@ -156,7 +166,7 @@ class Intake:
             await self.models.check(self.agents[agent].api, environment, agent=agent)
         check_limits(environment.limits)
         digest = await self._find_image(environment.image)
-        await self._needs(repository, revision, environment, digest)
+        await self.repositories.needs(repository, revision, environment, digest)
         await self._check_secrets(environment, request, repository)
         values = {name: value.reveal() for name, value in request.secrets.items()}
         left_out = await self.forge.note(repository)
@@ -207,103 +217,11 @@ class Intake:
             await self.files.remove(given_owner(task.id))
             raise
 
-    async def take_bundle(self, address: str, bundle: AsyncIterable[bytes], *, head: str | None = None) -> str:
-        """Keep a repository that a caller sends, and return its address. Errors as for `Forge.take_bundle`."""
-        repository = parse_repository(address)
-        check_ref(head)
-        await self.forge.take_bundle(repository, bundle, head=head)
-        return repository.address
-
     async def check(self, request: Request) -> None:
         """Refuse what `submit` would refuse now for what it asks, without accepting a task. Errors as there."""
         check_request(request)
         asked = (request.repository, request.ref, request.environment)
-        await self._agent(request, (await self.preview(*asked, guarded=request.guarded)).environment)
-
-    async def preview(
-        self, repository: str, ref: str | None, environment: EnvironmentChoice | None, *, guarded: bool = True
-    ) -> Preview:
-        """Say what a task on that repository would do to be ready, without accepting one. Errors as for `submit`."""
-        check_ref(ref)
-        found = parse_repository(repository, guarded=guarded)
-        revision = await self.forge.resolve(found, ref)
-        read, source = await self.environments.read(environment, found, revision)
-        needs = await self._needs(found, revision, read, await self.images.find(read.image))
-        return Preview(environment=read, source=source, repository=found, revision=revision, needs=needs)
-
-    async def branches(self, repository: str, *, guarded: bool = True) -> Sequence[ForgeBranch]:
-        """Return the branches of a repository, the first thousand: those that its forge tells of, or else git.
-
-        Errors as for `Forge.resolve`.
-        """
-        found = parse_repository(repository, guarded=guarded)
-        if self.host is not None and self.host.covers(found):
-            with suppress(UsageError):  # without a login there, a public one is still to be read
-                return await self.host.branches(found)
-        return await self.forge.branches(found)
-
-    async def import_environment(
-        self, repository: str, ref: str | None, path: str | None = None, *, guarded: bool = True
-    ) -> ImportedEnvironment:
-        """Make an environment file of what the repository says to other services, at the commit that `ref` is.
-
-        `path` says which of its files is read, by default the first choice of those that are there. Nothing is
-        executed or written. NotFoundError when there is no such file, UsageError when it cannot be read.
-        """
-        check_ref(ref)
-        found = parse_repository(repository, guarded=guarded)
-        revision = await self.forge.resolve(found, ref)
-        commit = revision.commit
-        sources = find_sources(await self.forge.find_files(found, commit, CANDIDATES))
-        chosen = path or next(iter(sources), None)
-        if chosen not in sources:
-            looked_for = path or ", ".join(CANDIDATES)
-            there = f"; there is {', '.join(sources)}" if sources else ""
-            raise NotFoundError(
-                f"nothing to import at {revision.ref} ({commit[:12]}): no {looked_for}{there}",
-                hint="automatic setup may do: cloister env show",
-            )
-        raw = await self.forge.read_file(found, commit, chosen)
-        return convert(
-            raw or b"",
-            path=chosen,
-            commit=commit,
-            workspace=f"{WORKSPACE}/{found.directory}",
-            others=[source for source in sources if source != chosen],
-            default_name=found.address,
-        )
-
-    async def why(
-        self, repository: str, ref: str | None, environment: EnvironmentChoice | None, *, guarded: bool = True
-    ) -> CacheAnswer:
-        """Say whether a task on that repository would find a kept disk, and why not. Errors as for `preview`.
-
-        Where the ref declares other dependencies than the default branch, about the disk that is its own.
-        """
-        preview = await self.preview(repository, ref, environment, guarded=guarded)
-        recipe = recipe_of(
-            preview.environment,
-            repository=preview.repository.address,
-            image_digest=await self.images.find(preview.environment.image) or "not here yet",
-            secret_versions=await self.vault.versions(preview.environment),
-            setup_script=preview.needs.scripts.setup,
-            dependencies=preview.needs.scripts.dependencies,
-            versions=preview.needs.toolchains.versions,
-        )
-        place = (preview.environment, preview.repository)
-        fit = await find_fit(recipe, *place, catalog=self.catalog, backend=self.backend, now=self.now())
-        if fit.nearest is not None:
-            fit = replace(fit, nearest=await self._with_digest(fit.nearest))
-        own, name = find_own_recipe(recipe, preview.needs, preview.revision), preview.revision.ref
-        own_fit = None
-        if own is not None:
-            own_fit = await find_fit(own, *place, catalog=self.catalog, backend=self.backend, now=self.now(), ref=name)
-        return CacheAnswer(
-            recipe=recipe,
-            fit=fit,
-            own=None if own is None or own_fit is None else OwnDisk(ref=name, key=own.key, reason=own_fit.reason),
-            last_miss=await find_last_miss(*place, store=self.store),
-        )
+        await self._agent(request, (await self.repositories.preview(*asked, guarded=request.guarded)).environment)
 
     async def task(self, task: str) -> TaskStatus:
         """Where a task is, by its id or a unique beginning of it. NotFoundError."""
@@ -417,69 +335,6 @@ class Intake:
         await self.store.cancel(status.task.id, meant, cancellation)
         return status.task.id
 
-    async def change(self, task: str, *, attempt: int | None = None, turn: int | None = None) -> Change:
-        """Return what an attempt changed, by default the best one's of the last turn; always against the task's base.
-
-        NotFoundError for an unknown task, turn or attempt; ConflictError when there is no change to be had (yet).
-        """
-        status = await self.store.get(task)
-        chosen = attempt_of(status, attempt, turn)
-        if chosen.outcome is not None and chosen.outcome.change is not None:
-            return chosen.outcome.change
-        if chosen.state is TaskState.FINISHED:
-            raise ConflictError(f"attempt {chosen.number} of task {status.task.id} left no change")
-        raise ConflictError(
-            f"task {status.task.id} is {status.state}: there is no change yet",
-            hint=f"wait for it: cloister task wait {status.task.id}",
-        )
-
-    async def record(self, task: str, *, attempt: int | None = None, turn: int | None = None) -> bytes:
-        """Return the signed record of an attempt, by default the best one's of the last turn: an envelope (DSSE).
-
-        NotFoundError for an unknown task, turn or attempt, or without a record; ConflictError while it is not over.
-        """
-        status = await self.store.get(task)
-        chosen = attempt_of(status, attempt, turn)
-        record = await self.store.find_record(chosen.attempt)
-        if record is not None:
-            return record
-        if chosen.state is not TaskState.FINISHED:
-            raise ConflictError(
-                f"attempt {chosen.number} of task {status.task.id} is {chosen.state}: its record is made at its end",
-                hint=f"wait for it: cloister task wait {status.task.id}",
-            )
-        raise NotFoundError(
-            f"attempt {chosen.number} of task {status.task.id} has no record",
-            hint=f"cloister task logs {status.task.id} may say why; what ended before it began has none",
-        )
-
-    async def artifact(self, task: str, name: str, *, attempt: int | None = None, turn: int | None = None) -> bytes:
-        """Return a file that an attempt's agent left, by default of the best one of the last turn. NotFoundError."""
-        status = await self.store.get(task)
-        chosen = attempt_of(status, attempt, turn)
-        artifacts = chosen.outcome.artifacts if chosen.outcome else ()
-        for number, artifact in enumerate(artifacts, 1):
-            if artifact.name == name:
-                return await self.files.read(artifacts_owner(chosen.attempt), str(number))
-        raise NotFoundError(
-            f"attempt {chosen.number} of task {status.task.id} left no artifact {name!r}",
-            hint=f"those it left: cloister task artifacts {status.task.id}",
-        )
-
-    async def shell_recording(
-        self, task: str, number: int, *, attempt: int | None = None, turn: int | None = None
-    ) -> bytes:
-        """Return what a person's shell in an attempt showed, as an asciicast. NotFoundError."""
-        status = await self.store.get(task)
-        chosen = attempt_of(status, attempt, turn)
-        try:
-            return await self.files.read(shell_owner(chosen.attempt, number), RECORDING)
-        except NotFoundError as error:
-            raise NotFoundError(
-                f"there is no recording of a shell {number} in attempt {chosen.number} of task {status.task.id}",
-                hint=f"cloister task logs {status.task.id} says who entered; it is kept when the shell ends",
-            ) from error
-
     async def record_key(self) -> str:
         """Return the public key, as PEM, that verifies this installation's records."""
         return await self.vault.public_key()
@@ -495,7 +350,7 @@ class Intake:
         """
         secrets = await self.environments.delete(name, with_secrets=with_secrets)
         try:
-            return secrets, await self.reset_cache(name)
+            return secrets, await self.snapshots.reset(name)
         except NotFoundError:
             return secrets, 0
 
@@ -513,93 +368,6 @@ class Intake:
     async def remove_secret(self, environment: str, name: str) -> None:
         """Forget a secret. NotFoundError."""
         await self.vault.remove(environment, name)
-
-    async def snapshots(self) -> Sequence[SnapshotRecord]:
-        """All kept snapshots, newest first; without the final disks of attempts, which are for follow-ups alone."""
-        records = [record for record in await self.catalog.list() if record.attempt is None]
-        return [await self._with_digest(record) for record in records]
-
-    async def check_snapshot(self, key: str) -> Sequence[CheckedDisk]:
-        """Read a snapshot's disk again, and those below it, topmost first. Errors as for `snapshot`; SandboxError."""
-        return await self.backend.check_snapshot((await self.snapshot(key)).key)
-
-    async def _with_digest(self, record: SnapshotRecord) -> SnapshotRecord:
-        return replace(record, digest=await self.backend.digest_of_snapshot(record.key))
-
-    async def snapshot(self, key: str) -> SnapshotRecord:
-        """Return a kept snapshot, by its key or a unique beginning. NotFoundError; ConflictError for several."""
-        snapshots = [record for record in await self.catalog.list() if record.attempt is None]
-        found = [record for record in snapshots if key and record.key.startswith(key)]
-        if not found:
-            raise NotFoundError(f"there is no snapshot {key!r}", hint="see: cloister snapshot list")
-        if len(found) > 1:
-            raise ConflictError(f"{key!r} begins {len(found)} snapshots' keys; give more of it")
-        return found[0]
-
-    async def snapshot_to_export(self, key: str) -> SnapshotRecord:
-        """Return what `snapshot` does. ConflictError also when secrets may be on its disk."""
-        record = await self.snapshot(key)
-        if may_hold_secrets(record):
-            raise ConflictError(
-                f'the snapshot {record.key[:12]} may hold secrets: its environment has residue = "allow"',
-                hint='have it made anew with residue = "refuse" or "scrub" in [setup]',
-            )
-        return record
-
-    async def check_registry(self, text: str) -> None:
-        """Raise DeniedError when a reference leads where nobody from elsewhere sends us; UsageError when it is none."""
-        await self.check_host(*parse_reference(text).endpoint)
-
-    async def export_snapshot(
-        self, key: str, text: str, report: Callable[[BuildProgress], None], *, compression: Compression = "gzip"
-    ) -> str:
-        """Push a snapshot, by its key or a unique beginning, to the reference `text`; return the image's digest.
-
-        UsageError for what is no reference; errors of `snapshot_to_export` and the exporter.
-        """
-        reference = parse_reference(text)
-        record = await self.snapshot_to_export(key)
-        directory = parse_repository(record.repository).directory
-        export = Export(record=record, reference=reference, directory=directory, compression=compression)
-        return await self.exporter.export(export, report)
-
-    async def remove_snapshot(self, key: str) -> SnapshotKey:
-        """Forget a snapshot, by its key or a unique beginning, and the final disks that stand on it.
-
-        NotFoundError; ConflictError while it is in use otherwise.
-        """
-        found = await self.snapshot(key)
-        above = with_those_above([found], await self.catalog.list())
-        await remove_snapshots([record for record in above if record.attempt is not None], self.catalog, self.backend)
-        await self.backend.remove_snapshot(found.key)
-        await self.catalog.remove(found.key)
-        return found.key
-
-    async def reset_cache(self, environment: str) -> int:
-        """Forget every snapshot of an environment, and return how many: its next task runs setup.
-
-        So are the final disks of its attempts: a follow-up starts without them.
-
-        One that a sandbox stands on is expired at once, and removed when nothing stands on it any more.
-        NotFoundError when it has none.
-        """
-        records = await self.catalog.list()
-        own = [record for record in records if record.environment == environment]
-        if not own:
-            known = ", ".join(sorted({record.environment for record in records})) or "none"
-            raise NotFoundError(f"environment {environment!r} has no snapshots; those that have some: {known}")
-        removed = await remove_snapshots(own, self.catalog, self.backend)
-        for record in own:
-            if record not in removed:
-                await self.catalog.add(replace(record, expires_at=self.now()))
-        return sum(record.attempt is None for record in own)
-
-    async def _needs(
-        self, repository: Repository, revision: Revision, environment: Environment, digest: ImageDigest | None
-    ) -> Needs:
-        """See `find_needs`: what an image that is not built yet lacks is found out when it is."""
-        image = await self.images.describe(digest) if digest else None
-        return await find_needs(self.forge, repository, revision, environment, image)
 
     async def _agent(self, request: Request, environment: Environment) -> str:
         if request.shell is not None:

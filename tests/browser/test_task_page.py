@@ -102,7 +102,7 @@ async def test_lines_are_commented_on_by_keyboard_and_sent_together(
         await keys.press("Control+Enter")
         await expect(page.get_by_role("link", name="Turn 2")).to_be_visible()
         asked = (await server.application.intake.task(task)).last_turn.prompt
-        path = files_of((await server.application.intake.change(task, turn=1)).diff)[0].path
+        path = files_of((await server.application.intake.results.change(task, turn=1)).diff)[0].path
         assert asked.startswith(f"Comments on the change of {path}:\n\n`{path}:")
         assert "`\n\n    " in asked, "the line is code, whatever Markdown would make of it"
         assert asked.endswith("\n\nSay it <b>otherwise</b>\n\nThank you")

@@ -111,9 +111,9 @@ async def test_a_disk_that_was_kept_with_a_secret_is_for_nobody_who_refuses_it(i
     async with installation.opened() as running:
         secrets = {"NPM_TOKEN": SecretValue(SECRET)}
         await running.run("true", environment=environment("allow"), secrets=secrets)
-        (kept,) = await running.application.intake.snapshots()
+        (kept,) = await running.application.intake.snapshots.list()
         with pytest.raises(ConflictError, match="may hold secrets"):
-            await running.application.intake.export_snapshot(kept.key, "localhost:1/team/shop:1", lambda _: None)
+            await running.application.intake.snapshots.export(kept.key, "localhost:1/team/shop:1", lambda _: None)
         refusing = await running.run(LOOK, environment=environment("refuse"), secrets=secrets)
         (missed,) = [event for event in refusing.events if event["event"] == "snapshot_missed"]
         assert missed["reason"] == "changed: residue"

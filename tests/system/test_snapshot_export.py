@@ -70,7 +70,7 @@ def ignore(_: BuildProgress) -> None:
 async def prepared(running: Running, environment: str) -> str:
     finished = await running.run("true", environment=environment, secrets={"TOKEN": SecretValue(SECRET)})
     assert finished.outcome.verdict == "succeeded", finished.outcome.reason
-    return (await running.application.intake.snapshots())[0].key
+    return (await running.application.intake.snapshots.list())[0].key
 
 
 async def test_an_exported_environment_comes_back_as_it_was(
@@ -83,12 +83,12 @@ async def test_an_exported_environment_comes_back_as_it_was(
         application = running.application
         await application.images.pull(small)
         key = await prepared(running, original)
-        record = await application.intake.snapshot(key)
+        record = await application.intake.snapshots.get(key)
         found = {"path": ("/venv/bin",), "variables": {"VIRTUAL_ENV": "/venv"}}  # as automatic setup leaves it
         await application.tools.catalog.add(replace(record, **found))
-        digest = await application.intake.export_snapshot(key[:12], reference, ignore, compression="zstd")
+        digest = await application.intake.snapshots.export(key[:12], reference, ignore, compression="zstd")
         assert (
-            await application.intake.export_snapshot(key, f"{registry.host}/again", ignore, compression="zstd")
+            await application.intake.snapshots.export(key, f"{registry.host}/again", ignore, compression="zstd")
             == digest
         )
         pulled = await application.images.pull(reference)
@@ -137,20 +137,20 @@ async def test_nothing_is_pushed_without_credentials_and_nothing_stays(
             credentials.write_text("{}")
             key = await prepared(running, f'image = "{small}"\n[setup]\nscript = "true > /opt/x"\n')
             with pytest.raises(SandboxError, match=f"to docker://{reference} failed: .*authentication required"):
-                await application.intake.export_snapshot(key, reference, ignore)
+                await application.intake.snapshots.export(key, reference, ignore)
             assert list(exports.iterdir()) == []
             credentials.write_text(json.dumps({"auths": {registry.host: {"auth": encoded}}}))
-            assert await application.intake.export_snapshot(key, reference, ignore)
+            assert await application.intake.snapshots.export(key, reference, ignore)
             with small_disk(exports):
                 with pytest.raises(DiskFullError):
-                    await application.intake.export_snapshot(key, reference, ignore)
+                    await application.intake.snapshots.export(key, reference, ignore)
                 assert list(exports.iterdir()) == []
         with pytest.raises(SandboxError, match="connection refused"):
-            await application.intake.export_snapshot(key, reference, ignore)
+            await application.intake.snapshots.export(key, reference, ignore)
         with pytest.raises(UsageError, match="only known afterwards"):
-            await application.intake.export_snapshot(key, f"{registry.host}/a@sha256:{'0' * 64}", ignore)
+            await application.intake.snapshots.export(key, f"{registry.host}/a@sha256:{'0' * 64}", ignore)
         assert list(exports.iterdir()) == []
-        await application.intake.remove_snapshot(key)
+        await application.intake.snapshots.remove(key)
         (exports / "of-a-killed-one/blobs").mkdir(parents=True)
     async with installation.opened():
         assert list(exports.iterdir()) == []

@@ -194,8 +194,8 @@ async def test_every_task_says_where_its_environment_came_from(
 async def test_a_name_that_is_not_stored_makes_no_task(intake: Intake) -> None:
     for ask in (
         intake.submit(request(WEB)),
-        intake.preview("/srv/project", None, WEB),
-        intake.why("/srv/project", None, WEB),
+        intake.repositories.preview("/srv/project", None, WEB),
+        intake.repositories.why("/srv/project", None, WEB),
     ):
         with pytest.raises(NotFoundError, match="there is no environment 'web'") as caught:
             await ask
@@ -245,9 +245,9 @@ async def test_a_deleted_environment_leaves_no_secret_for_the_next_of_its_name(
         await intake.delete_environment("web")
     assert "--with-secrets" in (caught.value.hint or "")
     assert [stored.name for stored in await environments.list()] == ["web"]
-    assert (len(await intake.secrets("web")), len(await intake.snapshots())) == (1, 1), "a refusal changes nothing"
+    assert (len(await intake.secrets("web")), len(await intake.snapshots.list())) == (1, 1), "a refusal changes nothing"
     assert await intake.delete_environment("web", with_secrets=True) == (["TOKEN"], 1)
-    assert (await environments.list(), await intake.secrets("web"), await intake.snapshots()) == ([], [], [])
+    assert (await environments.list(), await intake.secrets("web"), await intake.snapshots.list()) == ([], [], [])
     with pytest.raises(NotFoundError, match="was deleted at 2026-03-01"):
         await intake.submit(request(WEB))
     assert (await intake.task(task.id)).task.environment_version == 1

@@ -320,11 +320,11 @@ async def test_a_reset_cache_gives_no_snapshot_to_a_new_task_and_takes_none_from
     )
     await intake.backend.create(SandboxName("running"), spec)
     with pytest.raises(NotFoundError, match="those that have some: api, web"):
-        await intake.reset_cache("wbe")
+        await intake.snapshots.reset("wbe")
     assert node.snapshots == {"free", "used", "other"}
-    assert await intake.reset_cache("web") == 2
+    assert await intake.snapshots.reset("web") == 2
     assert node.snapshots == {"used", "other"}
-    assert {record.key: record.expires_at > NOW for record in await intake.snapshots()} == {
+    assert {record.key: record.expires_at > NOW for record in await intake.snapshots.list()} == {
         "used": False,
         "other": True,
     }
@@ -335,21 +335,21 @@ async def test_snapshots_are_removed_by_the_beginning_of_their_key(intake: Intak
         await _keep(intake, node, key)
     for wrong, error in (("", NotFoundError), ("x", NotFoundError), ("ab", ConflictError)):
         with pytest.raises(error):
-            await intake.remove_snapshot(wrong)
-    assert await intake.remove_snapshot("abc") == "abc1"
+            await intake.snapshots.remove(wrong)
+    assert await intake.snapshots.remove("abc") == "abc1"
     assert node.snapshots == {"abd2"}
-    assert [record.key for record in await intake.snapshots()] == ["abd2"]
+    assert [record.key for record in await intake.snapshots.list()] == ["abd2"]
 
 
 async def test_there_is_no_change_before_the_end(intake: Intake) -> None:
     task = await intake.submit(new_request())
     with pytest.raises(ConflictError, match="there is no change yet"):
-        await intake.change(task.id)
+        await intake.results.change(task.id)
     with pytest.raises(NotFoundError, match="no number 2"):
-        await intake.change(task.id, attempt=2)
+        await intake.results.change(task.id, attempt=2)
     await intake.cancel(task.id)
     with pytest.raises(ConflictError, match="left no change"):
-        await intake.change(task.id)
+        await intake.results.change(task.id)
 
 
 def test_ids_sort_and_are_safe_everywhere() -> None:
@@ -384,14 +384,16 @@ async def test_a_preview_says_what_would_run_and_accepts_nothing(
     intake: Intake, files: dict[tuple[Commit, str], bytes]
 ) -> None:
     files[FEATURE, "package.json"] = b'{"dependencies": {"a": "1"}}'
-    preview = await intake.preview("/srv/project", "feature", None)
+    preview = await intake.repositories.preview("/srv/project", "feature", None)
     assert (preview.environment.name, preview.revision.commit) == ("/srv/project", FEATURE)
     assert [step.tool for step in preview.needs.scripts.plan.steps] == ["npm"]
     assert preview.needs.scripts.differing == ("package.json",)
-    own = await intake.preview("/srv/project", "feature", environment_text('[setup]\nscript = "make deps"\n'))
+    own = await intake.repositories.preview(
+        "/srv/project", "feature", environment_text('[setup]\nscript = "make deps"\n')
+    )
     assert (own.needs.scripts.setup, own.needs.scripts.plan.steps) == ("make deps", ())
     with pytest.raises(NotFoundError):
-        await intake.preview("/srv/project", "none", None)
+        await intake.repositories.preview("/srv/project", "none", None)
     assert await intake.tasks() == []
 
 
@@ -401,11 +403,11 @@ async def test_an_import_reads_the_asked_commit_and_accepts_nothing(
     files[TIP, ".devcontainer.json"] = b'{"postCreateCommand": "make tip"}'
     files[FEATURE, ".devcontainer.json"] = b'{"containerEnv": {"ROOT": "${containerWorkspaceFolder}"}}'
     files[FEATURE, ".devcontainer/web/devcontainer.json"] = b'{"postCreateCommand": "make web"}'
-    assert "make tip" in (await intake.import_environment("/srv/project", None)).text
-    imported = await intake.import_environment("/srv/project", "feature")
+    assert "make tip" in (await intake.repositories.import_environment("/srv/project", None)).text
+    imported = await intake.repositories.import_environment("/srv/project", "feature")
     assert 'ROOT = "/workspace/project"' in imported.text
     assert imported.others == (".devcontainer/web/devcontainer.json",)
-    chosen = await intake.import_environment("/srv/project", "feature", imported.others[0])
+    chosen = await intake.repositories.import_environment("/srv/project", "feature", imported.others[0])
     assert "make web" in chosen.text and chosen.others == (".devcontainer.json",)
     assert await intake.tasks() == []
 
@@ -418,7 +420,7 @@ async def test_an_import_of_what_is_not_there_names_what_is(
     if path is not None:
         files[TIP, ".openhands/setup.sh"] = b"make"
     with pytest.raises(NotFoundError, match="nothing to import at main") as caught:
-        await intake.import_environment("/srv/project", None, path)
+        await intake.repositories.import_environment("/srv/project", None, path)
     assert (path or "copilot-setup-steps.yml") in str(caught.value)
     assert ("there is .openhands/setup.sh" in str(caught.value)) == (path is not None)
 
@@ -426,10 +428,10 @@ async def test_an_import_of_what_is_not_there_names_what_is(
 async def test_why_names_the_parts_that_differ_and_changes_nothing(intake: Intake, node: FakeNode) -> None:
     await intake.set_secret("web", "TOKEN", "hunter2")
     text = 'name = "web"\n[secrets]\nTOKEN = {}\n[setup]\nscript = "make deps"\n'
-    first = await intake.why("/srv/project", None, environment_text(text))
+    first = await intake.repositories.why("/srv/project", None, environment_text(text))
     assert (first.fit.reason, first.fit.nearest, first.last_miss) == ("first use of this environment", None, None)
     await intake.images.ensure("base")
-    cold = await intake.why("/srv/project", None, environment_text(text))
+    cold = await intake.repositories.why("/srv/project", None, environment_text(text))
     await intake.catalog.add(
         SnapshotRecord(
             key=cold.recipe.key,
@@ -441,16 +443,18 @@ async def test_why_names_the_parts_that_differ_and_changes_nothing(intake: Intak
             expires_at=NOW + timedelta(hours=1),
         )
     )
-    assert (await intake.why("/srv/project", None, environment_text(text))).fit.reason == "its disk is gone"
+    assert (
+        await intake.repositories.why("/srv/project", None, environment_text(text))
+    ).fit.reason == "its disk is gone"
     node.snapshots.add(cold.recipe.key)
-    warm = await intake.why("/srv/project", None, environment_text(text))
+    warm = await intake.repositories.why("/srv/project", None, environment_text(text))
     assert (warm.fit.reason, warm.differing) == (None, frozenset())
-    other = await intake.why("/srv/project", None, environment_text(text.replace("deps", "all")))
+    other = await intake.repositories.why("/srv/project", None, environment_text(text.replace("deps", "all")))
     assert (other.fit.reason, other.differing) == ("changed: setup script", {"setup script"})
-    short = await intake.why("/srv/project", None, environment_text(text + '[cache]\nttl = "30s"\n'))
+    short = await intake.repositories.why("/srv/project", None, environment_text(text + '[cache]\nttl = "30s"\n'))
     assert short.fit.reason == "expired"
     await intake.set_secret("web", "TOKEN", "hunter3")
-    rotated = await intake.why("/srv/project", None, environment_text(text))
+    rotated = await intake.repositories.why("/srv/project", None, environment_text(text))
     assert rotated.fit.reason == "changed: secrets"
     assert node.snapshots == {cold.recipe.key}
     assert await intake.tasks() == []
@@ -474,11 +478,11 @@ async def test_why_tells_of_the_disk_that_is_a_refs_own(
     for commit, locked in ((TIP, b"1"), (FEATURE, b"2"), (WRITTEN, b"2")):
         files[commit, "package.json"] = b"{}"
         files[commit, "package-lock.json"] = locked
-    assert (await intake.why("/srv/project", None, None)).own is None
-    assert (await intake.why("/srv/project", "cloister/t0", None)).own is None
-    answer = await intake.why("/srv/project", "feature", None)
+    assert (await intake.repositories.why("/srv/project", None, None)).own is None
+    assert (await intake.repositories.why("/srv/project", "cloister/t0", None)).own is None
+    answer = await intake.repositories.why("/srv/project", "feature", None)
     assert answer.own is not None
     assert (answer.own.ref, answer.own.reason) == ("feature", "first use of this environment")
     assert answer.own.key != answer.recipe.key
-    shared = (await intake.why("/srv/project", None, None)).recipe
+    shared = (await intake.repositories.why("/srv/project", None, None)).recipe
     assert answer.recipe == shared

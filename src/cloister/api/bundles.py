@@ -40,5 +40,5 @@ async def put(
 
     Only objects, branches and tags are taken from it: no settings and no hooks are in a bundle.
     """
-    address = await intake.take_bundle(own_bundles(caller.by) + name, request.stream(), head=head)
+    address = await intake.repositories.take_bundle(own_bundles(caller.by) + name, request.stream(), head=head)
     return TakenBundle(repository=address)

@@ -106,7 +106,7 @@ async def find_repositories(
 async def find_branches(repository: Address, intake: FrontDoor, caller: Member) -> list[ForgeBranch]:
     """Return the branches of a repository, the first thousand. Which are protected only the forge can tell."""
     check_repository(repository, caller)
-    return list(await intake.branches(repository, guarded=not caller.on_this_machine))
+    return list(await intake.repositories.branches(repository, guarded=not caller.on_this_machine))
 
 
 def host_of(intake: Intake) -> ForgeHost:

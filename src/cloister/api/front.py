@@ -66,4 +66,4 @@ async def check_registry(reference: str, intake: Intake, caller: Caller) -> None
     if caller.on_this_machine:
         parse_reference(reference)
     else:
-        await intake.check_registry(reference)
+        await intake.snapshots.check_registry(reference)

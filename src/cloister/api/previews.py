@@ -41,18 +41,20 @@ class ImportBody(Body):
 async def preview(body: PreviewBody, intake: FrontDoor, caller: Member) -> Preview:
     """Say what a task on that repository would do to be ready."""
     check_repository(body.repository, caller)
-    return await intake.preview(body.repository, body.ref, body.choice, guarded=not caller.on_this_machine)
+    return await intake.repositories.preview(body.repository, body.ref, body.choice, guarded=not caller.on_this_machine)
 
 
 @router.post("/previews/cache")
 async def why(body: PreviewBody, intake: FrontDoor, caller: Member) -> CacheAnswer:
     """Say whether a task on that repository would find a kept disk, and why not."""
     check_repository(body.repository, caller)
-    return await intake.why(body.repository, body.ref, body.choice, guarded=not caller.on_this_machine)
+    return await intake.repositories.why(body.repository, body.ref, body.choice, guarded=not caller.on_this_machine)
 
 
 @router.post("/imports")
 async def import_environment(body: ImportBody, intake: FrontDoor, caller: Member) -> ImportedEnvironment:
     """Make an environment file of what the repository says to other services."""
     check_repository(body.repository, caller)
-    return await intake.import_environment(body.repository, body.ref, body.path, guarded=not caller.on_this_machine)
+    return await intake.repositories.import_environment(
+        body.repository, body.ref, body.path, guarded=not caller.on_this_machine
+    )

@@ -48,30 +48,30 @@ class Reset(BaseModel):
 @router.get("")
 async def find(intake: FrontDoor, _: Viewer) -> list[SnapshotRecord]:
     """Return all kept snapshots, newest first."""
-    return list(await intake.snapshots())
+    return list(await intake.snapshots.list())
 
 
 @router.delete("")
 async def reset(environment: Annotated[str, Query()], intake: FrontDoor, _: Admin) -> Reset:
     """Forget every snapshot of an environment: its next task runs setup."""
-    return Reset(snapshots=await intake.reset_cache(environment))
+    return Reset(snapshots=await intake.snapshots.reset(environment))
 
 
 @router.delete("/{key}")
 async def remove(key: str, intake: FrontDoor, _: Admin) -> Removed:
     """Forget a snapshot, by its key or a unique beginning. 409 while it is in use."""
-    return Removed(key=await intake.remove_snapshot(key))
+    return Removed(key=await intake.snapshots.remove(key))
 
 
 @router.post("/{key}/export", response_class=EventSourceResponse, responses=TOLD)
 async def export(key: str, body: ExportBody, request: Request, intake: FrontDoor, caller: Admin) -> EventSourceResponse:
     """Push a snapshot to a registry, as an ordinary image, and tell how far it is. Its result names the digest."""
     await check_registry(body.reference, intake, caller)
-    found = await intake.snapshot_to_export(key)
+    found = await intake.snapshots.get_exportable(key)
 
     async def work(report: Callable[[BuildProgress], None]) -> Exported:
         return Exported(
-            digest=await intake.export_snapshot(found.key, body.reference, report, compression=body.compression)
+            digest=await intake.snapshots.export(found.key, body.reference, report, compression=body.compression)
         )
 
     return progress_response(request, work, Exported)
@@ -80,4 +80,4 @@ async def export(key: str, body: ExportBody, request: Request, intake: FrontDoor
 @router.get("/{key}/check")
 async def check(key: str, intake: FrontDoor, _: Viewer) -> list[CheckedDisk]:
     """Read a snapshot's disk again, and those below it, topmost first."""
-    return list(await intake.check_snapshot(key))
+    return list(await intake.snapshots.check(key))

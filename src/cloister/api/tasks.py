@@ -155,7 +155,7 @@ async def diff(
     task: str, intake: FrontDoor, _: Viewer, attempt: AttemptNumber = None, turn: TurnNumber = None
 ) -> Response:
     """Return what an attempt changed, as git writes it."""
-    change = await intake.change(task, attempt=attempt, turn=turn)
+    change = await intake.results.change(task, attempt=attempt, turn=turn)
     return Response(change.diff, media_type="text/x-diff")
 
 
@@ -164,7 +164,7 @@ async def record(
     task: str, intake: FrontDoor, _: Viewer, attempt: AttemptNumber = None, turn: TurnNumber = None
 ) -> Response:
     """Return the signed record of an attempt: an envelope (DSSE)."""
-    return Response(await intake.record(task, attempt=attempt, turn=turn), media_type="application/json")
+    return Response(await intake.results.record(task, attempt=attempt, turn=turn), media_type="application/json")
 
 
 @router.get("/{task}/artifact", response_class=Response, responses={200: {"content": {_BYTES: {}}}})
@@ -177,7 +177,7 @@ async def artifact(
     turn: TurnNumber = None,
 ) -> Response:
     """Return a file that an attempt's agent left, to be saved and never shown as a page."""
-    data = await intake.artifact(task, name, attempt=attempt, turn=turn)
+    data = await intake.results.artifact(task, name, attempt=attempt, turn=turn)
     headers = {"Content-Disposition": "attachment", "X-Content-Type-Options": "nosniff"}
     return Response(data, media_type=_BYTES, headers=headers)
 
@@ -187,7 +187,7 @@ async def shell_recording(
     task: str, number: int, intake: FrontDoor, _: Viewer, attempt: AttemptNumber = None, turn: TurnNumber = None
 ) -> Response:
     """Return what a person's shell in an attempt showed: an asciicast, version 2."""
-    data = await intake.shell_recording(task, number, attempt=attempt, turn=turn)
+    data = await intake.results.shell_recording(task, number, attempt=attempt, turn=turn)
     return Response(data, media_type=_ASCIICAST)
 
 

@@ -73,7 +73,7 @@ async def changes(
 @router.get("/{task}/patch", response_class=Response)
 async def patch(task: str, intake: FrontDoor, _: Viewer, chosen: ChosenAttempt) -> Response:
     """Return a change to be saved."""
-    change = await intake.change(task, attempt=chosen.attempt.number, turn=chosen.turn.number)
+    change = await intake.results.change(task, attempt=chosen.attempt.number, turn=chosen.turn.number)
     name = f"{chosen.status.task.id}-{chosen.turn.number}-{chosen.attempt.number}.patch"
     return Response(change.diff, media_type="text/x-diff", headers=saved_as(name))
 

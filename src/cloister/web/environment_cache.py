@@ -32,7 +32,7 @@ async def why(
     if address := repository.strip():
         try:
             check_repository(address, caller)
-            answer = await intake.why(address, ref.strip() or None, EnvironmentName(name=name))
+            answer = await intake.repositories.why(address, ref.strip() or None, EnvironmentName(name=name))
         except CloisterError as error:
             problem = error_to_problem(error)
     known = await repositories_for(intake, caller, name)
@@ -52,9 +52,9 @@ async def why(
 @router.post("/snapshots/remove", response_class=Response)
 async def remove(name: str, intake: FrontDoor, _: Admin, key: Annotated[str, Form(min_length=1)]) -> Response:
     """Forget one of its snapshots."""
-    if (await intake.snapshot(key)).environment != name:
+    if (await intake.snapshots.get(key)).environment != name:
         raise NotFoundError(f"the snapshot {key[:12]} is of another environment")
-    await intake.remove_snapshot(key)
+    await intake.snapshots.remove(key)
     return RedirectResponse(f"/environments/{name}#snapshots", 303)
 
 
@@ -62,5 +62,5 @@ async def remove(name: str, intake: FrontDoor, _: Admin, key: Annotated[str, For
 async def reset(name: str, intake: FrontDoor, _: Admin) -> Response:
     """Forget all of them: the next task runs setup."""
     await intake.environments.get(name)
-    await intake.reset_cache(name)
+    await intake.snapshots.reset(name)
     return RedirectResponse(f"/environments/{name}#snapshots", 303)

@@ -96,7 +96,7 @@ async def repositories_for(intake: Intake, caller: Caller, name: str) -> Sequenc
     addresses = [
         *([described.repository] if described and described.repository else []),
         *(status.task.repository.address for status in tasks),
-        *(record.repository for record in await intake.snapshots() if record.environment == name),
+        *(record.repository for record in await intake.snapshots.list() if record.environment == name),
     ]
     return [address for address in dict.fromkeys(addresses) if caller.on_this_machine or not is_path(address)]
 

@@ -74,10 +74,10 @@ async def show(
 
 
 async def _find(intake: Intake, repository: str, ref: str | None, path: str | None) -> Found:
-    detected = await intake.preview(repository, ref, _NOTHING)
+    detected = await intake.repositories.preview(repository, ref, _NOTHING)
     own = await intake.forge.find_files(detected.repository, detected.revision.commit, (REPOSITORY_FILE,))
     try:
-        imported = await intake.import_environment(repository, ref, path)
+        imported = await intake.repositories.import_environment(repository, ref, path)
     except NotFoundError:
         if path is not None:
             raise

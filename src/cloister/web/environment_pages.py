@@ -60,7 +60,7 @@ async def confirm(name: str, request: Request, intake: FrontDoor, automation: Kn
         "delete_environment.html",
         stored=stored,
         secrets=await intake.secrets(name),
-        snapshots=[record for record in await intake.snapshots() if record.environment == name],
+        snapshots=[record for record in await intake.snapshots.list() if record.environment == name],
         schedules=schedules,
     )
 
@@ -84,7 +84,7 @@ async def _page(request: Request, intake: Intake, report: EnvironmentReport, sec
         versions=versions,
         is_newest=report.stored.version == versions[0].version,
         secrets=secrets,
-        snapshots=[record for record in await intake.snapshots() if record.environment == name],
+        snapshots=[record for record in await intake.snapshots.list() if record.environment == name],
         now=intake.now(),
         rotated=secret,
         rule=next((kept.rule for kept in secrets if kept.name == secret), None),

@@ -126,7 +126,7 @@ async def cast(
     title = f"attempt {chosen.attempt.number} of task {chosen.status.task.id}"
     name = f"{chosen.status.task.id}-{chosen.turn.number}-{chosen.attempt.number}.cast"
     if shell is not None:
-        data = await intake.shell_recording(task, shell, attempt=attempt, turn=turn)
+        data = await intake.results.shell_recording(task, shell, attempt=attempt, turn=turn)
         return Response(data, media_type=_ASCIICAST, headers=saved_as(name))
     lines = _recorded(intake, chosen, title)
     begin = await anext(lines, None)

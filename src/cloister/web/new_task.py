@@ -129,7 +129,7 @@ async def _look(intake: Intake, caller: Caller, asked: TaskForm) -> tuple[Meant 
 
 async def _meant(intake: Intake, asked: TaskForm) -> Meant:
     wanted = asked.to_request()
-    found = await intake.preview(wanted.repository, wanted.ref, wanted.environment)
+    found = await intake.repositories.preview(wanted.repository, wanted.ref, wanted.environment)
     environment = environment_from_options(
         found.environment, variables={}, internet=wanted.internet, allow=wanted.allow
     )
@@ -215,6 +215,6 @@ async def _branches(intake: Intake, caller: Caller, repository: str) -> Sequence
         return ()
     try:
         check_repository(repository.strip(), caller)
-        return [branch.name for branch in await intake.branches(repository.strip())]
+        return [branch.name for branch in await intake.repositories.branches(repository.strip())]
     except CloisterError:
         return ()

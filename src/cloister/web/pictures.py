@@ -49,7 +49,7 @@ async def picture(
     task: str, name: str, intake: FrontDoor, _: Viewer, turn: TurnNumber = None, attempt: AttemptNumber = None
 ) -> Response:
     """Return an artifact that is a picture, to be shown. NotFoundError for everything else."""
-    data = await intake.artifact(task, name, attempt=attempt, turn=turn)
+    data = await intake.results.artifact(task, name, attempt=attempt, turn=turn)
     found = type_of(data)
     if found is None or found != _TYPES.get(_suffix(name)):
         raise NotFoundError(f"{name!r} is no picture that can be shown", hint="save it, and look at it with care")

@@ -164,7 +164,7 @@ async def record(
     task: str, intake: FrontDoor, _: Viewer, turn: TurnNumber = None, attempt: AttemptNumber = None
 ) -> Response:
     """Return the signed record to be saved."""
-    envelope = await intake.record(task, attempt=attempt, turn=turn)
+    envelope = await intake.results.record(task, attempt=attempt, turn=turn)
     return Response(envelope, media_type="application/json", headers=saved_as(f"{task}.json"))
 
 
@@ -178,7 +178,7 @@ async def artifact(
     attempt: AttemptNumber = None,
 ) -> Response:
     """Return a file that an agent left, to be saved and never shown as a page."""
-    data = await intake.artifact(task, name, attempt=attempt, turn=turn)
+    data = await intake.results.artifact(task, name, attempt=attempt, turn=turn)
     return Response(data, media_type="application/octet-stream", headers=saved_as(name.rsplit("/", 1)[-1]))
 
 

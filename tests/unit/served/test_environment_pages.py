@@ -73,11 +73,11 @@ async def test_a_check_shows_its_steps_and_leaves_a_snapshot_with_why(server: Se
         assert "Last used" in shown and "Expires in" in shown and "lock files" in shown
         assert "Forget" not in shown, "a member forgets nothing"
     async with visitor(server, Role.ADMIN) as http:
-        (record,) = await server.application.intake.snapshots()
+        (record,) = await server.application.intake.snapshots.list()
         other = await send(http, "/environments/other/snapshots/remove", key=record.key)
-        assert other.status_code == 404 and len(await server.application.intake.snapshots()) == 1
+        assert other.status_code == 404 and len(await server.application.intake.snapshots.list()) == 1
         await send(http, "/environments/web/snapshots/remove", key=record.key)
-        assert list(await server.application.intake.snapshots()) == []
+        assert list(await server.application.intake.snapshots.list()) == []
 
 
 async def test_a_check_that_cannot_be_is_said_and_tasks_are_no_checks(server_without_worker: Server) -> None:
@@ -172,7 +172,7 @@ async def test_who_deletes_is_told_what_is_lost(server: Server) -> None:
         gone = await send(http, "/environments/web/delete", with_secrets="true")
         assert gone.url.path == "/environments"
         assert list(await server.application.intake.environments.list()) == []
-        assert list(await server.application.intake.snapshots()) == []
+        assert list(await server.application.intake.snapshots.list()) == []
 
 
 MEMBERS = ("/environments/web/check",)
