@@ -11,6 +11,7 @@ import typer
 from pydantic import BaseModel
 
 from cloister import errors
+from cloister.cli.commands import LaterCommand
 from cloister.cli.main import app
 from cloister.environment_file import read_environment
 from cloister.environment_schema import EnvironmentTable
@@ -115,7 +116,8 @@ def test_every_command_and_option_is_on_its_page() -> None:
 
 
 def _commands(group: Any, path: str) -> Iterator[tuple[str, set[str]]]:
-    for name, command in group.commands.items():
+    for name, told in group.commands.items():
+        command = told.load() if isinstance(told, LaterCommand) else told
         if hasattr(command, "commands"):
             yield from _commands(command, f"{path} {name}")
         elif not command.hidden:

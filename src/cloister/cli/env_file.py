@@ -19,9 +19,12 @@ if TYPE_CHECKING:
 
     from cloister.importing import ImportedEnvironment
 
+app = typer.Typer()
+
 _STANDARD_OUTPUT = Path("-")
 
 
+@app.command("import")
 def import_environment(
     context: typer.Context,
     repo: RepoOption = None,
@@ -62,6 +65,7 @@ def import_environment(
         print_lines(output_console(), [Text(neutralize(line)) for line in _lines(imported, written, address)])
 
 
+@app.command()
 def schema() -> None:
     """Print the JSON Schema of the environment file, for editors.
 

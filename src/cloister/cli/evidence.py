@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from cloister.model.event import AgentEvent, RecordedEvent
     from cloister.model.task import AttemptStatus, TaskStatus
 
+app = typer.Typer()
+
 TaskArgument = Annotated[str, typer.Argument(metavar="T", help="The task's id, or a unique beginning of it.")]
 AttemptOption = Annotated[
     int | None, typer.Option(metavar="N", help="Number of the attempt; by default the best one of the last turn.")
@@ -29,6 +31,7 @@ AttemptOption = Annotated[
 TurnOption = Annotated[int | None, typer.Option(metavar="N", help="Number of the turn; by default the last one.")]
 
 
+@app.command()
 def recording(
     context: typer.Context,
     task: TaskArgument,
@@ -75,6 +78,7 @@ async def _of_attempt(
 _ADDRESS = re.compile(r"(?P<task>[a-z0-9]+)/(?P<attempt>[0-9]{1,2})/commands/(?P<number>[0-9]{1,6})", re.ASCII)
 
 
+@app.command()
 def command(
     context: typer.Context,
     address: Annotated[
@@ -117,6 +121,7 @@ def command(
     print_lines(output_console(), [Text(neutralize(line)) for event in events for line, _ in agent_lines(event)])
 
 
+@app.command()
 def artifacts(
     context: typer.Context,
     task: TaskArgument,

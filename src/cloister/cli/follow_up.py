@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from cloister.client import Client
     from cloister.model.task import TaskId
 
+app = typer.Typer()
 
+
+@app.command("follow-up")
 def follow_up(
     context: typer.Context,
     task: TaskArgument,

@@ -18,6 +18,8 @@ from cloister.api.caller import Caller
 from cloister.api.in_process import InProcessTransport
 from cloister.api.login import add_login
 from cloister.api.own_page import SAFE_METHODS
+from cloister.api.routes import Part
+from cloister.api.wire import PREFIX
 from cloister.audit import MOST_OF_STRANGERS, Audit
 from cloister.codex_api.routes import add_codex
 from cloister.errors import DiskFullError, UnauthenticatedError
@@ -61,6 +63,8 @@ def _changing(routes: Sequence[Any], prefix: str = "") -> Iterator[tuple[str, st
     for route in routes:
         if isinstance(route, APIRoute):
             yield from ((method, prefix + route.path) for method in route.methods - SAFE_METHODS)
+        elif isinstance(route, Part):
+            yield from _changing(route.router.routes, PREFIX)
         elif hasattr(route, "original_router"):
             yield from _changing(route.original_router.routes, prefix + route.include_context.prefix)
 

@@ -1,6 +1,8 @@
 """Every route, as it is told of by the application itself: a new one cannot be forgotten."""
 
 import json
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -9,12 +11,15 @@ import pytest
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from starlette.requests import HTTPConnection
+from starlette.routing import Match
 
-from cloister.api.app import PREFIX, ROUTERS, described, make_app
+from cloister.api.app import described, make_app
 from cloister.api.body_limit import MOST_BODY_BYTES
 from cloister.api.caller import Caller
 from cloister.api.document import document_to_text
 from cloister.api.in_process import InProcessTransport
+from cloister.api.routes import PARTS, Part, all_routers
+from cloister.api.wire import PREFIX
 from cloister.model.token import Role
 
 from .nobody import access_of_nobody
@@ -43,7 +48,7 @@ def _roles(dependant: Dependant) -> Iterator[Role]:
         yield from _roles(below)
 
 
-ROUTES = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
+ROUTES = [route for router in all_routers() for route in router.routes if isinstance(route, APIRoute)]
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{min(route.methods)} {route.path}")
@@ -122,3 +127,19 @@ async def test_a_body_that_is_too_large_is_a_problem(told: bool) -> None:
         assert (answer.status_code, answer.headers["Content-Type"]) == (413, "application/problem+json")
         twin = await client.post(f"{PREFIX}/tasks", headers=headers, content=b"x" * MOST_BODY_BYTES)
         assert twin.status_code == 422, "the largest is read, and found to be no JSON"
+
+
+@pytest.mark.parametrize("part", PARTS, ids=lambda part: part.router.tags[0])
+def test_a_part_is_found_by_the_paths_of_all_its_routes(part: Part) -> None:
+    for route in part.router.routes:
+        assert isinstance(route, APIRoute)
+        scope = {"type": "http", "method": min(route.methods), "path": PREFIX + route.path}
+        assert part.matches(scope)[0] is Match.FULL
+
+
+def test_a_command_loads_no_part_that_it_does_not_ask() -> None:
+    script = (
+        "import sys; from cloister.api import app;"
+        "print([name for name in sys.modules if name in ('cloister.api.tasks', 'cloister.api.secrets')])"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=True, capture_output=True).stdout == b"[]\n"

@@ -7,13 +7,18 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
+from cloister.cli.commands import AllCommands, LaterCommand
 from cloister.cli.main import app
 
 from .conftest import Installation
 
+ALL = AllCommands().commands
+
 
 def commands(command: object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     yield path
+    if isinstance(command, LaterCommand):
+        command = command.load()
     for name, below in getattr(command, "commands", {}).items():
         yield from commands(below, (*path, name))
 
@@ -25,9 +30,26 @@ def test_every_command_has_help_with_an_example(path: tuple[str, ...]) -> None:
     assert "Example:  cloister" in done.stdout
 
 
+@pytest.mark.parametrize("name", ALL)
+def test_help_of_all_commands_says_of_each_what_its_own_says(name: str) -> None:
+    told = ALL[name]
+    assert isinstance(told, LaterCommand)
+    assert told.help == " ".join(told.load().help.split("\n\n")[0].split())
+
+
+def test_help_of_all_commands_loads_none_of_them() -> None:
+    script = (
+        "import sys; from typer.testing import CliRunner; from cloister.cli.main import app;"
+        "assert CliRunner().invoke(app, ['--help']).exit_code == 0;"
+        "print([name for name in sys.modules if name in ('cloister.cli.run', 'cloister.cli.task')])"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=True, capture_output=True).stdout == b"[]\n"
+
+
 def test_help_loads_no_part_of_the_application() -> None:
     script = (
-        "import sys; from typer.main import get_command; from cloister.cli.main import app; get_command(app);"
+        "import sys; from cloister.cli.commands import AllCommands;"
+        "[one.load() for one in AllCommands().commands.values()];"
         "print([name for name in ('anyio', 'pydantic', 'sqlalchemy', 'cryptography', 'asyncio', 'structlog',"
         " 'cloister.intake', 'cloister.wiring', 'cloister.settings') if name in sys.modules])"
     )

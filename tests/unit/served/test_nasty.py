@@ -7,14 +7,15 @@ import httpx
 import pytest
 from fastapi.routing import APIRoute
 
-from cloister.api.app import PREFIX, ROUTERS
+from cloister.api.routes import all_routers
+from cloister.api.wire import PREFIX
 from cloister.model.token import Role
 
 from .conftest import Server
 
 pytestmark = pytest.mark.anyio
 
-ROUTES = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
+ROUTES = [route for router in all_routers() for route in router.routes if isinstance(route, APIRoute)]
 TEXTS = ["%00", "%ff%fe", "%ed%b3%bf", "..%2f..%2fetc%2fpasswd", "a" * 5000, "1" * 40, "%0a"]
 BODIES: list[bytes] = [
     b"{",
