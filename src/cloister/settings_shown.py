@@ -9,7 +9,8 @@ from urllib.parse import urlsplit, urlunsplit
 from pydantic import BaseModel, SecretStr
 
 from cloister.model.secret import SecretValue
-from cloister.settings import Settings, endpoint_to_text
+from cloister.setting_values import endpoint_to_text
+from cloister.settings import Settings
 
 _SECRET = re.compile(r"(^|_)(key|secret|token|password|credentials)$")
 """Names of what is hidden, whatever it is; files with such names are named."""

@@ -6,7 +6,8 @@ import pytest
 
 from cloister.errors import UsageError
 from cloister.model.ceiling import Ceiling
-from cloister.settings import Settings, load_settings
+from cloister.settings import Settings
+from cloister.settings_files import load_settings
 
 
 @pytest.fixture(autouse=True)

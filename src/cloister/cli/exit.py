@@ -99,7 +99,7 @@ def _tell_bug(error: BaseException) -> None:
 
 
 def _keep_traceback(error: BaseException) -> Path | None:
-    from cloister.settings import load_settings
+    from cloister.settings_files import load_settings
 
     try:
         folder = load_settings().log_directory

@@ -54,7 +54,7 @@ def serve(
     from cloister.cli.follow import interruptions
     from cloister.codex_api.routes import add_codex
     from cloister.mcp.late import add_mcp
-    from cloister.settings import endpoint_to_text
+    from cloister.setting_values import endpoint_to_text
     from cloister.web.routes import add_web
     from cloister.worker import Drain
 

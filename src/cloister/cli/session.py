@@ -54,7 +54,7 @@ def config_of(context: typer.Context) -> Path | None:
 
 def settings_of(context: typer.Context) -> "Settings":
     """Read the settings that this command shall use."""
-    from cloister.settings import load_settings
+    from cloister.settings_files import load_settings
 
     return load_settings(config_of(context))
 

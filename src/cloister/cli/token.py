@@ -86,7 +86,7 @@ def revoke(
 def _base_of(context: typer.Context) -> str:
     """Return the address that `codex cloud` shall talk to. UsageError when there is none."""
     from cloister.cli.session import server_of, settings_of
-    from cloister.settings import endpoint_to_text
+    from cloister.setting_values import endpoint_to_text
 
     if server := server_of(context):
         return server.address

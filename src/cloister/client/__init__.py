@@ -46,7 +46,7 @@ class Client(TaskCalls, EnvironmentCalls, SecretCalls, ForgeCalls, StockCalls, A
         if server is None:
             server, token = os.environ.get("CLOISTER_SERVER"), token or os.environ.get("CLOISTER_TOKEN")
         if server is None:
-            from cloister.settings import load_settings  # commands have read them already
+            from cloister.settings_files import load_settings  # commands have read them already
 
             async with cls.over_socket(load_settings(None).socket) as client:
                 yield client

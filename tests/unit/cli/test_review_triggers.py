@@ -12,7 +12,7 @@ from cloister.errors import DeniedError, UsageError
 from cloister.model.inbox import Arrived
 from cloister.model.sandbox import DiffStats, Exit
 from cloister.sandboxes.fake import Print, Program
-from cloister.settings import load_settings
+from cloister.settings_files import load_settings
 from cloister.testing.github.hosted import CheckRunOnForge, Pull
 from cloister.testing.github.server import Fault
 from cloister.triggers.handling import Handled, LaterError

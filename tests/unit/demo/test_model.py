@@ -8,7 +8,7 @@ import pytest
 
 from cloister.demo.model import PROVIDER, scripted_model
 from cloister.errors import HostError
-from cloister.settings import load_settings
+from cloister.settings_files import load_settings
 from cloister.testing import read_script
 
 

@@ -187,7 +187,7 @@ async def test_the_audit_is_read_a_page_at_a_time_and_filtered(server: Server, m
 async def test_settings_are_shown_with_their_source_and_without_secrets(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, installation: Installation
 ) -> None:
-    from cloister.settings import load_settings
+    from cloister.settings_files import load_settings
     from cloister.settings_shown import shown_settings
 
     file = installation.state.parent / "cloister.toml"
