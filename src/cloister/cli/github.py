@@ -67,9 +67,9 @@ def deliveries(
     """
     found = ask(context, lambda client: client.forge_deliveries(limit=limit))
     if as_json:
-        from cloister.cli.json_lines import to_json
+        from cloister.cli.json_lines import delivery_to_json, to_json
 
-        typer.echo(to_json([asdict(one) for one in found]))
+        typer.echo(to_json([delivery_to_json(one) for one in found]))
         return
     for one in found:
         said = one.outcome if one.next_at is None else f"to be tried again: {one.outcome}" if one.outcome else "waits"

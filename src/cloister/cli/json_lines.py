@@ -11,6 +11,7 @@ from cloister.importing import ImportedEnvironment
 from cloister.model.choice import choose
 from cloister.model.event import RecordedEvent, TaskFinished
 from cloister.model.image import Image
+from cloister.model.inbox import ForgeDelivery
 from cloister.model.model_usage import UsageTotal
 from cloister.model.pack import ListedAgent
 from cloister.model.sandbox import Change
@@ -187,6 +188,15 @@ def preview_to_json(preview: Preview) -> Fields:
         "differing": list(scripts.differing),
         "setup": scripts.setup,
         "maintenance": scripts.maintenance,
+    }
+
+
+def delivery_to_json(delivery: ForgeDelivery) -> Fields:
+    """Return what a forge told of, and what came of it."""
+    return {
+        **asdict(delivery),
+        "arrived_at": delivery.arrived_at.isoformat(),
+        "next_at": delivery.next_at.isoformat() if delivery.next_at else None,
     }
 
 
