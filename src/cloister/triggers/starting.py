@@ -132,8 +132,8 @@ def _others(comments: Sequence[Comment], asked: Comment) -> Sequence[Comment]:
 def _words(mention: Mention) -> str:
     if mention.words:
         return mention.words
-    kind = "pull request" if mention.thread.is_pull_request else "issue"
-    return f"{mention.thread.title.strip() or 'No title'}\n\nDo what the {kind} below asks for."
+    kind = "pull request" if mention.thread.is_pull_request else "issue"  # whose title anybody may have written
+    return f"Do what {kind} {mention.thread.number} asks for"
 
 
 def _asker(mention: Mention) -> str:
