@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
+import anyio.to_thread
 from markdown_it import MarkdownIt
 
 from cloister.model.review import ReviewRules
@@ -16,6 +17,10 @@ HEADINGS = ("code review rules", "review guidelines")
 LONGEST_RULES = 16_000
 """Characters of one file's; of all together four times as many."""
 MOST_FOLDERS = 1000
+LARGEST_FILE_BYTES = 128 * 1024
+"""What is looked through of one file. What is behind it counts as not there."""
+LARGEST_FILES_BYTES = 1024 * 1024
+"""Of all together: repositories are anybody's, and some have a file in each folder."""
 
 
 async def find_rules(
@@ -27,11 +32,23 @@ async def find_rules(
     """
     wanted = candidates(changed)
     found = set(await forge.find_files(repository, commit, wanted))
+    files: list[tuple[str, bytes]] = []
+    left = LARGEST_FILES_BYTES
+    for path in (it for it in wanted if it in found):
+        raw = (await forge.read_file(repository, commit, path) or b"")[: min(LARGEST_FILE_BYTES, left)]
+        files.append((path, raw))
+        left -= len(raw)
+        if left <= 0:
+            break
+    return await anyio.to_thread.run_sync(rules_in, files)
+
+
+def rules_in(files: Sequence[tuple[str, bytes]]) -> tuple[ReviewRules, ...]:
+    """Return what files say of reviews, by path and content, as far as there is room."""
     rules: list[ReviewRules] = []
     room = 4 * LONGEST_RULES
-    for path in (it for it in wanted if it in found):
-        raw = await forge.read_file(repository, commit, path)
-        text = section_of((raw or b"").decode(errors="replace"))[: min(LONGEST_RULES, room)]
+    for path, raw in files:
+        text = section_of(raw.decode(errors="replace"))[: min(LONGEST_RULES, room)]
         if text:
             rules.append(ReviewRules(path=path, text=text))
             room -= len(text)
@@ -48,7 +65,7 @@ def candidates(changed: Iterable[str]) -> Sequence[str]:
 def section_of(text: str) -> str:
     """Return what stands under the heading, up to the next of its level or a higher one; empty without it."""
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")  # as the parser counts them
-    tokens = MarkdownIt("commonmark").parse(text)
+    tokens = MarkdownIt("commonmark").disable("inline").parse(text)  # of headings, the words as they are written
     parts, begin, level = [], None, 0
     for number, token in enumerate(tokens):
         if token.type != "heading_open" or token.map is None or token.level != 0:
