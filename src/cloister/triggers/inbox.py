@@ -17,11 +17,13 @@ from cloister.protocols import InboxStore
 from cloister.triggers.handling import Handled, Handler, LaterError
 from cloister.triggers.inbox_watcher import InboxWatcher, Unwatched
 from cloister.triggers.signature import WebhookSecrets
+from cloister.triggers.slow_lane import SlowLane
 
 FIRST_PAUSE_SECONDS = 5.0
 MOST_TRIES = 10
 """Over about a day, see `_pause`."""
 MOST_AT_ONCE = 8
+"""Beside those in the slow lane."""
 LOOK_SECONDS = 2.0
 CLAIM_SECONDS = 120.0
 """After so long a delivery that nobody finished is another's: who worked at it was killed."""
@@ -40,10 +42,16 @@ class Inbox:
     load: Callable[[], Sequence[Handler]] = tuple
     """Returns the handlers, once they are needed."""
     watcher: InboxWatcher = field(default_factory=Unwatched)
+    slow: SlowLane = field(default_factory=SlowLane)
+    """Where handlers do what takes long."""
     arriving: int = field(default=0, init=False)
     """Bytes of deliveries that nobody has judged yet."""
     _under_way: set[str] = field(default_factory=set, init=False)
     _woken: anyio.Event = field(default_factory=anyio.Event, init=False)
+
+    def __post_init__(self) -> None:
+        """Begin with others as soon as one goes aside."""
+        self.slow.on_entered = self._wake
 
     @cached_property
     def handlers(self) -> Sequence[Handler]:
@@ -82,12 +90,11 @@ class Inbox:
 
     async def work_off(self, group: TaskGroup) -> None:
         """Begin with what is due, as much as may be at once."""
-        room = MOST_AT_ONCE - len(self._under_way)
-        if room <= 0:
+        if not self._has_room:
             return
         now = self.now()
-        for arrived in await self.store.due(now, limit=MOST_AT_ONCE * 2):
-            if len(self._under_way) >= MOST_AT_ONCE:
+        for arrived in await self.store.due(now, limit=MOST_AT_ONCE + len(self._under_way)):
+            if not self._has_room:
                 return
             if arrived.id in self._under_way:
                 continue
@@ -96,6 +103,13 @@ class Inbox:
                 if not arrived.tries and not arrived.outcome:
                     self.watcher.begun((self.now() - arrived.arrived_at).total_seconds())
                 group.start_soon(self._work_off, arrived)
+
+    @property
+    def _has_room(self) -> bool:
+        return len(self._under_way) - len(self.slow) < MOST_AT_ONCE
+
+    def _wake(self) -> None:
+        self._woken.set()
 
     async def _work_off(self, arrived: Arrived) -> None:
         tries = arrived.tries + 1

@@ -1,6 +1,6 @@
 """`@NAME review`, `@NAME review for ...`: a person asks for a review of a pull request."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cloister.errors import CloisterError, DeniedError, NotFoundError, UsageError
 from cloister.intake import Intake
@@ -16,7 +16,8 @@ from cloister.triggers.answer_text import mark_of, refused_text
 from cloister.triggers.gatekeeper import TriggerRules
 from cloister.triggers.handling import Handled, LaterError
 from cloister.triggers.mention import Mention
-from cloister.triggers.reviewing import asked_by, check_pace
+from cloister.triggers.reviewing import ReviewPace, asked_by
+from cloister.triggers.slow_lane import SlowLane
 from cloister.triggers.starting import environment_for
 
 ONLY_NEW = ("new", "new commits", "incremental")
@@ -33,6 +34,8 @@ class ReviewCommand:
     threads: ForgeThreads
     intake: Intake
     reviews: Reviews
+    pace: ReviewPace
+    lane: SlowLane = field(default_factory=SlowLane)
     word: str = "review"
 
     async def run(self, mention: Mention) -> Handled:
@@ -61,18 +64,17 @@ class ReviewCommand:
             return task
         await self._react(mention, Reaction.TAKEN)
         by, (focus, only_new) = asked_by(mention.person), read_words(mention.words)
-        await check_pace(self.intake, self.rules, mention.repository, by)
-        request = await self.reviews.prepare(
-            ReviewRequest(
-                repository=mention.repository.address,
-                number=mention.thread.number,
-                focus=focus,
-                incremental=only_new,
-                post=True,
-                environment=await environment_for(self.intake, self.rules, mention.repository),
-            )
+        await self.pace.check(mention.repository, by)
+        asked = ReviewRequest(
+            repository=mention.repository.address,
+            number=mention.thread.number,
+            focus=focus,
+            incremental=only_new,
+            post=True,
+            environment=await environment_for(self.intake, self.rules, mention.repository),
         )
-        task = await self.intake.submit(request, key, asked_by=by)
+        async with self.lane.entered():
+            task = await self.pace.submit(await self.reviews.prepare(asked), key, mention.repository, by)
         await self.reviews.note(task)
         return task
 

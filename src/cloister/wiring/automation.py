@@ -33,12 +33,14 @@ from cloister.triggers.handling import Handler
 from cloister.triggers.inbox import Inbox
 from cloister.triggers.inbox_watcher import InboxWatcher, Unwatched
 from cloister.triggers.signature import WebhookSecrets
+from cloister.triggers.slow_lane import SlowLane
 from cloister.users import Users
 from cloister.wiring.clock import utc_now
 
 if TYPE_CHECKING:
     from cloister.triggers.following import Following
     from cloister.triggers.mention import Command
+    from cloister.triggers.reviewing import ReviewPace
 
 
 def automation_of(
@@ -73,18 +75,21 @@ def _inbox_of(settings: Settings, database: Database, intake: Intake, watcher: I
     table = settings.github
     given = [SecretValue(it.get_secret_value()) for it in (table.webhook_secret, table.webhook_secret_former) if it]
     secrets = WebhookSecrets(vault=intake.vault, given=given)
-    load = partial(_handlers_of, settings, database, intake)
-    return Inbox(store=SqlInboxStore(database), secrets=secrets, load=load, watcher=watcher, now=utc_now)
+    lane = SlowLane()
+    load = partial(_handlers_of, settings, database, intake, lane)
+    return Inbox(store=SqlInboxStore(database), secrets=secrets, load=load, watcher=watcher, slow=lane, now=utc_now)
 
 
-def _handlers_of(settings: Settings, database: Database, intake: Intake) -> Sequence[Handler]:
+def _handlers_of(settings: Settings, database: Database, intake: Intake, lane: SlowLane) -> Sequence[Handler]:
     """Return what works deliveries off."""
     from cloister.triggers.mentions import Mentions  # here: no start waits for what servers alone need
+    from cloister.triggers.reviewing import ReviewPace
     from cloister.triggers.starting import Starter
 
     threads, rules, host = _threads_of(intake), _trigger_rules_of(settings), intake.host
     assert host is not None
     gatekeeper = Gatekeeper(host=host, threads=threads, rules=rules)
+    pace = ReviewPace(intake=intake, rules=rules)
     mentions = Mentions(
         gatekeeper=gatekeeper,
         threads=threads,
@@ -99,18 +104,25 @@ def _handlers_of(settings: Settings, database: Database, intake: Intake) -> Sequ
         audit=Audit(store=SqlAuditStore(database), now=utc_now),
         now=utc_now,
         public_url=settings.public_url,
-        commands=_commands_of(intake, gatekeeper),
+        commands=_commands_of(intake, gatekeeper, pace, lane),
     )
-    return (mentions, *_review_handlers_of(settings, intake, gatekeeper))
+    return (mentions, *_review_handlers_of(settings, intake, gatekeeper, pace, lane))
 
 
-def _commands_of(intake: Intake, gatekeeper: Gatekeeper) -> "Mapping[str, Command]":
+def _commands_of(intake: Intake, gatekeeper: Gatekeeper, pace: "ReviewPace", lane: SlowLane) -> "Mapping[str, Command]":
     """Return what words behind a mention stand for."""
     from cloister.triggers.review_command import ReviewCommand
 
     if intake.reviews is None:
         return {}
-    review = ReviewCommand(rules=gatekeeper.rules, threads=gatekeeper.threads, intake=intake, reviews=intake.reviews)
+    review = ReviewCommand(
+        rules=gatekeeper.rules,
+        threads=gatekeeper.threads,
+        intake=intake,
+        reviews=intake.reviews,
+        pace=pace,
+        lane=lane,
+    )
     return {review.word: review}
 
 
@@ -134,7 +146,9 @@ def _threads_of(intake: Intake) -> GitHubThreads:
     return GitHubThreads(intake.host)
 
 
-def _review_handlers_of(settings: Settings, intake: Intake, gatekeeper: Gatekeeper) -> Sequence[Handler]:
+def _review_handlers_of(
+    settings: Settings, intake: Intake, gatekeeper: Gatekeeper, pace: "ReviewPace", lane: SlowLane
+) -> Sequence[Handler]:
     """Return what works off deliveries about reviews and checks."""
     from cloister.triggers.check_runs import ChecksAgain
     from cloister.triggers.failed_checks import FailedChecks
@@ -145,7 +159,7 @@ def _review_handlers_of(settings: Settings, intake: Intake, gatekeeper: Gatekeep
     assert pulls.checks is not None
     assert reviews is not None
     return (
-        AutomaticReviews(rules=rules, threads=gatekeeper.threads, intake=intake, reviews=reviews),
+        AutomaticReviews(rules=rules, threads=gatekeeper.threads, intake=intake, reviews=reviews, pace=pace, lane=lane),
         ChecksAgain(
             gatekeeper=gatekeeper,
             intake=intake,

@@ -15,6 +15,8 @@ from cloister.stores.inbox import SqlInboxStore
 from cloister.triggers.handling import Handled, LaterError
 from cloister.triggers.inbox import CLAIM_SECONDS, MOST_TRIES, Inbox
 from cloister.triggers.signature import WebhookSecrets
+from cloister.triggers.slow_lane import MOST_AT_ONCE as SLOW_AT_ONCE
+from cloister.triggers.slow_lane import MOST_IN_LANE, SlowLane
 from cloister.vault.fake import FakeVault
 
 pytestmark = pytest.mark.anyio
@@ -137,6 +139,43 @@ async def test_what_has_to_wait_is_no_fault(desk: Desk) -> None:
         desk.now += timedelta(seconds=31)
     assert len(handler.seen) == MOST_TRIES + 5
     assert (await desk.only()).next_at is not None
+
+
+async def test_what_takes_long_keeps_nothing_quick_waiting(desk: Desk) -> None:
+    lane, begun, go_on = SlowLane(), list[str](), anyio.Event()
+
+    async def take(arrived: Arrived) -> Handled:
+        if arrived.body == b"quick":
+            return Handled("done")
+        async with lane.entered():
+            begun.append(arrived.id)
+            await go_on.wait()
+        return Handled("done at last")
+
+    inbox = Inbox(store=desk.store, secrets=WebhookSecrets(vault=FakeVault()), slow=lane, now=lambda: desk.now)
+    inbox.load = lambda: (Scripted(take),)
+
+    async def outcomes(of: str) -> list[str]:
+        return [it.outcome for it in await desk.store.list(limit=100) if it.id.startswith(of)]
+
+    for number in range(MOST_IN_LANE + 2):
+        await inbox.take(f"slow-{number}", "issues", str(number).encode())
+    async with anyio.create_task_group() as group, anyio.create_task_group() as running:
+        running.start_soon(inbox.run)
+        with anyio.fail_after(60):
+            while sum("take long" in it for it in await outcomes("slow")) < 2:  # noqa: ASYNC110
+                await anyio.sleep(0.01)
+            assert len(begun) == SLOW_AT_ONCE
+            await inbox.take("quick", "issues", b"quick")
+            while await outcomes("quick") != ["done"]:  # noqa: ASYNC110
+                await anyio.sleep(0.01)
+            assert len(begun) == SLOW_AT_ONCE
+            go_on.set()
+            while (await outcomes("slow")).count("done at last") < MOST_IN_LANE:  # noqa: ASYNC110
+                await anyio.sleep(0.01)
+        assert len(lane) == 0
+        running.cancel_scope.cancel()
+        group.cancel_scope.cancel()
 
 
 async def test_what_a_killed_server_was_at_is_another_s(desk: Desk) -> None:
