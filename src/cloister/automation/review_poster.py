@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import anyio
 import structlog
 
-from cloister.errors import CloisterError, DeniedError, UsageError
+from cloister.errors import CloisterError, DeniedError, RateLimitError, UsageError
 from cloister.model.review import KnownReview
 from cloister.model.task import TaskState
 from cloister.reviews import Reviews
@@ -53,6 +53,10 @@ class ReviewPoster:
             await self.reviews.post_news(known.task)
         except (UsageError, DeniedError) as error:  # trying again would help nobody
             await self._give_up(known, error)
+        except RateLimitError as error:  # when, is told; nothing is wrong with it
+            _log.warning("a review is posted later", task=known.task, error=str(error))
+            tries, seconds = self._tries.get(known.task, (0, self.now()))[0], min(error.seconds, _LONGEST_PAUSE_SECONDS)
+            self._tries[known.task] = (tries, self.now() + timedelta(seconds=seconds))
         except CloisterError as error:
             await self._try_later(known, error)
         else:

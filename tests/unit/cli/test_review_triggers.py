@@ -3,9 +3,11 @@
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import anyio
 import pytest
 
 from cloister.errors import DeniedError, UsageError
@@ -161,6 +163,60 @@ async def test_a_review_that_cannot_be_posted_is_tried_again_or_given_up(
         (task,) = await reviews_of(application)
         assert "is closed" in (await poster.reviews.find(task.task.id)).problem
         assert pull.reviews == []
+
+
+async def test_a_review_waits_for_a_limit_as_long_as_the_forge_says(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLOISTER_GITHUB_REVIEW_ALL", "true")
+    story.commit("main", {PLACE: 'agent = "reviewer"\n'})
+    pull = story.propose({"src/shop.py": CHANGED})
+    story.finds(finding())
+    slower = {"Retry-After": "900"}
+    story.github.faults.append(Fault(method="POST", path=".*/reviews", status=403, headers=slower))
+    async with serving(story) as application:
+        await handled(application, of_pull(story, "opened"))
+        poster = application.automation.reviews
+        assert poster is not None
+        for minutes, posted in ((0, 0), (14, 0), (16, 1)):
+            poster.now = lambda minutes=minutes: datetime.now(UTC) + timedelta(minutes=minutes)  # type: ignore[misc]
+            await worked(application)
+            assert len(pull.reviews) == posted, "nobody asks before"
+
+
+async def test_as_many_as_may_be_are_reviewed_when_all_come_at_once(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLOISTER_GITHUB_REVIEW_ALL", "true")
+    monkeypatch.setenv("CLOISTER_GITHUB_TASKS_PER_PERSON", "2")
+    story.commit("main", {PLACE: 'agent = "reviewer"\n'})
+    pull, refused = story.propose({"src/shop.py": CHANGED}), []
+    for number in range(13, 17):
+        head = story.commit(f"topic-{number}", {"src/shop.py": CHANGED, f"{number}.py": "x = 1\n"})
+        story.shop.pulls[number] = replace(pull, number=number, head=f"topic-{number}", last_head=head)
+
+    async def ask(application: Application, number: int) -> None:
+        try:
+            await handled(application, about(story, "pull_request", "opened", pull_request={"number": number}))
+        except DeniedError as error:
+            refused.append(str(error))
+
+    async with serving(story) as application, anyio.create_task_group() as group:
+        for number in range(12, 17):
+            group.start_soon(ask, application, number)
+    assert len(refused) == 3
+    assert "within an hour" in refused[0]
+
+
+def test_what_arrived_is_listed_for_programs_too(story: Story) -> None:
+    async def take() -> None:
+        async with serving(story) as application:
+            await application.automation.inbox.take("delivery-1", "issues", b"{}")
+
+    anyio.run(take)
+    listed = json.loads(story.installation.run("github", "deliveries", "--json").stdout)
+    assert [(it["id"], it["kind"], it["outcome"]) for it in listed] == [("delivery-1", "issues", "")]
+    assert listed[0]["arrived_at"] == listed[0]["next_at"]
 
 
 async def published(story: Story, application: Application, environment: str) -> tuple[str, Pull]:
