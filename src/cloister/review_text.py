@@ -29,9 +29,9 @@ class Placed:
     """It was found at a commit that is not the head any more."""
 
 
-def mark_of(task: str) -> str:
-    """Return what a review is found again by."""
-    return _MARK.format(task)
+def mark_of(task: str, turn: int) -> str:
+    """Return what the review of a task's turn is found again by."""
+    return _MARK.format(task if turn == 1 else f"{task} turn {turn}")
 
 
 def comment_of(placed: Placed) -> LineComment:
@@ -66,6 +66,7 @@ def text_of(
     review: Review,
     *,
     task: str,
+    turn: int,
     address: str | None,
     reviewed: Commit,
     head: Commit,
@@ -75,7 +76,7 @@ def text_of(
 ) -> str:
     """Return the text of a review, with its mark. `elsewhere` are the findings that stand at no line."""
     head_part = "\n\n".join(_lead(ask, review, reviewed, head, comments=comments, elsewhere=elsewhere, known=known))
-    mark = mark_of(task)
+    mark = mark_of(task, turn)
     foot = f"Task {address or task}. It approves nothing: people decide.\n\n{mark}"
     room = LONGEST_REVIEW - len(head_part) - len(foot)
     shown: list[str] = []

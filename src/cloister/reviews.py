@@ -127,8 +127,9 @@ class Reviews:
     async def post(self, task: str, *, attempt: int | None = None) -> Posting:
         """Post what an attempt of the last turn found, by default the best, as one review that comments.
 
-        Repeatable: a task has one review. ConflictError when there are no findings that can be used, or the pull
-        request is not open any more; UsageError for a task that is no review. Nothing is posted then.
+        Repeatable: a turn has one review, which repeats nothing of the turns before. ConflictError when there are no
+        findings that can be used, or the pull request is not open any more; UsageError for a task that is no review.
+        Nothing is posted then.
         """
         status = await self.tasks.get(task)
         async with self._locks.setdefault(status.task.id, anyio.Lock()):
@@ -146,39 +147,43 @@ class Reviews:
         task = status.task
         ask, known = task.review, await self._known(task)
         assert ask is not None
-        if known.posted is not None:
+        turn = status.last_turn.number
+        if known.posted is not None and known.turn >= turn:
             return _again(known.posted)
-        mark = mark_of(task.id)
+        mark = mark_of(task.id, turn)
         if (found := await self.board.find(task.repository, ask.number, mark)) is not None:
-            return await self._save(known, found, _again(found))
+            return await self._save(replace(known, turn=turn), found, _again(found))
         pull = await self.host.get_pull_request(task.repository, ask.number)
         _check_open(pull)
         said = {it for former in await self._former(task, ask) for it in former.fingerprints}
+        said.update(known.fingerprints)
         placed = await self._place(task, pull, review)
         fingerprints = [_fingerprint(it) for it in placed]
         fresh = [it for it, own in zip(placed, fingerprints, strict=True) if own not in said]
         if news and ask.since is not None and not fresh:
             await self.known.save(replace(known, waiting=False, idle=True, problem=""), self.now())
             return None
-        posting = await self._send(task, pull, review, fresh, known=len(placed) - len(fresh))
-        return await self._save(replace(known, fingerprints=tuple(fingerprints)), posting.review, posting)
+        posting = await self._send(task, turn, pull, review, fresh, known=len(placed) - len(fresh))
+        told = tuple(dict.fromkeys((*known.fingerprints, *fingerprints)))
+        return await self._save(replace(known, turn=turn, fingerprints=told), posting.review, posting)
 
     async def _send(
-        self, task: Task, pull: PullRequest, review: Review, fresh: Sequence[Placed], *, known: int
+        self, task: Task, turn: int, pull: PullRequest, review: Review, fresh: Sequence[Placed], *, known: int
     ) -> Posting:
         """Post it; once more without comments on lines, where the forge shows other lines than git does."""
         at_lines = [it for it in fresh if it.place is not None][:MOST_COMMENTS]
         try:
-            return await self._send_once(task, pull, review, fresh, at_lines, known=known)
+            return await self._send_once(task, turn, pull, review, fresh, at_lines, known=known)
         except UsageError as error:
             if not at_lines:
                 raise
-            posting = await self._send_once(task, pull, review, fresh, [], known=known)
+            posting = await self._send_once(task, turn, pull, review, fresh, [], known=known)
             return replace(posting, notes=(*posting.notes, f"all findings stand in its text: {error}"))
 
     async def _send_once(
         self,
         task: Task,
+        turn: int,
         pull: PullRequest,
         review: Review,
         fresh: Sequence[Placed],
@@ -192,6 +197,7 @@ class Reviews:
             task.review,
             review,
             task=task.id,
+            turn=turn,
             address=f"{self.public_url}/tasks/{task.id}" if self.public_url else None,
             reviewed=task.revision.commit,
             head=pull.head,
@@ -200,7 +206,7 @@ class Reviews:
             known=known,
         )
         new = NewReview(commit=pull.head, body=text, comments=tuple(comment_of(it) for it in at_lines))
-        posted = await self._post_once(task, pull, new)
+        posted = await self._post_once(task, turn, pull, new)
         moved = f"{pull.head[:12]} came while {task.revision.commit[:12]} was reviewed"
         return Posting(
             review=posted,
@@ -211,13 +217,13 @@ class Reviews:
             notes=(moved,) if pull.head != task.revision.commit else (),
         )
 
-    async def _post_once(self, task: Task, pull: PullRequest, new: NewReview) -> PostedReview:
+    async def _post_once(self, task: Task, turn: int, pull: PullRequest, new: NewReview) -> PostedReview:
         try:
             return await self.board.post(task.repository, pull.number, new)
         except UsageError:
             raise
         except CloisterError:  # it may be there all the same: the answer was lost
-            found = await self.board.find(task.repository, pull.number, mark_of(task.id))
+            found = await self.board.find(task.repository, pull.number, mark_of(task.id, turn))
             if found is None:
                 raise
             return found

@@ -107,8 +107,10 @@ class KnownReview:
     idle: bool = False
     """It looked at what was new, and there was nothing to say."""
     fingerprints: tuple[str, ...] = ()
-    """Of its findings that were posted, so that none is posted twice."""
+    """Of its findings that were posted, by whatever turn, so that none is posted twice."""
     posted: PostedReview | None = None
+    turn: int = 1
+    """Of the task whose findings were posted last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -118,6 +118,20 @@ def test_nothing_is_posted_unasked_and_later_once(story: Story) -> None:
     assert "is a review" in story.installation.run("pr", task).output
 
 
+def test_what_a_follow_up_finds_is_posted_too_and_what_was_said_is_not_said_again(story: Story) -> None:
+    story.propose({"src/shop.py": CHANGED})
+    story.finds(finding())
+    story.review("--post")
+    task = json.loads(story.installation.run("task", "list", "--json").stdout)[0]["task"]
+    story.finds(finding(), finding(line=4, title="Counted twice"))
+    assert story.installation.run("task", "follow-up", task, "look at the count").exit_code == 0
+    for told in ("review posted:", "review was posted before:"):
+        assert told in story.installation.run("review", task, "--post").output
+    first, second = story.pull.reviews
+    assert [[it.line for it in review.remarks] for review in (first, second)] == [[5], [4]]
+    assert "1 finding had been said before" in second.body
+
+
 @pytest.mark.parametrize("after", [True, False], ids=["done", "not done"])
 def test_an_answer_that_was_lost_makes_no_second_review(story: Story, after: bool) -> None:
     story.propose({"src/shop.py": CHANGED})
