@@ -7,8 +7,8 @@ import pytest
 
 from cloister.model.snapshot import SnapshotKey, SnapshotRecord
 from cloister.protocols import SnapshotCatalog
-from cloister.queues.fake import FakeSnapshotCatalog
 from cloister.stores.database import Database
+from cloister.stores.fake_snapshots import FakeSnapshotCatalog
 from cloister.stores.snapshots import SqlSnapshotCatalog
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -67,11 +67,12 @@ from cloister.model.sandbox import Commit, DiffStats, EndCause, Exit, SandboxNam
 from cloister.model.snapshot import SnapshotKey, SnapshotRecipe, SnapshotRecord, final_disk_of, own_recipe_of, recipe_of
 from cloister.model.task import Attempt, AttemptStatus, FollowUp, Outcome, Repository, Revision, Shell, Task, TaskId
 from cloister.model_roster import ModelRoster
-from cloister.queues.fake import FakeQueue, FakeSnapshotCatalog
+from cloister.queues.fake import FakeQueue
 from cloister.sandboxes.fake import Append, FakeBackend, FakeNode, Hold, Print, Program
 from cloister.sandboxes.fake_images import FakeImageStore
 from cloister.sandboxes.fake_packs import FakeAgentPacks
 from cloister.stores.fake_files import FakeFileStore
+from cloister.stores.fake_snapshots import FakeSnapshotCatalog
 from cloister.tools import Tools
 from cloister.vault.fake import FakeVault
 

@@ -19,13 +19,14 @@ from cloister.model.secret import SecretValue
 from cloister.model.snapshot import SnapshotKey, SnapshotRecord
 from cloister.model.stored_environment import check_stored_name, is_file_name
 from cloister.model_roster import ModelRoster
-from cloister.queues.fake import FakeQueue, FakeSnapshotCatalog
+from cloister.queues.fake import FakeQueue
 from cloister.sandboxes.fake import FakeBackend, FakeNode
 from cloister.sandboxes.fake_export import FakeSnapshotExporter, every_host
 from cloister.sandboxes.fake_images import FakeImageStore
 from cloister.sandboxes.fake_packs import FakeAgentPacks
 from cloister.stores.fake import FakeEnvironmentStore
 from cloister.stores.fake_files import FakeFileStore
+from cloister.stores.fake_snapshots import FakeSnapshotCatalog
 from cloister.vault.fake import FakeVault
 
 TIP, FEATURE = Commit("d" * 40), Commit("f" * 40)

@@ -12,7 +12,7 @@ from cloister.model.given import GivenFile
 from cloister.model.sandbox import Commit, SandboxName, SandboxSpec
 from cloister.model.snapshot import SnapshotKey, SnapshotRecord
 from cloister.model.task import Outcome, Repository, Revision, Task, TaskId, Verdict
-from cloister.queues.fake import FakeQueue, FakeSnapshotCatalog
+from cloister.queues.fake import FakeQueue
 from cloister.reaper import (
     SnapshotReaper,
     destroy_strays,
@@ -24,6 +24,7 @@ from cloister.reaper import (
 from cloister.sandboxes.fake import FakeBackend, FakeNode
 from cloister.sandboxes.fake_images import FakeImageStore
 from cloister.stores.fake_files import FakeFileStore
+from cloister.stores.fake_snapshots import FakeSnapshotCatalog
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

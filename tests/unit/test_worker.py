@@ -14,11 +14,12 @@ from cloister.model.event import RecordMissed
 from cloister.model.sandbox import Commit
 from cloister.model.task import AttemptId, Repository, Revision, Task, TaskId, TaskState, Verdict
 from cloister.model_roster import ModelRoster
-from cloister.queues.fake import FakeQueue, FakeSnapshotCatalog
+from cloister.queues.fake import FakeQueue
 from cloister.sandboxes.fake import FakeBackend, FakeNode, Hold, OnCall, Program
 from cloister.sandboxes.fake_images import FakeImageStore
 from cloister.sandboxes.fake_packs import FakeAgentPacks
 from cloister.stores.fake_files import FakeFileStore
+from cloister.stores.fake_snapshots import FakeSnapshotCatalog
 from cloister.tools import Tools
 from cloister.vault.fake import FakeVault
 from cloister.worker import Drain, run_worker

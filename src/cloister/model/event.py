@@ -1,4 +1,7 @@
-"""Events: what happened in a task, in the past tense. Each is one line of `--json` and one row of the log."""
+"""Events: what happened in a task, in the past tense. Each is one line of `--json` and one row of the log.
+
+The catalogue is one module, however long: whoever reads a log looks for a name here, and it is in the order of a task.
+"""
 
 import dataclasses
 import re

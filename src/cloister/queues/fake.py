@@ -1,10 +1,8 @@
-"""A queue, a task store and a snapshot catalogue in memory, with the fences of the real ones."""
+"""A queue and a task store in memory, with the fences of the real ones."""
 
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -22,22 +20,11 @@ from cloister.model.event import (
     TaskFinished,
     TurnAccepted,
 )
-from cloister.model.fairness import (
-    NO_LIMITS,
-    OWNER,
-    HeldBy,
-    Lane,
-    Priority,
-    Running,
-    RunningLimits,
-    choose_lane,
-    place_in_queue,
-)
+from cloister.model.fairness import NO_LIMITS, HeldBy, Priority, RunningLimits, choose_lane
 from cloister.model.phase import Phase
 from cloister.model.record import SignedRecord
 from cloister.model.request_key import REMEMBERED, KeptRequest, RequestKey
 from cloister.model.sandbox import SandboxName
-from cloister.model.snapshot import SnapshotKey, SnapshotRecord
 from cloister.model.task import (
     Attempt,
     AttemptId,
@@ -56,22 +43,11 @@ from cloister.model.task import (
 )
 from cloister.model.task_filter import EVERY_TASK, TaskFilter
 from cloister.model.worker import Worker
-from cloister.protocols import AttemptQueue, SnapshotCatalog, TaskStore
+from cloister.protocols import AttemptQueue, TaskStore
+from cloister.queues.fake_lanes import Entry, lanes_of, place_of, running_of
 
 OnCall = Callable[[str, str], Awaitable[None]]
 """Told of each call before it takes effect, as (attempt or task, call). What it raises, the call raises."""
-
-
-@dataclass(slots=True, kw_only=True)
-class _Entry:
-    attempt: Attempt
-    asked_by: str = OWNER
-    state: TaskState = TaskState.QUEUED
-    abandoned: bool = False
-    cancelled: bool = False
-    cancellation: Cancellation = AT_ONCE
-    outcome: Outcome | None = None
-    record: bytes | None = None
 
 
 class FakeQueue:
@@ -83,7 +59,7 @@ class FakeQueue:
         self._archived: set[TaskId] = set()
         self._served: dict[tuple[str, Priority], int] = {}
         self._tasks: dict[TaskId, Task] = {}
-        self._entries: dict[AttemptId, _Entry] = {}
+        self._entries: dict[AttemptId, Entry] = {}
         self._log: dict[TaskId, list[RecordedEvent]] = {}
         self._later: dict[TaskId, list[tuple[FollowUp, int]]] = {}
         """Turns after the first, each with the seq of its acceptance."""
@@ -101,7 +77,7 @@ class FakeQueue:
         self._later[task.id] = []
         for number in range(1, task.attempts + 1):
             attempt = Attempt(id=attempt_id(task.id, 1, number), task=task, number=number)
-            self._entries[attempt.id] = _Entry(attempt=attempt, asked_by=task.asked_by)
+            self._entries[attempt.id] = Entry(attempt=attempt, asked_by=task.asked_by)
         self._served.setdefault((task.asked_by, task.priority), 0)
         self._append(
             task.id,
@@ -133,7 +109,7 @@ class FakeQueue:
             attempt = Attempt(
                 id=attempt_id(task, turn.number, number), task=self._tasks[task], turn=turn.number, number=number
             )
-            self._entries[attempt.id] = _Entry(attempt=attempt, asked_by=turn.asked_by)
+            self._entries[attempt.id] = Entry(attempt=attempt, asked_by=turn.asked_by)
         self._served.setdefault((turn.asked_by, self._tasks[task].priority), 0)
         turns = self._turns(task)
         for entry in self._of_last_turn(task):
@@ -165,10 +141,10 @@ class FakeQueue:
             if entry.abandoned:
                 entry.abandoned = False
                 return entry.attempt
-        running = self._running()
+        running = running_of(self._entries.values())
         full = running.full_environments(self.limits)
         able = [entry for entry in meant if entry.attempt.task.environment.name not in full]
-        lane = choose_lane(self._lanes(able), running, self.limits)
+        lane = choose_lane(lanes_of(able, self._entries.values(), self._served), running, self.limits)
         if lane is None:
             return None
         assert lane.oldest is not None
@@ -317,52 +293,21 @@ class FakeQueue:
         """See `protocols.TaskStore`."""
         return [e.attempt.sandbox for e in self._entries.values() if e.state is not TaskState.FINISHED]
 
-    def _get_leased(self, attempt: Attempt) -> _Entry:
+    def _get_leased(self, attempt: Attempt) -> Entry:
         entry = self._entries.get(attempt.id)
         assert entry is not None, f"attempt {attempt.id} was never submitted"
         if entry.attempt.retry != attempt.retry or entry.state is not TaskState.RUNNING:
             raise LeaseLostError(f"attempt {attempt.id} is over, or was taken over after retry {attempt.retry}")
         return entry
 
-    def _running(self) -> Running:
-        running = [entry for entry in self._entries.values() if entry.state is TaskState.RUNNING]
-        return Running(
-            by_user=Counter(entry.asked_by for entry in running),
-            by_environment=Counter(entry.attempt.task.environment.name for entry in running),
+    def _held_by(self, entry: Entry) -> HeldBy | None:
+        if entry.state is not TaskState.QUEUED:
+            return None
+        return running_of(self._entries.values()).held_by(
+            entry.asked_by, entry.attempt.task.environment.name, self.limits
         )
 
-    def _lanes(self, able: Sequence[_Entry]) -> Sequence[Lane]:
-        places = {id(entry): place for place, entry in enumerate(self._entries.values())}
-        lanes = []
-        for (user, priority), served in self._served.items():
-            waiting = [
-                places[id(entry)]
-                for entry in able
-                if entry.state is TaskState.QUEUED and (entry.asked_by, entry.attempt.task.priority) == (user, priority)
-            ]
-            oldest = min(waiting, default=None)
-            lanes.append(Lane(user=user, priority=priority, served=served, oldest=oldest, waiting=len(waiting)))
-        return lanes
-
-    def _place(self, entry: _Entry) -> int | None:
-        if entry.state is not TaskState.QUEUED:
-            return None
-        lanes = self._lanes([*self._entries.values()])
-        key = (entry.asked_by, entry.attempt.task.priority)
-        own = [
-            one
-            for one in self._entries.values()
-            if one.state is TaskState.QUEUED and (one.asked_by, one.attempt.task.priority) == key
-        ]
-        [lane] = [lane for lane in lanes if (lane.user, lane.priority) == key]
-        return place_in_queue(lane, own.index(entry) + 1, lanes, self._running())
-
-    def _held_by(self, entry: _Entry) -> HeldBy | None:
-        if entry.state is not TaskState.QUEUED:
-            return None
-        return self._running().held_by(entry.asked_by, entry.attempt.task.environment.name, self.limits)
-
-    def _end(self, entry: _Entry, outcome: Outcome) -> None:
+    def _end(self, entry: Entry, outcome: Outcome) -> None:
         task = entry.attempt.task.id
         entry.state, entry.outcome = TaskState.FINISHED, outcome
         self._append(
@@ -387,10 +332,10 @@ class FakeQueue:
         self._changed.set()
         self._changed = anyio.Event()
 
-    def _of(self, task: TaskId) -> Sequence[_Entry]:
+    def _of(self, task: TaskId) -> Sequence[Entry]:
         return [entry for entry in self._entries.values() if entry.attempt.task.id == task]
 
-    def _of_last_turn(self, task: TaskId) -> Sequence[_Entry]:
+    def _of_last_turn(self, task: TaskId) -> Sequence[Entry]:
         return [entry for entry in self._of(task) if entry.attempt.turn == len(self._later[task]) + 1]
 
     def _turns(self, task: TaskId) -> tuple[Turn, ...]:
@@ -401,7 +346,7 @@ class FakeQueue:
                 number=e.attempt.number,
                 state=e.state,
                 outcome=e.outcome,
-                queue_position=self._place(e),
+                queue_position=place_of(e, self._entries.values(), self._served),
                 held_by=self._held_by(e),
             )
             by_turn.setdefault(e.attempt.turn, []).append(status)
@@ -456,53 +401,5 @@ async def _cancel_when(happened: anyio.Event, scope: anyio.CancelScope) -> None:
     scope.cancel()
 
 
-class FakeSnapshotCatalog:
-    """Snapshot records in memory."""
-
-    def __init__(self, records: Sequence[SnapshotRecord] = (), *, on_call: OnCall | None = None) -> None:
-        self._records = {record.key: record for record in records}
-        self._on_call = on_call
-
-    async def find_newest(self, environment: str, repository: str, *, ref: str | None = None) -> SnapshotRecord | None:
-        """See `protocols.SnapshotCatalog`."""
-        wanted = (environment, repository, ref, None)
-        records = await self.list()
-        return next((r for r in records if (r.environment, r.repository, r.ref, r.attempt) == wanted), None)
-
-    async def find(self, key: SnapshotKey) -> SnapshotRecord | None:
-        """See `protocols.SnapshotCatalog`."""
-        return self._records.get(key)
-
-    async def add(self, record: SnapshotRecord) -> None:
-        """See `protocols.SnapshotCatalog`."""
-        if self._on_call is not None:
-            what = "final disk" if record.attempt else "snapshot"
-            await self._on_call("", f"remember the {what} of {record.environment}")
-        self._records[record.key] = record
-
-    async def mark_used(self, keys: Collection[SnapshotKey], at: datetime) -> None:
-        """See `protocols.SnapshotCatalog`."""
-        assert at.tzinfo is not None, "a naive time"
-        for key in keys:
-            self._change(key, last_used_at=at)
-
-    async def set_size(self, key: SnapshotKey, size_bytes: int) -> None:
-        """See `protocols.SnapshotCatalog`."""
-        assert size_bytes >= 0, "a size below nothing"
-        self._change(key, size_bytes=size_bytes)
-
-    def _change(self, key: SnapshotKey, **fields: Any) -> None:
-        if key in self._records:
-            self._records[key] = replace(self._records[key], **fields)
-
-    async def remove(self, key: SnapshotKey) -> None:
-        """See `protocols.SnapshotCatalog`."""
-        self._records.pop(key, None)
-
-    async def list(self) -> Sequence[SnapshotRecord]:
-        """See `protocols.SnapshotCatalog`."""
-        return sorted(self._records.values(), key=lambda record: (record.created_at, record.key), reverse=True)
-
-
-def _conforms(queue: FakeQueue, catalog: FakeSnapshotCatalog) -> tuple[AttemptQueue, TaskStore, SnapshotCatalog]:
-    return queue, queue, catalog
+def _conforms(queue: FakeQueue) -> tuple[AttemptQueue, TaskStore]:
+    return queue, queue

@@ -1,11 +1,9 @@
 """Sandboxes that run nothing: programs are scripted, and a call that the protocol forbids is an AssertionError."""
 
 import hashlib
-import math
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
 
 import anyio
 import anyio.lowlevel
@@ -19,216 +17,23 @@ from cloister.model.sandbox import (
     WORKSPACE,
     Change,
     Checkout,
-    Chunk,
     Command,
     Commit,
-    DiffStats,
-    EndCause,
-    Exit,
-    ImageDigest,
     SandboxName,
     SandboxSpec,
-    Stream,
     are_of_one_task,
 )
 from cloister.model.secret import SecretValue
 from cloister.model.snapshot import CheckedDisk, SnapshotKey
 from cloister.protocols import EnteredShell, Listeners, Process, Sandbox, SandboxBackend, Terminal
+from cloister.sandboxes.fake_node import Disk, FakeNode
+from cloister.sandboxes.fake_process import FakeEnteredShell, FakeProcess, FakeTerminal
+from cloister.sandboxes.fake_program import Append, Hold, Print, Program, Run
 
-_KILLED = 137
-_SUCCESS = Exit(status=0)
-_NO_STATS = DiffStats(files=0, added=0, removed=0)
+__all__ = ["Append", "FakeBackend", "FakeNode", "FakeSandbox", "Hold", "OnCall", "Print", "Program", "tell"]
 
 OnCall = Callable[[str, str], Awaitable[None]]
 """Told of each call before it takes effect, as (sandbox, call). What it raises, the call raises."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Print:
-    """A program prints."""
-
-    data: bytes
-    stream: Stream = Stream.STDOUT
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Append:
-    """A program writes to the end of a file below /cloister/out."""
-
-    path: str
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """A program waits until `FakeNode.release`, or until it is stopped."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Program:
-    """What a command of some id does when it is started."""
-
-    steps: Sequence[Print | Append | Hold] = ()
-    ends: Exit = _SUCCESS
-    leaves: Mapping[str, bytes] = field(default_factory=dict)
-    """Files below /cloister/out that it has written when it ended by itself."""
-    writes: Mapping[str, bytes] = field(default_factory=dict)
-    """Other files, which a search for residue looks through; one that begins with NUL cannot be scrubbed."""
-
-
-class _Run:
-    """A command that was started: it goes on whoever watches."""
-
-    def __init__(self, command: Command, program: Program) -> None:
-        self.command = command
-        self._program = program
-        self._released = 0
-        self._stopped = False
-        self._moved = anyio.Event()
-        self._hung_up = False
-        self.terminal_given = False
-        self.entered = 0
-        self.typed = b""
-        self.size: tuple[int, int] | None = None
-        """Columns and rows that the terminal was last given."""
-        self.known_to_be_over = False
-        """Somebody was told: only then may the caller rely on it."""
-
-    @property
-    def ended(self) -> Exit | None:
-        if self._stopped:
-            return Exit(status=_KILLED, cause=EndCause.HUNG_UP if self._hung_up else EndCause.STOPPED)
-        if self._printed() > self.command.output_bytes:
-            return Exit(status=_KILLED, cause=EndCause.OUTPUT_LIMIT)
-        return None if self._held() else self._program.ends
-
-    @property
-    def left(self) -> Mapping[str, bytes]:
-        return {} if self._stopped or self._held() else self._program.leaves
-
-    @property
-    def written(self) -> Mapping[str, bytes]:
-        return {} if self._stopped or self._held() else self._program.writes
-
-    def chunks(self) -> Iterator[Chunk]:
-        """All that it has printed by now, cut at the limit."""
-        end = 0
-        for step in self._prints():
-            data = step.data[: self.command.output_bytes - end]
-            if data:
-                end += len(data)
-                yield Chunk(step.stream, data, end)
-
-    def release(self) -> None:
-        assert self._held() and not self._stopped, f"{self.command.id!r} holds nowhere"
-        self._released += 1
-        self._wake()
-
-    def stop(self) -> None:
-        if self.ended is None:
-            self._stopped = True
-            self._wake()
-
-    def hang_up(self) -> None:
-        if self.ended is None:
-            self._hung_up = True
-            self.stop()
-
-    async def moved(self) -> None:
-        await self._moved.wait()
-
-    def appended(self, path: str) -> bytes:
-        """What it has written to that file by now."""
-        return b"".join(step.data for step in self._done() if isinstance(step, Append) and step.path == path)
-
-    def _prints(self) -> Iterator[Print]:
-        return (step for step in self._done() if isinstance(step, Print))
-
-    def _done(self) -> Iterator[Print | Append]:
-        holds = 0
-        for step in self._program.steps:
-            match step:
-                case Print() | Append():
-                    yield step
-                case Hold():
-                    holds += 1
-                    if holds > self._released:
-                        return
-
-    def _held(self) -> bool:
-        return sum(isinstance(step, Hold) for step in self._program.steps) > self._released
-
-    def _printed(self) -> int:
-        return sum(len(step.data) for step in self._prints())
-
-    def _wake(self) -> None:
-        self._moved.set()
-        self._moved = anyio.Event()
-
-
-@dataclass(slots=True, kw_only=True)
-class _Disk:
-    spec: SandboxSpec
-    stands_on: SnapshotKey | None
-    checkout: Checkout | None = None
-    clean: bool = False
-    """Whether nothing ran since the checkout."""
-    runs: dict[str, _Run] = field(default_factory=dict)
-    sealed: set[str] = field(default_factory=set)
-    """Commands that ran before the checkout."""
-    scrubbed: set[str] = field(default_factory=set)
-    """Paths."""
-
-
-class FakeNode:
-    """What outlives a worker: images, disks, containers, saved disks. A second backend over it is the next worker."""
-
-    def __init__(
-        self,
-        *,
-        programs: Mapping[str, Program] | None = None,
-        diff: bytes = b"",
-        stats: DiffStats = _NO_STATS,
-        catches: bool = True,
-    ) -> None:
-        self.programs = dict(programs or {})
-        """By command id; a command that is not in it must not be started."""
-        self.diff = diff
-        """What `changes` finds."""
-        self.stats = stats
-        self.catches = catches
-        """Whether sandboxes lead programs that ignore the proxy to it."""
-        self.images: set[ImageDigest] = set()
-        self.snapshots: set[SnapshotKey] = set()
-        self.disks: dict[SandboxName, _Disk] = {}
-        self.below: dict[SnapshotKey, SnapshotKey] = {}
-        """What saved disks stand on."""
-        self.final: dict[SnapshotKey, tuple[SandboxName, Checkout, ImageDigest]] = {}
-        """Of saved disks, those that an agent left: in which sandbox, at which checkout, on which image."""
-        self.sizes: dict[SnapshotKey, int] = {}
-        self.digests: dict[SnapshotKey, str] = {}
-        """Of saved disks, once they are counted."""
-        self.flaws: dict[SnapshotKey, str] = {}
-        """What keeps a saved disk from being used."""
-        self.claims: dict[SnapshotKey, anyio.Event] = {}
-        """Snapshots that somebody makes; the event is set when he does no more."""
-        self.commands: list[Command] = []
-        """Every command that was started, without those that were attached to."""
-
-    def is_in_use(self, key: SnapshotKey) -> bool:
-        """Whether a sandbox, or another saved disk, stands on that one."""
-        return any(disk.stands_on == key for disk in self.disks.values()) or key in self.below.values()
-
-    def release(self, sandbox: SandboxName, command: str) -> None:
-        """Let a held program go on to its next hold, or to its end."""
-        self.disks[sandbox].runs[command].release()
-
-    def release_all(self) -> None:
-        """Let every held program go on to its end."""
-        for disk in self.disks.values():
-            for run in disk.runs.values():
-                while run.ended is None:
-                    run.release()
 
 
 class FakeBackend:
@@ -257,13 +62,13 @@ class FakeBackend:
                 raise NotFoundError(f"sandbox {spec.beside} is not on this node")
             other = self._node.disks[spec.beside]
             assert other.checkout is not None, f"{name} beside {spec.beside}, which has no work tree"
-            self._node.disks[name] = _Disk(spec=spec, stands_on=other.stands_on)
+            self._node.disks[name] = Disk(spec=spec, stands_on=other.stands_on)
         if name not in self._node.disks:
             if spec.image not in self._node.images:
                 raise NotFoundError(f"image {spec.image} is not on this node")
             if spec.snapshot is not None and not await self.has_snapshot(spec.snapshot):
                 raise NotFoundError(f"snapshot {spec.snapshot} is not on this node")
-            disk = _Disk(spec=spec, stands_on=spec.snapshot)
+            disk = Disk(spec=spec, stands_on=spec.snapshot)
             if spec.snapshot in self._node.final:
                 owner, disk.checkout, image = self._node.final[spec.snapshot]
                 if not are_of_one_task(owner, name):
@@ -366,7 +171,7 @@ class FakeBackend:
 class FakeSandbox:
     """A scripted sandbox; made by `FakeBackend`."""
 
-    def __init__(self, node: FakeNode, name: SandboxName, disk: _Disk, on_call: OnCall | None) -> None:
+    def __init__(self, node: FakeNode, name: SandboxName, disk: Disk, on_call: OnCall | None) -> None:
         self._node = node
         self._name = name
         self._disk = disk
@@ -537,7 +342,7 @@ class FakeSandbox:
             going = [run for run in self._disk.runs.values() if run.ended is None]
             await (going[0].moved() if going else over.wait())
 
-    def _new_run(self, command: Command) -> _Run:
+    def _new_run(self, command: Command) -> Run:
         assert command.id in self._node.programs, f"no program is scripted for command {command.id!r}"
         assert command.argv, f"command {command.id!r} has no program"
         assert command.timeout_seconds > 0, f"command {command.id!r} has no time left"
@@ -545,7 +350,7 @@ class FakeSandbox:
         assert not (command.terminal and command.stdin), f"{command.id!r} reads its terminal, not what it is given"
         in_work_tree = command.cwd.startswith(f"{WORKSPACE}/")
         assert self._disk.checkout or not in_work_tree, f"{command.id!r} starts in a work tree before a checkout"
-        return _Run(command, self._node.programs[command.id])
+        return Run(command, self._node.programs[command.id])
 
     async def _tell(self, call: str) -> None:
         await tell(self._on_call, self._name, call)
@@ -557,123 +362,6 @@ class FakeSandbox:
     def _expect_no_container(self, call: str) -> None:
         running = [name for name, run in self._disk.runs.items() if not run.known_to_be_over]
         assert not running, f"{call} while {', '.join(running)} may still run: nobody waited for its end"
-
-
-class FakeProcess:
-    """A scripted process; made by `FakeSandbox`."""
-
-    def __init__(self, run: _Run) -> None:
-        self._run = run
-
-    async def output(self, offset: int = 0) -> AsyncIterator[Chunk]:
-        """See `protocols.Process`."""
-        ends = [0, *(chunk.end for chunk in self._run.chunks())]
-        assert offset in ends, f"offset {offset} is no chunk's end; they are {ends}"
-        while True:
-            ended = self._run.ended
-            printed = () if self._run.command.terminal else self._run.chunks()
-            for chunk in [chunk for chunk in printed if chunk.end > offset]:
-                offset = chunk.end
-                yield chunk
-            if ended is not None:
-                self._run.known_to_be_over = True
-                return
-            if self._run.ended is None:
-                await self._run.moved()
-
-    async def wait(self) -> Exit:
-        """See `protocols.Process`."""
-        while (ended := self._run.ended) is None:
-            await self._run.moved()
-        self._run.known_to_be_over = True
-        return ended
-
-    async def lay(self, name: str, data: bytes) -> None:
-        """See `protocols.Process`. Nobody reads it."""
-        assert "/" not in name, f"{name!r} is no name of a file"
-
-    @contextmanager
-    def awake(self) -> Iterator[None]:
-        """See `protocols.Process`. It is never stuck."""
-        yield
-
-    async def stop(self, grace_seconds: float = 0.0) -> None:
-        """See `protocols.Process`."""
-        assert grace_seconds >= 0, "a grace of less than nothing"
-        self._run.stop()
-        self._run.known_to_be_over = True
-
-
-class FakeTerminal:
-    """The terminal of a scripted program; made by `FakeBackend`."""
-
-    def __init__(self, run: _Run) -> None:
-        self._run = run
-        self._read = 0
-        self._closed = False
-
-    async def read(self) -> bytes:
-        """See `protocols.Terminal`."""
-        while True:
-            ended = self._run.ended
-            for chunk in self._run.chunks():
-                if chunk.end > self._read:
-                    self._read = chunk.end
-                    return chunk.data
-            if ended is not None:
-                return b""
-            await self._run.moved()
-
-    async def write(self, data: bytes) -> None:
-        """See `protocols.Terminal`."""
-        await anyio.lowlevel.checkpoint()
-        assert not self._closed, "write to a terminal that was closed"
-        self._run.typed += data
-
-    def resize(self, columns: int, rows: int) -> None:
-        """See `protocols.Terminal`."""
-        assert not self._closed, "resize of a terminal that was closed"
-        self._run.size = (columns, rows)
-
-    def close(self) -> None:
-        """See `protocols.Terminal`."""
-        self._closed = True
-        self._run.hang_up()
-
-
-class FakeEnteredShell:
-    """A person's shell; made by `FakeBackend`."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.status: int | None = None
-        self._echo, self._typed = anyio.create_memory_object_stream[bytes](math.inf)
-        self._line = b""
-
-    async def read(self) -> bytes:
-        """See `protocols.Terminal`."""
-        try:
-            return await self._typed.receive()
-        except anyio.EndOfStream:
-            return b""
-
-    async def write(self, data: bytes) -> None:
-        """See `protocols.Terminal`."""
-        await self._echo.send(data)
-        self._line += data.replace(b"\r", b"\n")
-        done, end, rest = self._line.rpartition(b"\n")
-        self._line = rest
-        if end and b"exit" in done.split(b"\n"):
-            self.status = 0
-            self._echo.close()
-
-    def resize(self, columns: int, rows: int) -> None:
-        """Nothing asks for it."""
-
-    def close(self) -> None:
-        """See `protocols.Terminal`."""
-        self._echo.close()
-        self._typed.close()
 
 
 async def tell(on_call: OnCall | None, sandbox: str, call: str) -> None:
