@@ -25,7 +25,7 @@ async def end_in_time(
     application: "Application", drain: "Drain", worked: anyio.Event, interruption: "Interruption"
 ) -> None:
     """Wait for an interruption, and then for what runs, as long as the settings and a second interruption allow."""
-    await interruption.next()
+    await interruption.first()
     application.health.is_draining = True
     drain.ask()
     seconds = application.settings.drain

@@ -167,6 +167,5 @@ class _Session:
                     self._status = status
 
     async def _cancel_when_interrupted(self) -> None:
-        if not self._interruption.times:
-            await self._interruption.next()
+        await self._interruption.first()
         await self._client.cancel(self._task)

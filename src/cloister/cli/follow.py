@@ -31,6 +31,10 @@ class Interruption:
         self.times = 0
         self._changed = anyio.Event()
 
+    async def first(self) -> int:
+        """Wait for one, unless there was one already; return how many there were."""
+        return self.times or await self.next()
+
     async def next(self) -> int:
         """Wait for one more; return how many there were."""
         await self._changed.wait()
@@ -112,14 +116,13 @@ async def _tell_place(client: Client, task: TaskId, view: View) -> None:
 
 
 async def _cancel_when_interrupted(group: TaskGroup, interruption: Interruption) -> None:
-    if not interruption.times:
-        await interruption.next()
+    await interruption.first()
     group.cancel_scope.cancel()
 
 
 async def cancel_task_when_interrupted(client: Client, task: TaskId, view: View, interruption: Interruption) -> None:
     """Cancel the task at the first interruption, and say at each that this takes a moment."""
-    times = interruption.times or await interruption.next()
+    times = await interruption.first()
     await client.cancel(task)
     while True:
         view.say("cancelling, and cleaning up ..." if times == 1 else "still cleaning up; this takes a moment")

@@ -61,7 +61,7 @@ def worker(
 
 
 async def _stop_when_interrupted(interruption: "Interruption", group: "TaskGroup") -> None:
-    await interruption.next()
+    await interruption.first()
     group.cancel_scope.cancel()
 
 
