@@ -46,6 +46,6 @@ await build({
 });
 await build({
   ...common,
-  entryPoints: { app: "src/app.css" },
+  entryPoints: { app: "src/all.css" },
   target: ["chrome120", "firefox121", "safari17"],
 });

@@ -195,7 +195,7 @@ async def _keep_a_secret(page: Page) -> None:
     await form.get_by_label("Mode").select_option("brokered")
     await form.get_by_label("Value").fill("hunter2")
     await form.get_by_label("Brokered: hosts").fill("api.example.com")
-    await form.get_by_role("button", name="Keep it").click()
+    await form.get_by_role("button", name="Save the secret").click()
     await expect(page.get_by_role("cell", name="only the proxy has it")).to_be_visible()
     assert "hunter2" not in await page.content()
 

@@ -36,18 +36,22 @@ async def looks_right(page: Page, packages: Path) -> None:
     assert bad == [], page.url
 
 
-@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+ON_A_PHONE = {"viewport": PHONE, "has_touch": True, "is_mobile": True}
+
+
+@pytest.mark.parametrize("screen_of", [{"viewport": DESKTOP}, ON_A_PHONE], ids=["desktop", "phone"])
 async def test_a_task_is_watched_entered_and_played_again(
-    machine: Machine, new_page: NewPage, packages: Path, size: dict[str, int]
+    machine: Machine, new_page: NewPage, packages: Path, screen_of: dict[str, Any]
 ) -> None:
+    is_phone = screen_of is ON_A_PHONE
     colors = b"\x1b[31mred\x1b[0m \x1b[38;2;10;200;10mtrue\x1b[0m\n"
     machine.installation.node.programs["agent"] = Program(steps=[Print(data=colors), Hold(), Print(data=b"done\n")])
-    async with machine.server() as server, new_page(server, viewport=size) as page:
+    async with machine.server() as server, new_page(server, **screen_of) as page:
         await log_in(page, server)
         await _give(page, server)
         screen = page.get_by_role("region", name="Terminal: what programs print")
         await expect(page.locator(".task-head .badge")).to_have_text("running")
-        await screen.scroll_into_view_if_needed()  # what nobody sees is not drawn
+        await page.locator("[data-kind=output]").scroll_into_view_if_needed()  # what nobody sees is not drawn
         await expect(screen.locator(".xterm-rows")).to_contain_text("red true")
         red = screen.locator(".xterm-rows span", has_text="red")
         assert await red.evaluate("it => getComputedStyle(it).color") != await screen.evaluate(
@@ -57,7 +61,8 @@ async def test_a_task_is_watched_entered_and_played_again(
         await screen.locator("textarea").focus()
         await page.keyboard.press("Tab")
         await expect(screen.locator("textarea")).not_to_be_focused()
-        await page.get_by_role("button", name="Open a shell").press("Enter")
+        opener = page.get_by_role("button", name="Open a shell")
+        await (opener.tap() if is_phone else opener.press("Enter"))
         shell = page.get_by_role("region", name="Terminal: a shell in the sandbox")
         await expect(shell.locator("textarea")).to_be_focused()
         await page.keyboard.type("echo hello")
@@ -66,14 +71,26 @@ async def test_a_task_is_watched_entered_and_played_again(
         await expect(page.get_by_role("button", name="Close the shell")).to_be_focused()
         await shell.locator("textarea").focus()
         await looks_right(page, packages)
+        if is_phone:
+            await page.get_by_role("button", name="Tab").tap()
+            await expect(shell.locator("textarea")).to_be_focused()
+        else:
+            await expect(page.get_by_role("button", name="Tab")).to_be_hidden()
         await page.keyboard.type("\nexit\n")
         await expect(page.get_by_text("The shell ended with status 0.")).to_be_visible()
         machine.installation.node.release_all()
         await expect(page.get_by_role("heading", name="Answer")).to_be_visible()
         await page.get_by_role("link", name="Activity").click()
-        await page.get_by_role("link", name="Play it").click()
-        await page.get_by_role("button", name="Play", exact=True).click()
+        await page.get_by_role("link", name="Play the recording").click()
+        await page.locator("[data-length]").wait_for()
+        play = page.get_by_role("button", name="Play", exact=True)
+        await (play.tap() if is_phone else play.press("Space"))
         await expect(page.locator(".xterm-rows")).to_contain_text("done")
+        await expect(play).to_be_visible()
+        position = page.get_by_label("Position")
+        at_the_end = await position.input_value()
+        await play.press("ArrowLeft")
+        assert await position.input_value() != at_the_end
         await looks_right(page, packages)
 
 

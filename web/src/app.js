@@ -184,8 +184,9 @@ document.addEventListener("htmx:afterSwap", fillCommandLine);
 document.addEventListener("submit", (event) => {
   for (const button of event.target.querySelectorAll("button:not([type=button])")) {
     setTimeout(() => { button.disabled = true; });
+    button.dataset.sent = "";
   }
 });
 addEventListener("pageshow", () => {
-  for (const button of document.querySelectorAll("button:disabled")) button.disabled = false;
+  for (const button of document.querySelectorAll("button[data-sent]")) button.disabled = false;
 });

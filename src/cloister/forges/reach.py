@@ -117,10 +117,14 @@ class Reach:
 
     def _judge(self, host: str, address: Address) -> None:
         if (reason := self.classify(address)) is not None:
-            raise DeniedError(
-                f"{host} is at {address}, where no {self.what} is: {reason}",
-                hint="settings of the server open networks (allow_private) and single hosts (upstream_addresses)",
-            )
+            which = "that address" if _as_address(host) else f"its address {address}"
+            kind = "the server's own machine (loopback)" if address.is_loopback else reason
+            raise DeniedError(f"no {self.what} may be at {host}: {which} is {kind}", hint=self._way_out(address))
+
+    def _way_out(self, address: Address) -> str:
+        if not address.is_loopback:
+            return "settings of the server open networks (allow_private) and single hosts (upstream_addresses)"
+        return "give the address that other machines reach; what lies on that machine is named there, by its path"
 
 
 def _may_be_proxied() -> bool:

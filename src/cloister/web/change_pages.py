@@ -4,23 +4,26 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from anyio import to_thread
-from fastapi import APIRouter, Query, Request
-from fastapi.responses import HTMLResponse, Response
+from fastapi import APIRouter, Form, Query, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from cloister.api.caller import Viewer
+from cloister.api.caller import Member, Viewer
 from cloister.api.front import FrontDoor
-from cloister.errors import NotFoundError
+from cloister.errors import NotFoundError, UsageError
 from cloister.model.sandbox import Change
 from cloister.web.chosen import ChosenAttempt, quiet_events
 from cloister.web.diff_part import part_of
-from cloister.web.diff_view import ROWS_AT_ONCE, FileDiff, Pair, Row, files_of, side_by_side, unfolded
+from cloister.web.diff_view import ROWS_AT_ONCE, FileDiff, Pair, Row, files_of, rows_of, side_by_side, unfolded
 from cloister.web.file_tree import Folder, tree_of
 from cloister.web.page import PageRoute
+from cloister.web.posted import unix
 from cloister.web.saved import saved_as
 from cloister.web.task_view import task_page
 
 MOST_FILES = 500
 """Shown on one page, and in its tree."""
+LONGEST_QUOTE = 200
+"""Characters of a line that a comment is on; see `review.js`."""
 
 router = APIRouter(
     prefix="/tasks", tags=["tasks"], route_class=PageRoute, include_in_schema=False, default_response_class=HTMLResponse
@@ -67,7 +70,27 @@ async def changes(
         file=file,
         row=row,
         next_row=row + ROWS_AT_ONCE,
+        rows_at_once=ROWS_AT_ONCE,
+        last_row=lambda more: row + -(-more // ROWS_AT_ONCE) * ROWS_AT_ONCE,
     )
+
+
+@router.post("/{task}/comment")
+async def comment(
+    task: str,
+    intake: FrontDoor,
+    caller: Member,
+    path: Annotated[str, Form()],
+    line: Annotated[int, Form(ge=1)],
+    text: Annotated[str, Form(min_length=1)],
+    attempt: Annotated[int | None, Form()] = None,
+) -> Response:
+    """Accept a follow-up that is a comment on one line, from pages without scripts."""
+    change = await intake.change(task, attempt=attempt)
+    quoted = await to_thread.run_sync(_line_of, change, path, line)
+    prompt = f"Comments on the change of {path}:\n\n`{path}:{line}`\n\n    {quoted}\n\n{unix(text).strip()}"
+    found, _turn = await intake.follow_up(task, prompt, attempt=attempt, asked_by=caller.name)
+    return RedirectResponse(f"/tasks/{found}", 303)
 
 
 @router.get("/{task}/patch", response_class=Response)
@@ -76,6 +99,17 @@ async def patch(task: str, intake: FrontDoor, _: Viewer, chosen: ChosenAttempt) 
     change = await intake.results.change(task, attempt=chosen.attempt.number, turn=chosen.turn.number)
     name = f"{chosen.status.task.id}-{chosen.turn.number}-{chosen.attempt.number}.patch"
     return Response(change.diff, media_type="text/x-diff", headers=saved_as(name))
+
+
+def _line_of(change: Change, path: str, line: int) -> str:
+    """Return what a changed file has in that line now, as far as a comment quotes it. UsageError."""
+    file = next((each for each in files_of(change.diff) if each.path == path), None)
+    if file is None:
+        raise UsageError(f"this change has no file {path}", hint="choose one of the list")
+    row = next((row for row in rows_of(file) if row.new == line), None)
+    if row is None:
+        raise UsageError(f"the change of {path} shows no line {line}", hint="use a number of the right column")
+    return "".join(part for part, _ in row.parts)[:LONGEST_QUOTE]
 
 
 def _read(change: Change | None, file: int | None, row: int, is_split: bool) -> Reading:

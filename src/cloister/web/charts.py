@@ -7,9 +7,10 @@ from markupsafe import Markup, escape
 
 from cloister.neutral_text import neutralize
 
-_WIDE, _HIGH, _BASE, _TOP = 640, 200, 172, 12
-_ROW, _NAME = 24, 190
-_LONGEST_NAME = 22
+_HIGH, _BASE, _TOP = 200, 172, 14
+_ROW, _BAR = 40, 14
+_WIDEST = 88
+"""Of a row's bar, in percent: its number stands behind it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,53 +26,63 @@ class Bar:
         return sum(self.parts.values())
 
 
-def columns(id: str, title: str, bars: Sequence[Bar], *, every: int = 1, wide: int = _WIDE) -> Markup:
-    """Return bars side by side, their parts one on the other; each `every`-th has its label below it."""
+def columns(id: str, title: str, bars: Sequence[Bar], *, every: int = 1) -> Markup:
+    """Return bars side by side, their parts one on the other; each `every`-th has its label below it.
+
+    Across, it is as wide as its place: words keep their size on every screen, and every other label gives way on a
+    narrow one.
+    """
     most = max((bar.total for bar in bars), default=0) or 1
-    step = wide / max(1, len(bars))
-    drawn = [f'<line class="axis" x1="0" y1="{_BASE}" x2="{wide}" y2="{_BASE}"/>']
+    step = 100 / max(1, len(bars))
+    drawn = [f'<line class="axis" x1="0" y1="{_BASE}" x2="100%" y2="{_BASE}"/>']
     for number, bar in enumerate(bars):
         left, bottom = number * step + step * 0.12, float(_BASE)
         for name, count in bar.parts.items():
             tall = count / most * (_BASE - _TOP)
             bottom -= tall
             if count:
-                drawn.append(_rect(name, left, bottom, step * 0.76, tall, f"{bar.label}: {count} {_words(name)}"))
+                words = f"{bar.label}: {count} {_words(name)}"
+                drawn.append(
+                    _rect(name, f"{left:.2f}%", f"{bottom:.1f}", (f"{step * 0.76:.2f}%", f"{tall:.1f}"), words)
+                )
         if number % every == 0:
+            gives_way = ' class="gives-way"' if number // every % 2 else ""
             middle = number * step + step / 2
-            drawn.append(f'<text x="{middle:.1f}" y="{_BASE + 18}" text-anchor="middle">{_text(bar.label)}</text>')
-    drawn.append(f'<text class="most" x="0" y="{_TOP - 2}">{most}</text>')
-    return _svg(id, title, bars, drawn, (wide, _HIGH))
+            drawn.append(
+                f'<text{gives_way} x="{middle:.2f}%" y="{_BASE + 18}" text-anchor="middle">{_text(bar.label)}</text>'
+            )
+    drawn.append(f'<text class="most" x="0" y="{_TOP - 3}">{most}</text>')
+    return _svg(id, title, bars, drawn, _HIGH)
 
 
 def rows(id: str, title: str, bars: Sequence[Bar]) -> Markup:
-    """Return bars one below the other, with their names before them."""
+    """Return bars one below the other, each under its name."""
     most = max((bar.total for bar in bars), default=0) or 1
     drawn = list[str]()
     for number, bar in enumerate(bars):
-        top, left = number * _ROW + 4, float(_NAME)
-        name = bar.label if len(bar.label) <= _LONGEST_NAME else f"{bar.label[: _LONGEST_NAME - 1]}…"
-        drawn.append(f'<text x="0" y="{top + 13}">{_text(name)}</text>')
+        top, left = number * _ROW, 0.0
+        drawn.append(f'<text x="0" y="{top + 14}">{_text(bar.label)}</text>')
         for part, count in bar.parts.items():
-            wide = count / most * (_WIDE - _NAME - 60)
+            wide = count / most * _WIDEST
             if count:
-                drawn.append(_rect(part, left, top, max(1.0, wide), 16, f"{bar.label}: {count} {_words(part)}"))
+                words = f"{bar.label}: {count} {_words(part)}"
+                drawn.append(_rect(part, f"{left:.2f}%", str(top + 20), (f"{max(0.4, wide):.2f}%", str(_BAR)), words))
             left += wide
-        drawn.append(f'<text x="{left + 6:.1f}" y="{top + 13}">{bar.total}</text>')
-    return _svg(id, title, bars, drawn, (_WIDE, max(1, len(bars)) * _ROW + 4))
+        drawn.append(f'<text x="{left + 1:.2f}%" y="{top + 32}">{bar.total}</text>')
+    return _svg(id, title, bars, drawn, max(1, len(bars)) * _ROW)
 
 
-def _rect(name: str, left: float, top: float, wide: float, tall: float, words: str) -> str:
+def _rect(name: str, left: str, top: str, size: tuple[str, str], words: str) -> str:
     return (
-        f'<rect class="is-{escape(name)}" x="{left:.1f}" y="{top:.1f}" width="{wide:.1f}" height="{tall:.1f}">'
+        f'<rect class="is-{escape(name)}" x="{left}" y="{top}" width="{size[0]}" height="{size[1]}">'
         f"<title>{_text(words)}</title></rect>"
     )
 
 
-def _svg(id: str, title: str, bars: Sequence[Bar], drawn: Sequence[str], size: tuple[int, int]) -> Markup:
+def _svg(id: str, title: str, bars: Sequence[Bar], drawn: Sequence[str], high: int) -> Markup:
     told = "; ".join(f"{bar.label}: {bar.total}" for bar in bars if bar.total) or "nothing"
     return Markup(  # numbers and what was escaped
-        f'<svg class="chart" viewBox="0 0 {size[0]} {size[1]}" role="img" aria-labelledby="{id}-title {id}-desc">'
+        f'<svg class="chart" width="100%" height="{high}" role="img" aria-labelledby="{id}-title {id}-desc">'
         f'<title id="{id}-title">{_text(title)}</title><desc id="{id}-desc">{_text(told)}</desc>'
         f"{''.join(drawn)}</svg>"
     )

@@ -66,9 +66,7 @@ async def show(
         outcomes=outcomes,
         starts=starts,
         hosts=hosts,
-        outcomes_picture=columns(
-            "outcomes", f"Tasks of the last {chosen.words}", outcomes, every=chosen.every, wide=1100
-        ),
+        outcomes_picture=columns("outcomes", f"Tasks of the last {chosen.words}", outcomes, every=chosen.every),
         starts_picture=columns("starts", "How soon agents started", starts, every=2),
         hosts_picture=rows("hosts", "Requests by host", hosts),
     )

@@ -1,7 +1,6 @@
 """The editor of environments: the text and a form beside it, each of which follows the other, and what is wrong."""
 
 import difflib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -18,23 +17,20 @@ from cloister.api.problem import Problem, error_to_problem
 from cloister.environment_file import read_environment
 from cloister.errors import CloisterError, ConflictError, EnvironmentFileError, UsageError
 from cloister.intake import Intake
-from cloister.model.environment_source import SourceKind
 from cloister.model.request import EnvironmentText
 from cloister.model.task import CHECK
-from cloister.web.chosen import choose_attempt, quiet_events
 from cloister.web.environment_fields import Entries, groups, tables
 from cloister.web.environment_sheet import Sheet, change_text, left_to_the_text, names_in, read_sheet, rows_of
 from cloister.web.page import PageRoute, render
 from cloister.web.phase_line import PhaseView, phase_line
 from cloister.web.posted import changes_nothing, posted_as, read_form, unix
-from cloister.web.proposed import network_proposal
+from cloister.web.proposed import proposal_of, with_network
 
 SOURCE = "the text"
 _FIELD = "f:"
 """How fields of the form begin, so that none is taken for another part of what is sent."""
 _MOST_LINES_OF_DIFFERENCE = 400
 _PROPOSED = "The table [network] is the proposal. Read it, and save."
-_NETWORK = re.compile(r"^\[network\][^\n]*\n(?:(?!\[).*\n?)*", re.MULTILINE)
 NEW = """\
 # What is left out has its default.
 agent = "codex"
@@ -103,7 +99,7 @@ async def new(
     """Show an editor with the defaults; with the id of a task that ran by them, and what it was refused."""
     if proposal is None:
         return await show_editor(request, intake, name="", text=NEW)
-    text = _with_network(NEW, await _proposal(intake, proposal, None))
+    text = with_network(NEW, await proposal_of(intake, proposal, None))
     return await show_editor(request, intake, name="", text=text, note=_PROPOSED)
 
 
@@ -157,7 +153,7 @@ async def editor(
     stored = await intake.environments.get(name)
     text = stored.text
     if proposal is not None:
-        text = _with_network(text, await _proposal(intake, proposal, name))
+        text = with_network(text, await proposal_of(intake, proposal, name))
     note = _PROPOSED if proposal is not None else ""
     return await show_editor(request, intake, name=name, text=text, base=stored.version, note=note)
 
@@ -268,30 +264,6 @@ async def _known(intake: Intake) -> dict[str, Any]:
         "images": await intake.images.names(),
         "agents": sorted(intake.agents.keys() - {CHECK}),
     }
-
-
-async def _proposal(intake: Intake, task: str, name: str | None) -> str:
-    """Return the `[network]` table that would let a task's refused requests pass.
-
-    It was run by the stored environment of that name; without one, by the defaults.
-    """
-    chosen = await choose_attempt(intake, task, None, None)
-    source = chosen.status.task.environment_source
-    kind = SourceKind.DEFAULTS if source is None else source.kind
-    if name is None and kind is not SourceKind.DEFAULTS:
-        raise UsageError(f"task {task} was not run by the defaults")
-    if name is not None and (chosen.status.task.environment.name != name or kind is not SourceKind.STORED):
-        raise UsageError(f"task {task} was not run by the stored environment {name!r}")
-    return network_proposal(chosen, await quiet_events(intake, chosen))
-
-
-def _with_network(text: str, table: str) -> str:
-    """Put a `[network]` table in the place of the one that is there, or at the end."""
-    if not table.startswith("[network]"):
-        return text
-    if _NETWORK.search(text):
-        return _NETWORK.sub(lambda _: f"{table}\n", text, count=1)
-    return f"{text.rstrip()}\n\n{table}"
 
 
 def _content(text: str) -> EnvironmentText:

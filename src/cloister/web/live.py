@@ -18,7 +18,7 @@ from cloister.model.task import TaskId
 from cloister.web.activity import Activity, joined
 from cloister.web.chosen import Chosen, ChosenAttempt, quiet_events
 from cloister.web.page import PageRoute, to_text
-from cloister.web.task_view import state_of
+from cloister.web.task_view import refusals_of, state_of
 
 BREATH_SECONDS = 0.15
 """How long events are gathered before a page is told: a flood of output is a few messages a second."""
@@ -75,6 +75,9 @@ def _phases(request: Request, chosen: Chosen, quiet: list[RecordedEvent], seq: i
     return [
         _part(to_text(request, "part_state.html", state=state), "state", seq),
         _part(to_text(request, "part_phases.html", phases=chosen.line(quiet), live=True), "phases", seq),
+        _part(
+            to_text(request, "part_refused.html", refused=refusals_of(chosen.attempt.attempt, quiet)), "refused", seq
+        ),
     ]
 
 

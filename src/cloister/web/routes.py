@@ -19,6 +19,7 @@ from cloister.web import (
     live,
     live_output,
     login,
+    network_page,
     new_task,
     notification_pages,
     pictures,
@@ -44,6 +45,7 @@ _PARTS = (
     pictures,
     publishing,
     change_pages,
+    network_page,
     task_pages,
     environment_import,
     environment_checks,
@@ -80,4 +82,5 @@ def add_web(app: FastAPI) -> None:
     app.state.open_paths |= installable.OPEN_PATHS
     app.state.show_problem = error_page
     app.state.shells = shell.Shells()
+    app.state.seen_pulls = publishing.SeenPulls()
     app.add_middleware(SecurityHeaders)

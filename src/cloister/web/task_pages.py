@@ -10,9 +10,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from cloister.api.caller import Caller, Member, Viewer
 from cloister.api.front import FrontDoor
-from cloister.egress_log import egress_entries
 from cloister.intake import Intake
-from cloister.model.environment_source import SourceKind
 from cloister.model.event import RecordedEvent
 from cloister.model.task import AttemptStatus
 from cloister.model.token import Role
@@ -21,7 +19,6 @@ from cloister.web.chosen import AttemptNumber, Chosen, ChosenAttempt, TurnNumber
 from cloister.web.live_output import shells_of
 from cloister.web.page import PageRoute, duration
 from cloister.web.pictures import is_picture
-from cloister.web.proposed import network_proposal
 from cloister.web.publishing import publishing_of
 from cloister.web.saved import saved_as
 from cloister.web.task_view import refusals_of, task_page
@@ -115,32 +112,6 @@ async def activity(
     tail = await _tail(intake, chosen, events, before)
     return task_page(
         request, "activity.html", chosen, events, tab="activity", tail=tail, shells=shells_of(chosen, events)
-    )
-
-
-@router.get("/{task}/network")
-async def network(
-    request: Request,
-    intake: FrontDoor,
-    _: Viewer,
-    chosen: ChosenAttempt,
-) -> Response:
-    """Show whom an attempt asked, what was refused and why, and what would let that pass."""
-    events = await quiet_events(intake, chosen)
-    own = chosen.own(events)
-    proposal = network_proposal(chosen, own)
-    source = chosen.status.task.environment_source
-    return task_page(
-        request,
-        "network.html",
-        chosen,
-        events,
-        tab="network",
-        egress=egress_entries(own),
-        proposal=proposal,
-        widens=proposal.startswith("[network]"),
-        kind=SourceKind.DEFAULTS if source is None else source.kind,
-        file=source.file if source else None,
     )
 
 

@@ -345,8 +345,8 @@ async def test_a_token_sends_nobody_to_a_registry_within(server: Server, host: s
     object.__setattr__(intake, "check_host", replace(reach, what="registry").check)
     reference, told = f"{host}/team/tools:1", [].append
     async with server.as_holder(Role.ADMIN) as holder, server.as_owner() as owner:
-        with pytest.raises(DeniedError, match="where no registry"):
+        with pytest.raises(DeniedError, match="no registry may be at"):
             await holder.pull_image(reference, told)
-        with pytest.raises(DeniedError, match="where no registry"):
+        with pytest.raises(DeniedError, match="no registry may be at"):
             await holder.export_snapshot("none", reference, told)
         assert (await owner.pull_image(reference, told)).name == reference

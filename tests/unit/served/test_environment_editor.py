@@ -13,7 +13,7 @@ from cloister.model.request import EnvironmentText
 from cloister.model.token import Role
 
 from .conftest import Machine, Server
-from .test_pages import REFUSAL, ended, give, read, visitor
+from .test_pages import REFUSAL, ended, give, read, send, visitor
 
 pytestmark = pytest.mark.anyio
 
@@ -149,3 +149,30 @@ async def test_what_was_refused_is_proposed_to_the_environment_that_refused_it(m
         assert (await server.application.intake.environments.get("web")).text == TEXT, "nothing is widened"
         async with visitor(server, Role.MEMBER) as member:
             assert "proposal=" not in (await member.get(f"{address}/network")).text
+
+
+async def test_one_button_puts_the_proposal_into_the_environment(machine: Machine) -> None:
+    machine.installation.decisions[Phase.AGENT] = [REFUSAL]
+    async with machine.server() as server, visitor(server, Role.ADMIN) as http:
+        environments = server.application.intake.environments
+        await _store(server)
+        address = await give(http, server, environment="web")
+        await ended(http, address)
+        form = read(await http.get(f"{address}/network"))
+        assert f'action="{address}/allow"' in form.text
+        async with visitor(server, Role.MEMBER) as member:
+            assert (
+                await member.post(f"{address}/allow", data={"base": "1", "page_key": await _key(member)})
+            ).status_code == 403
+        by_defaults = await give(http, server)
+        await ended(http, by_defaults)
+        refused = await send(http, f"{by_defaults}/allow", base="1")
+        assert refused.status_code == 422 and "was not run by the stored environment" in refused.text
+        assert (await environments.get("web")).text == TEXT, "nothing is widened"
+        page = await send(http, f"{address}/allow", base="1")
+        assert "is in version 2 by now" in read(page).text
+        stored = await environments.get("web")
+        assert (stored.version, '"example.com"' in stored.text) == (2, True)
+        late = await send(http, f"{address}/allow", base="1")
+        assert late.status_code == 409, "somebody else was faster"
+        assert (await environments.get("web")).version == 2

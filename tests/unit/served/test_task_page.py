@@ -2,6 +2,7 @@
 
 import base64
 import json
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -16,8 +17,9 @@ from cloister.model.task import TaskState
 from cloister.model.token import Role
 from cloister.sandboxes.fake import Hold, Print, Program
 from cloister.testing.github.server import serve_github
-from cloister.web import task_list
+from cloister.web import publishing, task_list
 from cloister.web.assets import asset_address
+from cloister.web.diff_view import files_of
 
 from ..cli.conftest import Installation
 from .conftest import Machine, Server
@@ -204,3 +206,27 @@ async def test_a_change_is_proposed_from_its_page(
             assert pull.draft
             assert "Pull request 1" in page.text and "Bring it up to date" in page.text
             assert task.branch in page.text
+            state = f"{address}/pull-request"
+            assert "draft" in (await http.get(state)).text
+            pull.draft, pull.state = False, "closed"
+            asked = len(github.asked)
+            assert "draft" in (await http.get(state)).text
+            assert len(github.asked) == asked, "who looks again is told what was just said"
+            monkeypatch.setattr(publishing, "FRESH", timedelta())
+            assert "closed" in (await http.get(state)).text
+
+
+async def test_a_line_is_commented_on_without_a_script(server: Server) -> None:
+    async with visitor(server, Role.MEMBER) as http:
+        address = await give(http, server)
+        await ended(http, address)
+        (file,) = files_of((await server.application.intake.change(address.rpartition("/")[2])).diff)
+        wrong = await send(http, f"{address}/comment", path="no such file", line="1", text="x")
+        assert wrong.status_code == 422 and "no such file" in wrong.text
+        wrong = await send(http, f"{address}/comment", path=file.path, line="99", text="x")
+        assert wrong.status_code == 422 and "shows no line 99" in wrong.text
+        status = await server.application.intake.task(address.rpartition("/")[2])
+        assert len(status.turns) == 1, "nothing was asked"
+        await send(http, f"{address}/comment", path=file.path, line="1", text="Say it otherwise")
+        asked = (await server.application.intake.task(status.task.id)).last_turn.prompt
+        assert asked == f"Comments on the change of {file.path}:\n\n`{file.path}:1`\n\n    two\n\nSay it otherwise"

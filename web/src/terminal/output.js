@@ -4,9 +4,12 @@ import { makeTerminal } from "./widget.js";
 
 const MOST_WAITING = 256 * 1024; // characters
 const RETRY_MS = 3000;
+const FEW_LINES = 8;
 
 export function showOutput(place) {
-  const widget = makeTerminal(place.querySelector("[data-screen]"), { disableStdin: true, convertEol: true });
+  const screen = place.querySelector("[data-screen]");
+  const silence = place.querySelector("[data-silence]");
+  let widget = null; // once there is something to draw: an empty box says nothing
   const told = place.querySelector("[data-told]");
   let waiting = "";
   let leftOut = Number(place.dataset.leftOut || 0);
@@ -24,11 +27,25 @@ export function showOutput(place) {
     isDrawing = true;
     const text = waiting;
     waiting = "";
+    widget ??= makeWidget();
     requestAnimationFrame(() => widget.terminal.write(text, () => {
+      grow();
       isDrawing = false;
       place.dataset.drawn = String(last);
       draw();
     }));
+  }
+
+  function makeWidget() {
+    screen.hidden = false;
+    silence.hidden = true;
+    return makeTerminal(screen, { disableStdin: true, convertEol: true });
+  }
+
+  // It is as high as what is in it, up to its full height.
+  function grow() {
+    const { baseY, cursorY } = widget.terminal.buffer.active;
+    if (baseY + cursorY >= FEW_LINES) screen.classList.remove("short");
   }
 
   function take(event) {
@@ -69,6 +86,6 @@ export function showOutput(place) {
   follow();
   return () => {
     source.close();
-    widget.end();
+    widget?.end();
   };
 }

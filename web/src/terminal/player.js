@@ -46,10 +46,11 @@ function clock(seconds) {
 export async function play(place) {
   const told = place.querySelector("[data-told]");
   let found;
+  told.hidden = false;
+  told.textContent = "The recording is being read…";
   try {
     found = await readLines(place.dataset.cast);
   } catch (error) {
-    told.hidden = false;
     told.textContent = error.message;
     return () => {};
   }

@@ -10,6 +10,7 @@ export function offerShell(place) {
   const told = place.querySelector("[data-told]");
   let widget = null;
   let stop = null;
+  let press = null;
 
   function tell(text) {
     told.hidden = !text;
@@ -64,6 +65,7 @@ export function offerShell(place) {
     }
 
     terminal.onData((data) => { typed += data; send(); });
+    press = (keys) => { typed += keys; send(); terminal.focus(); };
     terminal.onResize(({ cols, rows: lines }) => { size = { columns: cols, rows: lines }; send(); });
     terminal.attachCustomKeyEventHandler((event) => {
       if (!(event.ctrlKey && event.shiftKey && event.key === "Escape")) return true;
@@ -72,7 +74,7 @@ export function offerShell(place) {
     });
     stop = () => cut.abort();
     terminal.focus();
-    place.scrollIntoView({ block: "start" }); // the focus alone may leave it below the head of the page
+    place.querySelector(".widget-bar").scrollIntoView({ block: "start" }); // focus alone may leave it below the head
     const status = await show(answer, terminal, (found) => {
       address = found;
       size = { columns: terminal.cols, rows: terminal.rows };
@@ -108,6 +110,10 @@ export function offerShell(place) {
   }
 
   open.addEventListener("click", begin);
+  for (const button of place.querySelectorAll("[data-press]")) {
+    button.addEventListener("pointerdown", (event) => event.preventDefault()); // the keyboard of a phone stays
+    button.addEventListener("click", () => press?.(JSON.parse(button.dataset.press)));
+  }
   place.querySelector("[data-close-shell]").addEventListener("click", () => stop?.());
   return () => stop?.();
 }
