@@ -61,7 +61,7 @@ async def test_addresses_that_are_nobodys_business_are_refused_however_they_are_
     "answer", [["127.0.0.1"], ["10.0.0.1"], [PUBLIC, "10.0.0.1"], ["::1", PUBLIC], ["169.254.169.254"], ["fd00::1"]]
 )
 async def test_a_name_that_leads_there_is_refused_also_when_it_leads_elsewhere_too(answer: list[str]) -> None:
-    with pytest.raises(DeniedError, match=r"git\.example is at"):
+    with pytest.raises(DeniedError, match=r"may be at git\.example: its address"):
         await _reach(answer).pin("https://git.example/r.git")
 
 

@@ -158,8 +158,7 @@ async def test_one_button_puts_the_proposal_into_the_environment(machine: Machin
         await _store(server)
         address = await give(http, server, environment="web")
         await ended(http, address)
-        form = read(await http.get(f"{address}/network"))
-        assert f'action="{address}/allow"' in form.text
+        assert f'action="{address}/allow"' in (await http.get(f"{address}/network")).text
         async with visitor(server, Role.MEMBER) as member:
             assert (
                 await member.post(f"{address}/allow", data={"base": "1", "page_key": await _key(member)})
