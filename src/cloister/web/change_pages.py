@@ -86,7 +86,7 @@ async def comment(
     attempt: Annotated[int | None, Form()] = None,
 ) -> Response:
     """Accept a follow-up that is a comment on one line, from pages without scripts."""
-    change = await intake.change(task, attempt=attempt)
+    change = await intake.results.change(task, attempt=attempt)
     quoted = await to_thread.run_sync(_line_of, change, path, line)
     prompt = f"Comments on the change of {path}:\n\n`{path}:{line}`\n\n    {quoted}\n\n{unix(text).strip()}"
     found, _turn = await intake.follow_up(task, prompt, attempt=attempt, asked_by=caller.name)

@@ -220,7 +220,7 @@ async def test_a_line_is_commented_on_without_a_script(server: Server) -> None:
     async with visitor(server, Role.MEMBER) as http:
         address = await give(http, server)
         await ended(http, address)
-        (file,) = files_of((await server.application.intake.change(address.rpartition("/")[2])).diff)
+        (file,) = files_of((await server.application.intake.results.change(address.rpartition("/")[2])).diff)
         wrong = await send(http, f"{address}/comment", path="no such file", line="1", text="x")
         assert wrong.status_code == 422 and "no such file" in wrong.text
         wrong = await send(http, f"{address}/comment", path=file.path, line="99", text="x")
