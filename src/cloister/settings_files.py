@@ -23,7 +23,7 @@ def load_settings(config: Path | None = None) -> Settings:
 
     Raises UsageError, which names file and line, or the variable.
     """
-    documents = [document for path in _files(config) if (document := _read(path, required=config is not None))]
+    documents = [document for path in settings_files(config) if (document := _read(path, required=config is not None))]
     values: dict[str, Any] = {}
     for document in documents:
         values.update(document.data, **_merged_models(values, document))
@@ -92,7 +92,8 @@ def _check_privacy(documents: Sequence[TomlDocument], key: str, what: str) -> No
             )
 
 
-def _files(config: Path | None) -> tuple[Path, ...]:
+def settings_files(config: Path | None) -> tuple[Path, ...]:
+    """Return where settings are read from: `config` alone, or the system's file and the user's, which wins."""
     if config is not None:
         return (config,)
     return (Path("/etc/cloister") / FILE_NAME, platformdirs.user_config_path("cloister") / FILE_NAME)

@@ -4,6 +4,7 @@ Nothing is believed that comes back without the state that went out: another pag
 """
 
 import json
+import os
 import re
 import secrets
 from html import escape
@@ -13,7 +14,8 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import typer
 
-from cloister.cli.session import ask
+from cloister.cli.session import ask, config_of, is_served, server_of, settings_of
+from cloister.cli.settings_file import write_setting
 from cloister.cli.terminal import error_console, neutralize, output_console, print_line
 from cloister.errors import UsageError
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 _CODE = re.compile(r"[A-Za-z0-9_-]{10,200}")
 _BACK = "/made"
+_VARIABLE = "CLOISTER_GITHUB_APP"
 _NOWHERE = "http://127.0.0.1:9/made"
 """Where nobody listens (the discard port): the browser stays there, with the code in its address."""
 _CSP = "default-src 'none'; style-src 'unsafe-inline'; form-action {origin}; frame-ancestors 'none'; base-uri 'none'"
@@ -64,7 +67,7 @@ def setup(
         with Listener(state) as listener:
             listener.page = page_of(manifest(listener.address + _BACK), state)
             code = _by_browser(listener)
-    _tell(ask(context, lambda client: client.make_forge_app(code)))
+    _tell(context, ask(context, lambda client: client.make_forge_app(code)))
 
 
 def page_of(manifest: "AppManifest", state: str) -> str:
@@ -176,7 +179,7 @@ def _by_hand(manifest: "AppManifest", state: str) -> str:
     return read_answer(str(typer.prompt("the address", err=True)), state)
 
 
-def _tell(made: "MadeApp") -> None:
+def _tell(context: typer.Context, made: "MadeApp") -> None:
     console = output_console()
     kept = "its key and the secret of its webhook are" if made.webhook else "its key is"
     print_line(console, neutralize(f"GitHub App {made.slug} is made, and {kept} in the vault"))
@@ -184,7 +187,28 @@ def _tell(made: "MadeApp") -> None:
         print_line(console, neutralize(f"missing: {what}"))
     if not made.webhook:
         print_line(console, "note: it has no webhook, because the settings do not say how this server is reached")
-    print_line(console, "say so in the settings, and start the server anew:")
-    print_line(console, f"\n[github]\napp = {made.number}\n")
+    _keep_number(context, made.number)
     print_line(console, neutralize(f"install it for your repositories: {made.install_address}"))
     print_line(console, "then look: cloister github doctor")
+
+
+def _keep_number(context: typer.Context, number: int) -> None:
+    """Write the app's number into the settings, or say where it belongs."""
+    console = output_console()
+    if (server := server_of(context)) is not None:
+        print_line(console, f"say so in the settings of the server at {server.address}, and start it anew:")
+    elif _VARIABLE in os.environ:
+        print_line(console, f"say so, for what is written here loses to it: export {_VARIABLE}={number}")
+        return
+    else:
+        try:
+            path = write_setting(config_of(context), "github", "app", number)
+        except UsageError as error:
+            print_line(error_console(), neutralize(f"note: {error}"))
+            print_line(console, "say so in the settings:")
+        else:
+            print_line(console, f"its number is in the settings: app = {number} in the table [github] of {path}")
+            if is_served(settings_of(context).socket):
+                print_line(console, "start the server anew, so that it reads them")
+            return
+    print_line(console, f"\n[github]\napp = {number}\n")

@@ -13,6 +13,7 @@ from cloister.errors import UsageError
 from cloister.model.forge import AppManifest
 from cloister.testing.github.server import GitHub, serve_github
 
+from ..forges.github.browsing import create_app
 from .conftest import Installation
 
 CODE, STATE = "0123456789abcdef", "right"
@@ -75,7 +76,7 @@ def github(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[GitHub]:
 
 
 def test_an_app_is_made_without_a_browser_on_this_machine(
-    installation: Installation, github: GitHub, monkeypatch: pytest.MonkeyPatch
+    installation: Installation, github: GitHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     pasted: list[str] = []
 
@@ -83,24 +84,26 @@ def test_an_app_is_made_without_a_browser_on_this_machine(
         """What a person does: posts the form, and copies where that leads."""
         state = monkeypatch_state[0]
         manifest = '{"name": "cloister", "url": "https://a.example", "redirect_url": "http://127.0.0.1:9/made"}'
-        answer = httpx.post(f"{github.url}/settings/apps/new?state={state}", data={"manifest": manifest})
-        pasted.append(answer.headers["location"])
+        pasted.append(create_app(f"{github.url}/settings/apps/new?state={state}", manifest))
         return pasted[-1]
 
     monkeypatch_state = ["s" * 32]
     monkeypatch.setattr("cloister.cli.github_setup.secrets.token_urlsafe", lambda _: monkeypatch_state[0])
     monkeypatch.setattr("cloister.cli.github_setup.typer.prompt", browse)
-    done = installation.run("github", "setup", "--paste")
+    config = tmp_path / "cloister.toml"
+    config.write_text("# mine\n")
+    setup = ("--config", str(config), "github", "setup", "--paste")
+    done = installation.run(*setup)
     assert done.exit_code == 0, done.output
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("data:text/html")]
     assert f'action="{github.url}/settings/apps/new?state={"s" * 32}"' in unquote(line)
-    assert "[github]\napp = 100" in done.stdout
+    assert config.read_text() == "# mine\n\n[github]\napp = 100\n"
+    assert f"app = 100 in the table [github] of {config}" in done.stdout
     assert "installations/new" in done.stdout
     assert urlsplit(pasted[0]).query.partition("&")[0].removeprefix("code=") not in done.output
-    monkeypatch.setenv("CLOISTER_GITHUB_APP", "100")
-    done = installation.run("github", "doctor")
+    done = installation.run("--config", str(config), "github", "doctor")
     assert "the app is installed nowhere" in done.output
     assert "has no permission contents: write" in done.output, "the manifest of this browser had none"
     monkeypatch_state[0] = "t" * 32
     monkeypatch.setattr("cloister.cli.github_setup.typer.prompt", lambda *_, **__: pasted[0])
-    assert installation.run("github", "setup", "--paste").exit_code == 2, "an answer to another question"
+    assert installation.run(*setup).exit_code == 2, "an answer to another question"

@@ -10,6 +10,7 @@ from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
+import anyio
 import anyio.from_thread
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -21,7 +22,7 @@ from cloister.testing.github import git_http, large_objects
 from cloister.testing.github.account import Accounts
 from cloister.testing.github.description import Called, Description
 from cloister.testing.github.filling import fill
-from cloister.testing.github.manifests import PAGE, Manifests
+from cloister.testing.github.manifests import CONFIRM, INSTALL, PAGE, Manifests
 from cloister.testing.github.operations import Operations
 from cloister.testing.github.refusals import RefusedError
 from cloister.testing.serving import bound, serve
@@ -46,6 +47,8 @@ class Fault:
     """What was asked for is done all the same."""
     headers: Mapping[str, str] | None = None
     times: int = 1
+    seconds: float = 0.0
+    """How long nothing comes first."""
 
 
 class GitHub:
@@ -80,17 +83,16 @@ class GitHub:
         self.asked.append(f"{request.method} {path.removeprefix(_API)}")
         fault = self._fault(request.method, path.removeprefix(_API))
         if fault is not None and not fault.after:
-            return _failure(fault)
+            return await _failure(fault)
         response = await self._respond(request, path)
         response.headers["Date"] = formatdate(time.time() + self.clock_seconds, usegmt=True)
-        return response if fault is None else _failure(fault)
+        return response if fault is None else await _failure(fault)
 
     async def _respond(self, request: Request, path: str) -> Response:
         if path.startswith(f"{_API}/"):
             return await self._api(request, path)
-        if request.method == "POST" and (match := re.fullmatch(PAGE, path)):
-            state = request.query_params.get("state", "")
-            return self.manifests.take(match[1], state, await request.form(), self.problems)
+        if (page := await self._page(request, path)) is not None:
+            return page
         if (request.method, path) == ("POST", "/api/graphql"):
             return await self._graphql(request)
         if request.method == "POST" and (match := large_objects.BATCH.fullmatch(path)):
@@ -98,6 +100,18 @@ class GitHub:
         if match := large_objects.STORE.fullmatch(path):
             return await self.large.store(request, match, self.problems)
         return await self._git(request)
+
+    async def _page(self, request: Request, path: str) -> Response | None:
+        """Answer what a person's browser asks for; None for what programs ask for."""
+        is_posted = request.method == "POST"
+        if is_posted and (match := PAGE.fullmatch(path)):
+            state = request.query_params.get("state", "")
+            return self.manifests.take(match[1], state, await request.form(), self.problems)
+        if is_posted and path == CONFIRM:
+            return self.manifests.confirm(await request.form())
+        if match := INSTALL.fullmatch(path):
+            return self.manifests.install(match[1], clicked=is_posted)
+        return None
 
     async def _git(self, request: Request) -> Response:
         match = _GIT_PATH.fullmatch(request.url.path)
@@ -223,7 +237,8 @@ class GitHub:
         return None
 
 
-def _failure(fault: Fault) -> Response:
+async def _failure(fault: Fault) -> Response:
+    await anyio.sleep(fault.seconds)
     if fault.status == 0:
         return _Cut()
     return JSONResponse({"message": "the forge has a fault"}, fault.status, headers=dict(fault.headers or {}))

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import cast
 from urllib.parse import parse_qs, urlsplit
 
-import httpx
+import anyio.to_thread
 import pytest
 
 from cloister.egress.addresses import classify
@@ -26,6 +26,7 @@ from cloister.protocols import ForgeHost
 from cloister.testing.github.hosted import Hook, Pull
 from cloister.testing.github.server import Fault
 
+from .browsing import create_app
 from .conftest import PERSONAL, Forge, commit
 
 pytestmark = pytest.mark.anyio
@@ -355,9 +356,8 @@ async def test_an_app_is_made_of_a_manifest_once_and_its_key_is_kept(forge: Forg
         asked = host.app_manifest(
             name="cloister-1", organization="team", redirect="http://127.0.0.1:1/made", workflows=False
         )
-        async with httpx.AsyncClient() as browser:
-            answer = await browser.post(f"{asked.address}?state=s", data={"manifest": asked.manifest})
-        (code,) = parse_qs(urlsplit(answer.headers["location"]).query)["code"]
+        led_to = await anyio.to_thread.run_sync(create_app, f"{asked.address}?state=s", asked.manifest)
+        (code,) = parse_qs(urlsplit(led_to).query)["code"]
         made = await host.make_app(code)
         assert (made.webhook, made.missing) == (True, ())
         with pytest.raises(NotFoundError, match="good once"):
