@@ -31,8 +31,11 @@ TEMPLATES = tuple(
 )
 """Where GitHub looks for a repository's template (`Creating a pull request template`)."""
 
-_MOST_FILES, _MOST_FLAGS, _LONGEST_MESSAGE, _LONGEST_PROMPT = 50, 20, 20_000, 4_000
+_MOST_FILES, _MOST_FLAGS, _LONGEST_PROMPT = 50, 20, 4_000
 _LONGEST_TEMPLATE = 20_000
+_LONGEST_CONVERSATION, _LONGEST_CELL, _LONGEST_PATH, _MOST_CHECKS = 20_000, 300, 200, 40
+_EVIDENCE = "\n\n| | |\n|---|---|\n"
+_CUT = "(cut: the task has it all)"
 _SECTION = re.compile(rf"{re.escape(BEGIN)}.*?(?:{re.escape(END)}|\Z)", re.DOTALL)
 _MENTION = re.compile(r"@(?=[A-Za-z0-9])")
 _CLOSING = re.compile(
@@ -41,6 +44,8 @@ _CLOSING = re.compile(
 """GitHub's words that close an issue when a pull request is merged (`Linking a pull request to an issue`)."""
 _FENCE = re.compile(r"^(`{3}|~{3})")
 _CLOSING_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})[ \t]*")
+_ROOM_OF_FENCE = 200
+"""One that closes a block is as long as the one that opened it; a longer one stays open."""
 _UNSEEN = "\N{ZERO WIDTH NON-JOINER}"
 
 
@@ -127,11 +132,28 @@ def body_with(section: str, existing: str | None, template: str) -> str:
 
 
 def _within(section: str, room: int) -> str:
-    """Return the section in so many characters; it keeps its two comments, and says that it was cut."""
+    """Return the section in so many characters: it keeps its two comments, and its evidence where there is room."""
     if len(section) <= room:
         return section
-    end = f"\n\n(cut: the task has it all)\n{END}"
-    return f"{section[: max(len(BEGIN), room - len(end))]}{end}"
+    _, mark, evidence = section.rpartition(_EVIDENCE)
+    end = f"\n\n{_CUT}{mark}{evidence}"
+    if len(BEGIN) + len(end) > room:
+        end = f"\n\n{_CUT}\n{END}"
+    kept = section[: max(len(BEGIN), room - len(end) - _ROOM_OF_FENCE)]
+    fence = _left_open(kept)
+    return f"{kept}\n{fence}{end}" if fence else f"{kept}{end}"
+
+
+def quoted_within(text: str, most: int) -> str:
+    """Return `as_quoted` in so many characters: what is too long is cut before, since that makes a text longer."""
+    kept, shown = text[:most], as_quoted(text) if len(text) <= most else None
+    while shown is None or len(shown) > most:
+        if shown is not None:
+            kept = kept[: max(0, len(kept) * most // len(shown) - len(_CUT))]
+        if not kept:
+            return _CUT
+        shown = as_quoted(f"{kept}\n{_CUT}")
+    return shown
 
 
 def as_quoted(text: str) -> str:
@@ -186,12 +208,12 @@ def _quiet(text: str) -> str:
 
 
 def _conversation(facts: Facts) -> str:
-    parts = []
+    parts, share = [], _LONGEST_CONVERSATION // len(facts.conversation)
     for said in facts.conversation:
-        asked = as_quoted(_cut(words_of(said.prompt), _LONGEST_PROMPT))
+        asked = as_quoted(_cut(words_of(said.prompt), min(_LONGEST_PROMPT, share)))
         parts.append("\n".join(f"> {line}" for line in asked.splitlines()))
         if said.message.strip():
-            parts.append(as_quoted(_cut(said.message, _LONGEST_MESSAGE // len(facts.conversation))))
+            parts.append(quoted_within(said.message, share))
     return "\n\n".join(parts)
 
 
@@ -205,7 +227,7 @@ def _changes(change: Change) -> str:
 
 
 def _flags(flags: Sequence[Flag]) -> str:
-    shown = [f"- {_quiet(as_quoted(neutralize_line(str(flag))))}" for flag in flags[:_MOST_FLAGS]]
+    shown = [f"- {_quiet(quoted_within(neutralize_line(str(flag)), _LONGEST_CELL))}" for flag in flags[:_MOST_FLAGS]]
     return "\n".join(["**Look twice at**", "", *shown])
 
 
@@ -215,9 +237,11 @@ def _conflicts(paths: Sequence[str]) -> str:
 
 
 def _evidence(facts: Facts) -> str:
+    more = len(facts.checks) - _MOST_CHECKS
     rows = [
         *([f"| **result** | {_cell(facts.failure)} |"] if facts.failure else []),
-        *(f"| check {_cell(check.name)} | {_ending(check)} |" for check in facts.checks),
+        *(f"| check {_cell(check.name)} | {_ending(check)} |" for check in _failed_first(facts.checks)[:_MOST_CHECKS]),
+        *([f"| checks | and {more} more |"] if more > 0 else []),
         *([] if facts.checks else ["| checks | none were run |"]),
         *(f"| network | {_cell(line)} |" for line in facts.network),
         *(f"| secrets | {_cell(line)} |" for line in facts.secrets or ("none",)),
@@ -228,6 +252,11 @@ def _evidence(facts: Facts) -> str:
     return "\n".join(["| | |", "|---|---|", *rows])
 
 
+def _failed_first(checks: Sequence[CheckResult]) -> Sequence[CheckResult]:
+    """Return them in their order, unless some could not be shown."""
+    return checks if len(checks) <= _MOST_CHECKS else sorted(checks, key=lambda check: check.ok)
+
+
 def _ending(check: CheckResult) -> str:
     if check.ok:
         return "passed" + (", only when it was run once more" if check.flaky else "")
@@ -235,13 +264,22 @@ def _ending(check: CheckResult) -> str:
 
 
 def _cell(text: str) -> str:
-    return _quiet(neutralize_line(text)).replace("|", "\\|").replace("<", "&lt;").replace("`", "'")
+    return (
+        _cut_line(_quiet(neutralize_line(text)), _LONGEST_CELL)
+        .replace("|", "\\|")
+        .replace("<", "&lt;")
+        .replace("`", "'")
+    )
 
 
 def _code(path: str) -> str:
     """Write a path as code, whatever is in it."""
     text = neutralize_line(path).replace("`", "'")
-    return f"`{text}`"
+    return f"`{_cut_line(text, _LONGEST_PATH)}`"
+
+
+def _cut_line(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _cut(text: str, most: int) -> str:

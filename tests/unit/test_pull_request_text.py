@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from markdown_it import MarkdownIt
 
@@ -14,6 +16,7 @@ from cloister.pull_request_text import (
     as_quoted,
     body_with,
     commit_message_of,
+    quoted_within,
     section_of,
     title_of,
 )
@@ -129,6 +132,28 @@ def test_it_is_never_longer_than_a_forge_takes() -> None:
     section = section_of(facts(message="y" * 500_000, paths=many))
     assert len(section) < LONGEST_BODY + 300
     assert section.endswith(END)
+
+
+@pytest.mark.parametrize("hostile", ["<", "```\n", "@a ", "- ```\n", "`" * 150 + "\n"])
+def test_no_text_of_an_agent_is_so_long_that_what_the_checks_said_is_lost(hostile: str) -> None:
+    said = (("fix it" * 9_000, hostile * 20_000), *(((hostile * 5_000), hostile * 20_000) for _ in range(30)))
+    told = facts(*said, paths=tuple(f"{n}-{'x' * 2000}" for n in range(100)))
+    told = replace(told, checks=tuple(replace(told.checks[0], name=f"{n}<{'<' * 200}", ok=n < 99) for n in range(100)))
+    body = body_with(section_of(told), None, "t" * 20_000)
+    assert len(body) <= MOST_OF_A_FORGE
+    shown = MarkdownIt("commonmark").enable("table").render(body)
+    assert "<td>record</td>" in shown
+    assert "<td>check 99" in shown
+    assert body.endswith(END)
+
+
+@pytest.mark.parametrize("most", [10, 27, 1_000])
+@pytest.mark.parametrize(
+    "text", ["<" * 9_000, "![" * 4_000, "```\n" * 3_000, "\x1b" * 9_000, "é" * 9_000, "\n" * 9_000]
+)
+def test_what_is_quoted_is_as_long_as_it_may_be(text: str, most: int) -> None:
+    assert len(quoted_within(text, most)) <= max(most, len("(cut: the task has it all)"))
+    assert quoted_within("short", 10) == "short"
 
 
 @pytest.mark.parametrize("around", [0, 100, 30_000, 64_000])

@@ -2,17 +2,19 @@
 
 from collections.abc import Sequence
 
+from cloister.model.check import CheckResult
 from cloister.model.publication import Published
 from cloister.model.task import AttemptStatus, TaskId
 from cloister.neutral_text import neutralize_line
-from cloister.pull_request_text import as_quoted
+from cloister.pull_request_text import quoted_within
 
 OWN_MARK = "<!-- cloister: "
 """Begins every comment of Cloister's: nothing in one asks for work."""
 _LONGEST_MESSAGE = 20_000
 _LONGEST_DIFF = 20_000
 _LONGEST_REASON = 1_000
-_MOST_FLAGS = 10
+_LONGEST_NAME = 100
+_MOST_FLAGS, _MOST_NOTES, _MOST_CHECKS = 5, 5, 50
 
 
 def mark_of(key: str) -> str:
@@ -53,13 +55,20 @@ def done_text(
     assert outcome is not None
     parts = [mark_of(key), _headline(published, adopted, reason)]
     if outcome.message.strip():
-        parts.append(as_quoted(_cut(outcome.message, _LONGEST_MESSAGE)))
+        parts.append(quoted_within(outcome.message, _LONGEST_MESSAGE))
     if diff and "```" not in diff:
         parts.append(f"```diff\n{_cut(diff, _LONGEST_DIFF)}\n```")
     if outcome.checks:
-        parts.append("\n".join(f"- {_plain(it.name)}: {'passed' if it.ok else 'failed'}" for it in outcome.checks))
+        parts.append(_checks(outcome.checks))
     parts += [*_flags(flags), *_notes(published), f"{_task(task, page)[0].upper()}{_task(task, page)[1:]}"]
     return "\n\n".join(parts)
+
+
+def _checks(checks: Sequence[CheckResult]) -> str:
+    """Say how they ended; those that failed first where there are many."""
+    shown = checks if len(checks) <= _MOST_CHECKS else sorted(checks, key=lambda check: check.ok)[:_MOST_CHECKS]
+    lines = [f"- {_plain(it.name, _LONGEST_NAME)}: {'passed' if it.ok else 'failed'}" for it in shown]
+    return "\n".join([*lines, *([f"- and {len(checks) - len(shown)} more"] if len(shown) < len(checks) else [])])
 
 
 def _headline(published: Published | None, adopted: str | None, reason: str) -> str:
@@ -74,7 +83,7 @@ def _headline(published: Published | None, adopted: str | None, reason: str) -> 
 def _notes(published: Published | None) -> list[str]:
     if published is None or not published.notes:
         return []
-    return ["\n".join(f"- {_plain(note)}" for note in published.notes)]
+    return ["\n".join(f"- {_plain(note)}" for note in published.notes[:_MOST_NOTES])]
 
 
 def _flags(flags: Sequence[str]) -> list[str]:
@@ -90,9 +99,9 @@ def _task(task: TaskId, page: str | None) -> str:
     return f"[task {task}]({page})" if page else f"task `{task}`"
 
 
-def _plain(text: str) -> str:
+def _plain(text: str, most: int = _LONGEST_REASON) -> str:
     """Show words of anybody on one line, so that they do nothing."""
-    return as_quoted(_cut(neutralize_line(text), _LONGEST_REASON)).replace("`", "'")
+    return " ".join(quoted_within(neutralize_line(text), most).replace("`", "'").splitlines())
 
 
 def _cut(text: str, most: int) -> str:
