@@ -101,6 +101,7 @@ class PullRequests:
         self._check(task, change, options)
         repository = await self.host.describe(task.repository)
         known = await self._known(status, repository, asked_in)
+        _check_same(known, repository)
         facts = replace(await self._facts(status, chosen, change), reference=known.reference)
         found = await self.host.find_pull_request(task.repository, known.branch)
         _check_state(found, known, options)
@@ -288,7 +289,9 @@ class PullRequests:
         )
 
     async def _save(self, known: Publication, pull: PullRequest, facts: Facts, events: Sequence[Event]) -> None:
-        made = replace(known, number=pull.number, address=pull.address, title=title_of(facts))
+        made = replace(
+            known, number=pull.number, address=pull.address, title=title_of(facts), repository=pull.repository
+        )
         await self.publications.save(made, self.now(), events)
 
     async def _template(self, task: Task) -> str:
@@ -335,6 +338,15 @@ def automation_of(change: Change) -> set[str]:
     """Return the paths that a forge, or what watches it, runs by itself."""
     flagged = {flag.path for flag in change.flags if flag.kind is FlagKind.AUTOMATION}
     return flagged | {path for path in changed_paths(change.diff) if path.strip('"').lower().startswith(AUTOMATION)}
+
+
+def _check_same(known: Publication, repository: ForgeRepository) -> None:
+    """Raise ConflictError when another repository has the name by now: what was made in one is not for its readers."""
+    if known.repository and known.repository != repository.id:
+        raise ConflictError(
+            f"{repository.name} is another repository than the one that task {known.task} has its pull request in",
+            hint="give the change to a task of the repository that you mean: cloister run --patch FILE",
+        )
 
 
 def _check_state(found: PullRequest | None, known: Publication, options: PublishOptions) -> None:

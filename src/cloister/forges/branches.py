@@ -117,6 +117,11 @@ _: type[BranchWriter] = MirrorBranches
 
 async def _begin(git: "_Git", draft: BranchDraft, own: str, onto: Commit) -> tuple[Commit, Sequence[str]]:
     """The first commit: on the newest of the branch where that has gone on from the task's base, and can be merged."""
+    if await git.merge_base(draft.base, onto) is None:
+        raise ConflictError(
+            f"the branch {draft.onto} has no history in common with what the task began at",
+            hint="the repository may be another one by now; nothing was pushed",
+        )
     if onto == draft.base or not await git.is_ancestor(draft.base, onto):
         return await git.commit(own, [draft.base], draft.message), ()
     merged, conflicts = await git.merge(await git.tree(draft.base), await git.tree(onto), own)

@@ -32,6 +32,8 @@ class ForgeRepository:
     private: bool
     may_push: bool
     """Whether Cloister's own login there may push, and so open pull requests."""
+    id: str = ""
+    """What the forge calls it for ever: a name may be another repository's tomorrow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +80,8 @@ class PullRequest:
     """Of its branch."""
     fork: bool
     """Whether that branch is in another repository."""
+    repository: str = ""
+    """Id of the repository that it is to be merged in; see `ForgeRepository.id`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,6 +45,8 @@ class Publication:
     """Branch and pull request are a person's, who asked for commits there: nothing else of them is changed."""
     reference: str = ""
     """Of the issue that it was asked for in, such as `#12`."""
+    repository: str = ""
+    """Id of the repository that it is in; see `ForgeRepository.id`. Empty for what was kept without."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -106,6 +106,8 @@ class PullHead:
     base_commit: Commit
     own: bool
     """Whether its branch is in the same repository: otherwise it comes from a fork."""
+    repository: str = ""
+    """Id of the repository that it is to be merged in; see `ForgeRepository.id`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

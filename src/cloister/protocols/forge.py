@@ -237,8 +237,8 @@ class PublicationStore(Protocol):
         """Return what is known of a task's branch and pull request."""
         ...
 
-    async def of_page(self, address: str) -> Publication | None:
-        """Return the one whose pull request has its page there; None for those of people."""
+    async def of_pull_request(self, repository: str, number: int) -> Publication | None:
+        """Return the one of that pull request, by the id of its repository; None for those of people."""
         ...
 
     async def save(self, publication: Publication, at: datetime, events: Sequence[Event] = ()) -> None:

@@ -51,10 +51,12 @@ class SqlPublicationStore:
         row = await self._database.first(query)
         return None if row is None else _read(row.document, task)
 
-    async def of_page(self, address: str) -> Publication | None:
+    async def of_pull_request(self, repository: str, number: int) -> Publication | None:
         """The newest, of those whose branch is their own."""
-        same = func.json_extract(PUBLICATIONS.c.document, "$.address") == address
-        query = select(PUBLICATIONS).where(same).order_by(PUBLICATIONS.c.at.desc())
+        document = PUBLICATIONS.c.document
+        of_repository = func.json_extract(document, "$.repository") == repository
+        of_number = func.json_extract(document, "$.number") == number
+        query = select(PUBLICATIONS).where(of_repository, of_number).order_by(PUBLICATIONS.c.at.desc())
         found = [_read(row.document, row.task) for row in await self._database.all(query)]
         return next((it for it in found if not it.adopted), None)
 

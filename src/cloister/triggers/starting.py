@@ -43,13 +43,20 @@ class Starter:
         text = f"{asked.key}\0{asked.at.isoformat()}"
         key = make_request_key("github", text, b"", asked.at)
         kept = await self.intake.store.find_request(key.digest, asked.at)
-        own = await self.publications.of_page(mention.thread.address) if mention.thread.is_pull_request else None
+        own = await self._own(mention)
         if kept is not None:
             asked = replace(asked, task=kept.task, turn=kept.turn)
         try:
             return await (self._go_on(mention, asked, own, key) if own else self._begin(mention, asked, key))
         except UnderWayError as error:
             raise LaterError(str(error), seconds=1.0) from error
+
+    async def _own(self, mention: Mention) -> Publication | None:
+        """Return what Cloister made of a task, if that is what the mention is below: by the forge's ids, not names."""
+        if not mention.thread.is_pull_request:
+            return None
+        head = await self.threads.pull_head(mention.repository, mention.thread.number)
+        return await self.publications.of_pull_request(head.repository, head.number)
 
     async def _go_on(self, mention: Mention, asked: Asked, own: Publication, key: RequestKey) -> Asked:
         """One more turn of the task whose pull request it is."""

@@ -369,6 +369,21 @@ def test_a_fault_in_the_middle_of_large_files_leaves_one_branch_and_one_pull_req
     assert len(set(story.github.large.asked)) == 2, "given and looked at, once each or again after the fault"
 
 
+def test_what_was_made_of_a_repository_is_not_pushed_to_another_one_that_has_its_name(story: Story) -> None:
+    """Who reads the one need not be who reads the other."""
+    early, late = story.task(), story.task("Say two")
+    story.pr(late)
+    first = story.shop
+    story.github.accounts.rename(first, "team/store")
+    story.shop = story.github.accounts.add("team/shop", writers=["ann"])
+    story.commit("main", {"b.txt": "other\n"})
+    assert "has no history in common with what the task began at" in story.refused(early, status=2)
+    assert "is another repository than the one that task" in story.refused(late, status=2)
+    story.github.accounts.repositories.remove(story.shop)
+    story.shop = first
+    assert story.pr(early)["pull_request"]["address"].endswith("/team/store/pull/2"), "the twin"
+
+
 def test_what_was_renamed_out_of_the_settings_is_not_pushed_to(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLOISTER_GITHUB_REPOSITORIES", "team/*")
     task = story.task()

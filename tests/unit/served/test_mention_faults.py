@@ -14,8 +14,9 @@ from cloister.testing.github.server import Fault
 from cloister.triggers import following, inbox, starting
 
 from ..cli.conftest import DIFF
+from ..forges.github.conftest import commit
 from .conftest import Machine
-from .test_mentions import BOT, SECOND, Team
+from .test_mentions import BOT, SECOND, Team, _pull
 from .test_mentions import github as github
 from .test_mentions import key as key
 from .test_mentions import open_team as open_team
@@ -124,6 +125,29 @@ async def test_a_repository_that_is_renamed_meanwhile_is_found(open_team: Callab
         await team.until(lambda: (BOT, "rocket") in again.reactions)
         assert [len(it.turns) for it in await team.tasks()] == [2]
         assert list(team.shop.pulls) == [2]
+
+        team.github.accounts.rename(team.shop, "team/warehouse")
+        once_more = await team.say(2, "@cloister-of-team and once more")
+        await team.until(lambda: any(it == BOT for it, _ in once_more.reactions[1:]))
+        assert [len(it.turns) for it in await team.tasks()] == [3], "its pull request was opened under another name"
+
+
+async def test_a_pull_request_of_another_repository_that_has_the_name_now_is_another_one(
+    open_team: Callable[..., Any],
+) -> None:
+    async with open_team() as team:
+        issue = team.shop.open_issue("bob", "The sum is wrong")
+        asked = await team.say(issue.number, "@cloister-of-team fix it")
+        await team.until(lambda: (BOT, "rocket") in asked.reactions)
+        team.github.accounts.rename(team.shop, "team/store")
+        team.github.accounts.expire_tokens()  # they are for the one that had the name
+        team.shop = team.github.accounts.add("team/shop", writers=["ann"])
+        commit(team.shop.path, "main", {"a.txt": "one\n", ".cloister/environment.toml": 'agent = "robot"\n'})
+        team.shop.open_issue("ann", "Another")
+        _pull(team, "topic", {"c.txt": "c\n"})
+        asked = await team.say(2, "@cloister-of-team fix it")
+        await team.until(lambda: len(asked.reactions) == 2)
+        assert [len(it.turns) for it in await team.tasks()] == [1, 1], "it goes on with nobody's task"
 
 
 async def test_an_installation_that_is_taken_away_ends_it(open_team: Callable[..., Any]) -> None:

@@ -334,6 +334,7 @@ class GitHubHost:
             default_branch=said["default_branch"],
             private=said["private"],
             may_push=bool(said.get("permissions", {}).get("push")) or self._credentials.app is not None,
+            id=str(said["id"]),
         )
 
     def _as_header(self, token: SecretValue) -> Mapping[str, str]:
@@ -363,4 +364,5 @@ def _pull_request(said: Mapping[str, Any]) -> PullRequest:
         author=(said.get("user") or {}).get("login", "ghost"),  # whose account is gone
         head=Commit(head["sha"]),
         fork=head["repo"] is None or head["repo"]["id"] != base["repo"]["id"],
+        repository=str(base["repo"]["id"]),
     )

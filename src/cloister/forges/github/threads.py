@@ -88,6 +88,7 @@ class GitHubThreads:
             base=base["ref"],
             base_commit=Commit(base["sha"]),
             own=head.get("repo") is not None and head["repo"]["id"] == base["repo"]["id"],
+            repository=str(base["repo"]["id"]),
         )
 
     async def changed_files(self, repository: Repository, number: int) -> Sequence[ChangedFile]:
