@@ -25,7 +25,7 @@ def write_setting(config: Path | None, table: str, key: str, value: int) -> Path
         document = tomlkit.parse(path.read_text() if path.exists() else "")
         if table not in document:
             document[table] = tomlkit.table()
-        document[table][key] = value  # type: ignore[index]
+        document[table][key] = value
         _replace(path, tomlkit.dumps(document))
     except OSError as error:
         raise UsageError(f"cannot write the settings file {path}: {error.strerror}") from error
