@@ -1,6 +1,6 @@
 """What a forge is told of an attempt's checks. Pure: what a check printed is shown as its words."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from cloister.annotations import find_annotations
 from cloister.model.check import CheckResult, ChecksState, state_of
@@ -44,11 +44,10 @@ def finished(
     id: str,
     address: str | None,
     annotations: Sequence[Annotation],
+    others: Mapping[int, Sequence[CheckResult]] | None = None,
 ) -> CheckReport:
-    """Return what is told of results."""
-    passed = sum(check.ok for check in checks)
+    """Return what is told of results; `others` are those of attempts of the same turn that were not pushed."""
     state = state_of(checks)
-    title = f"{passed} of {len(checks)} checks passed" if checks else "No check ran"
     more = len(annotations) - MOST_ANNOTATIONS
     note = f"\n\n{more} more places are named than are shown." if more > 0 else ""
     return CheckReport(
@@ -56,8 +55,8 @@ def finished(
         id=id,
         address=address,
         conclusion=_CONCLUSIONS[state],
-        title=title,
-        summary=f"{_summary(checks)}{note}"[:LONGEST_REPORT_TEXT],
+        title=_counted(checks),
+        summary=f"{_summary(checks)}{note}{_others(others or {})}"[:LONGEST_REPORT_TEXT],
         text=_text(checks),
         annotations=tuple(annotations[:MOST_ANNOTATIONS]),
     )
@@ -69,6 +68,15 @@ def _summary(checks: Sequence[CheckResult]) -> str:
     table = ["| check | | |", "|---|---|---|", *rows] if rows else []
     begin = "The change alone, in a clean room: the agent was never there, and the network is off."
     return "\n".join([begin, "", *table, *([""] if notes else []), *notes])
+
+
+def _others(others: Mapping[int, Sequence[CheckResult]]) -> str:
+    lines = [f"- attempt {number}: {_counted(checks)}" for number, checks in others.items()]
+    return "\n".join(["", "", "Other attempts, which were not pushed:", "", *lines]) if lines else ""
+
+
+def _counted(checks: Sequence[CheckResult]) -> str:
+    return f"{sum(check.ok for check in checks)} of {len(checks)} checks passed" if checks else "No check ran"
 
 
 def _text(checks: Sequence[CheckResult]) -> str:

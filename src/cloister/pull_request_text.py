@@ -4,8 +4,8 @@ Of a pull request's text Cloister owns one section, between two comments; what p
 """
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -76,6 +76,8 @@ class Facts:
     """One line a phase; names alone."""
     record: str | None
     """SHA-256 of the signed record; None where there is none."""
+    others: Mapping[int, tuple[CheckResult, ...]] = field(default_factory=dict)
+    """What checks said of other attempts of the same turn, by their numbers."""
     conflicts: tuple[str, ...] = ()
     failure: str | None = None
     """How the attempt ended, where that is no success."""

@@ -158,7 +158,14 @@ class PullRequests:
         head, named = composed.pushed.head, annotations_of(facts.checks, work_tree=work_tree(task))
         there = set(await self.forge.find_files(task.repository, head, sorted({it.path for it in named})))
         annotations = [it for it in named if it.path in there]
-        told = finished(head, facts.checks, id=composed.pushed.attempt, address=facts.address, annotations=annotations)
+        told = finished(
+            head,
+            facts.checks,
+            id=composed.pushed.attempt,
+            address=facts.address,
+            annotations=annotations,
+            others=facts.others,
+        )
         return await self._show(task, told)
 
     async def _show(self, task: Task, report: CheckReport) -> Sequence[str]:
@@ -315,6 +322,11 @@ class PullRequests:
             conversation=_conversation(status, chosen),
             change=change,
             checks=outcome.checks,
+            others={
+                it.number: it.outcome.checks
+                for it in status.last_turn.attempts
+                if it.attempt != chosen.attempt and it.outcome is not None
+            },
             network=tuple(_network(predicate)),
             secrets=tuple(_secrets(predicate)),
             record=sha256(envelope).hexdigest() if envelope else None,

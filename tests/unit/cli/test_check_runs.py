@@ -96,6 +96,18 @@ def test_an_app_shows_a_run_with_annotations_in_batches(app: Story) -> None:
     assert len(run.annotations) == 70
 
 
+def test_what_other_attempts_came_to_is_said_where_one_was_pushed(app: Story) -> None:
+    address = f"{app.github.url}/team/shop"
+    done = app.installation.run("run", "--repo", address, "--command", "x", "--attempts", "2", "--json", "fix")
+    task = json.loads(done.stdout.splitlines()[-1])["task"]
+    for number in ("1", "2"):
+        assert app.installation.run("pr", task, "--attempt", number).exit_code == 0
+    runs = {it.external_id: it.output["summary"] for it in app.shop.runs.values()}
+    assert list(runs) == [f"{task}-1-1", f"{task}-1-2"], "one for each that was pushed"
+    assert "- attempt 2: 1 of 2 checks passed" in runs[f"{task}-1-1"]
+    assert "- attempt 1: 1 of 2 checks passed" in runs[f"{task}-1-2"]
+
+
 def test_a_run_that_was_begun_is_ended_another_time(app: Story) -> None:
     app.github.faults.append(Fault(method="PATCH", path=".*/check-runs/.*", status=403))
     published = app.pr()
