@@ -8,6 +8,7 @@ from cloister.model.event import (
     PhaseStarted,
     RecordedEvent,
     SetupStepFinished,
+    SetupStepStarted,
     SnapshotHit,
     SnapshotMissed,
     SnapshotSaved,
@@ -19,6 +20,8 @@ _VERSIONS = "versions"
 _PACKAGES = "packages"
 _DIGITS = 12
 _NOT_TOLD = "-"
+RUNNING = "running"
+"""In place of the seconds of what has not ended."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -39,7 +42,9 @@ class CheckReport:
 
     phases: list[PhaseReport] = field(default_factory=list)
     steps: dict[tuple[str, str, str, str], SetupStepFinished] = field(default_factory=dict)
-    """By command, tool, folder and deciding file: a worker that takes over tells them again."""
+    """By command, tool, folder and deciding file: an attempt that is done again tells them again."""
+    running: SetupStepStarted | None = None
+    """The step that has begun, and has not ended."""
     key: str | None = None
     """Of the snapshot."""
     missed: str | None = None
@@ -47,6 +52,7 @@ class CheckReport:
     saved: bool = False
     versions: dict[str, str] = field(default_factory=dict)
     packages: list[tuple[str, str]] = field(default_factory=list)
+    is_over: bool = False
 
     def add(self, recorded: RecordedEvent) -> None:
         """Learn from an event."""
@@ -56,11 +62,16 @@ class CheckReport:
                 self.phases = [each for each in self.phases if each.phase != phase]  # one that was taken over
                 told = PhaseReport(phase=phase, network=event.network, secrets=event.secrets, brokered=event.brokered)
                 self.phases.append(told)
+                self.running = None
             case PhaseFinished() as event:
                 for each in self.phases:
                     if each.phase == recorded.phase:
                         each.seconds = event.seconds
+                self.running = None
+            case SetupStepStarted() as event:
+                self.running = event
             case SetupStepFinished() as event:
+                self.running = None
                 self.steps[event.command, event.tool, event.folder, event.reason] = event
             case SnapshotHit(key=key):
                 self.key, self.missed = key, None
@@ -70,7 +81,8 @@ class CheckReport:
                 self.saved = True
 
     def finish(self, status: TaskStatus) -> None:
-        """Read what the agent `check` found."""
+        """Read what the agent `check` found; nothing runs any more."""
+        self.is_over, self.running = True, None
         outcome = status.attempts[0].outcome
         for section, name, told in _entries(outcome.message if outcome else ""):
             if section == _VERSIONS:
@@ -82,11 +94,15 @@ class CheckReport:
         """Yield the table of steps: step, seconds, network, secrets."""
         for each in self.phases:
             secrets = ", ".join([*each.secrets, *(f"{name} (brokered)" for name in each.brokered)]) or "none"
-            yield each.phase, _seconds(each.seconds), each.network, secrets
+            is_running = each.seconds is None and each is self.phases[-1] and not self.is_over
+            seconds = RUNNING if is_running else _seconds(each.seconds)
+            yield each.phase, seconds, each.network, secrets
             if each.phase == "setup":
                 for step in self.steps.values():
                     place = place_to_text(step.tool, step.folder, step.reason)
                     yield f"  {place}{'' if step.ok else ': failed'}", _seconds(step.seconds), "", ""
+                if (begun := self.running) is not None:
+                    yield f"  {place_to_text(begun.tool, begun.folder, begun.reason)}", RUNNING, "", ""
 
     def snapshot_line(self) -> str:
         """Say whether a kept disk was found, and why not."""

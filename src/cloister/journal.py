@@ -148,10 +148,13 @@ class Journal:
         """Where what a former worker recorded of that command ends."""
         return await self._queue.output_offset(self._attempt, command)
 
+    async def told(self) -> Sequence[Event]:
+        """What is recorded of this attempt, without output."""
+        return [entry.event for entry in await self._queue.told(self._attempt)]
+
     async def commands_before(self, command: str) -> int:
         """How many commands the agent has run in this attempt, those of its run `command` left out."""
-        told = (entry.event for entry in await self._queue.told(self._attempt))
-        numbers = (it.number or 0 for it in told if isinstance(it, AgentEvent) and it.command != command)
+        numbers = (it.number or 0 for it in await self.told() if isinstance(it, AgentEvent) and it.command != command)
         return max(numbers, default=0)
 
     async def copy(

@@ -31,6 +31,7 @@ from cloister.model.event import (
     ServiceStarted,
     SetupPlanned,
     SetupStepFinished,
+    SetupStepStarted,
     ShellClosed,
     ShellOpened,
     SnapshotAwaited,
@@ -118,6 +119,8 @@ def sentences(event: Event) -> list[tuple[str, str]]:
                 *((f"  note: {note}", "yellow") for note in event.notes),
                 *([(f"  not as on the default branch: {', '.join(event.differing)}", "")] if event.differing else []),
             ]
+        case SetupStepStarted():
+            return []  # the plan has named it, and its end says how long it took
         case SetupStepFinished():
             place = place_to_text(event.tool, event.folder, event.reason)
             took = f"took {event.seconds:.1f} s" if event.seconds is not None else "was killed"

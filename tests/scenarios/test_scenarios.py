@@ -52,6 +52,7 @@ from cloister.model.event import (
     ServiceStarted,
     SetupPlanned,
     SetupStepFinished,
+    SetupStepStarted,
     ShellClosed,
     SnapshotHit,
     SnapshotMissed,
@@ -594,6 +595,8 @@ def _details(event: Event) -> Sequence[str]:
             return names
         case SetupPlanned(steps=steps, notes=notes, differing=differing, versions=versions):
             return [*map(repr, versions + steps + notes), *(["differing", *differing] if differing else [])]
+        case SetupStepStarted(tool=tool, folder=folder):
+            return [tool, *([folder] if folder else [])]
         case SetupStepFinished(tool=tool, folder=folder, seconds=seconds, ok=ok):
             return [tool, *([folder] if folder else []), f"{seconds} s", *([] if ok else ["failed"])]
         case ShellClosed(status=status):

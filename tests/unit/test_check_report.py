@@ -5,7 +5,15 @@ from datetime import UTC, datetime
 import pytest
 
 from cloister.check_report import CheckReport
-from cloister.model.event import Event, PhaseFinished, PhaseStarted, RecordedEvent, SetupStepFinished, SnapshotMissed
+from cloister.model.event import (
+    Event,
+    PhaseFinished,
+    PhaseStarted,
+    RecordedEvent,
+    SetupStepFinished,
+    SetupStepStarted,
+    SnapshotMissed,
+)
 from cloister.model.phase import Phase
 from cloister.model.task import AttemptId, AttemptStatus, Outcome, TaskId, TaskState, TaskStatus, Verdict
 
@@ -68,3 +76,14 @@ def test_what_a_second_worker_tells_again_is_there_once() -> None:
         ("  npm in web/ (web/package-lock.json): failed", "-", "", ""),
     ]
     assert report.snapshot_line() == "snapshot kkkkkkkkkkkk: none fitted (expired)"
+
+
+def test_what_runs_is_shown_until_it_is_over(new_task) -> None:
+    setup = Phase.SETUP
+    begun = SetupStepStarted(command="setup", tool="npm", folder="", reason="package-lock.json")
+    pip = SetupStepFinished(command="setup", tool="pip", folder="", reason="", seconds=1.0, ok=True)
+    report = _report((setup, PhaseStarted(network="full", secrets=())), (setup, pip), (setup, begun))
+    running = [("setup", "running"), ("  pip", "1.0"), ("  npm (package-lock.json)", "running")]
+    assert [row[:2] for row in report.step_rows()] == running
+    _finish(report, "", new_task)
+    assert [row[:2] for row in report.step_rows()] == [("setup", "-"), ("  pip", "1.0")], "it was cancelled, say"

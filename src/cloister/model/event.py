@@ -223,8 +223,21 @@ class SetupPlanned(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SetupStepStarted(Event):
+    """A step of automatic setup begins, as its script itself wrote down, within a second."""
+
+    command: str
+    """Id of the command whose script it belongs to."""
+    tool: str
+    """The package manager; `preparation` for what provides the tools themselves."""
+    folder: str
+    reason: str
+    """The file that decided."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SetupStepFinished(Event):
-    """A step of automatic setup is over; told when its script is, as the script itself wrote it down."""
+    """A step of automatic setup is over, as its script itself wrote down; the last is told when the script is over."""
 
     command: str
     """Id of the command whose script it belongs to."""

@@ -2,17 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from cloister.errors import TaskFailedError
 from cloister.journal import Journal
 from cloister.model.container import work_tree
-from cloister.model.event import SecretDelivered, SecretRemoved, SetupStepFinished
+from cloister.model.event import SecretDelivered, SecretRemoved
 from cloister.model.sandbox import Command, EndCause, Exit
 from cloister.model.secret import DeliveredSecrets
 from cloister.model.setup_failure import SetupFailure
 from cloister.model.setup_plan import Section
-from cloister.model.setup_progress import LARGEST_NOTES_BYTES, SectionEnd, notes_file, read_notes, with_notes
+from cloister.model.setup_progress import with_notes
 from cloister.model.task import Task
+from cloister.phases.setup_steps import StepTeller
 from cloister.protocols import Sandbox
 
 
@@ -51,10 +53,15 @@ async def run_in_setup(script: Script, task: Task, sandbox: Sandbox, journal: Jo
             output_bytes=task.environment.limits.output_bytes,
         )
     )
-    ended, last_words = await journal.follow(process, name, resumed=resumed)
+    steps = StepTeller(script=name, sections=script.sections, sandbox=sandbox, journal=journal)
+    if resumed:
+        await steps.go_on()
+    follow = partial(journal.follow, process, name, resumed=resumed)
+    ended, last_words = await steps.tell_beside(follow) if script.sections else await follow()
     if secret_names:
         journal.record(SecretRemoved(names=secret_names))
-    ends = await _tell_steps(script, ended, sandbox, journal) if script.sections else ()
+    ok = ended.status == 0 and ended.cause is EndCause.EXITED
+    ends = await steps.tell_rest(ok=ok) if script.sections else ()
     if ended != Exit(status=0):
         failure = SetupFailure(
             script=name,
@@ -65,21 +72,3 @@ async def run_in_setup(script: Script, task: Task, sandbox: Sandbox, journal: Jo
             timeout_seconds=timeout,
         )
         raise TaskFailedError(failure.reason(task), hint=failure.hint(task))
-
-
-async def _tell_steps(script: Script, ended: Exit, sandbox: Sandbox, journal: Journal) -> Sequence[SectionEnd]:
-    notes = await sandbox.read_file(notes_file(script.name), limit_bytes=LARGEST_NOTES_BYTES)
-    ends = read_notes(notes or b"", script.sections, ok=ended.status == 0 and ended.cause is EndCause.EXITED)
-    for end in ends:
-        section = end.section
-        journal.record(
-            SetupStepFinished(
-                command=script.name,
-                tool=section.tool,
-                folder=section.folder,
-                reason=section.reason,
-                seconds=end.seconds,
-                ok=end.ok,
-            )
-        )
-    return ends

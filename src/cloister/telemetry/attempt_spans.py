@@ -57,7 +57,7 @@ class AttemptSpans:
             case SnapshotHit() | SnapshotMissed() | FinalDiskResumed() | FinalDiskMissed():
                 self._tell_disk(event)
             case SetupStepFinished(seconds=seconds):
-                # Told all at once when the script is over, in order: only how long each took is known.
+                # Told in order, some late and together: only how long each took is known.
                 begun = self._steps_end
                 self._steps_end += int((seconds or 0.0) * 1e9)
                 facts: Facts = {"cloister.setup.tool": event.tool, "cloister.setup.folder": event.folder}
