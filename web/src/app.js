@@ -182,6 +182,7 @@ document.addEventListener("htmx:afterSwap", fillCommandLine);
 
 // A form whose changes are previewed is sent as a form is, not by htmx.
 document.addEventListener("submit", (event) => {
+  if (event.submitter?.formTarget === "_blank") return; // this page stays, and goes on
   for (const button of event.target.querySelectorAll("button:not([type=button])")) {
     setTimeout(() => { button.disabled = true; });
     button.dataset.sent = "";

@@ -23,7 +23,7 @@ from cloister.web.chosen import Chosen, choose_attempt, quiet_events
 from cloister.web.page import PageRoute, render
 from cloister.web.posted import posted_as
 
-_PROMPT = "check that the repository can be made ready"
+PROMPT = "check that the repository can be made ready"
 _TASKS_LOOKED_AT = 20
 
 router = APIRouter(
@@ -63,7 +63,7 @@ async def begin(
     address = asked.repository.strip()
     wanted = TaskRequest(
         repository=address,
-        prompt=_PROMPT,
+        prompt=PROMPT,
         ref=asked.ref.strip() or None,
         environment=EnvironmentName(name=name),
         agent=CHECK,
@@ -80,13 +80,13 @@ async def begin(
 @router.get("/check/{task}")
 async def steps(name: str, task: str, request: Request, intake: FrontDoor, _: Viewer) -> Response:
     """Show the steps of a check, which come as they are done."""
-    return await _shown("environment_check.html", name, task, request, intake)
+    return await show_check("environment_check.html", name, task, request, intake)
 
 
 @router.get("/check/{task}/report")
 async def report(name: str, task: str, request: Request, intake: FrontDoor, _: Viewer) -> Response:
     """Return what a check has found out by now, as a part of its page."""
-    return await _shown("part_check.html", name, task, request, intake)
+    return await show_check("part_check.html", name, task, request, intake)
 
 
 async def repositories_for(intake: Intake, caller: Caller, name: str) -> Sequence[str]:
@@ -118,10 +118,11 @@ async def _form(
     )
 
 
-async def _shown(template: str, name: str, task: str, request: Request, intake: Intake) -> Response:
+async def show_check(template: str, name: str | None, task: str, request: Request, intake: Intake) -> Response:
+    """Show the steps of a check of that stored environment; without a name, of a text that was given for it."""
     chosen = await choose_attempt(intake, task, None, None)
-    if chosen.status.task.agent != CHECK or chosen.status.task.environment.name != name:
-        raise NotFoundError(f"task {task} is no check of environment {name!r}")
+    if chosen.status.task.agent != CHECK or name not in (None, chosen.status.task.environment.name):
+        raise NotFoundError(f"task {task} is no check of {'an environment' if name is None else repr(name)}")
     events = chosen.own(await quiet_events(intake, chosen))
     return render(
         request,

@@ -110,7 +110,7 @@ async def follow(request: Request, intake: FrontDoor, _: Admin, asked: Edited) -
     A script gets the parts that change; without one, the whole page is shown again.
     """
     changes_nothing(request)
-    text, error = await _merged(request, asked)
+    text, error = await edited_text(request, asked)
     if "hx-request" not in request.headers:
         return await show_editor(
             request, intake, name=asked.name, text=text, base=asked.base, error=error, more=asked.more
@@ -135,7 +135,7 @@ async def follow(request: Request, intake: FrontDoor, _: Admin, asked: Edited) -
 @router.post("")
 async def create(request: Request, intake: FrontDoor, _: Admin, asked: Edited) -> Response:
     """Store a text under a new name, or show the editor again, with what is wrong."""
-    text, error = await _merged(request, asked)
+    text, error = await edited_text(request, asked)
     try:
         if error is not None:
             raise error
@@ -161,7 +161,7 @@ async def editor(
 @router.post("/{name}")
 async def edit(name: str, request: Request, intake: FrontDoor, _: Admin, asked: Edited) -> Response:
     """Store the next version. Who edited what is no longer the newest is told so, and keeps the text."""
-    text, error = await _merged(request, asked)
+    text, error = await edited_text(request, asked)
     base = asked.over or asked.base
     if base is None:
         raise UsageError("the version that was edited is not said", hint="load the page again")
@@ -222,8 +222,8 @@ def make_draft(text: str, name: str, *, more: str = "") -> Draft:
     )
 
 
-async def _merged(request: Request, asked: EditorForm) -> tuple[str, CloisterError | None]:
-    """Return the text with what was changed in the form, or as it was sent with why that cannot be."""
+async def edited_text(request: Request, asked: EditorForm) -> tuple[str, CloisterError | None]:
+    """Return the text with what was changed in the form, or as it was sent, with why that cannot be."""
     text = unix(asked.text)
     if asked.side == "text" and "hx-request" not in request.headers:
         return text, None
