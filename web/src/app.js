@@ -1,5 +1,6 @@
 // Everything here makes pages livelier; each of them can be read, and each form sent, without it.
 import htmx from "htmx.org";
+import { askBeforeSending, pageKey, sessionIsOver } from "./session.js";
 
 window.htmx = htmx; // the extension looks for it there
 document.documentElement.classList.add("scripted");
@@ -7,15 +8,15 @@ document.documentElement.classList.add("scripted");
 const REFRESH_MS = 4000;
 const MOST_ENTRIES = 1500;
 const MOST_CHARACTERS = 200_000; // of one program's output, while it runs; its own page has all
-const key = document.querySelector("meta[name=page-key]")?.content;
 
 document.addEventListener("htmx:configRequest", (event) => {
-  if (key) event.detail.headers["X-Cloister-Page-Key"] = key;
+  if (pageKey()) event.detail.headers["X-Cloister-Page-Key"] = pageKey();
 });
 
-// Whose session has ended logs in again, and comes back to this page.
+document.addEventListener("cloister:session-over", sessionIsOver);
 document.addEventListener("htmx:responseError", (event) => {
-  if ([401, 404].includes(event.detail.xhr.status)) location.reload(); // a task that is gone: the page says so
+  if (event.detail.xhr.status === 401) sessionIsOver();
+  if (event.detail.xhr.status === 404) location.reload(); // a task that is gone: the page says so
 });
 document.addEventListener("htmx:sendError", () => say("The server cannot be reached; this page tries again"));
 document.addEventListener("htmx:sseError", () => say("The server cannot be reached; this page tries again"));
@@ -87,6 +88,7 @@ function tellTime() {
 
 setInterval(tellTime, 1000);
 tellTime();
+askBeforeSending(say);
 
 setInterval(() => {
   const list = document.querySelector("[data-refresh]");

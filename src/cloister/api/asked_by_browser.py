@@ -8,5 +8,14 @@ _PROGRAMS = ("/api/", "/wham/", "/mcp")
 
 def wants_page(connection: HTTPConnection) -> bool:
     """Whether a browser asks for a page."""
-    is_page = connection.scope["method"] == "GET" and "text/html" in connection.headers.get("accept", "")
-    return is_page and not connection.scope["path"].startswith(_PROGRAMS)
+    return connection.scope["method"] == "GET" and _shows_answer(connection)
+
+
+def sends_form(connection: HTTPConnection) -> bool:
+    """Whether a browser sends a form, and shows what comes back."""
+    return connection.scope["method"] == "POST" and _shows_answer(connection)
+
+
+def _shows_answer(connection: HTTPConnection) -> bool:
+    is_shown = "text/html" in connection.headers.get("accept", "")
+    return is_shown and not connection.scope["path"].startswith(_PROGRAMS)

@@ -2,21 +2,24 @@
 
 from urllib.parse import quote
 
-from starlette.requests import HTTPConnection
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
-from cloister.api.asked_by_browser import wants_page
+from cloister.api.asked_by_browser import sends_form, wants_page
 from cloister.api.audit_trail import ADDRESS, Trail
 from cloister.api.caller import Authenticate
 from cloister.api.own_page import SAFE_METHODS, check_origin, check_page_key, check_reader
+from cloister.api.problem import Problem, error_to_problem
 from cloister.api.problem_answers import problem_response
 from cloister.audit import Audit
 from cloister.errors import CloisterError, UnauthenticatedError
 
 LOGIN = "/login"
 """Where a browser is sent that has no session."""
+
+_LOG_IN = "log in, and send it anew; a page that runs its scripts notices before it sends, and keeps what was written"
 
 OPEN_PREFIX = "/static/"
 """What is below it is shown to whoever asks; nothing of an installation is in there."""
@@ -83,8 +86,20 @@ def _is_open(scope: Scope) -> bool:
     return path in scope["app"].state.open_paths or path.startswith(OPEN_PREFIX)
 
 
+def _form_problem(error: CloisterError) -> Problem:
+    problem = error_to_problem(error)
+    if not isinstance(error, UnauthenticatedError):
+        return problem
+    told = {"title": "Your session is over", "detail": "nothing of it was taken", "hint": _LOG_IN}
+    return problem.model_copy(update=told)
+
+
 def _refusal(connection: HTTPConnection, error: CloisterError) -> Response:
-    """Send a browser that wants a page to where it can log in; tell everybody else what is wrong."""
+    """Send a browser that wants a page to where it can log in; tell everybody else what is wrong, forms by a page."""
+    show = getattr(connection.scope["app"].state, "show_problem", None)
+    if show is not None and sends_form(connection):
+        page: Response = show(Request(connection.scope), _form_problem(error))
+        return page
     if not isinstance(error, UnauthenticatedError) or not wants_page(connection):
         return problem_response(error)
     path, query = connection.scope["path"], connection.url.query

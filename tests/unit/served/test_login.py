@@ -13,6 +13,7 @@ from cloister.api.login import local_path
 from cloister.model.token import Role
 
 from .conftest import Server
+from .test_pages import read, visitor
 
 pytestmark = pytest.mark.anyio
 
@@ -212,3 +213,15 @@ async def test_wrong_tokens_are_answered_more_and_more_curtly_and_a_right_one_is
         assert (told.status_code, told.headers["Content-Type"]) == (429, "application/problem+json")
         assert (await _log_in(http, await server.token(Role.VIEWER))).headers["Location"] == "/"
         assert (await http.post("/login", content=b"x" * 100_000, headers=FORM)).status_code == 422
+
+
+async def test_a_form_of_a_session_that_is_over_is_answered_by_a_page(server_without_worker: Server) -> None:
+    server = server_without_worker
+    async with visitor(server, Role.MEMBER) as http:
+        for session in await server.application.access.sessions.list():
+            await server.application.access.sessions.end(session.id)
+        answer = await http.post("/tasks", data={"prompt": "x"})
+        assert answer.status_code == 401
+        assert "Your session is over" in read(answer).text
+        program = await http.post("/api/v1/tasks", json={})
+        assert (program.status_code, program.headers["Content-Type"]) == (401, "application/problem+json")

@@ -78,7 +78,8 @@ export function showOutput(place) {
   async function lookAgain() {
     const answer = await fetch(location.href, { redirect: "manual" }).catch(() => null);
     if (!place.isConnected) return;
-    if (answer && !answer.ok) location.reload(); // it is gone, or the session is over: the page says which
+    if (answer?.status === 401) document.dispatchEvent(new Event("cloister:session-over"));
+    else if (answer && !answer.ok) location.reload(); // it is gone: the page says so
     else setTimeout(follow, RETRY_MS);
   }
 

@@ -55,7 +55,7 @@ export function offerShell(place) {
         typed = "";
         size = null;
         const sent = await ask(address, body, cut.signal).catch(() => null);
-        if (sent?.status === 401) location.reload(); // to log in, and come back
+        if (sent?.status === 401) document.dispatchEvent(new Event("cloister:session-over"));
         if (!sent?.ok && !cut.signal.aborted) {
           cut.abort();
           tell(sent ? await problemOf(sent) : "the server cannot be reached");
