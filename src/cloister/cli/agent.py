@@ -57,7 +57,7 @@ def ensure_agent(context: typer.Context, name: str) -> None:
     import anyio
 
     async def work() -> None:
-        async with open_embedded(context) as (client, _):
+        async with open_embedded(context, asked_only=True) as (client, _):
             installed = {agent.agent for agent in await client.agents() if agent.installed}
             if name not in installed:
                 with BuildBar() as bar:

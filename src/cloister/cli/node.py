@@ -73,7 +73,7 @@ def clean(context: typer.Context, as_json: JsonOption = False) -> None:
     import anyio
 
     async def work() -> "CleanReport":
-        async with open_application(context) as application:
+        async with open_application(context, asked_only=True) as application:
             return await application.clean()
 
     report = asdict(anyio.run(work))

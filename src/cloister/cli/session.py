@@ -78,13 +78,16 @@ def open_state(context: typer.Context) -> "Settings":
 
 
 @asynccontextmanager
-async def open_application(context: typer.Context) -> "AsyncIterator[Application]":
-    """Start the application inside this command. Its log goes to a file, since the terminal is the user's."""
+async def open_application(context: typer.Context, *, asked_only: bool = False) -> "AsyncIterator[Application]":
+    """Start the application inside this command. Its log goes to a file, since the terminal is the user's.
+
+    `asked_only` is for commands that run no task.
+    """
     from cloister import log, wiring
 
     settings = open_state(context)
     with log.logging_to_file(settings.log_directory, settings.log_level):
-        async with wiring.open_application(settings) as application:
+        async with wiring.open_application(settings, asked_only=asked_only) as application:
             yield application
 
 
@@ -98,10 +101,12 @@ class Service:
 
 
 @asynccontextmanager
-async def open_service(context: typer.Context, *, embedded: bool = False) -> "AsyncIterator[Service]":
+async def open_service(
+    context: typer.Context, *, embedded: bool = False, asked_only: bool = False
+) -> "AsyncIterator[Service]":
     """Talk to the server that was named, else to that of the state directory, else start the application in here.
 
-    With `embedded` in here in any case.
+    With `embedded` in here in any case; `asked_only` as for `open_application`.
     """
     from cloister.client import Client
 
@@ -114,7 +119,7 @@ async def open_service(context: typer.Context, *, embedded: bool = False) -> "As
         async with Client.over_socket(path) as client:
             yield Service(client=client, application=None)
         return
-    async with open_embedded(context) as (client, application):
+    async with open_embedded(context, asked_only=asked_only) as (client, application):
         yield Service(client=client, application=application)
 
 
@@ -125,14 +130,16 @@ def _print_note(note: str) -> None:
 
 
 @asynccontextmanager
-async def open_embedded(context: typer.Context) -> "AsyncIterator[tuple[Client, Application]]":
+async def open_embedded(
+    context: typer.Context, *, asked_only: bool = False
+) -> "AsyncIterator[tuple[Client, Application]]":
     """Start the application inside this command, whatever servers there are, and talk to it."""
     from cloister.api.app import make_app
     from cloister.api.caller import authenticate_owner
     from cloister.client import Client
 
     async with (
-        open_application(context) as application,
+        open_application(context, asked_only=asked_only) as application,
         Client.in_process(
             make_app(application.intake, application.access, authenticate_owner, automation=application.automation)
         ) as client,
@@ -153,7 +160,7 @@ def is_served(path: Path) -> bool:
 @asynccontextmanager
 async def open_client(context: typer.Context) -> "AsyncIterator[Client]":
     """The client alone, for commands that only ask."""
-    async with open_service(context) as service:
+    async with open_service(context, asked_only=True) as service:
         yield service.client
 
 

@@ -84,8 +84,9 @@ class _Order:
 class EgressProcess:
     """Runs ONE child process that serves all sandboxes of this node, and starts it anew when it dies.
 
-    An async context manager: entering it begins to start the child and does not wait for it. A child that
-    dies takes all that was open with it; the next one gets listeners and policies back from here.
+    An async context manager: entering it begins to start the child and does not wait for it, unless the child shall
+    start no sooner than the first sandbox needs it. A child that dies takes all that was open with it; the next one
+    gets listeners and policies back from here.
     """
 
     def __init__(
@@ -97,13 +98,14 @@ class EgressProcess:
         gid: int = NOBODY,
         command_prefix: Sequence[str] = (),
         answer_seconds: float = 30.0,
+        early: bool = True,
     ) -> None:
         """Run the child as `uid` and `gid` when we are root; `command_prefix` is put before its command line.
 
         `registries` returns more of `EgressSettings.registries`. It is asked once, before the first child is
         started and without anybody but `open` waiting for it, and must not fail.
         `open` and `close` fail when nobody has answered within `answer_seconds`, restarts included; `open` fails as
-        soon as some children in a row could not start.
+        soon as some children in a row could not start. Not `early`, the first child is started by the first `open`.
         """
         self._settings = settings or EgressSettings()
         self._registries = registries
@@ -116,6 +118,8 @@ class EgressProcess:
         self._channel: ControlChannel[Said] | None = None
         self._last_words = ""
         self._tasks: TaskGroup | None = None
+        self._early = early
+        self._is_begun = False
         self.pid: int | None = None
         """Of the child that runs now; None while there is none."""
         self.when_broken: Callable[[], None] = lambda: None
@@ -123,7 +127,8 @@ class EgressProcess:
 
     async def __aenter__(self) -> Self:
         self._tasks = await anyio.create_task_group().__aenter__()
-        self._tasks.start_soon(self._keep_alive)
+        if self._early:
+            self._begin()
         return self
 
     async def __aexit__(
@@ -148,6 +153,7 @@ class EgressProcess:
         find_asker: FindAsker | None = None,
     ) -> None:
         """See `Egress.open`. EgressError when the policy cannot be one, or the child does not answer."""
+        self._begin()
         try:
             _check_policy(policy)
         except BaseException:
@@ -164,6 +170,12 @@ class EgressProcess:
             await self._give(order)
             assert order.teller is not None, "it was the sandbox's order"
             await order.teller.drain()
+
+    def _begin(self) -> None:
+        assert self._tasks is not None, "entered"
+        if not self._is_begun:
+            self._is_begun = True
+            self._tasks.start_soon(self._keep_alive)
 
     async def _give(self, order: _Order) -> None:
         """Make this the sandbox's order, and return once it is carried out."""

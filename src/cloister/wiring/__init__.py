@@ -55,12 +55,12 @@ _SHARE_OF_SNAPSHOTS = 5
 
 @asynccontextmanager
 async def open_application(
-    settings: Settings, *, measured: bool = False, served: bool = False
+    settings: Settings, *, measured: bool = False, served: bool = False, asked_only: bool = False
 ) -> AsyncIterator[Application]:
     """Open the installation in this process. Nothing is run until `work` is called.
 
     With `measured`, what it does is counted, and shown where the settings and OpenTelemetry's variables say; with
-    `served` too, for `/metrics` as well.
+    `served` too, for `/metrics` as well. Where it is `asked_only`, nothing is made ready for sandboxes ahead of them.
     """
     models, authorities = providers_of(settings), read_certificates(settings.authorities)  # refused before all else
     async with AsyncExitStack() as stack:
@@ -69,7 +69,7 @@ async def open_application(
         if measured:
             shown = served and settings.metrics_access != "off"
             instruments = stack.enter_context(open_instruments(settings, database, shown=shown))
-        parts = await open_adapters(settings, stack, database, authorities, instruments)
+        parts = await open_adapters(settings, stack, database, authorities, instruments, asked_only=asked_only)
         roster = ModelRoster(vault=parts.vault, providers=models, ceiling=settings.ceiling)
         yield _application_of(settings, parts, roster, instruments)
 

@@ -58,13 +58,16 @@ async def open_adapters(
     database: Database,
     authorities: str,
     instruments: "Instruments | None",
+    *,
+    asked_only: bool,
 ) -> Adapters:
     """Open them, until `stack` is left.
 
     `authorities` are certificates in PEM that may vouch for upstreams; what the parts do is counted by `instruments`.
+    `asked_only` as for `open_application`.
     """
     authority = load_authority(settings.state)
-    egress = await stack.enter_async_context(egress_process_of(settings, authority, authorities))
+    egress = await stack.enter_async_context(egress_process_of(settings, authority, authorities, early=not asked_only))
     images = OciImageStore(settings.state)
     trusted = authority.certificate + authorities
     backend = await stack.enter_async_context(

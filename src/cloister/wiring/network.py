@@ -63,8 +63,8 @@ def providers_of(settings: Settings) -> tuple[ModelProvider, ...]:
     return settings.providers
 
 
-def egress_process_of(settings: Settings, authority: Authority, authorities: str) -> EgressProcess:
-    """Return the process that carries what sandboxes send; entering it starts it."""
+def egress_process_of(settings: Settings, authority: Authority, authorities: str, *, early: bool) -> EgressProcess:
+    """Return the process that carries what sandboxes send; started when it is entered, or else when one needs it."""
     return EgressProcess(
         EgressSettings(
             allow_private=tuple(map(str, settings.allow_private)),
@@ -76,4 +76,5 @@ def egress_process_of(settings: Settings, authority: Authority, authorities: str
         registries=partial(registries_of_host, settings.state / "registries.json"),
         uid=settings.egress_uid,
         gid=settings.egress_uid,
+        early=early,
     )
