@@ -4,10 +4,10 @@ from collections.abc import AsyncIterable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from cloister.environments import Environments
 from cloister.errors import NotFoundError, UsageError
-from cloister.importing import CANDIDATES, ImportedEnvironment, convert, find_sources
 from cloister.model.environment import Environment
 from cloister.model.forge import ForgeBranch
 from cloister.model.request import EnvironmentChoice
@@ -19,6 +19,9 @@ from cloister.protocols import Forge, ForgeHost, ImageKeeper, SandboxBackend, Sn
 from cloister.readiness import Needs, find_fit, find_needs, find_own_recipe
 from cloister.repository_address import parse_repository
 from cloister.request_checks import check_ref
+
+if TYPE_CHECKING:
+    from cloister.importing import ImportedEnvironment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,12 +74,14 @@ class Repositories:
 
     async def import_environment(
         self, repository: str, ref: str | None, path: str | None = None, *, guarded: bool = True
-    ) -> ImportedEnvironment:
+    ) -> "ImportedEnvironment":
         """Make an environment file of what the repository says to other services, at the commit that `ref` is.
 
         `path` says which of its files is read, by default the first choice of those that are there. Nothing is
         executed or written. NotFoundError when there is no such file, UsageError when it cannot be read.
         """
+        from cloister.importing import CANDIDATES, convert, find_sources  # no start waits for them
+
         check_ref(ref)
         found = parse_repository(repository, guarded=guarded)
         revision = await self.forge.resolve(found, ref)

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
 import anyio.to_thread
-from markdown_it import MarkdownIt
 
 from cloister.model.review import ReviewRules
 from cloister.model.sandbox import Commit
@@ -64,6 +63,8 @@ def candidates(changed: Iterable[str]) -> Sequence[str]:
 
 def section_of(text: str) -> str:
     """Return what stands under the heading, up to the next of its level or a higher one; empty without it."""
+    from markdown_it import MarkdownIt  # no start waits for it
+
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")  # as the parser counts them
     tokens = MarkdownIt("commonmark").disable("inline").parse(text)  # of headings, the words as they are written
     parts, begin, level = [], None, 0

@@ -4,10 +4,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cloister.api.event_line import event_to_line
-from cloister.environments import EnvironmentReport
-from cloister.importing import ImportedEnvironment
 from cloister.model.choice import choose
 from cloister.model.event import RecordedEvent, TaskFinished
 from cloister.model.image import Image
@@ -18,7 +17,11 @@ from cloister.model.sandbox import Change
 from cloister.model.snapshot import SnapshotRecord
 from cloister.model.stored_environment import StoredEnvironment
 from cloister.model.task import AttemptStatus, Outcome, TaskStatus, Turn
-from cloister.preview import CacheAnswer, Preview
+
+if TYPE_CHECKING:
+    from cloister.environments import EnvironmentReport
+    from cloister.importing import ImportedEnvironment
+    from cloister.preview import CacheAnswer, Preview
 
 Fields = dict[str, object]
 
@@ -157,7 +160,7 @@ def stored_to_json(stored: StoredEnvironment) -> Fields:
     }
 
 
-def report_to_json(report: EnvironmentReport) -> Fields:
+def report_to_json(report: "EnvironmentReport") -> Fields:
     """Return a version of a stored environment with its text, and what that says."""
     environment = report.environment
     uses = environment.secrets if environment else ()
@@ -171,7 +174,7 @@ def report_to_json(report: EnvironmentReport) -> Fields:
     }
 
 
-def preview_to_json(preview: Preview) -> Fields:
+def preview_to_json(preview: "Preview") -> Fields:
     """Return how a repository would be made ready."""
     scripts, toolchains = preview.needs.scripts, preview.needs.toolchains
     return {
@@ -200,7 +203,7 @@ def delivery_to_json(delivery: ForgeDelivery) -> Fields:
     }
 
 
-def imported_to_json(imported: ImportedEnvironment, *, written: Path | None) -> Fields:
+def imported_to_json(imported: "ImportedEnvironment", *, written: Path | None) -> Fields:
     """Return the environment file that was made, and what was made of each line of its source."""
     return {
         "source": imported.source,
@@ -213,7 +216,7 @@ def imported_to_json(imported: ImportedEnvironment, *, written: Path | None) -> 
     }
 
 
-def cache_answer_to_json(answer: CacheAnswer) -> Fields:
+def cache_answer_to_json(answer: "CacheAnswer") -> Fields:
     """Return whether a kept disk fits, and why not."""
     missed = answer.last_miss
     return {

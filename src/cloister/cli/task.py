@@ -61,17 +61,18 @@ def list_tasks(
     Example:  cloister task list --limit 5
     Example:  cloister task list --state failed --text login
     """
-    from cloister.cli.json_lines import task_to_json, to_json
-    from cloister.cli.live import state_to_text
-
     wanted = None if state is None else _as_told(state)
     statuses = ask(
         context,
         lambda client: client.tasks(limit=limit, environment=environment, state=wanted, text=text, archived=archived),
     )
     if as_json:
+        from cloister.cli.json_lines import task_to_json, to_json
+
         typer.echo(to_json([task_to_json(status) for status in statuses]))
         return
+    from cloister.cli.live import state_to_text
+
     rows = [
         (
             status.task.id,

@@ -207,3 +207,12 @@ async def main():
 
 anyio.run(main)
 """
+
+
+async def test_one_that_shall_not_be_early_starts_with_the_first_sandbox(door: Door, world: World) -> None:
+    async with EgressProcess(command_prefix=world.command_prefix, early=False) as egress:
+        await egress.close(SandboxName("unknown"))
+        await anyio.wait_all_tasks_blocked()
+        assert egress.pid is None
+        await Door(egress, door.listener).open()
+        assert egress.pid is not None
