@@ -87,6 +87,8 @@ class Settings(BaseSettings):
     """Attempts that one worker runs at once."""
     drain: Drain = Field(default=10.0, examples=['"10s"'], validate_default=False)
     """How long running attempts may go on when a server is asked to end; what is not over then is left to the next."""
+    spares: int = Field(default=2, ge=0, le=64, examples=["2"])
+    """Sandboxes that a server or a worker has begun before anybody asks; see [spares](../how-to/server.md#spares)."""
     running_together: int | None = Field(default=None, ge=1, examples=["16"])
     """Attempts that run at once on all workers of this state directory; absent: as many as they have slots."""
     running_per_user: int | None = Field(default=None, ge=1, examples=["4"])

@@ -171,7 +171,10 @@ def _attempts(installation: Installation) -> set[str]:
 
 def _directories(installation: Installation) -> Iterator[str]:
     paths = installation.paths
-    for place in (paths.disks, paths.trash, paths.sandboxes, paths.containers, installation.state / "workers"):
+    for place in (
+        *(paths.disks, paths.spare_disks, paths.trash, paths.sandboxes, paths.spare_sandboxes, paths.containers),
+        installation.state / "workers",
+    ):
         if place.exists():
             yield from (str(entry) for entry in place.iterdir())
     if paths.runtime.exists():

@@ -74,6 +74,7 @@ async def run(
     Of several attempts that miss the same disk one goes on, and the others wait until `building` is closed.
     TaskFailedError when the time left was too short for that.
     """
+    backend.expect()
     task = attempt.task
     environment = task.environment
     image = await images.describe(await images.ensure(environment.image))

@@ -242,6 +242,10 @@ class SandboxBackend(Protocol):
         """Keys of the environment file that bound nothing on this node, such as `limits.disk`."""
         ...
 
+    def expect(self) -> None:
+        """Hear that somebody will soon ask for a sandbox and start a command in it, or not; returns at once."""
+        ...
+
     async def create(self, name: SandboxName, spec: SandboxSpec) -> Sandbox:
         """Find or create. A found one keeps its disk and its running containers.
 

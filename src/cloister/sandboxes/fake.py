@@ -53,6 +53,9 @@ class FakeBackend:
         """See `protocols.SandboxBackend`."""
         return ("limits.cpu",)
 
+    def expect(self) -> None:
+        """Nothing is slow here; see `protocols.SandboxBackend`."""
+
     async def create(self, name: SandboxName, spec: SandboxSpec) -> "FakeSandbox":
         """See `protocols.SandboxBackend`."""
         start = "beside another" if spec.beside else "from a snapshot" if spec.snapshot else "from the image"

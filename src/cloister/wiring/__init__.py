@@ -101,6 +101,7 @@ def _application_of(
             GuardedSender(replace(reach_of(settings), what="receiver of webhooks").find),
             None if instruments is None else instruments.deliveries,
         ),
+        keep_spares=parts.backend.spares.keep,
         instruments=instruments,
     )
 

@@ -1,7 +1,7 @@
 """An open installation: what a process does with the parts that were wired together."""
 
 import gc
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -49,6 +49,8 @@ class Application:
     settings: Settings
     health: Health
     automation: Automation
+    keep_spares: Callable[[int], Coroutine[None, None, None]]
+    """Has so many sandboxes begun before anybody asks for one."""
     instruments: "Instruments | None" = None
     """What counts; None where nobody wants the numbers."""
 
@@ -70,6 +72,8 @@ class Application:
         gc.freeze()  # what is loaded by now stays for good, and looking through it would delay a start
         async with anyio.create_task_group() as group:
             group.start_soon(self.reaper.run)
+            if not until_idle:
+                group.start_soon(self.keep_spares, self.settings.spares)
             if self.instruments is not None:
                 group.start_soon(self.instruments.keep_depth)
             with self.health.at_work():

@@ -3,7 +3,6 @@
 import os
 import shutil
 from collections.abc import AsyncIterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from cloister.model.sandbox import SandboxName, SandboxSpec
 from cloister.model.snapshot import CheckedDisk, SnapshotKey
 from cloister.protocols import SandboxBackend
 from cloister.sandboxes.oci import syscalls
+from cloister.sandboxes.oci.berth import make_berth
 from cloister.sandboxes.oci.bundle import UID_BASE
 from cloister.sandboxes.oci.cgroup import hasten_entry, hold_controllers, remove_groups
 from cloister.sandboxes.oci.claims import BuildClaims
@@ -26,11 +26,12 @@ from cloister.sandboxes.oci.final_disk import first_state, hide_former_answer
 from cloister.sandboxes.oci.guard import make_guard
 from cloister.sandboxes.oci.image import OciImageStore
 from cloister.sandboxes.oci.listening import Listening
-from cloister.sandboxes.oci.node import Node, add_volume
-from cloister.sandboxes.oci.paths import make_passage, open_paths
+from cloister.sandboxes.oci.node import Node
+from cloister.sandboxes.oci.paths import open_paths
 from cloister.sandboxes.oci.runtime import find_runtime
 from cloister.sandboxes.oci.sandbox import OciSandbox
 from cloister.sandboxes.oci.snapshots import Snapshots
+from cloister.sandboxes.oci.spares import Spares
 from cloister.sandboxes.oci.terminal import OciTerminal, open_terminal
 from cloister.sandboxes.oci.trash import Trash
 from cloister.sandboxes.oci.volume import Volumes, give_up
@@ -74,6 +75,7 @@ async def open_backend(
         node.snapshots.sweep()
         backend.exporter.sweep()
         node.claims.sweep()
+        backend.spares.sweep()
         try:
             yield backend
         finally:
@@ -96,6 +98,7 @@ class OciBackend:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._open: dict[SandboxName, OciSandbox] = {}
+        self.spares = Spares(node)
         self.exporter = OciSnapshotExporter(node.snapshots, node.images, node.paths.exports)
 
     @property
@@ -109,11 +112,14 @@ class OciBackend:
         """Without volumes a disk is a directory, which no limit is kept of."""
         return ("limits.disk", "limits.inodes") if self._node.volumes is None else ()
 
+    def expect(self) -> None:
+        """Let the kernel get ready; see `protocols.SandboxBackend`."""
+        hasten_entry()
+
     async def create(self, name: SandboxName, spec: SandboxSpec) -> OciSandbox:
         """Find or create; see `protocols.SandboxBackend`."""
         sandbox = self._open.get(name) or await self._find(name, spec)
         if sandbox is None:
-            hasten_entry()
             if self._node.paths.sandbox(name).exists() or self._node.paths.disk(name).exists():
                 await self.destroy(name)  # a half-made one
             sandbox = self._make(name, spec)
@@ -207,18 +213,12 @@ class OciBackend:
             self._node.paths.sandbox(name),
             self._node.paths.disk(name),
         )
-        with ThreadPoolExecutor(max_workers=1) as beside:
-            volume = beside.submit(add_volume, self._node, kept_of(disk_place), spec.limits)
-            make_passage(place, UID_BASE)
-            hold_controllers(name)
-            for part in ("root", "processes", "tools"):
-                make_passage(place / part, UID_BASE)
-            listening = Listening.create(place / "netns")
-            volume.result()
+        hold_controllers(name)
+        sockets = self.spares.take(name, spec.limits) or make_berth(self._node, place, disk_place, spec.limits)
         disk = Disk.create(disk_place, state, owner=UID_BASE)
         if self._is_final(spec):
             hide_former_answer(disk.upper, UID_BASE)
-        sandbox = OciSandbox(self._node, name, spec, disk, listening)
+        sandbox = OciSandbox(self._node, name, spec, disk, Listening(place / "netns", sockets))
         try:
             sandbox.mount()
         except FileNotFoundError as error:  # the snapshot was being removed before our disk said that it stands on it

@@ -6,7 +6,8 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import anyio
@@ -40,10 +41,11 @@ class Containers:
         if self._requests is not None:
             return
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
+        with theirs, _closing(self.runtime.seal()) as runtime:
+            given = (theirs.fileno(), *runtime)
             self._spawner = subprocess.Popen(
-                [sys.executable, "-I", "-S", supervisor.__file__, str(theirs.fileno())],
-                pass_fds=(theirs.fileno(),),
+                [sys.executable, "-I", "-S", supervisor.__file__, *map(str, given)],
+                pass_fds=given,
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
                 cwd="/",
@@ -148,3 +150,13 @@ class Containers:
         self.open()
         assert self._requests is not None
         return self._requests
+
+
+@contextmanager
+def _closing(descriptor: int | None) -> Iterator[tuple[int, ...]]:
+    """Yield it, where there is one, and close it."""
+    try:
+        yield () if descriptor is None else (descriptor,)
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)

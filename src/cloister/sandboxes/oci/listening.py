@@ -32,11 +32,6 @@ class Listening:
         self._doors: dict[int, Sequence[socket.socket]] = {}
 
     @classmethod
-    def create(cls, namespace: Path) -> Self:
-        """Make the namespace, which `namespace` keeps alive, and what listens in it."""
-        return cls(namespace, network.create_namespace(namespace))
-
-    @classmethod
     async def again(cls, namespace: Path, processes: Path) -> Self:
         """Take over those that a container of the directory `processes` holds; without one, listen anew."""
         by_port = defaultdict[int, list[socket.socket]](list)

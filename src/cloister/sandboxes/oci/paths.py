@@ -54,6 +54,11 @@ class NodePaths:
         return self.state / "volumes"
 
     @property
+    def spare_disks(self) -> Path:
+        """One directory per process that has spares."""
+        return self.state / "spares"
+
+    @property
     def trash(self) -> Path:
         """What is being removed."""
         return self.state / "trash"
@@ -62,6 +67,11 @@ class NodePaths:
     def sandboxes(self) -> Path:
         """Mounts, namespaces and processes, one directory per sandbox."""
         return self.runtime / "sandboxes"
+
+    @property
+    def spare_sandboxes(self) -> Path:
+        """The live parts of spares, one directory per process."""
+        return self.runtime / "spares"
 
     @property
     def containers(self) -> Path:
@@ -96,16 +106,17 @@ def open_paths(state: Path, group: int) -> Iterator[NodePaths]:
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (state / "node.lock").open("a") as users:
         fcntl.flock(users, fcntl.LOCK_SH)
-        for directory in (paths.disks, paths.snapshots, paths.claims, paths.results, paths.trash):
+        lasting = (paths.disks, paths.snapshots, paths.claims, paths.results, paths.spare_disks, paths.trash)
+        for directory in lasting:
             directory.mkdir(mode=0o700, exist_ok=True)
-        for directory in (paths.runtime, paths.sandboxes, paths.containers):
+        for directory in (paths.runtime, paths.sandboxes, paths.spare_sandboxes, paths.containers):
             make_passage(directory, group)
         try:
             yield paths
         finally:
             with contextlib.suppress(OSError):  # others are still here, or something runs on
                 fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                for directory in (paths.sandboxes, paths.containers, paths.runtime):
+                for directory in (paths.sandboxes, paths.spare_sandboxes, paths.containers, paths.runtime):
                     directory.rmdir()
 
 

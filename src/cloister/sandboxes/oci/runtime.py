@@ -8,9 +8,11 @@ from pathlib import Path
 
 from cloister.errors import HostError
 from cloister.sandboxes.oci.cgroup import CgroupLayout, find_layout
+from cloister.sandboxes.oci.supervisor import sealed_copy
 
 PREFERRED = ("crun", "runc")
 """In this order: crun starts a container in a third of runc's time."""
+_ELF = b"\x7fELF"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +26,16 @@ class Runtime:
     """Where it keeps its own state; on tmpfs."""
     hide: tuple[str, ...] = ()
     """Mount points that it must not see."""
+
+    def seal(self) -> int | None:
+        """Return a descriptor of the program that nobody can write to; None for one that would not know it.
+
+        No container shall be able to change the program that starts the next one (CVE-2019-5736). So crun and runc make
+        such a copy of themselves at every start, and start anew from it, unless they were started from one.
+        """
+        with self.path.open("rb") as file:
+            is_program = file.read(len(_ELF)) == _ELF  # and no script around it
+        return sealed_copy(str(self.path)) if is_program and self.name in PREFERRED else None
 
     def run(self, directory: Path, container: str, *, terminal: bool = False) -> list[str]:
         """The command that starts the bundle in `directory`, leaves init's pid in `init-pid` and returns.

@@ -1,7 +1,6 @@
 """Kept disks, by key: a snapshot is what a sandbox's disk kept, under another name."""
 
 import fcntl
-import os
 import secrets
 import subprocess
 import threading
@@ -16,6 +15,7 @@ from cloister.errors import ConflictError, NotFoundError, SandboxError
 from cloister.model.sandbox import Commit
 from cloister.model.snapshot import CheckedDisk, SnapshotKey
 from cloister.sandboxes.oci.boot import boot_id
+from cloister.sandboxes.oci.directory_lock import locked
 from cloister.sandboxes.oci.disk import Disk, git_of, layers_of, read_state, volume_of
 from cloister.sandboxes.oci.paths import NodePaths
 from cloister.sandboxes.oci.settling import begin_to_settle, copy_out
@@ -199,7 +199,7 @@ class Snapshots:
     def _drop_former_layers(self, place: Path, marker: SnapshotMarker) -> None:
         layers = place / "layers"
         if marker.flat and layers.exists() and self._user(place.name) is None:
-            with suppress(BlockingIOError), _locked(place, fcntl.LOCK_EX):  # somebody reads them
+            with suppress(BlockingIOError), locked(place, fcntl.LOCK_EX | fcntl.LOCK_NB):  # somebody reads them
                 self._trash.throw(layers)
                 write_marker(place, replace(marker, below=None))
 
@@ -215,7 +215,7 @@ class Snapshots:
             if not place.exists():
                 return
             try:
-                with _locked(place, fcntl.LOCK_EX):
+                with locked(place, fcntl.LOCK_EX | fcntl.LOCK_NB):
                     self._take_away(key, place, place.with_suffix(_GOING))
             except BlockingIOError as error:
                 raise ConflictError(f"the snapshot {key[:12]} is being exported", hint="wait for its end") from error
@@ -226,7 +226,7 @@ class Snapshots:
         with ExitStack() as stack:
             with self._alone():
                 marker = self.get(key)
-                stack.enter_context(_locked(self._place(key), fcntl.LOCK_SH))
+                stack.enter_context(locked(self._place(key), fcntl.LOCK_SH | fcntl.LOCK_NB))
             yield marker
 
     def _take_away(self, key: SnapshotKey, place: Path, going: Path) -> None:
@@ -287,7 +287,7 @@ class Snapshots:
         """Wait until nobody reads it by its path. A mount above it stays good: overlayfs holds its layers."""
         while True:
             try:
-                with _locked(place, fcntl.LOCK_EX):
+                with locked(place, fcntl.LOCK_EX | fcntl.LOCK_NB):
                     delete = self._trash.take(volume_of(place))
             except BlockingIOError:
                 time.sleep(_LOOK_AGAIN_SECONDS)
@@ -306,15 +306,3 @@ class Snapshots:
 
     def _place(self, key: SnapshotKey) -> Path:
         return self._paths.snapshots / key
-
-
-@contextmanager
-def _locked(place: Path, kind: int) -> Iterator[None]:
-    """Lock a directory, which ends with our process at the latest. BlockingIOError when somebody else has."""
-    descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-        yield
-    finally:
-        fcntl.flock(descriptor, fcntl.LOCK_UN)  # a program that is being started has a copy of the descriptor
-        os.close(descriptor)

@@ -74,7 +74,7 @@ _MOST_SHARED = {resource.RLIMIT_MSGQUEUE: 256 * 1024, resource.RLIMIT_SIGPENDING
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def spawn_forever(requests: socket.socket) -> None:
+def spawn_forever(requests: socket.socket, runtime: int | None = None) -> None:
     """Fork a supervisor for each request, until the worker is gone.
 
     A request is a JSON object: `directory` (of the process), `argv` (of the runtime), `delete` (the
@@ -85,6 +85,7 @@ def spawn_forever(requests: socket.socket) -> None:
     that is as good as none; or null),
     `terminal` (whether `argv` sends one to the socket `console`). The answer is `ok`, sent when the watch socket can be
     connected to.
+    `runtime` is the program that `argv` and `delete` call, sealed; without it, they are found by their paths.
     Descriptors that come with it are held for the next worker. Without `directory`, the container of a lost
     supervisor is removed, and the answer sent afterwards.
     """
@@ -94,7 +95,7 @@ def spawn_forever(requests: socket.socket) -> None:
         if not request:
             return
         try:
-            order = json.loads(request)
+            order = {**json.loads(request), "runtime": runtime}
             if "directory" not in order:
                 _remove_container(order)
                 requests.send(b"ok")
@@ -265,11 +266,10 @@ class Supervisor:
         try:
             for path in self.order["hide"]:
                 hide_mount(path)
-            for source, target in ((_sealed_copy(self._path("stdin")), 0), (out_write, 1), (err_write, 2)):
+            for source, target in ((sealed_copy(self._path("stdin")), 0), (out_write, 1), (err_write, 2)):
                 os.dup2(source, target)
-            os.closerange(3, 256)
             _leave_room_for_host()
-            os.execvp(self.order["argv"][0], self.order["argv"])
+            _execute(self.order["argv"], self.order["runtime"])
         except OSError as error:
             os.write(2, f"{self.order['argv'][0]}: {error}\n".encode())
         os._exit(127)
@@ -448,6 +448,16 @@ class Supervisor:
         return os.path.join(self.directory, name)
 
 
+def _execute(argv: list[str], runtime: int | None) -> None:
+    """Become the runtime, with its three streams alone."""
+    if runtime is None:
+        os.closerange(3, 256)
+        os.execvp(argv[0], argv)
+    os.closerange(3, runtime)
+    os.closerange(runtime + 1, 256)
+    os.execve(runtime, argv, os.environ)
+
+
 def _remove_container(order: dict[str, Any]) -> None:
     """Have the runtime remove it, and wait; by pidfd, because the spawner's children are buried by the kernel."""
     child = os.fork()
@@ -458,7 +468,7 @@ def _remove_container(order: dict[str, Any]) -> None:
             null = os.open("/dev/null", os.O_RDWR)
             for number in (0, 1, 2):
                 os.dup2(null, number)
-            os.execvp(order["delete"][0], order["delete"])
+            _execute(order["delete"], order["runtime"])
         finally:
             os._exit(127)
     with contextlib.suppress(ProcessLookupError):
@@ -533,16 +543,18 @@ def _pids(members: str) -> list[int]:
     return []
 
 
-def _sealed_copy(path: str) -> int:
+def sealed_copy(path: str) -> int:
     """Return a descriptor with the file's content, which nobody can write to.
 
     The runtime gives standard input to container root, who could open /proc/self/fd/0 again and fill our tmpfs.
     """
-    copy = os.memfd_create("stdin", os.MFD_ALLOW_SEALING)
+    copy = os.memfd_create(os.path.basename(path), os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
     with open(path, "rb") as file, open(copy, "wb", closefd=False) as target:
         target.write(file.read())
     fcntl.fcntl(copy, fcntl.F_ADD_SEALS, _ALL_SEALS)
-    return os.open(f"/proc/self/fd/{copy}", os.O_RDONLY)
+    sealed = os.open(f"/proc/self/fd/{copy}", os.O_RDONLY | os.O_CLOEXEC)
+    os.close(copy)
+    return sealed
 
 
 def _leave_room_for_host() -> None:
@@ -584,4 +596,6 @@ def hide_mount(path: str) -> None:
 
 
 if __name__ == "__main__":
-    spawn_forever(socket.socket(fileno=int(sys.argv[1])))
+    for inherited in sys.argv[1:]:
+        os.set_inheritable(int(inherited), False)
+    spawn_forever(socket.socket(fileno=int(sys.argv[1])), *map(int, sys.argv[2:]))

@@ -81,3 +81,16 @@ def test_groups_are_removed_in_every_hierarchy_and_their_members_killed(layout: 
     cgroup.remove_groups("one.")
     assert not group.exists()
     assert neighbour.exists()
+
+
+def test_who_hastens_enters_again_and_again(layout: CgroupLayout, monkeypatch: pytest.MonkeyPatch) -> None:
+    entered: list[str] = []
+    groups = [cgroup.ROOT / name for name in GROUPS[layout]]
+    for group in groups:
+        group.mkdir(parents=True, exist_ok=True)
+    monkeypatch.setattr(cgroup, "_own_groups", lambda memberships: iter(groups))
+    monkeypatch.setattr(
+        cgroup.time, "sleep", lambda seconds: entered.extend((group / "cgroup.procs").read_text() for group in groups)
+    )
+    cgroup._enter_own_group()
+    assert entered == ["0"] * cgroup._ENTRIES
