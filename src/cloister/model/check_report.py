@@ -68,3 +68,5 @@ class FailedCheck:
     """Of its page."""
     text: str = field(default="", repr=False)
     """Title, summary, the end of its text, and the places that it names."""
+    log: str = field(default="", repr=False)
+    """The end of what it printed, where its forge has that."""

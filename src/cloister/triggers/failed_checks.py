@@ -1,10 +1,12 @@
 """Checks of others that failed for what Cloister pushed: a follow-up may mend that, as often as the settings say."""
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from cloister.errors import ConflictError, DeniedError
 from cloister.intake import Intake
+from cloister.masking import MaskingRedactor
 from cloister.model.check_report import FailedCheck
 from cloister.model.forge import PullRequestState
 from cloister.model.inbox import Arrived
@@ -21,11 +23,16 @@ from cloister.triggers.check_payloads import CheckSuitePayload
 from cloister.triggers.gatekeeper import TriggerRules
 from cloister.triggers.handling import Handled, LaterError
 from cloister.triggers.payloads import read_payload
+from cloister.triggers.slow_lane import SlowLane
 
 BEGIN = "Checks of the forge failed for "
 """Begins the prompts of such follow-ups, by which they are counted."""
 LONGEST_CONTEXT = 40_000
-_WAIT_SECONDS = 15.0
+LONGEST_LOG = 12_000
+"""Characters of the end of each log."""
+_WAIT_SECONDS = 3.0
+"""It is the database that is asked."""
+_TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:[\d.]+Z ", re.MULTILINE)
 _FAILED = ("failure", "timed_out")
 
 
@@ -39,6 +46,8 @@ class FailedChecks:
     board: CheckBoard
     publications: PublicationStore
     pull_requests: PullRequests
+    lane: SlowLane = field(default_factory=SlowLane)
+    """Where logs are fetched."""
     kinds: frozenset[str] = frozenset({"check_suite"})
 
     async def handle(self, arrived: Arrived) -> Handled | None:
@@ -83,17 +92,26 @@ class FailedChecks:
             return Handled(f"there were {former} follow-ups for failed checks, as many as the settings allow")
         if status.state is not TaskState.FINISHED:
             raise LaterError(f"the last turn of task {status.task.id} is not over", seconds=_WAIT_SECONDS)
-        failed = await self.board.failed(status.task.repository, head)
+        async with self.lane.entered():
+            failed = await self.board.failed(status.task.repository, head)
         if not failed:
             return Handled("no check failed but Cloister's own")
+        prompt = _prompt(head, await self._masked(status, failed))
         key = make_request_key("github", f"failed checks {status.task.id} {head}", b"", self.intake.now())
         try:
-            await self.intake.follow_up(status.task.id, _prompt(head, failed), key=key, asked_by=status.task.asked_by)
+            await self.intake.follow_up(status.task.id, prompt, key=key, asked_by=status.task.asked_by)
         except ConflictError as error:
             if (await self.intake.task(status.task.id)).state is not TaskState.FINISHED:  # somebody else was faster
                 raise LaterError(str(error), seconds=_WAIT_SECONDS) from error
             raise
         raise LaterError(f"task {status.task.id} mends {len(failed)} checks", seconds=_WAIT_SECONDS)
+
+    async def _masked(self, status: TaskStatus, failed: Sequence[FailedCheck]) -> Sequence[FailedCheck]:
+        """Take the secrets of the task's environment out: those who run the checks may print what Cloister knows."""
+        environment = status.task.environment
+        found = {use.name: await self.intake.vault.find(environment.name, use.name) for use in environment.secrets}
+        mask = MaskingRedactor({name: value for name, value in found.items() if value is not None})
+        return [replace(it, text=_mask(mask, it.text), log=_mask(mask, it.log)) for it in failed]
 
     async def _end(self, status: TaskStatus, own: Turn) -> Handled:
         """Push what the follow-up changed, once it is over, unless somebody has gone on with the task by then."""
@@ -117,8 +135,21 @@ def _prompt(head: Commit, failed: Sequence[FailedCheck]) -> str:
     )
     parts, room = [begin], LONGEST_CONTEXT
     for check in failed:
-        words = neutralize(check.text).strip()[:room]
+        words = "\n\n".join(part for part in (neutralize(check.text).strip(), _end_of(check.log)) if part)[:room]
         name, fence = " ".join(neutralize(check.name).split())[:200], fence_of(words)
         parts.append(f"## {name} ({check.conclusion})\n\n{fence}\n{words or '(nothing)'}\n{fence}")
         room -= len(words)
     return "\n\n".join(parts)
+
+
+def _end_of(log: str) -> str:
+    """Return the last lines of a log, without the times that GitHub writes before each."""
+    plain = neutralize(_TIME.sub("", log)).strip()
+    if len(plain) <= LONGEST_LOG:
+        return plain
+    return f"(the end of its log)\n{plain[-LONGEST_LOG:].partition(chr(10))[2]}"
+
+
+def _mask(redactor: MaskingRedactor, text: str) -> str:
+    own = redactor.fresh()
+    return (own.feed(text.encode()) + own.flush()).decode(errors="replace")

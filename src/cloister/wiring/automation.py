@@ -175,6 +175,7 @@ def _review_handlers_of(
             board=pulls.checks,
             publications=pulls.publications,
             pull_requests=pulls,
+            lane=lane,
         ),
     )
 

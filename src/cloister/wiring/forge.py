@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from cloister.environments import Environments
@@ -9,6 +10,7 @@ from cloister.forges.branches import MirrorBranches
 from cloister.forges.github.checks import GitHubChecks
 from cloister.forges.github.credentials import LoginSource
 from cloister.forges.github.host import GitHubHost
+from cloister.forges.github.job_logs import JobLogs
 from cloister.forges.github.reviews import GitHubReviews
 from cloister.forges.signing import CommitSigner
 from cloister.github_settings import GITHUB_WEBHOOK
@@ -58,7 +60,7 @@ def pull_requests_of(
         ),
         now=utc_now,
         public_url=settings.public_url,
-        checks=GitHubChecks(host),
+        checks=GitHubChecks(host, JobLogs(host, replace(reach_of_forge(settings), what="log of a job").find)),
     )
 
 

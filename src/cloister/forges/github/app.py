@@ -21,6 +21,8 @@ PERMISSIONS: Mapping[str, str] = {
     "metadata": "read",
 }
 """To clone and push, to open pull requests, to answer and label, and to say what checks found."""
+OPTIONAL: Mapping[str, str] = {"actions": "read"}
+"""To read the logs of checks that failed; without it, they are left out."""
 EVENTS = (
     "check_run",
     "check_suite",
@@ -64,7 +66,7 @@ def _manifest(name: str, redirect: str, webhook: str | None, *, workflows: bool)
         "url": home,
         "redirect_url": redirect,
         "public": False,
-        "default_permissions": {**PERMISSIONS, **({"workflows": "write"} if workflows else {})},
+        "default_permissions": {**PERMISSIONS, **OPTIONAL, **({"workflows": "write"} if workflows else {})},
         **told,
     }
 

@@ -1,10 +1,12 @@
 """Results of checks at GitHub: check runs for an app, commit statuses for a person's token, who may make no others."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from cloister.forges.github.client import in_our_words
 from cloister.forges.github.host import GitHubHost
+from cloister.forges.github.job_logs import JobLogs
 from cloister.model.check_report import CHECKS_NAME, Annotation, CheckReport, Conclusion, FailedCheck
 from cloister.model.sandbox import Commit
 from cloister.model.task import Repository
@@ -18,14 +20,17 @@ FAILED = ("failure", "timed_out")
 _LONGEST_DESCRIPTION = 140
 _LONGEST_TAIL = 8000
 _MOST_FAILED = 20
+_MOST_LOGS = 4
+_ACTIONS = "github-actions"
 _STATES = {Conclusion.SUCCESS: "success", Conclusion.FAILURE: "failure", Conclusion.NEUTRAL: "error"}
 
 
 class GitHubChecks:
     """`CheckBoard` at one GitHub."""
 
-    def __init__(self, host: GitHubHost) -> None:
+    def __init__(self, host: GitHubHost, logs: JobLogs) -> None:
         self._host = host
+        self._logs = logs
 
     async def report(self, repository: Repository, report: CheckReport) -> None:
         """See `protocols.CheckBoard`."""
@@ -37,9 +42,9 @@ class GitHubChecks:
                 await self._status(name, token, report)
 
     async def failed(self, repository: Repository, commit: Commit) -> Sequence[FailedCheck]:
-        """See `protocols.CheckBoard`; what they name are their annotations, since their logs are on other hosts."""
+        """See `protocols.CheckBoard`. Only jobs of GitHub Actions have logs at GitHub; the first few are looked at."""
         name, token = await self._host.login_for(repository, READ)
-        found: list[FailedCheck] = []
+        found: list[tuple[Mapping[str, Any], FailedCheck]] = []
         async with in_our_words(f"checks of {commit[:12]} in {name}"):
             path = f"/repos/{name}/commits/{commit}/check-runs?filter=latest&per_page=100"
             async for run in self._host.client.getiter(path, oauth_token=token, iterable_key="check_runs"):
@@ -49,10 +54,12 @@ class GitHubChecks:
                 if run["output"]["annotations_count"]:
                     place = f"/repos/{name}/check-runs/{run['id']}/annotations?per_page={MOST_AT_ONCE}"
                     places = await self._host.client.getitem(place, oauth_token=token)
-                found.append(_failed(run, places))
+                found.append((run, _failed(run, places)))
                 if len(found) == _MOST_FAILED:
                     break
-        return found
+        jobs = [run["id"] for run, _ in found if (run["app"] or {}).get("slug") == _ACTIONS][:_MOST_LOGS]
+        logs = {job: await self._logs.tail(repository, job) for job in jobs}  # a job's number is its check run's
+        return [replace(failed, log=logs.get(run["id"], "")) for run, failed in found]
 
     async def _status(self, name: str, token: str | None, report: CheckReport) -> None:
         """The newest of its context counts."""

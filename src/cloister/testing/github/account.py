@@ -9,7 +9,10 @@ import jwt
 
 from cloister.testing.github.hosted import AppOnForge, Caller, Hosted, make_repository
 
-FULL = {"contents": "write", "pull_requests": "write", "issues": "write", "checks": "write", "metadata": "read"}
+FULL = {
+    **dict.fromkeys(("contents", "pull_requests", "issues", "checks"), "write"),
+    **dict.fromkeys(("actions", "metadata"), "read"),
+}
 """Permissions that Cloister asks for."""
 
 

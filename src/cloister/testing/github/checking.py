@@ -58,7 +58,7 @@ def run_to_fields(url: str, repository: Hosted, run: CheckRunOnForge) -> Fields:
         "started_at": None,
         "completed_at": None,
         "check_suite": None,
-        "app": None,
+        "app": None if run.log is None else {"id": 15368, "slug": "github-actions", "name": "GitHub Actions"},
         "output": {
             "title": run.output.get("title"),
             "summary": run.output.get("summary"),

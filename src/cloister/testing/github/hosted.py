@@ -119,6 +119,8 @@ class CheckRunOnForge:
     annotations: list[Mapping[str, Any]] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
     """Its status after each request."""
+    log: bytes | None = None
+    """Of a job of GitHub Actions; None for checks of others."""
 
 
 @dataclass(slots=True, kw_only=True)

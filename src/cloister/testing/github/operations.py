@@ -26,6 +26,8 @@ class Operations:
     def __init__(self, accounts: Accounts, url: str) -> None:
         self._accounts = accounts
         self._url = url
+        self.log_address = "{url}/_logs/{name}/{job}?sig=1"
+        """Where logs are, each for a while."""
         self._known: Mapping[tuple[str, str], Callable[[Called, Any, Caller], Answer]] = {
             ("get", "/user"): self._user,
             ("get", "/users/{username}"): self._named_user,
@@ -48,6 +50,7 @@ class Operations:
             ("get", "/repos/{owner}/{repo}/check-runs/{check_run_id}"): self._run,
             ("patch", "/repos/{owner}/{repo}/check-runs/{check_run_id}"): self._update_run,
             ("get", "/repos/{owner}/{repo}/check-runs/{check_run_id}/annotations"): self._annotations,
+            ("get", "/repos/{owner}/{repo}/actions/jobs/{job_id}/logs"): self._job_log,
             ("get", "/repos/{owner}/{repo}/commits/{ref}/check-runs"): self._runs,
             ("post", "/repos/{owner}/{repo}/statuses/{sha}"): self._status,
         }
@@ -225,6 +228,15 @@ class Operations:
     def _annotations(self, called: Called, _: Any, caller: Caller) -> Answer:
         run = self._readable(called, caller).runs[int(called.values["check_run_id"])]
         return 200, [{"raw_details": None, **it} for it in _page(called, run.annotations)]
+
+    def _job_log(self, called: Called, _: Any, caller: Caller) -> Answer:
+        repository = self._readable(called, caller)
+        if caller.app is not None and caller.app.permissions.get("actions") not in ("read", "write"):
+            raise RefusedError(403, "Resource not accessible by integration")
+        run = repository.runs.get(int(called.values["job_id"]))
+        if run is None or run.log is None:
+            raise RefusedError(404, "Not Found")
+        return 302, self.log_address.format(url=self._url, name=repository.full_name, job=run.id)
 
     def _runs(self, called: Called, _: Any, caller: Caller) -> Answer:
         repository = self._readable(called, caller)

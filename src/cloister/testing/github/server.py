@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.utils import formatdate
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from cloister.testing.serving import bound, serve
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 _API = "/api/v3"
 _GIT_PATH = re.compile(r"/([\w.-]+/[\w.-]+?)(?:\.git)?(/info/refs|/git-upload-pack|/git-receive-pack)")
+_LOG = re.compile(r"/_logs/([\w.-]+/[\w.-]+)/(\d+)")
 _BY_ID = re.compile(r"/repositories/(\d+)(/.*)?")
 _LIMIT = 5000
 
@@ -73,6 +75,15 @@ class GitHub:
         self.clock_seconds = 0
         """How far its clock is ahead."""
 
+    @property
+    def log_address(self) -> str:
+        """Where it says that the log of a job is, with places for `url`, `name` and `job`."""
+        return self._operations.log_address
+
+    @log_address.setter
+    def log_address(self, address: str) -> None:
+        self._operations.log_address = address
+
     def check(self) -> None:
         """Raise AssertionError when anything was not as described."""
         assert not self.problems, "\n".join(self.problems)
@@ -99,6 +110,8 @@ class GitHub:
             return await self.large.batch(request, match[1], self.problems)
         if match := large_objects.STORE.fullmatch(path):
             return await self.large.store(request, match, self.problems)
+        if match := _LOG.fullmatch(path):
+            return self._log(request, match[1], int(match[2]))
         return await self._git(request)
 
     async def _page(self, request: Request, path: str) -> Response | None:
@@ -112,6 +125,14 @@ class GitHub:
         if match := INSTALL.fullmatch(path):
             return self.manifests.install(match[1], clicked=is_posted)
         return None
+
+    def _log(self, request: Request, name: str, job: int) -> Response:
+        """Answer whoever has the address, as the store of logs does: it knows no login, and is to be shown none."""
+        if "authorization" in request.headers:
+            self.problems.append(f"{request.url.path}: a login was sent to the store of logs")
+        repository = self.accounts.find(name)
+        run = None if repository is None else repository.runs.get(job)
+        return Response(status_code=404) if run is None or run.log is None else Response(run.log)
 
     async def _git(self, request: Request) -> Response:
         match = _GIT_PATH.fullmatch(request.url.path)
@@ -172,6 +193,8 @@ class GitHub:
             return self._said(error.status, error.body)
         except KeyError:
             return self._said(403, {"message": "Resource not accessible"})
+        if status == HTTPStatus.FOUND:
+            return Response(status_code=status, headers={"Location": str(known)})
         schema = self._description.answer_schema(called, status)
         whole = None if schema is None else fill(self._description, schema, known)
         self._check_answer(called, status, whole)

@@ -20,6 +20,7 @@ OPERATIONS: Mapping[str, tuple[str, ...]] = {
     "/app/installations/{installation_id}/access_tokens": ("post",),
     "/installation/repositories": ("get",),
     "/repos/{owner}/{repo}": ("get",),
+    "/repos/{owner}/{repo}/actions/jobs/{job_id}/logs": ("get",),
     "/repos/{owner}/{repo}/branches": ("get",),
     "/repos/{owner}/{repo}/branches/{branch}": ("get",),
     "/repos/{owner}/{repo}/collaborators/{username}/permission": ("get",),
