@@ -4,13 +4,13 @@ import json
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx2
 import pytest
 
-from cloister.testing.github.hosted import Hosted
+from cloister.testing.github.hosted import CheckRunOnForge, Hosted, Pull
 from cloister.testing.github.server import GitHub, serve_github
 
 from ..unit.forges.github.conftest import commit
@@ -21,11 +21,25 @@ from .test_server import free_port, serving
 SETTINGS = """
 [agents.fixer]
 command = "grep -o 'fix the sum' | head -n 1 >/cloister/out/message.md; echo two >a.txt"
+[agents.reader]
+command = '''
+cat >/tmp/told
+if grep -q '^# What you review' /tmp/told; then
+  rules=$(sed '/^## The change/,$d' /tmp/told | grep -o 'Rule of the [a-z]*' | tr '\\n' ' ')
+  sed "s/RULES/$rules/" findings.json >/cloister/out/review.json
+elif grep -q '^Checks of the forge failed' /tmp/told; then
+  grep -o 'expected [a-z]*' /tmp/told | tail -n 1 >a.txt
+else
+  echo wrong >a.txt
+fi
+'''
 [github]
 url = "{url}"
 token_file = "{token}"
 webhook_secret = "{secret}"
+fix_checks = 1
 """
+RULES = {"AGENTS.md": "root", "src/AGENTS.md": "folder", "other/AGENTS.md": "other"}
 TOKEN = "ghp_" + "a" * 36
 
 
@@ -78,6 +92,64 @@ def test_a_signed_mention_becomes_a_pull_request_and_one_that_is_not_becomes_not
         task = installation.cloister("task", "list").stdout.split()[0]
         assert f"task `{task}`" in answer.body.lower()
         assert f"task {task}" in installation.cloister("github", "deliveries").stdout
+
+
+def test_a_review_is_posted_at_its_lines_and_failed_checks_are_mended(
+    installation: Installation, github: GitHub, tmp_path: Path
+) -> None:
+    shop = _shop(github)
+    environment = f'agent = "reader"\n{QUIET}'
+    rules = {name: f"## Review guidelines\n\nRule of the {of}.\n" for name, of in RULES.items()}
+    commit(shop.path, "main", {".cloister/environment.toml": environment, **rules})
+    found = {"path": "src/b.txt", "start_line": 1, "line": 2, "priority": "P1", "title": "Wrong"}
+    changed = {"findings.json": json.dumps({"summary": "RULES", "findings": [found]}), "src/b.txt": "1\n2\n"}
+    shop.git("branch", "topic", "main")
+    commit(shop.path, "topic", changed | {"src/AGENTS.md": "## Review guidelines\n\nRule of the fork.\n"})
+    shop.pulls[1] = _pull(shop, 1, "topic")
+    address = f"127.0.0.1:{free_port()}"
+
+    def deliver(kind: str, **parts: object) -> None:
+        about = {"repository": {"id": shop.id, "full_name": shop.full_name}, "sender": {"login": "ann", "type": "User"}}
+        body = json.dumps(about | parts).encode()
+        headers = headers_of(body, kind, f"of-{kind}".replace("_", "-"))
+        assert httpx2.post(f"http://{address}/webhooks/github", content=body, headers=headers, timeout=60).is_success
+
+    with serving(installation, "--listen", address, config=_settings(tmp_path, github)):
+        asked = shop.write(1, "ann", "@robot review")
+        comment = {"id": asked.id, "body": asked.body}
+        deliver("issue_comment", action="created", issue={"number": 1}, comment=comment)
+        _until(lambda: shop.pulls[1].reviews, asked.reactions)
+        (review,) = shop.pulls[1].reviews
+        assert (review.author, review.state) == ("robot", "COMMENTED")
+        assert [(it.path, it.start_line, it.line) for it in review.remarks] == [("src/b.txt", 1, 2)]
+        assert "Rule of the root Rule of the folder" in review.body
+        assert "Rule of the fork" not in review.body
+
+        ran = installation.cloister("run", "--repo", f"{github.url}/team/shop", "--json", "do it")
+        assert installation.cloister("pr", str(ran.events[-1]["task"])).code == 0
+        (pull,) = [it for it in shop.pulls.values() if it.author == "robot"]
+        before = pull.last_head
+        log = b"begin\nexpected green\n"
+        shop.runs[7] = CheckRunOnForge(
+            id=7, head=before, name="build", status="completed", conclusion="failure", log=log
+        )
+        suite = {"id": 9, "head_branch": pull.head, "head_sha": before, "conclusion": "failure"}
+        deliver("check_suite", action="completed", check_suite=suite)
+        _until(lambda: shop.find_commit(pull.head) != before, lambda: installation.cloister("github", "deliveries"))
+        assert shop.git("show", f"{pull.head}:a.txt") == "expected green"
+        assert shop.git("rev-parse", f"{pull.head}^") == before
+
+
+def _until(what: Callable[[], object], seen: object) -> None:
+    until = time.monotonic() + 120
+    while not what():
+        assert time.monotonic() < until, seen() if callable(seen) else seen
+        time.sleep(0.1)
+
+
+def _pull(shop: Hosted, number: int, branch: str) -> Pull:
+    head = shop.find_commit(branch) or ""
+    return Pull(number=number, title="Topic", body="", head=branch, base="main", author="ann", last_head=head)
 
 
 def _shop(github: GitHub) -> Hosted:
