@@ -1,8 +1,11 @@
 """The routes of the `codex cloud` client: `/api/codex/...`, and the same below `/wham/`."""
 
+from collections.abc import Sequence
+from functools import cache
 from typing import Annotated
 
 from fastapi import APIRouter, FastAPI, Query
+from starlette.routing import BaseRoute
 
 from cloister.api.caller import Member, Viewer
 from cloister.api.front import FrontDoor
@@ -32,8 +35,16 @@ _PREFIXES = ("/api/codex", "/wham")
 
 def add_codex(app: FastAPI) -> None:
     """Let the application answer the client."""
+    app.router.routes.extend(_both())
+
+
+@cache
+def _both() -> Sequence[BaseRoute]:
+    """Return all routes, made once: they have no state, so that applications share them."""
+    whole = APIRouter()
     for prefix in _PREFIXES:
-        app.include_router(router, prefix=prefix, include_in_schema=False)
+        whole.include_router(router, prefix=prefix, include_in_schema=False)
+    return whole.routes
 
 
 @router.get("/environments")

@@ -1,6 +1,10 @@
 """All pages, as an addition to the application."""
 
-from fastapi import FastAPI
+from collections.abc import Sequence
+from functools import cache
+
+from fastapi import APIRouter, FastAPI
+from starlette.routing import BaseRoute
 
 from cloister.web import (
     about_pages,
@@ -77,10 +81,18 @@ OPEN_ROUTERS = tuple(part.router for part in (assets, login, installable))
 """Whoever asks is answered."""
 
 
+@cache
+def _pages() -> Sequence[BaseRoute]:
+    """Return all routes, made once: they have no state, so that applications share them."""
+    whole = APIRouter()
+    for router in (*OPEN_ROUTERS, *ROUTERS):
+        whole.include_router(router)
+    return whole.routes
+
+
 def add_web(app: FastAPI) -> None:
     """Let the application show pages."""
-    for router in (*OPEN_ROUTERS, *ROUTERS):
-        app.include_router(router)
+    app.router.routes.extend(_pages())
     app.state.open_paths |= installable.OPEN_PATHS
     app.state.show_problem = error_page
     app.state.shells = shell.Shells()
