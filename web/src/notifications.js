@@ -1,4 +1,6 @@
 // The page "Notifications": this device, by its browser's push service.
+const UNREACHED = "The push service of this browser was not reached, so it cannot be notified now. Try again later, "
+  + "or be told at an address of your own, below.";
 const place = document.querySelector("[data-device]");
 
 function deviceName() {
@@ -29,7 +31,8 @@ async function subscribe() {
   const { key } = await call("/api/v1/notifications/key");
   const applicationServerKey = toBytes(key);
   await (await registration.pushManager.getSubscription())?.unsubscribe();
-  const made = (await registration.pushManager.subscribe({ userVisibleOnly: true, applicationServerKey })).toJSON();
+  const made = await registration.pushManager.subscribe({ userVisibleOnly: true, applicationServerKey })
+    .then((subscription) => subscription.toJSON(), (error) => { throw new Error(`${UNREACHED} (It said: ${error.message})`); });
   await call("/api/v1/notifications/devices", {
     endpoint: made.endpoint, p256dh: made.keys.p256dh, auth: made.keys.auth, label: deviceName(),
   });

@@ -51,6 +51,7 @@ MOST_OF_ONE = 20
 """Receivers of one holder."""
 MOST_RECEIVERS = 2000
 _GONE = frozenset({404, 410})
+_TOO_MANY = 429
 """RFC 8030, 7.3: the subscription is no more."""
 _pause = wait_exponential_jitter(multiplier=30, exp_base=4, max=3600, jitter=10)
 _log = structlog.get_logger(__name__)
@@ -245,7 +246,8 @@ class Notifications:
             return Sent(taken=False, error=str(error))
         if 200 <= status < 300:
             return Sent(taken=True)
-        said = "a redirect, which is not followed" if 300 <= status < 400 else f"status {status}"
+        said = f"status {status}, too many at once" if status == _TOO_MANY else f"status {status}"
+        said = "a redirect, which is not followed" if 300 <= status < 400 else said
         return Sent(taken=False, gone=status in _GONE, error=said)
 
     async def _push(self, subscription: Subscription, notice: Notice) -> int:
