@@ -58,15 +58,13 @@ class EmbeddedQueue:
 
     async def submit(self, task: Task, notes: Sequence[str] = (), key: RequestKey | None = None) -> None:
         """Accept the task; synced."""
-        await self._ledger.accept(task, notes, key)
-        self._submitted.set()
+        await self._ledger.accept(task, notes, key, committed=self._wake)
 
     async def follow_up(
         self, task: TaskId, turn: FollowUp, notes: Sequence[str] = (), key: RequestKey | None = None
     ) -> None:
         """Accept another turn; synced."""
-        await self._ledger.accept_follow_up(task, turn, notes, key)
-        self._submitted.set()
+        await self._ledger.accept_follow_up(task, turn, notes, key, committed=self._wake)
 
     async def workers(self) -> Sequence[Worker]:
         """Those whose locks are held."""
@@ -125,6 +123,10 @@ class EmbeddedQueue:
         """End the attempt after all its events; synced."""
         await self._recorder.flush()
         await self._ledger.finish(attempt.lease, outcome, record)
+
+    def _wake(self) -> None:
+        """Work begins while the acceptance is being synced: what a power cut undoes then, nobody was told of."""
+        self._submitted.set()
 
 
 _: type[AttemptQueue] = EmbeddedQueue

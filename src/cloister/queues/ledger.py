@@ -18,14 +18,33 @@ class Ledger(Protocol):
         """Cheap; differs when another process may have written since the last call."""
         ...
 
-    async def accept(self, task: Task, notes: Sequence[str], key: RequestKey | None = None) -> None:
-        """Keep a new task with its attempts and `task_accepted`, synced. ConflictError when the id is taken."""
+    async def accept(
+        self,
+        task: Task,
+        notes: Sequence[str],
+        key: RequestKey | None = None,
+        *,
+        committed: Callable[[], None] | None = None,
+    ) -> None:
+        """Keep a new task with its attempts and `task_accepted`, synced. ConflictError when the id is taken.
+
+        `committed` is called when it can be claimed, before it is synced.
+        """
         ...
 
     async def accept_follow_up(
-        self, task: TaskId, turn: FollowUp, notes: Sequence[str], key: RequestKey | None = None
+        self,
+        task: TaskId,
+        turn: FollowUp,
+        notes: Sequence[str],
+        key: RequestKey | None = None,
+        *,
+        committed: Callable[[], None] | None = None,
     ) -> None:
-        """Keep one more turn of a task with its attempts and `turn_accepted`, synced. See `AttemptQueue.follow_up`."""
+        """Keep one more turn of a task with its attempts and `turn_accepted`, synced. See `AttemptQueue.follow_up`.
+
+        `committed` is called when it can be claimed, before it is synced.
+        """
         ...
 
     async def held(self) -> Mapping[str, Sequence[AttemptId]]:

@@ -97,7 +97,14 @@ class SqlLedger:
         """Differs when any other connection has committed since the last call."""
         return self._database.changes.version()
 
-    async def accept(self, task: Task, notes: Sequence[str], key: RequestKey | None = None) -> None:
+    async def accept(
+        self,
+        task: Task,
+        notes: Sequence[str],
+        key: RequestKey | None = None,
+        *,
+        committed: Callable[[], None] | None = None,
+    ) -> None:
         """Keep a new task with its attempts, synced. ConflictError when there is one of that id."""
         row = {
             "id": task.id,
@@ -122,10 +129,16 @@ class SqlLedger:
             append_events(connection, task.id, [_acceptance(task, notes)])
             keep_request(connection, key, task.id, 1)
 
-        await self._database.transact(keep, synced=True)
+        await self._database.transact(keep, synced=True, committed=committed)
 
     async def accept_follow_up(
-        self, task: TaskId, turn: FollowUp, notes: Sequence[str], key: RequestKey | None = None
+        self,
+        task: TaskId,
+        turn: FollowUp,
+        notes: Sequence[str],
+        key: RequestKey | None = None,
+        *,
+        committed: Callable[[], None] | None = None,
     ) -> None:
         """Keep one more turn of a task with its attempts, synced. ConflictError when it is not this one's turn."""
         number = select(func.max(ATTEMPTS.c.turn)).where(ATTEMPTS.c.task == task).scalar_subquery()
@@ -146,7 +159,7 @@ class SqlLedger:
             add_turn(connection, task, turn)
             keep_request(connection, key, task, turn.number)
 
-        await self._database.transact(keep, synced=True)
+        await self._database.transact(keep, synced=True, committed=committed)
 
     async def claim(
         self,

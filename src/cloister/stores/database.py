@@ -73,15 +73,17 @@ class Database:
             lambda connection: [connection.execute(each).rowcount for each in statements][-1], synced=synced
         )
 
-    async def transact(self, work: Callable[[Connection], T], *, synced: bool = False) -> T:
+    async def transact(
+        self, work: Callable[[Connection], T], *, synced: bool = False, committed: Callable[[], None] | None = None
+    ) -> T:
         """Return what `work` returns: a transaction that is alone in writing, undone by whatever it raises.
 
         With `synced`, it and all before it survive a power cut. Without, a power cut (not a crash of ours) may
-        undo the newest ones, in order.
+        undo the newest ones, in order. `committed` is called when everybody can see it, and before it is synced.
         """
         await anyio.lowlevel.checkpoint_if_cancelled()
         try:
-            return await self._writer.run(work, synced=synced)
+            return await self._writer.run(work, synced=synced, committed=committed)
         finally:
             self.changes.notify()
 

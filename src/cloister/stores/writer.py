@@ -21,11 +21,20 @@ T = TypeVar("T")
 class _Job:
     """A transaction on its way, and who waits for its end."""
 
-    def __init__(self, work: Callable[[Connection], None], *, synced: bool) -> None:
+    def __init__(
+        self, work: Callable[[Connection], None], *, synced: bool, committed: Callable[[], None] | None
+    ) -> None:
         self.work = work
         self.synced = synced
+        self._committed = committed
         self._loop = get_running_loop()
         self.ended: Future[None] = self._loop.create_future()
+
+    def commit(self) -> None:
+        """Tell the one who wants to know before it is synced; from any thread."""
+        if self._committed is not None:
+            with suppress(RuntimeError):  # as below
+                self._loop.call_soon_threadsafe(self._committed)
 
     def end(self, error: BaseException | None = None) -> None:
         """Tell the one who waits; from any thread."""
@@ -58,10 +67,15 @@ class Writer:
         for thread in self._threads:
             thread.start()
 
-    async def run(self, work: Callable[[Connection], T], *, synced: bool) -> T:
-        """Return what `work` returns, once that is committed, and synced when it shall be; cancellation waits too."""
+    async def run(
+        self, work: Callable[[Connection], T], *, synced: bool, committed: Callable[[], None] | None = None
+    ) -> T:
+        """Return what `work` returns, once that is committed, and synced when it shall be; cancellation waits too.
+
+        `committed` is called in between.
+        """
         answers: list[T] = []
-        job = _Job(lambda connection: answers.append(work(connection)), synced=synced)
+        job = _Job(lambda connection: answers.append(work(connection)), synced=synced, committed=committed)
         self._jobs.put(job)
         with anyio.CancelScope(shield=True):
             await job.ended
@@ -81,6 +95,7 @@ class Writer:
             except BaseException as error:
                 job.end(error)
             else:
+                job.commit()
                 if job.synced:
                     self._committed.put(job)
                 else:

@@ -145,3 +145,28 @@ async def test_what_was_asked_for_is_carried_out_before_the_file_is_closed(tmp_p
         await anyio.wait_all_tasks_blocked()
     async with Database.open(path) as database:
         assert await _count(database) == 5
+
+
+async def test_who_wants_to_know_of_a_commit_is_told_before_the_sync_and_never_of_one_that_failed(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk, told = SlowDisk(monkeypatch), anyio.Event()
+
+    def insert(connection: Connection) -> None:
+        connection.execute(INSERT, {"name": "0"})
+
+    async def keep() -> None:
+        await database.transact(insert, synced=True, committed=told.set)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(keep)
+        await disk.is_busy()
+        with anyio.fail_after(LONG_SECONDS):
+            await told.wait()
+        assert await _count(database) == 1, "and everybody can see it"
+        disk.go.set()
+    again = anyio.Event()
+    with pytest.raises(StoreError, match="UNIQUE"):
+        await database.transact(insert, synced=True, committed=again.set)
+    await anyio.wait_all_tasks_blocked()
+    assert not again.is_set()
