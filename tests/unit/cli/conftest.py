@@ -133,6 +133,10 @@ def _vault(settings: Settings, database: Database) -> SealedVault:
     )
 
 
+async def _keep_none(_: int) -> None:
+    """Sandboxes of a script need nothing in advance."""
+
+
 def _application(
     made: Installation, settings: Settings, database: Database, queue: EmbeddedQueue, host: GitHubHost
 ) -> wiring.Application:
@@ -192,6 +196,7 @@ def _application(
         tools=tools,
         backend=backend,
         reaper=reaper,
+        keep_spares=_keep_none,
         settings=settings,
         health=Health(
             state=settings.state, look_at_database=tools.catalog.list, has_egress=lambda: not made.egress_is_gone
