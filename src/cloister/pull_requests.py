@@ -252,6 +252,8 @@ class PullRequests:
                 hint=f"take the change from the task: cloister apply {task.id}",
             )
         await self.publications.save(replace(known, pushing=pushed), self.now())
+        if known.adopted:
+            await self.publications.note_adopted(known.branch, pushed.head, self.now())
         await self.branches.push(
             task.repository,
             known.branch,

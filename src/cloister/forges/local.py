@@ -3,7 +3,7 @@
 import hashlib
 import re
 import shlex
-from collections.abc import AsyncIterable, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -57,12 +57,14 @@ class LocalForge:
         reach: Reach | None = None,
         host: ForgeHost | None = None,
         most_large_bytes: int = LARGEST_BYTES,
+        adopted: Callable[[], Awaitable[Mapping[Commit, str]]] | None = None,
     ) -> None:
         """`ssh_config` takes the place of the user's and the system's own; see ssh_config(5).
 
         `reach` judges where guarded repositories are; without it, they may be anywhere. `host` knows the way to its
-        own.
+        own. `adopted` tells what Cloister pushed to branches of people.
         """
+        self._adopted = adopted
         self._reach = reach
         self._mirrors = state / "mirrors"
         self._ssh_config = ssh_config
@@ -87,7 +89,7 @@ class LocalForge:
         for pinned in {commit, default_commit}:
             if not await mirror.has(pinned):
                 await _pin(mirror, way, pinned)
-        foreign = commit != default_commit and await mirror.is_foreign(commit)
+        foreign = await self._is_foreign(mirror, commit, default_commit)
         if default_branch.startswith(OWN_BRANCHES) and await mirror.is_foreign(default_commit):
             raise UsageError(
                 f"the default branch of {repository.address} is {default_branch}, which an agent wrote",
@@ -153,7 +155,12 @@ class LocalForge:
         return told
 
     async def _is_foreign(self, mirror: Mirror, commit: Commit, default: Commit | None) -> bool:
-        return commit != default and await mirror.is_foreign(commit)
+        if commit == default:
+            return False
+        if await mirror.is_foreign(commit):
+            return True
+        pushed = await self._adopted() if self._adopted is not None else {}
+        return default is not None and await mirror.has_unmerged(commit, default, pushed)
 
     def _is_at_forge(self, address: str) -> bool:
         return self._host is not None and self._host.covers(Repository(address=address, directory="submodule"))

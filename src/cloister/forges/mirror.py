@@ -117,9 +117,28 @@ class Mirror:
         """Whether no branch or tag has that commit, tip or history, but those that Cloister pushes."""
         if any(value == commit and not _is_own(name) for name, value in self.refs().items()):
             return False
+        return all(_is_own(name) for name in await self._holders(commit))
+
+    async def has_unmerged(self, commit: Commit, default: Commit, pushed: Mapping[Commit, str]) -> bool:
+        """Whether it holds a commit of `pushed` that nobody took over: only the branch that it was pushed to has that.
+
+        What branches of Cloister's own have says nothing. What the commit `default` has is taken over.
+        """
+        there = await self._peel(list(pushed)) if pushed else ()
+        if not there:
+            return False
+        output = await run_git(["rev-list", commit, f"^{default}"], git_dir=self.path)
+        new = set(output.stdout.decode().split())
+        for it in (it for it in there if it in new):
+            holders = await self._holders(it)
+            if all(_is_own(name) or name == f"{HEADS}{pushed[it]}" for name in holders):
+                return True
+        return False
+
+    async def _holders(self, commit: Commit) -> Sequence[str]:
+        """Return the branches and tags that have a commit, tip or history."""
         asked = ["for-each-ref", f"--contains={commit}", "--format=%(refname)", HEADS.rstrip("/"), TAGS.rstrip("/")]
-        holders = (await run_git(asked, git_dir=self.path)).stdout.decode(errors="replace").splitlines()
-        return all(_is_own(name) for name in holders)
+        return (await run_git(asked, git_dir=self.path)).stdout.decode(errors="replace").splitlines()
 
     async def read_file(self, commit: Commit, path: str, *, limit_bytes: int) -> bytes | None:
         """Return a regular file of a commit; None when there is none."""

@@ -1,6 +1,6 @@
 """Where repositories come from, and where changes go."""
 
-from collections.abc import AsyncIterable, Sequence
+from collections.abc import AsyncIterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -32,7 +32,8 @@ class Forge(Protocol):
         """Bring the repository's mirror up to date and pin `ref`.
 
         A ref is a branch, tag, full or short commit; None is the default branch. Concurrent calls for one
-        repository fetch once. A commit that only branches of Cloister's own have is foreign; a default branch that is
+        repository fetch once. A commit that only branches of Cloister's own have is foreign, and so is one above what
+        Cloister pushed to a person's branch, until another branch has that; a default branch that is
         so is a UsageError. NotFoundError when the repository or the ref does not exist or has no commit;
         RepositoryError when it cannot be reached.
         """
@@ -239,6 +240,14 @@ class PublicationStore(Protocol):
 
     async def of_pull_request(self, repository: str, number: int) -> Publication | None:
         """Return the one of that pull request, by the id of its repository; None for those of people."""
+        ...
+
+    async def note_adopted(self, branch: str, commit: Commit, at: datetime) -> None:
+        """Remember for ever that this commit, which an agent wrote, goes to a person's branch; synced. Repeatable."""
+        ...
+
+    async def adopted_commits(self) -> Mapping[Commit, str]:
+        """Return the branches that such commits were pushed to."""
         ...
 
     async def save(self, publication: Publication, at: datetime, events: Sequence[Event] = ()) -> None:

@@ -10,11 +10,12 @@ from sqlalchemy.dialects.sqlite import insert as insert_or_update
 from cloister.errors import StoreError
 from cloister.model.event import Event
 from cloister.model.publication import Publication
+from cloister.model.sandbox import Commit
 from cloister.model.task import TaskId, TaskPullRequest
 from cloister.protocols import PublicationStore
 from cloister.stores.database import Database
 from cloister.stores.events import Entry, append_events
-from cloister.stores.schema import PUBLICATIONS
+from cloister.stores.schema import ADOPTED, PUBLICATIONS
 
 _DOCUMENT = TypeAdapter(Publication)
 
@@ -59,6 +60,16 @@ class SqlPublicationStore:
         query = select(PUBLICATIONS).where(of_repository, of_number).order_by(PUBLICATIONS.c.at.desc())
         found = [_read(row.document, row.task) for row in await self._database.all(query)]
         return next((it for it in found if not it.adopted), None)
+
+    async def note_adopted(self, branch: str, commit: Commit, at: datetime) -> None:
+        """Synced."""
+        row = insert_or_update(ADOPTED).values(commit=commit, branch=branch, at=at).on_conflict_do_nothing()
+        await self._database.execute(row, synced=True)
+
+    async def adopted_commits(self) -> Mapping[Commit, str]:
+        """All of them: they are few, and none may be missed."""
+        rows = await self._database.all(select(ADOPTED.c.commit, ADOPTED.c.branch))
+        return {Commit(row.commit): row.branch for row in rows}
 
     async def save(self, publication: Publication, at: datetime, events: Sequence[Event] = ()) -> None:
         """Synced, with its events or not at all."""

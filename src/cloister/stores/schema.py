@@ -339,6 +339,14 @@ PUBLICATIONS = Table(
     Column("at", UtcDateTime, nullable=False),
 )
 
+ADOPTED = Table(
+    "adopted",
+    METADATA,
+    Column("commit", Text, primary_key=True),  # that was pushed, or about to be; it outlives its task
+    Column("branch", Text, nullable=False),  # of a person's pull request
+    Column("at", UtcDateTime, nullable=False),
+)
+
 REVIEWS = Table(
     "reviews",
     METADATA,

@@ -17,6 +17,7 @@ from cloister.settings import Settings
 from cloister.stores.attempts import SqlLedger
 from cloister.stores.database import Database
 from cloister.stores.kept_files import DirectoryFileStore
+from cloister.stores.publications import SqlPublicationStore
 from cloister.stores.secrets import SqlSecretStore
 from cloister.stores.snapshots import SqlSnapshotCatalog
 from cloister.stores.tasks import SqlTaskStore
@@ -88,7 +89,7 @@ async def open_adapters(
         files=DirectoryFileStore(settings.state / "files"),
         vault=vault,
         host=host,
-        forge=_forge_of(settings, host),
+        forge=_forge_of(settings, database, host),
         images=images,
         packs=OciAgentPacks(settings.state),
         backend=backend,
@@ -98,11 +99,12 @@ async def open_adapters(
     )
 
 
-def _forge_of(settings: Settings, host: GitHubHost) -> LocalForge:
+def _forge_of(settings: Settings, database: Database, host: GitHubHost) -> LocalForge:
     return LocalForge(
         settings.state,
         ssh_config=settings.ssh_config,
         reach=reach_of_forge(settings),
         host=host,
         most_large_bytes=settings.large_files,
+        adopted=SqlPublicationStore(database).adopted_commits,
     )

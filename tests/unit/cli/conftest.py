@@ -40,6 +40,7 @@ from cloister.stores.attempts import SqlLedger
 from cloister.stores.database import Database
 from cloister.stores.environments import SqlEnvironmentStore
 from cloister.stores.kept_files import DirectoryFileStore
+from cloister.stores.publications import SqlPublicationStore
 from cloister.stores.secrets import SqlSecretStore
 from cloister.stores.snapshots import SqlSnapshotCatalog
 from cloister.stores.tasks import SqlTaskStore
@@ -142,7 +143,7 @@ def _application(
 ) -> wiring.Application:
     images = BuiltImages(made.node)
     backend = FakeBackend(made.node, on_call=made.on_call)
-    forge = LocalForge(settings.state, host=host)
+    forge = LocalForge(settings.state, host=host, adopted=SqlPublicationStore(database).adopted_commits)
     vault = _vault(settings, database)
     catalog = SqlSnapshotCatalog(database)
     packs = FakeAgentPacks()

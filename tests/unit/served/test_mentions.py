@@ -22,6 +22,7 @@ from cloister.model.audit import AuditFilter
 from cloister.model.task import TaskStatus
 from cloister.model.task_filter import EVERY_TASK
 from cloister.model.thread_context import CONTEXT
+from cloister.repository_address import parse_repository
 from cloister.testing.github.account import FULL
 from cloister.testing.github.hosted import AppOnForge, Hosted, Pull, Written
 from cloister.testing.github.server import Fault, GitHub, serve_github
@@ -195,7 +196,16 @@ async def test_a_mention_on_lines_of_a_pull_request_pushes_to_its_branch(open_te
             pull.number, "@cloister-of-team make it two", path="c.txt", line=1, hunk=hunk, commit=pull.last_head
         )
         before = pull.last_head
+        forge, shop = team.server.application.intake.forge, parse_repository(f"{team.github.url}/team/shop")
+        assert not (await forge.resolve(shop, "topic")).foreign
         await team.until(lambda: (BOT, "rocket") in asked.reactions)
+        assert (await forge.resolve(shop, "topic")).foreign, "an agent wrote what is there now"
+        commit(team.shop.path, "topic", {"d.txt": "d\n"})
+        assert (await forge.resolve(shop, "topic")).foreign, "and it is below that"
+        assert not (await forge.resolve(shop, before)).foreign
+        team.shop.git("branch", "taken-over", "topic^")
+        assert not (await forge.resolve(shop, "topic")).foreign, "somebody took it over"
+        team.shop.git("update-ref", "refs/heads/topic", "topic^")
         (status,) = await team.tasks()
         assert (status.task.revision.ref, status.task.revision.commit) == ("topic", before)
         assert "What is asked is about line 1 of c.txt:\n\n@@ -0,0 +1 @@" in status.task.prompt

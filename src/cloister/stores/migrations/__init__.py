@@ -1,4 +1,4 @@
 """How the tables came to be, step by step (Alembic)."""
 
-NEWEST = "0027"
+NEWEST = "0028"
 """The revision that this version of Cloister works with."""
