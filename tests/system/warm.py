@@ -22,6 +22,8 @@ from typing import Any, TextIO
 
 IMPORTED = (
     "cloister.cli.main",
+    "cloister.cli.json_lines",
+    "cloister.cli.live",
     "cloister.cli.session",
     "cloister.client",
     "cloister.wiring",
@@ -159,11 +161,23 @@ def _opened(descriptor: int, mode: str, *, like: TextIO) -> TextIO:
     return file
 
 
+def _load_all() -> None:
+    """Load what commands load when they are asked for it."""
+    from cloister.api.routes import load_all
+    from cloister.cli.commands import AllCommands, LaterCommand
+
+    load_all()
+    for command in AllCommands().commands.values():
+        assert isinstance(command, LaterCommand)
+        command.load()
+
+
 def main() -> None:
     """Import, and become a command whenever one is asked for."""
     with socket.socket(fileno=int(sys.argv[1])) as requests:
         for name in IMPORTED:
             importlib.import_module(name)
+        _load_all()
         gc.collect()
         gc.freeze()
         requests.send(b"ready")

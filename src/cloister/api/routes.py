@@ -44,6 +44,10 @@ class Part(BaseRoute):
         (route,) = whole.routes
         return route
 
+    def load(self) -> None:
+        """Do now what the first request would wait for."""
+        self._route.matches({"type": "http", "method": "GET", "path": ""})
+
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Say whether one of the routes answers."""
         path = f"{scope.get('path', '')}/"
@@ -80,6 +84,12 @@ PARTS: Sequence[Part] = (
     Part("users"),
     Part("statistics"),
 )
+
+
+def load_all() -> None:
+    """Do now what the first requests would wait for; in any thread."""
+    for part in PARTS:
+        part.load()
 
 
 def all_routers() -> Iterator[APIRouter]:

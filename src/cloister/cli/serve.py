@@ -42,6 +42,7 @@ def serve(
         _print_unit(context, listen)
         return
     import anyio
+    import anyio.to_thread
 
     from cloister import log, wiring
     from cloister.api.app import make_app
@@ -50,6 +51,7 @@ def serve(
     from cloister.api.login import add_login
     from cloister.api.oidc_login import add_oidc_login
     from cloister.api.operations import add_operations
+    from cloister.api.routes import load_all
     from cloister.cli.draining import end_in_time, work_until_drained
     from cloister.cli.follow import interruptions
     from cloister.codex_api.routes import add_codex
@@ -86,6 +88,7 @@ def serve(
                 settings=settings,
             )
             group.start_soon(automation.run)
+            group.start_soon(anyio.to_thread.run_sync, load_all)
             group.start_soon(answer, make, application.access, settings, Ends(near=near, far=far))
             typer.echo(f"listening at {settings.socket}")
             if settings.listen is not None:

@@ -26,6 +26,7 @@ from cloister.repository_address import parse_repository
 from cloister.testing.github.account import FULL
 from cloister.testing.github.hosted import AppOnForge, Hosted, Pull, Written
 from cloister.testing.github.server import Fault, GitHub, serve_github
+from cloister.triggers import following, inbox
 from cloister.triggers.mention_text import find_mention
 
 from ..cli.conftest import DIFF
@@ -118,7 +119,11 @@ class Team:
 
 
 @pytest.fixture
-def open_team(machine: Machine, github: GitHub, key: rsa.RSAPrivateKey) -> Callable[..., Any]:
+def open_team(
+    machine: Machine, github: GitHub, key: rsa.RSAPrivateKey, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Any]:
+    for module in (following, inbox):
+        monkeypatch.setattr(module, "LOOK_SECONDS", 0.2)  # what is over is soon seen
     public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()

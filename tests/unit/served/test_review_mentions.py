@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from cloister.automation import review_poster
 from cloister.sandboxes.fake import Program
+from cloister.triggers import review_command
 from cloister.triggers.review_command import read_words
 
 from .test_mentions import BOT, Team, _pull
@@ -15,6 +17,13 @@ from .test_mentions import key as key
 from .test_mentions import open_team as open_team
 
 pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is over is soon seen."""
+    monkeypatch.setattr(review_command, "_WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(review_poster, "LOOK_SECONDS", 0.2)
 
 
 def finds(team: Team, *findings: dict[str, Any]) -> None:
