@@ -10,8 +10,14 @@ import typer
 from cloister.cli.session import config_of, open_state, settings_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fastapi import FastAPI
+
+    from cloister.api.listening import Ends
     from cloister.settings import Settings
     from cloister.tokens import Tokens
+    from cloister.wiring import Application
 
 
 def serve(
@@ -42,69 +48,82 @@ def serve(
         _print_unit(context, listen)
         return
     import anyio
-    import anyio.to_thread
 
-    from cloister import log, wiring
-    from cloister.api.app import make_app
-    from cloister.api.forge_webhook import add_forge_webhook
-    from cloister.api.listening import Ends, answer, owned_socket, public_socket
-    from cloister.api.login import add_login
-    from cloister.api.oidc_login import add_oidc_login
-    from cloister.api.operations import add_operations
-    from cloister.api.routes import load_all
-    from cloister.cli.draining import end_in_time, work_until_drained
-    from cloister.cli.follow import interruptions
-    from cloister.codex_api.routes import add_codex
-    from cloister.mcp.late import add_mcp
-    from cloister.setting_values import endpoint_to_text
-    from cloister.web.routes import add_web
-    from cloister.worker import Drain
+    from cloister import log
+    from cloister.api.listening import Ends, owned_socket, public_socket
 
     settings = _settings(context, listen, slots, certificate=tls_certificate, key=tls_key)
-
-    async def work() -> None:
-        async with (
-            wiring.open_application(settings, measured=True, served=True) as application,
-            interruptions() as interruption,
-            anyio.create_task_group() as group,
-        ):
-            drain, worked = Drain(), anyio.Event()
-            group.start_soon(work_until_drained, application, drain, worked)
-            instruments = application.instruments
-            operations = partial(
-                add_operations,
-                health=application.health,
-                page=instruments.page if instruments else None,
-                readers=settings.metrics_access,
-            )
-            additions = (add_web, add_login, add_oidc_login, add_codex, add_mcp, add_forge_webhook, operations)
-            automation = application.automation
-            make = partial(
-                make_app,
-                application.intake,
-                application.access,
-                additions=additions,
-                automation=automation,
-                settings=settings,
-            )
-            group.start_soon(automation.run)
-            group.start_soon(anyio.to_thread.run_sync, load_all)
-            group.start_soon(answer, make, application.access, settings, Ends(near=near, far=far))
-            typer.echo(f"listening at {settings.socket}")
-            if settings.listen is not None:
-                typer.echo(
-                    f"listening at {'https' if settings.tls_certificate else 'http'}://{endpoint_to_text(settings.listen)}"
-                )
-                await _make_first_token(application.tokens)
-            await end_in_time(application, drain, worked, interruption)
-            group.cancel_scope.cancel()
-
     with (
         log.logging_to_stderr(settings.log_level, settings.log_format),
         owned_socket(settings.socket) as near,
         public_socket(settings.listen) as far,
     ):
-        anyio.run(work)
+        anyio.run(_serve, settings, Ends(near=near, far=far))
+
+
+async def _serve(settings: "Settings", ends: "Ends") -> None:
+    """Work and answer until somebody asks for the end, and what runs had its time."""
+    import anyio
+    import anyio.to_thread
+
+    from cloister import wiring
+    from cloister.api.listening import answer
+    from cloister.api.routes import load_all
+    from cloister.cli.draining import end_in_time, work_until_drained
+    from cloister.cli.follow import interruptions
+    from cloister.worker import Drain
+
+    async with (
+        wiring.open_application(settings, measured=True, served=True) as application,
+        interruptions() as interruption,
+        anyio.create_task_group() as group,
+    ):
+        drain, worked = Drain(), anyio.Event()
+        group.start_soon(work_until_drained, application, drain, worked)
+        group.start_soon(application.automation.run)
+        group.start_soon(anyio.to_thread.run_sync, load_all)
+        group.start_soon(answer, _app_maker(application), application.access, settings, ends)
+        await _tell_where(settings, application.tokens)
+        await end_in_time(application, drain, worked, interruption)
+        group.cancel_scope.cancel()
+
+
+def _app_maker(application: "Application") -> "Callable[..., FastAPI]":
+    """Return what makes the API with all that a server has beside it: pages, logins, other APIs, webhooks."""
+    from cloister.api.app import make_app
+    from cloister.api.forge_webhook import add_forge_webhook
+    from cloister.api.login import add_login
+    from cloister.api.oidc_login import add_oidc_login
+    from cloister.api.operations import add_operations
+    from cloister.codex_api.routes import add_codex
+    from cloister.mcp.late import add_mcp
+    from cloister.web.routes import add_web
+
+    operations = partial(
+        add_operations,
+        health=application.health,
+        page=application.instruments.page if application.instruments else None,
+        readers=application.settings.metrics_access,
+    )
+    return partial(
+        make_app,
+        application.intake,
+        application.access,
+        additions=(add_web, add_login, add_oidc_login, add_codex, add_mcp, add_forge_webhook, operations),
+        automation=application.automation,
+        settings=application.settings,
+    )
+
+
+async def _tell_where(settings: "Settings", tokens: "Tokens") -> None:
+    """Print where the server is, and let the administrator in who has no token yet."""
+    from cloister.setting_values import endpoint_to_text
+
+    typer.echo(f"listening at {settings.socket}")
+    if settings.listen is not None:
+        scheme = "https" if settings.tls_certificate else "http"
+        typer.echo(f"listening at {scheme}://{endpoint_to_text(settings.listen)}")
+        await _make_first_token(tokens)
 
 
 def _print_unit(context: typer.Context, listen: str | None) -> None:
