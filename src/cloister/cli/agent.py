@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cloister.cli.image import BuildBar
+from cloister.cli.options import JsonOption
 from cloister.cli.session import ask, open_embedded
-from cloister.cli.task import JsonOption
 from cloister.cli.terminal import output_console, print_line, print_table
 
 if TYPE_CHECKING:

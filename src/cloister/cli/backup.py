@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cloister.cli.options import JsonOption
 from cloister.cli.session import is_served, open_state, settings_of
-from cloister.cli.task import JsonOption
 from cloister.cli.terminal import output_console, print_line
 from cloister.errors import ConflictError, UsageError
 

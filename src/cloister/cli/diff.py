@@ -6,17 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cloister.cli.options import AttemptOption, JsonOption, TaskArgument, TurnOption
 from cloister.cli.session import ask
-from cloister.cli.task import JsonOption, TaskArgument
 from cloister.cli.terminal import neutralize, output_console, print_line, print_lines
 from cloister.cli.work_tree import apply_diff, find_work_tree
 from cloister.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.text import Text
-
-AttemptOption = Annotated[int | None, typer.Option(min=1, help="Number of the attempt; by default the best one.")]
-TurnOption = Annotated[int | None, typer.Option(min=1, help="Number of the turn; by default the last one.")]
 
 
 def diff(

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cloister.cli.mending import mend
+from cloister.cli.options import JsonOption
 from cloister.cli.session import settings_of
-from cloister.cli.task import JsonOption
 from cloister.cli.terminal import neutralize, output_console
 from cloister.errors import UsageError
 

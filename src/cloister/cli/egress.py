@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cloister.cli.options import TaskArgument
 from cloister.cli.session import ask
-from cloister.cli.task import TaskArgument
 from cloister.cli.terminal import output_console, print_table
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from cloister.cli.env_check import check_environment
 from cloister.cli.env_shell import check_terminal, run_shell, terminal_kind
 from cloister.cli.env_store import show_stored
 from cloister.cli.environment_argument import EnvironmentArgument, read_choice
+from cloister.cli.options import JsonOption, RefOption, RepoOption
 from cloister.cli.session import ask
-from cloister.cli.task import JsonOption
 from cloister.cli.terminal import neutralize, output_console, print_line, print_lines, print_table
 from cloister.cli.work_tree import repository_address
 from cloister.errors import UsageError
@@ -31,10 +31,6 @@ app.command()(env_store.edit)
 app.command()(env_store.history)
 app.command()(env_store.delete)
 
-RepoOption = Annotated[
-    str | None, typer.Option(metavar="PATH|URL", help="Repository; by default that of the current directory.")
-]
-RefOption = Annotated[str | None, typer.Option(metavar="REF", help="Branch, tag or commit, as for `run`.")]
 
 _DIGITS = 12
 

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from cloister.cli.env import RefOption, RepoOption
+from cloister.cli.options import JsonOption, RefOption, RepoOption
 from cloister.cli.session import ask
-from cloister.cli.task import JsonOption
 from cloister.cli.terminal import neutralize, output_console, print_lines
 from cloister.cli.work_tree import repository_address
 from cloister.cli.written import write_file, write_in_folder

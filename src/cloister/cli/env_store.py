@@ -10,8 +10,8 @@ from rich.text import Text
 
 from cloister.cli.editor import edit_text, find_editor
 from cloister.cli.environment_argument import read_environment_file
+from cloister.cli.options import JsonOption
 from cloister.cli.session import ask
-from cloister.cli.task import JsonOption
 from cloister.cli.terminal import error_console, neutralize, output_console, print_line, print_lines, print_table
 from cloister.cli.work_tree import repository_address
 from cloister.errors import UsageError

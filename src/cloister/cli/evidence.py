@@ -10,6 +10,7 @@ import typer
 from rich.text import Text
 
 from cloister.asciicast import recording_lines
+from cloister.cli.options import AttemptOption, TaskArgument, TurnOption
 from cloister.cli.session import ask
 from cloister.cli.terminal import neutralize, output_console, print_lines, print_table
 from cloister.errors import NotFoundError, UsageError
@@ -22,13 +23,6 @@ if TYPE_CHECKING:
     from cloister.model.task import AttemptStatus, TaskStatus
 
 app = typer.Typer()
-
-TaskArgument = Annotated[str, typer.Argument(metavar="T", help="The task's id, or a unique beginning of it.")]
-AttemptOption = Annotated[
-    int | None, typer.Option(metavar="N", help="Number of the attempt; by default the best one of the last turn.")
-]
-
-TurnOption = Annotated[int | None, typer.Option(metavar="N", help="Number of the turn; by default the last one.")]
 
 
 @app.command()

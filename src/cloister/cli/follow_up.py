@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cloister.cli.given_files import FileOption, ImageOption, read_uploads
+from cloister.cli.options import AttemptsOption, DetachOption, JsonOption, TaskArgument
 from cloister.cli.run import carry_out, detach_task, end_as, read_prompt
 from cloister.cli.session import ask
-from cloister.cli.task import JsonOption, TaskArgument
 
 if TYPE_CHECKING:
     from cloister.client import Client
@@ -27,13 +27,13 @@ def follow_up(
         int | None,
         typer.Option(metavar="N", help="The attempt of the last turn to go on from; by default the best one."),
     ] = None,
-    attempts: Annotated[int, typer.Option(metavar="1..4", help="Independent answers to make.")] = 1,
+    attempts: AttemptsOption = 1,
     file: FileOption = None,
     image: ImageOption = None,
     require_checks: Annotated[
         bool, typer.Option("--require-checks", help="End with 1 unless all of the environment's checks pass.")
     ] = False,
-    detach: Annotated[bool, typer.Option("--detach", help="Print the task's id and return.")] = False,
+    detach: DetachOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Go on with a task that is over: same agent, same environment, on the disk that the last turn left.

@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 
 from cloister.cli.github_setup import setup
+from cloister.cli.options import JsonOption
 from cloister.cli.secret import read_value
 from cloister.cli.session import ask
-from cloister.cli.task import JsonOption
 from cloister.cli.terminal import neutralize, output_console, print_line
 
 app = typer.Typer(

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cloister.api.event_line import event_to_line
+from cloister.event_line import event_to_line
 from cloister.model.choice import choose
 from cloister.model.event import RecordedEvent, TaskFinished
 from cloister.model.image import Image

@@ -10,10 +10,10 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
-from cloister.api.event_line import event_to_line
 from cloister.cli.json_lines import finished_to_json, to_json
 from cloister.cli.narrator import Narrator, phase_to_text
 from cloister.cli.terminal import neutralize, neutralize_line, print_line, print_lines
+from cloister.event_line import event_to_line
 from cloister.model.choice import choose
 from cloister.model.event import EgressRefused, PhaseFinished, PhaseStarted, RecordedEvent, TaskFinished
 from cloister.model.fairness import HeldBy

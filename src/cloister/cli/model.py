@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
+from cloister.cli.options import JsonOption
 from cloister.cli.secret import read_value
 from cloister.cli.session import ask
-from cloister.cli.task import JsonOption
 from cloister.cli.terminal import output_console, print_line
 
 app = typer.Typer(

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cloister.cli.options import JsonOption
 from cloister.cli.session import open_application, open_state
-from cloister.cli.task import JsonOption
 from cloister.cli.terminal import output_console, print_line
 
 if TYPE_CHECKING:

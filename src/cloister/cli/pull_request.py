@@ -5,9 +5,8 @@ from typing import Annotated
 
 import typer
 
-from cloister.cli.diff import AttemptOption
+from cloister.cli.options import AttemptOption, JsonOption, TaskArgument
 from cloister.cli.session import ask
-from cloister.cli.task import JsonOption, TaskArgument
 from cloister.cli.terminal import neutralize, output_console, print_line
 from cloister.errors import UsageError
 

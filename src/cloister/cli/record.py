@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cloister.cli.options import AttemptOption, TaskArgument, TurnOption
 from cloister.cli.session import ask
-from cloister.cli.task import TaskArgument
 from cloister.cli.terminal import neutralize, output_console, print_line, print_lines
 from cloister.errors import UsageError
 
@@ -23,10 +23,8 @@ _LARGEST_BYTES = 256 * 1024 * 1024
 def show(
     context: typer.Context,
     task: TaskArgument,
-    attempt: Annotated[
-        int | None, typer.Option(metavar="N", help="Number of the attempt; by default the best one.")
-    ] = None,
-    turn: Annotated[int | None, typer.Option(metavar="N", help="Number of the turn; by default the last one.")] = None,
+    attempt: AttemptOption = None,
+    turn: TurnOption = None,
     envelope: Annotated[bool, typer.Option("--envelope", help="Print the signed envelope itself, for others.")] = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the signed envelope to a file.")

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cloister.cli.environment_argument import read_choice
+from cloister.cli.options import AgentOption, DetachOption, JsonOption, ModelOption
 from cloister.cli.run import carry_out, detach_task, end_as
 from cloister.cli.session import ask
-from cloister.cli.task import JsonOption
 from cloister.cli.terminal import neutralize, output_console, print_line
 from cloister.errors import UsageError
 from cloister.model.finding import FindingPriority
@@ -47,12 +47,12 @@ def review(
         str | None,
         typer.Option(metavar="NAME|FILE", help="The environment, as for `cloister run`."),
     ] = None,
-    agent: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the agent.")] = None,
-    model: Annotated[str | None, typer.Option(metavar="PROVIDER[/MODEL]", help="Who answers the agent.")] = None,
+    agent: AgentOption = None,
+    model: ModelOption = None,
     command: Annotated[
         str | None, typer.Option(metavar="CMD", help="A command line that reviews, in place of an agent.")
     ] = None,
-    detach: Annotated[bool, typer.Option("--detach", help="Print the task's id and return.")] = False,
+    detach: DetachOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Review a pull request in a sandbox, and print what is wrong. Nothing is posted without --post, or ever approved.

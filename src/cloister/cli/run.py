@@ -4,7 +4,6 @@ import os
 import sys
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn, Protocol
 
 import typer
@@ -12,12 +11,31 @@ import typer
 from cloister.cli.environment_argument import read_choice, read_input
 from cloister.cli.exit import CANCELLED, FAILED_CHECKS, code_of_verdict
 from cloister.cli.given_files import FileOption, ImageOption, read_uploads
+from cloister.cli.options import (
+    AgentOption,
+    AllowOption,
+    AskOption,
+    AttemptsOption,
+    CommandOption,
+    DetachOption,
+    EnvOption,
+    InternetOption,
+    ModelOption,
+    NoCacheOption,
+    PatchOption,
+    PriorityOption,
+    PromptArgument,
+    RefOption,
+    RepoOption,
+    RequireChecksOption,
+    SecretOption,
+    VariableOption,
+)
 from cloister.cli.session import ask, open_service, start_background_worker
 from cloister.cli.terminal import error_console, output_console, print_line
 from cloister.cli.work_tree import repository_address
 from cloister.errors import UnreachableError, UsageError
 from cloister.model.fairness import Priority
-from cloister.model.network import NetworkMode
 from cloister.model.secret import SecretValue
 
 if TYPE_CHECKING:
@@ -39,60 +57,26 @@ class MakeView(Protocol):
 
 def run(
     context: typer.Context,
-    prompt: Annotated[
-        str, typer.Argument(metavar="PROMPT", help="What shall be done; `-` reads it from standard input.")
-    ],
-    repo: Annotated[
-        str | None, typer.Option(metavar="PATH|URL", help="Repository; by default that of the current directory.")
-    ] = None,
-    ref: Annotated[
-        str | None,
-        typer.Option(
-            metavar="REF",
-            help="Branch, tag or commit to start at; by default the branch checked out, or a URL's default.",
-        ),
-    ] = None,
-    env: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME|FILE",
-            help="A stored environment, or a file if it has a slash or ends in .toml; "
-            "by default .cloister/environment.toml at that commit.",
-        ),
-    ] = None,
-    agent: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the agent.")] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(metavar="PROVIDER[/MODEL]", help="Who answers the agent; see `cloister model list`."),
-    ] = None,
-    command: Annotated[
-        str | None, typer.Option(metavar="CMD", help="A command line that does the work, in place of an agent.")
-    ] = None,
-    attempts: Annotated[int, typer.Option(metavar="1..4", help="Independent answers to make.")] = 1,
-    patch: Annotated[Path | None, typer.Option(metavar="FILE", help="A diff to start with.")] = None,
-    var: Annotated[list[str] | None, typer.Option(metavar="K=V", help="Variable, in setup and for the agent.")] = None,
-    secret_from_env: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="Secret, from this command's own environment, for setup; brokered if --env says how.",
-        ),
-    ] = None,
-    only_ask: Annotated[
-        bool, typer.Option("--ask", help="Ask for an answer and no change: the work tree is read-only.")
-    ] = False,
+    prompt: PromptArgument,
+    repo: RepoOption = None,
+    ref: RefOption = None,
+    env: EnvOption = None,
+    agent: AgentOption = None,
+    model: ModelOption = None,
+    command: CommandOption = None,
+    attempts: AttemptsOption = 1,
+    patch: PatchOption = None,
+    var: VariableOption = None,
+    secret_from_env: SecretOption = None,
+    only_ask: AskOption = False,
     file: FileOption = None,
     image: ImageOption = None,
-    require_checks: Annotated[
-        bool, typer.Option("--require-checks", help="End with 1 unless all of the environment's checks pass.")
-    ] = False,
-    internet: Annotated[NetworkMode | None, typer.Option(help="What the agent may reach.")] = None,
-    allow: Annotated[list[str] | None, typer.Option(metavar="DOMAIN", help="Domain the agent may reach.")] = None,
-    priority: Annotated[
-        Priority, typer.Option(help="Which tasks start first where many wait; high is for admins.")
-    ] = Priority.NORMAL,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Start from the bare image.")] = False,
-    detach: Annotated[bool, typer.Option("--detach", help="Print the task's id and return.")] = False,
+    require_checks: RequireChecksOption = False,
+    internet: InternetOption = None,
+    allow: AllowOption = None,
+    priority: PriorityOption = Priority.NORMAL,
+    no_cache: NoCacheOption = False,
+    detach: DetachOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one event per line.")] = False,
 ) -> None:
     """Give a task to an agent, in a sandbox of its own, and follow it.

@@ -6,14 +6,28 @@ from typing import Annotated
 import typer
 
 from cloister.cli.environment_argument import read_choice
+from cloister.cli.options import (
+    AgentOption,
+    AllowOption,
+    AskOption,
+    AttemptsOption,
+    CommandOption,
+    EnvOption,
+    InternetOption,
+    JsonOption,
+    ModelOption,
+    NoCacheOption,
+    PriorityOption,
+    PromptArgument,
+    RepoOption,
+    VariableOption,
+)
 from cloister.cli.run import read_prompt, read_variable
 from cloister.cli.session import ask, is_served, server_of, settings_of
-from cloister.cli.task import JsonOption
 from cloister.cli.terminal import error_console, output_console, print_line, print_table
 from cloister.cli.work_tree import repository_address
 from cloister.model.fairness import Priority
 from cloister.model.missed import Missed
-from cloister.model.network import NetworkMode
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The schedule's name.")]
 
@@ -28,9 +42,7 @@ app = typer.Typer(
 def create(
     context: typer.Context,
     name: NameArgument,
-    prompt: Annotated[
-        str, typer.Argument(metavar="PROMPT", help="What shall be done; `-` reads it from standard input.")
-    ],
+    prompt: PromptArgument,
     cron: Annotated[str, typer.Option(metavar="EXPRESSION", help="Minute, hour, day of month, month, day of week.")],
     timezone: Annotated[
         str, typer.Option(metavar="ZONE", help="Where it is that time, such as Europe/Berlin.")
@@ -38,28 +50,21 @@ def create(
     missed: Annotated[
         Missed, typer.Option(help="What becomes of times at which no server ran: one task for all of them, or none.")
     ] = Missed.ONCE,
-    repo: Annotated[
-        str | None, typer.Option(metavar="PATH|URL", help="Repository; by default that of the current directory.")
-    ] = None,
+    repo: RepoOption = None,
     ref: Annotated[
         str | None, typer.Option(metavar="REF", help="Branch or tag, looked up each time; by default as for `run`.")
     ] = None,
-    env: Annotated[
-        str | None,
-        typer.Option(metavar="NAME|FILE", help="A stored environment, or a file; by default as for `run`."),
-    ] = None,
-    agent: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the agent.")] = None,
-    model: Annotated[str | None, typer.Option(metavar="PROVIDER[/MODEL]", help="Who answers the agent.")] = None,
-    command: Annotated[
-        str | None, typer.Option(metavar="CMD", help="A command line that does the work, in place of an agent.")
-    ] = None,
-    attempts: Annotated[int, typer.Option(metavar="1..4", help="Independent answers to make.")] = 1,
-    var: Annotated[list[str] | None, typer.Option(metavar="K=V", help="Variable, in setup and for the agent.")] = None,
-    only_ask: Annotated[bool, typer.Option("--ask", help="Ask for an answer and no change.")] = False,
-    internet: Annotated[NetworkMode | None, typer.Option(help="What the agent may reach.")] = None,
-    allow: Annotated[list[str] | None, typer.Option(metavar="DOMAIN", help="Domain the agent may reach.")] = None,
-    priority: Annotated[Priority, typer.Option(help="Which tasks start first where many wait.")] = Priority.NORMAL,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Start from the bare image.")] = False,
+    env: EnvOption = None,
+    agent: AgentOption = None,
+    model: ModelOption = None,
+    command: CommandOption = None,
+    attempts: AttemptsOption = 1,
+    var: VariableOption = None,
+    only_ask: AskOption = False,
+    internet: InternetOption = None,
+    allow: AllowOption = None,
+    priority: PriorityOption = Priority.NORMAL,
+    no_cache: NoCacheOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Have a task given by cron expression, as long as a server runs.

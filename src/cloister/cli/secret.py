@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from cloister.cli.options import JsonOption
 from cloister.cli.session import ask, server_of
-from cloister.cli.task import JsonOption
 from cloister.cli.terminal import output_console, print_line
 from cloister.cli.work_tree import vault_name
 from cloister.errors import UsageError

@@ -7,8 +7,8 @@ import typer
 
 from cloister.cli.exit import CHANGED_DISK
 from cloister.cli.image import BuildBar
+from cloister.cli.options import JsonOption
 from cloister.cli.session import ask
-from cloister.cli.task import JsonOption
 from cloister.cli.terminal import output_console, print_line, print_table
 from cloister.model.quantity import size_to_text
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cloister.cli.exit import CANCELLED, code_of_verdict
+from cloister.cli.options import AttemptOption, JsonOption, TaskArgument, TurnOption
 from cloister.cli.run import new_view
 from cloister.cli.session import ask, open_client, start_background_worker
 from cloister.cli.terminal import neutralize, output_console, print_line, print_lines, print_table
@@ -23,9 +24,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="What became of tasks.\n\nExample:  cloister task list")
 
-TaskArgument = Annotated[str, typer.Argument(metavar="T", help="The task's id, or a unique beginning of it.")]
 TasksArgument = Annotated[list[str], typer.Argument(metavar="T...", help="Ids, or unique beginnings of them.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 _PROMPT_SHOWN = 60
 _GRACE_SECONDS = 10.0
@@ -95,10 +94,8 @@ def _as_told(sought: _Sought) -> TaskState | Verdict:
 def show(
     context: typer.Context,
     task: TaskArgument,
-    attempt: Annotated[
-        int | None, typer.Option(metavar="N", help="Number of the attempt; by default the best one.")
-    ] = None,
-    turn: Annotated[int | None, typer.Option(metavar="N", help="Number of the turn; by default the last one.")] = None,
+    attempt: AttemptOption = None,
+    turn: TurnOption = None,
     details: Annotated[bool, typer.Option("--details", help="Everything, instead of what fits on a page.")] = False,
     prompt: Annotated[bool, typer.Option("--prompt", help="Only what the agent was given to read.")] = False,
     as_json: JsonOption = False,

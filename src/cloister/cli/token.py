@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cloister.cli.options import JsonOption
 from cloister.cli.session import ask
-from cloister.cli.task import JsonOption
 from cloister.cli.terminal import output_console, print_line, print_table
 from cloister.errors import UsageError
 from cloister.model.quantity import parse_duration

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cloister.cli.options import JsonOption
 from cloister.cli.session import ask
-from cloister.cli.task import JsonOption
 from cloister.cli.terminal import output_console, print_line, print_table
 
 if TYPE_CHECKING:
