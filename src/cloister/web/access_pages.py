@@ -10,13 +10,12 @@ from pydantic import BaseModel, Field
 from cloister.access import Access
 from cloister.api.caller import Admin, Caller, Viewer
 from cloister.api.front import KnownAccess
-from cloister.api.problem import error_to_problem
 from cloister.errors import DeniedError, UsageError
 from cloister.model.quantity import DAY
 from cloister.model.session import Session, SessionId
 from cloister.model.token import Role, Token
 from cloister.model.user import UserId
-from cloister.web.page import PageRoute, render
+from cloister.web.page import PageRoute, render, render_form
 
 LIFETIMES = ((7, "a week"), (30, "30 days"), (90, "90 days"), (365, "a year"), (0, "ever, until it is revoked"))
 """In days, and in words."""
@@ -126,12 +125,10 @@ async def _tokens_page(
     text: str = "",
     error: UsageError | None = None,
 ) -> Response:
-    problem = error_to_problem(error) if error else None
-    return render(
+    return render_form(
         request,
         "tokens.html",
-        code=problem.status if problem else 200,
-        problem=problem,
+        error,
         asked=asked,
         made=made,
         text=text,

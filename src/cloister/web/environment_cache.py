@@ -7,11 +7,10 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from cloister.api.caller import Admin, Member
 from cloister.api.front import FrontDoor, check_repository
-from cloister.api.problem import error_to_problem
 from cloister.errors import CloisterError, NotFoundError
 from cloister.model.request import EnvironmentName
 from cloister.web.environment_checks import repositories_for
-from cloister.web.page import PageRoute, render
+from cloister.web.page import PageRoute, render_form
 
 router = APIRouter(
     prefix="/environments/{name}",
@@ -28,19 +27,18 @@ async def why(
 ) -> Response:
     """Say whether the next task on a repository would find a kept disk, part by part, and why not."""
     await intake.environments.get(name)
-    answer, problem = None, None
+    answer, refused = None, None
     if address := repository.strip():
         try:
             check_repository(address, caller)
             answer = await intake.repositories.why(address, ref.strip() or None, EnvironmentName(name=name))
         except CloisterError as error:
-            problem = error_to_problem(error)
+            refused = error
     known = await repositories_for(intake, caller, name)
-    return render(
+    return render_form(
         request,
         "environment_why.html",
-        code=problem.status if problem else 200,
-        problem=problem,
+        refused,
         name=name,
         ref=ref,
         answer=answer,

@@ -9,7 +9,6 @@ from pydantic import BaseModel
 
 from cloister.api.caller import Caller, Member, Viewer
 from cloister.api.front import FrontDoor, check_repository
-from cloister.api.problem import error_to_problem
 from cloister.check_report import CheckReport
 from cloister.errors import CloisterError, NotFoundError
 from cloister.intake import Intake
@@ -20,7 +19,7 @@ from cloister.model.task import CHECK, TaskState
 from cloister.model.task_filter import TaskFilter
 from cloister.repository_address import is_path
 from cloister.web.chosen import Chosen, choose_attempt, quiet_events
-from cloister.web.page import PageRoute, render
+from cloister.web.page import PageRoute, render, render_form
 from cloister.web.posted import posted_as
 
 PROMPT = "check that the repository can be made ready"
@@ -104,13 +103,11 @@ async def repositories_for(intake: Intake, caller: Caller, name: str) -> Sequenc
 async def _form(
     name: str, request: Request, intake: Intake, caller: Caller, asked: CheckForm, error: CloisterError | None = None
 ) -> Response:
-    problem = error_to_problem(error) if error else None
     repositories = await repositories_for(intake, caller, name)
-    return render(
+    return render_form(
         request,
         "check_environment.html",
-        code=problem.status if problem else 200,
-        problem=problem,
+        error,
         name=name,
         asked=asked,
         repository=asked.repository or next(iter(repositories), ""),

@@ -21,7 +21,7 @@ from cloister.model.request import EnvironmentText
 from cloister.model.task import CHECK
 from cloister.web.environment_fields import Entries, groups, tables
 from cloister.web.environment_sheet import Sheet, change_text, left_to_the_text, names_in, read_sheet, rows_of
-from cloister.web.page import PageRoute, render
+from cloister.web.page import PageRoute, render, render_form
 from cloister.web.phase_line import PhaseView, phase_line
 from cloister.web.posted import changes_nothing, posted_as, read_form, unix
 from cloister.web.proposed import proposal_of, with_network
@@ -189,12 +189,10 @@ async def show_editor(
     theirs: tuple[int, str] | None = None,
 ) -> Response:
     """Show the editor with a text; `theirs` is the version that somebody else stored, and what it changed."""
-    problem = error_to_problem(error) if error else None
-    return render(
+    return render_form(
         request,
         "edit_environment.html",
-        code=problem.status if problem else 200,
-        problem=problem,
+        error,
         name=name,
         draft=await run_sync(partial(make_draft, text, name, more=more)),
         groups=groups(),

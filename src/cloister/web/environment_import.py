@@ -7,7 +7,6 @@ from fastapi.responses import HTMLResponse, Response
 
 from cloister.api.caller import Admin
 from cloister.api.front import FrontDoor, check_repository
-from cloister.api.problem import error_to_problem
 from cloister.environment_file import REPOSITORY_FILE
 from cloister.errors import CloisterError, NotFoundError
 from cloister.importing import ImportedEnvironment
@@ -17,7 +16,7 @@ from cloister.intake import Intake
 from cloister.model.request import EnvironmentText
 from cloister.model.setup_plan import step_to_text
 from cloister.preview import Preview
-from cloister.web.page import PageRoute, render
+from cloister.web.page import PageRoute, render_form
 
 _NOTHING = EnvironmentText(source="the defaults", raw=b"")
 
@@ -54,18 +53,17 @@ async def show(
     name: str = "",
 ) -> Response:
     """Show what is found in a repository, and the text that is made of it, to be put into the editor."""
-    found, problem = None, None
+    found, refused = None, None
     if address := repository.strip():
         try:
             check_repository(address, caller)
             found = await _find(intake, address, ref.strip() or None, path or None)
         except CloisterError as error:
-            problem = error_to_problem(error)
-    return render(
+            refused = error
+    return render_form(
         request,
         "import_environment.html",
-        code=problem.status if problem else 200,
-        problem=problem,
+        refused,
         repository=repository,
         ref=ref,
         name=name,

@@ -8,11 +8,10 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from cloister.api.caller import Member, Viewer
 from cloister.api.front import KnownAutomation
 from cloister.api.notifications import Holder
-from cloister.api.problem import error_to_problem
 from cloister.automation import Automation
 from cloister.errors import CloisterError
 from cloister.model.notification import Occasion, Receiver
-from cloister.web.page import PageRoute, render
+from cloister.web.page import PageRoute, render_form
 
 _WORDS = {
     Occasion.FINISHED: "a task is over",
@@ -106,12 +105,10 @@ async def _page(
     well: bool = True,
     error: CloisterError | None = None,
 ) -> Response:
-    problem = error_to_problem(error) if error else None
-    return render(
+    return render_form(
         request,
         "notifications.html",
-        code=problem.status if problem else 200,
-        problem=problem,
+        error,
         receivers=await automation.notifications.list(holder),
         occasions=[(each, _WORDS[each]) for each in (Occasion.FINISHED, Occasion.CHECK_FAILED, Occasion.ASKS)],
         url=url,

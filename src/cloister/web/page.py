@@ -54,6 +54,12 @@ def render(request: Request, template: str, *, code: int = 200, **values: object
     return HTMLResponse(to_text(request, template, **values), status_code=code, headers={"Cache-Control": "no-store"})
 
 
+def render_form(request: Request, template: str, error: CloisterError | None, **values: object) -> HTMLResponse:
+    """Return a page with a form; where it was refused, `problem` in it says why, and the answer has that status."""
+    problem = error_to_problem(error) if error else None
+    return render(request, template, code=problem.status if problem else 200, problem=problem, **values)
+
+
 def to_text(request: Request, template: str, **values: object) -> str:
     """Return a page, or a part of one."""
     caller: Caller | None = getattr(request.state, "caller", None)

@@ -8,7 +8,6 @@ from pydantic import BaseModel
 
 from cloister.api.caller import Member, Viewer
 from cloister.api.front import FrontDoor, KnownAutomation, check_repository
-from cloister.api.problem import error_to_problem
 from cloister.automation import Automation
 from cloister.errors import CloisterError
 from cloister.intake import Intake
@@ -16,7 +15,7 @@ from cloister.model.missed import Missed
 from cloister.model.request import EnvironmentName
 from cloister.model.request import Request as Asked
 from cloister.model.task import CHECK
-from cloister.web.page import PageRoute, render
+from cloister.web.page import PageRoute, render, render_form
 
 _RUNS_SHOWN = 10
 
@@ -115,12 +114,10 @@ async def _page(
     asked: ScheduleForm,
     error: CloisterError | None = None,
 ) -> Response:
-    problem = error_to_problem(error) if error else None
-    return render(
+    return render_form(
         request,
         "schedules.html",
-        code=problem.status if problem else 200,
-        problem=problem,
+        error,
         asked=asked,
         schedules=await automation.schedules.list(),
         environments=[stored.name for stored in await intake.environments.list()],

@@ -7,11 +7,10 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from cloister.api.caller import Admin
 from cloister.api.front import KnownAutomation
-from cloister.api.problem import error_to_problem
 from cloister.automation import Automation
 from cloister.errors import CloisterError
 from cloister.model.webhook import EVENTS
-from cloister.web.page import PageRoute, render
+from cloister.web.page import PageRoute, render, render_form
 
 _DELIVERIES_SHOWN = 20
 
@@ -101,12 +100,10 @@ async def _page(
     chosen: list[str] | None = None,
     error: CloisterError | None = None,
 ) -> Response:
-    problem = error_to_problem(error) if error else None
-    return render(
+    return render_form(
         request,
         "webhooks.html",
-        code=problem.status if problem else 200,
-        problem=problem,
+        error,
         webhooks=await automation.webhooks.list(),
         events=EVENTS,
         chosen=["task_finished"] if chosen is None else chosen,
