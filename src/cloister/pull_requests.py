@@ -17,7 +17,7 @@ from cloister.check_report_text import annotations_of, finished, running
 from cloister.envelope import payload_of
 from cloister.errors import CloisterError, ConflictError, DeniedError, NotFoundError, UsageError
 from cloister.model.check_report import CheckReport
-from cloister.model.choice import attempt_of
+from cloister.model.choice import attempt_of, change_of
 from cloister.model.container import work_tree
 from cloister.model.conversation import continuation_of
 from cloister.model.diff import changed_paths
@@ -36,15 +36,7 @@ from cloister.model.publication import (
 from cloister.model.sandbox import Change
 from cloister.model.task import AttemptStatus, Task, TaskId, TaskStatus, Verdict
 from cloister.protocols import BranchWriter, CheckBoard, Forge, ForgeHost, PublicationStore, TaskStore
-from cloister.pull_request_text import (
-    TEMPLATES,
-    Facts,
-    Said,
-    body_with,
-    commit_message_of,
-    section_of,
-    title_of,
-)
+from cloister.pull_request_text import TEMPLATES, Facts, Said, body_with, commit_message_of, section_of, title_of
 
 DEFAULT = PublishOptions()
 ELSEWHERE = AskedIn()
@@ -97,7 +89,7 @@ class PullRequests:
     async def _publish(
         self, status: TaskStatus, chosen: AttemptStatus, options: PublishOptions, asked_in: AskedIn
     ) -> Published:
-        task, change = status.task, _change_of(status, chosen)
+        task, change = status.task, change_of(status, chosen)
         self._check(task, change, options)
         repository = await self.host.describe(task.repository)
         known = await self._known(status, repository, asked_in)
@@ -334,18 +326,6 @@ class PullRequests:
             record=sha256(envelope).hexdigest() if envelope else None,
             failure=None if outcome.verdict is Verdict.SUCCEEDED else f"{outcome.verdict}: {outcome.reason}",
         )
-
-
-def _change_of(status: TaskStatus, chosen: AttemptStatus) -> Change:
-    task = status.task
-    if chosen.outcome is None:
-        raise ConflictError(
-            f"task {task.id} is {chosen.state}: there is no change yet",
-            hint=f"wait for it: cloister task wait {task.id}",
-        )
-    if chosen.outcome.change is None:
-        raise ConflictError(f"attempt {chosen.number} of task {task.id} left no change")
-    return chosen.outcome.change
 
 
 def automation_of(change: Change) -> set[str]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from cloister.errors import ConflictError, NotFoundError
-from cloister.model.choice import attempt_of
+from cloister.model.choice import attempt_of, change_of
 from cloister.model.sandbox import Change
 from cloister.model.task import RECORDING, TaskState, artifacts_owner, shell_owner
 from cloister.protocols import FileStore, TaskStore
@@ -22,15 +22,7 @@ class Results:
         NotFoundError for an unknown task, turn or attempt; ConflictError when there is no change to be had (yet).
         """
         status = await self.store.get(task)
-        chosen = attempt_of(status, attempt, turn)
-        if chosen.outcome is not None and chosen.outcome.change is not None:
-            return chosen.outcome.change
-        if chosen.state is TaskState.FINISHED:
-            raise ConflictError(f"attempt {chosen.number} of task {status.task.id} left no change")
-        raise ConflictError(
-            f"task {status.task.id} is {status.state}: there is no change yet",
-            hint=f"wait for it: cloister task wait {status.task.id}",
-        )
+        return change_of(status, attempt_of(status, attempt, turn))
 
     async def record(self, task: str, *, attempt: int | None = None, turn: int | None = None) -> bytes:
         """Return the signed record of an attempt, by default the best one's of the last turn: an envelope (DSSE).

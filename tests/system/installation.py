@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cloister.api.event_line import event_to_line
 from cloister.cli.json_lines import to_json
+from cloister.event_line import event_to_line
 from cloister.model.request import EnvironmentText, Request
 from cloister.model.task import Outcome, TaskStatus
 from cloister.protocols import Egress

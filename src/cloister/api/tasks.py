@@ -12,7 +12,6 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from cloister.api.body import LARGEST_NUMBER, Body
 from cloister.api.caller import Member, Viewer
-from cloister.api.event_line import event_to_line
 from cloister.api.event_stream import event_stream
 from cloister.api.front import FrontDoor, check_priority, check_repository
 from cloister.api.once import AtMostOnce
@@ -20,6 +19,7 @@ from cloister.api.task_request import FileBody, TaskBody, bodies_to_uploads, bod
 from cloister.api.task_shape import TaskShape, status_to_shape
 from cloister.api.wire import AcceptedTurn
 from cloister.errors import DeniedError
+from cloister.event_line import event_to_line
 from cloister.intake import Intake
 from cloister.model.cancellation import Cancellation
 from cloister.model.event import TaskFinished

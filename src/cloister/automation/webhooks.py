@@ -15,7 +15,7 @@ from tenacity import RetryCallState
 from tenacity.wait import wait_exponential_jitter
 
 from cloister.errors import CloisterError, DeniedError, NotFoundError, UsageError
-from cloister.model.event import RecordedEvent, event_to_fields
+from cloister.event_line import event_to_line
 from cloister.model.webhook import (
     EVENTS,
     SECRET_PLACE,
@@ -219,22 +219,9 @@ class Webhooks:
 
 def _body_of(due: DueDelivery, now: datetime) -> bytes:
     """Return the message: what happened, as the task's log has it."""
-    at, data = (due.recorded.at, _line_of(due.recorded)) if due.recorded else (now, {})
+    at, data = (due.recorded.at, event_to_line(due.recorded)) if due.recorded else (now, {})
     body = {"type": due.delivery.event, "timestamp": at.isoformat(), "data": data}
     return json.dumps(body, separators=(",", ":")).encode()
-
-
-def _line_of(recorded: RecordedEvent) -> dict[str, object]:
-    """Return an event as the API tells it."""
-    return {
-        "event": recorded.event.wire_name,
-        "seq": recorded.seq,
-        "at": recorded.at.isoformat(),
-        "task": recorded.task,
-        "attempt": recorded.attempt,
-        "phase": recorded.phase,
-        **event_to_fields(recorded.event),
-    }
 
 
 def _next(delivery: Delivery, now: datetime) -> datetime | None:

@@ -7,11 +7,11 @@ from datetime import datetime
 import anyio
 import httpx
 
-from cloister.api.event_line import line_to_event
 from cloister.api.requests import request_to_fields, uploads_to_fields
 from cloister.api.wire import AcceptedTurn
 from cloister.client.connection import new_key, numbers_given, path_part, read_as, read_status
 from cloister.client.repositories import RepositoryCalls
+from cloister.event_line import line_to_event
 from cloister.model.cancellation import AT_ONCE, Cancellation
 from cloister.model.choice import attempt_of
 from cloister.model.event import AttemptFinished, RecordedEvent

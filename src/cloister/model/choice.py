@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cloister.errors import NotFoundError
+from cloister.errors import ConflictError, NotFoundError
 from cloister.model.check import ChecksState, state_of
+from cloister.model.sandbox import Change
 from cloister.model.task import AttemptStatus, TaskStatus, Turn, Verdict
 
 _CHECKS_BEST_FIRST = (ChecksState.PASSED, ChecksState.NOT_RUN, ChecksState.FAILED)
@@ -44,6 +45,18 @@ def attempt_of(status: TaskStatus, number: int | None, turn: int | None = None) 
             return attempt
     of_turn = f"turn {meant.number} of task {status.task.id}" if len(status.turns) > 1 else f"task {status.task.id}"
     raise NotFoundError(f"{of_turn} has {len(meant.attempts)} attempts; there is no number {number}")
+
+
+def change_of(status: TaskStatus, chosen: AttemptStatus) -> Change:
+    """Return what an attempt of that task changed. ConflictError when there is no change to be had (yet)."""
+    if chosen.outcome is None:
+        raise ConflictError(
+            f"task {status.task.id} is {chosen.state}: there is no change yet",
+            hint=f"wait for it: cloister task wait {status.task.id}",
+        )
+    if chosen.outcome.change is None:
+        raise ConflictError(f"attempt {chosen.number} of task {status.task.id} left no change")
+    return chosen.outcome.change
 
 
 def turn_of(status: TaskStatus, number: int | None) -> Turn:
