@@ -6,7 +6,6 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 from cloister.errors import UsageError
-from cloister.settings_files import settings_files
 
 _PRIVATE = 0o600
 
@@ -18,6 +17,8 @@ def write_setting(config: Path | None, table: str, key: str, value: int) -> Path
     """
     import tomlkit  # takes a while to load
     from tomlkit.exceptions import TOMLKitError
+
+    from cloister.settings_files import settings_files
 
     path = _file_for(settings_files(config), table)
     try:
