@@ -6,11 +6,13 @@ from cloister.api.requests import request_to_fields
 from cloister.api.schedule_shape import ScheduleShape
 from cloister.api.wire import NewNotificationWebhook, NewWebhook, ReceiverShape
 from cloister.client.connection import Connection, path_part, read_as
+from cloister.errors import UsageError
 from cloister.model.missed import Missed
 from cloister.model.notification import Occasion
 from cloister.model.request import Request
 from cloister.model.schedule import ScheduledRun
 from cloister.model.webhook import Delivery, Webhook
+from cloister.repository_address import is_path
 
 
 class AutomationCalls(Connection):
@@ -21,7 +23,12 @@ class AutomationCalls(Connection):
     async def create_schedule(
         self, name: str, cron: str, request: Request, *, timezone: str = "UTC", missed: Missed = Missed.ONCE
     ) -> ScheduleShape:
-        """Have a task given by cron expression, in the time of that zone."""
+        """Have a task given by cron expression, in the time of that zone. UsageError for a path that is not there."""
+        if self._is_far and is_path(request.repository):
+            raise UsageError(
+                f"{request.repository} is on this machine, where the server cannot look each time that a task is due",
+                hint="name an address that it can fetch, such as: --repo $(git remote get-url origin)",
+            )
         fields = {
             "name": name,
             "cron": cron,

@@ -223,7 +223,8 @@ async def test_who_may_not_name_a_path_may_not_later_either(
     request = server_without_worker.request(repository=str(installation.project))
     async with server_without_worker.as_holder(Role.MEMBER) as member:
         with pytest.raises(DeniedError, match="a path of the server"):
-            await member.create_schedule("x", "0 3 * * *", request)
+            task = {"repository": request.repository, "prompt": "x", "command": "true"}
+            await member._call("POST", "/schedules", {"name": "x", "cron": "0 3 * * *", "task": task})
     async with server_without_worker.as_holder(Role.VIEWER) as viewer:
         with pytest.raises(DeniedError):
             await viewer.create_schedule("x", "0 3 * * *", server_without_worker.request())
@@ -273,3 +274,31 @@ async def test_what_fails_for_a_moment_ends_no_schedule(server_without_worker: S
             await failed.wait()
         await anyio.wait_all_tasks_blocked()
         group.cancel_scope.cancel()
+
+
+async def test_a_path_of_another_machine_is_nothing_to_look_at_each_time(
+    server_without_worker: Server, installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = server_without_worker
+    monkeypatch.setenv("CLOISTER_TOKEN", await server.token(Role.MEMBER))
+    asked = (
+        "--server",
+        server.address,
+        "schedule",
+        "create",
+        "nightly",
+        "--cron",
+        "0 3 * * *",
+        "--command",
+        "true",
+        "x",
+    )
+    for path in ((), ("--repo", str(installation.project))):
+        ran = await anyio.to_thread.run_sync(installation.run, *asked, *path)
+        assert ran.exit_code == 2, ran.output
+        assert (
+            "is on this machine, where the server cannot look" in ran.stderr and "hint: name an address" in ran.stderr
+        )
+    async with server.as_owner() as owner:
+        assert await owner.schedules() == []
+        assert await owner.tasks() == []
