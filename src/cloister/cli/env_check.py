@@ -12,6 +12,7 @@ from cloister.cli.terminal import neutralize, output_console, print_line, print_
 if TYPE_CHECKING:
     from cloister.cli.live import View
     from cloister.model.event import RecordedEvent
+    from cloister.model.fairness import HeldBy
     from cloister.model.request import EnvironmentChoice
     from cloister.model.task import TaskStatus
 
@@ -70,9 +71,9 @@ class _CheckView:
         """Say it."""
         self._inner.say(sentence)
 
-    def wait(self, place: int | None) -> None:
-        """Say where it waits."""
-        self._inner.wait(place)
+    def wait(self, place: int | None, held_by: "HeldBy | None" = None) -> None:
+        """Say where it waits, and for what."""
+        self._inner.wait(place, held_by)
 
     def tick(self) -> None:
         """Time has passed."""

@@ -109,10 +109,11 @@ async def _tell_place(client: Client, task: TaskId, view: View) -> None:
     while place is not None:
         await anyio.sleep(_PLACE_SECONDS)
         try:
-            place = (await client.task(task)).queue_position
+            status = await client.task(task)
         except UnreachableError:  # its events are taken up again, or say so
             continue
-        view.wait(place)
+        place = status.queue_position
+        view.wait(place, status.held_by)
 
 
 async def _cancel_when_interrupted(group: TaskGroup, interruption: Interruption) -> None:

@@ -16,7 +16,7 @@ from cloister.cli.terminal import neutralize, neutralize_line, print_line, print
 from cloister.event_line import event_to_line
 from cloister.model.choice import choose
 from cloister.model.event import EgressRefused, PhaseFinished, PhaseStarted, RecordedEvent, TaskFinished
-from cloister.model.fairness import HeldBy
+from cloister.model.fairness import HeldBy, held_to_text
 from cloister.model.sandbox import Change
 from cloister.model.task import AttemptId, AttemptStatus, Outcome, TaskStatus
 from cloister.narration import check_lines, finding_lines, stats_to_text, style_of
@@ -41,7 +41,7 @@ class View(Protocol):
         """Tell the user something that is no event."""
         ...
 
-    def wait(self, place: int | None) -> None:
+    def wait(self, place: int | None, held_by: HeldBy | None = None) -> None:
         """It waits, at this place of the queue; None: it does not wait any more."""
         ...
 
@@ -61,7 +61,7 @@ class PlainView:
         self._console = console
         self._narrator = Narrator(labels, raw=raw)
         self._refused = False
-        self._place: int | None = None
+        self._waits: str | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -79,11 +79,12 @@ class PlainView:
         """Print it."""
         print_line(self._console, Text(sentence, style="yellow"))
 
-    def wait(self, place: int | None) -> None:
+    def wait(self, place: int | None, held_by: HeldBy | None = None) -> None:
         """Print it when it is news."""
-        if place is not None and place != self._place:
-            self.say(place_to_text(place))
-        self._place = place
+        waits = None if place is None else place_to_text(place, held_by)
+        if waits is not None and waits != self._waits:
+            self.say(waits)
+        self._waits = waits
 
     def tick(self) -> None:
         """Nothing moves here."""
@@ -134,9 +135,9 @@ class LiveView(PlainView):
         super().show(recorded)
         self.tick()
 
-    def wait(self, place: int | None) -> None:
+    def wait(self, place: int | None, held_by: HeldBy | None = None) -> None:
         """Show it below the lines."""
-        self._place = place
+        self._waits = None if place is None else place_to_text(place, held_by)
         self.tick()
 
     def tick(self) -> None:
@@ -149,8 +150,8 @@ class LiveView(PlainView):
             seconds = max(0.0, (self._now() - since).total_seconds())
             label = self._labels.get(attempt, "") if attempt else ""
             rows.append(Text(f"{label}{seconds:6.1f} s  {neutralize(phase)}", style="bold cyan", overflow="ellipsis"))
-        if self._place is not None and not rows:
-            rows.append(Text(f"          {place_to_text(self._place)}", style="bold cyan"))
+        if self._waits is not None and not rows:
+            rows.append(Text(f"          {self._waits}", style="bold cyan"))
         self._spinner.update(text=Text("  ctrl-c cancels", style="dim"))
         return Group(*rows, self._spinner) if rows else Group()
 
@@ -182,7 +183,7 @@ class JsonView:
     def say(self, sentence: str) -> None:
         """Programs follow the events."""
 
-    def wait(self, place: int | None) -> None:
+    def wait(self, place: int | None, held_by: HeldBy | None = None) -> None:
         """Programs ask for it."""
 
     def tick(self) -> None:
@@ -201,20 +202,9 @@ def state_to_text(status: TaskStatus) -> str:
     return status.verdict or (status.state if place is None else f"{status.state}, place {place}{held}")
 
 
-def held_to_text(held_by: HeldBy) -> str:
-    """Say what holds back what waits, and which setting says so."""
-    match held_by:
-        case HeldBy.SERVER:
-            return "as many attempts run as running_together allows"
-        case HeldBy.USER:
-            return "as many attempts of its user run as running_per_user allows"
-        case HeldBy.ENVIRONMENT:
-            return "as many attempts of its environment run as running_per_environment allows"
-
-
-def place_to_text(place: int) -> str:
-    """Say at which place of the queue something waits."""
-    return f"waiting: place {place} in the queue"
+def place_to_text(place: int, held_by: HeldBy | None = None) -> str:
+    """Say at which place of the queue something waits, and what limit holds it back there."""
+    return f"waiting: place {place} in the queue" + ("" if held_by is None else f"; {held_to_text(held_by)}")
 
 
 def labels_of(status: TaskStatus) -> dict[AttemptId, str]:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cloister.cli.live import held_to_text, verdict_lines
+from cloister.cli.live import verdict_lines
 from cloister.cli.terminal import neutralize, print_lines
 from cloister.model.check import CheckResult, ChecksState, state_of
 from cloister.model.choice import choose
@@ -33,6 +33,7 @@ from cloister.model.event import (
     SnapshotHit,
     SnapshotMissed,
 )
+from cloister.model.fairness import held_to_text
 from cloister.model.phase import Phase
 from cloister.model.task import AttemptStatus, Outcome, TaskState, TaskStatus, Turn
 from cloister.narration import finding_lines, more_to_text, stats_to_text, style_of, usage_to_text

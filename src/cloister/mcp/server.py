@@ -14,6 +14,7 @@ from cloister.client import Client
 from cloister.errors import CloisterError
 from cloister.mcp.summary import TaskSummary, summarize
 from cloister.model.event import Output, PhaseStarted, RecordedEvent
+from cloister.model.fairness import held_to_text
 from cloister.model.network import NetworkMode
 from cloister.model.request import EnvironmentName, Request
 from cloister.model.task import TaskId, TaskState
@@ -127,7 +128,10 @@ def _add_questions(server: MCPServer[Any], connect: Connect) -> None:
     ) -> TaskSummary:
         """Wait until a task is over, or the time is, telling of its progress; say where it is then."""
         async with _told(connect, context) as client:
-            found = (await client.task(task)).task.id
+            status = await client.task(task)
+            found = status.task.id
+            if status.held_by is not None:
+                await context.report_progress(0, message=f"waits: {held_to_text(status.held_by)}")
             with anyio.move_on_after(timeout_seconds):
                 await _follow(client, found, context)
             return summarize(await client.task(found))

@@ -3,6 +3,7 @@
 from pydantic import BaseModel, ConfigDict
 
 from cloister.model.check import state_of
+from cloister.model.fairness import held_to_text
 from cloister.model.task import AttemptStatus, TaskStatus
 
 
@@ -45,6 +46,10 @@ class TaskSummary(_Summary):
     """queued, running or finished."""
     verdict: str | None
     """Once finished: succeeded, failed, errored or cancelled."""
+    queue_position: int | None
+    """While it waits: about the how-manieth of all that wait it is to start."""
+    held_back: str
+    """While it waits: what limit of the server holds it back; empty when none does."""
     turn: int
     attempts: list[AttemptSummary]
 
@@ -61,6 +66,8 @@ def summarize(status: TaskStatus) -> TaskSummary:
         agent=task.agent,
         state=status.state,
         verdict=status.verdict,
+        queue_position=status.queue_position,
+        held_back=held_to_text(status.held_by) if status.held_by is not None else "",
         turn=turn.number,
         attempts=[_summarize_attempt(attempt) for attempt in turn.attempts],
     )

@@ -48,6 +48,17 @@ class HeldBy(StrEnum):
     """As many of its environment's run as may."""
 
 
+def held_to_text(held_by: HeldBy) -> str:
+    """Say what holds back what waits, and which setting says so."""
+    match held_by:
+        case HeldBy.SERVER:
+            return "as many attempts run as running_together allows"
+        case HeldBy.USER:
+            return "as many attempts of its user run as running_per_user allows"
+        case HeldBy.ENVIRONMENT:
+            return "as many attempts of its environment run as running_per_environment allows"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
     """How many attempts run."""

@@ -73,7 +73,7 @@ async def _told(
 def _phases(request: Request, chosen: Chosen, quiet: list[RecordedEvent], seq: int) -> list[ServerSentEvent]:
     state = state_of(chosen, quiet)
     return [
-        _part(to_text(request, "part_state.html", state=state), "state", seq),
+        _part(to_text(request, "part_state.html", state=state, held_by=None), "state", seq),
         _part(to_text(request, "part_phases.html", phases=chosen.line(quiet), live=True), "phases", seq),
         _part(
             to_text(request, "part_refused.html", refused=refusals_of(chosen.attempt.attempt, quiet)), "refused", seq

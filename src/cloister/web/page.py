@@ -18,6 +18,7 @@ from cloister.api.caller import Caller
 from cloister.api.problem import Problem, error_to_problem
 from cloister.api.problem_answers import validation_to_error
 from cloister.errors import CloisterError
+from cloister.model.fairness import held_to_text
 from cloister.model.task import TaskState, TaskStatus, task_of
 from cloister.narration import stats_to_text, usage_to_text
 from cloister.neutral_text import neutralize
@@ -144,6 +145,7 @@ def _templates() -> Environment:
         "heading": heading,
         "markdown": to_html,
         "short_ref": short_ref,
+        "held": held_to_text,
         "short": lambda text: str(text)[:_SHORT],
         "iso": lambda at: at.isoformat(),
         "moment": moment,

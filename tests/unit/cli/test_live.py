@@ -25,6 +25,7 @@ from cloister.model.event import (
     TaskAccepted,
     TaskFinished,
 )
+from cloister.model.fairness import HeldBy
 from cloister.model.phase import Phase
 from cloister.model.task import AttemptId, TaskId, Verdict
 
@@ -147,7 +148,12 @@ def test_the_place_of_what_waits_is_shown_until_it_starts(screen: io.StringIO) -
 
 def test_a_place_is_printed_when_it_is_news() -> None:
     file = io.StringIO()
-    view = PlainView(Console(file=file), {})
-    for place in (3, 3, 1, None):
-        view.wait(place)
-    assert file.getvalue().splitlines() == ["waiting: place 3 in the queue", "waiting: place 1 in the queue"]
+    view = PlainView(Console(file=file, width=200), {})
+    for place, held_by in ((3, None), (3, None), (1, None), (1, HeldBy.USER), (None, None)):
+        view.wait(place, held_by)
+    assert file.getvalue().split("\n") == [
+        "waiting: place 3 in the queue",
+        "waiting: place 1 in the queue",
+        "waiting: place 1 in the queue; as many attempts of its user run as running_per_user allows",
+        "",
+    ]

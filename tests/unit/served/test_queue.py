@@ -1,7 +1,10 @@
 """Who goes first, and how whoever waits hears of it."""
 
 import anyio
+import httpx2
 import pytest
+from mcp import Client as McpClient
+from mcp.client.streamable_http import streamable_http_client
 
 from cloister.cli import follow
 from cloister.errors import DeniedError
@@ -66,6 +69,28 @@ async def test_commands_and_the_api_say_what_limit_holds_back(machine: Machine, 
         told = (await owner._http.get(f"/api/v1/tasks/{second.id}")).json()
         assert (told["held_by"], told["attempts"][0]["held_by"]) == ("user", "user")
         assert (await owner.task(first.id)).held_by is None
+        await _assistants_and_pages_say_it_too(server, second.id)
         for task in (second, first):
             await owner.cancel(task.id)
         await owner.wait(first.id)
+
+
+async def _assistants_and_pages_say_it_too(server: Server, task: str) -> None:
+    held = "as many attempts of its user run as running_per_user allows"
+    headers, told = {"Authorization": f"Bearer {await server.token(Role.MEMBER)}"}, []
+
+    async def progress(_: float, __: float | None, message: str | None) -> None:
+        told.append(message)
+
+    async with (
+        httpx2.AsyncClient(headers=headers, timeout=60) as http,
+        McpClient(streamable_http_client(f"{server.address}/mcp", http_client=http)) as client,
+    ):
+        found = (await client.call_tool("get_task", {"task": task})).structured_content
+        assert (found["queue_position"], found["held_back"]) == (1, held)
+        asked = {"task": task, "timeout_seconds": 0.2}
+        waited = await client.call_tool("wait_for_task", asked, progress_callback=progress)
+        assert (waited.structured_content["held_back"], told[0]) == (held, f"waits: {held}")
+        list_page, task_page = [(await http.get(f"{server.address}{path}")).text for path in ("/", f"/tasks/{task}")]
+    assert "place 1 (" in list_page and ">user limit<" in list_page
+    assert f"It is held back: {held}." in task_page
