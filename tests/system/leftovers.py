@@ -12,6 +12,8 @@ from pathlib import Path
 
 import anyio
 
+from cloister.model.sandbox import SandboxName, attempted_sandbox
+
 from .installation import Installation
 from .warm import forker
 
@@ -157,7 +159,7 @@ def _namespaces(pids: Sequence[int], places: Sequence[str]) -> set[str]:
 def _groups(installation: Installation) -> Iterator[str]:
     names = _attempts(installation)
     for group in [*_CGROUPS.glob("cloister.*"), *_CGROUPS.glob("*/cloister.*")]:
-        if group.name.split(".")[1] in names:
+        if attempted_sandbox(SandboxName(group.name.split(".")[1])) in names:
             yield str(group)
 
 
