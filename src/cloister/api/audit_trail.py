@@ -102,8 +102,12 @@ class Trail:
         try:
             await self._write(start["status"], message.get("body", b""))
         except CloisterError as error:
-            self._is_lost = True
             _LOG.exception("the audit cannot be written")
+            if start["status"] >= HTTPStatus.BAD_REQUEST:  # nothing was done: why not is what has to be known
+                await self._send(start)
+                await self._send(message)
+                return
+            self._is_lost = True
             lost = StoreError("it was done, but the audit could not be written", hint=error.message)
             await problem_response(lost)(self._connection.scope, self._receive, self._send)
             return

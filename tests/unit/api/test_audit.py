@@ -235,3 +235,9 @@ async def test_the_database_refuses_to_forget(database: Database) -> None:
         with pytest.raises(Exception, match="only ever added to"):
             await database.execute(text(change))
     assert [entry.who for entry in await store.list(AuditFilter(), limit=10)] == ["a"]
+
+
+async def test_of_what_was_not_done_it_is_said_why_also_when_the_audit_cannot_be_written(database: Database) -> None:
+    async with _real(database, _FullStore()) as client:
+        wrong = await client.post("/api/v1/tokens", json={"name": 5})
+        assert wrong.status_code == 422 and "body.name" in wrong.json()["detail"], wrong.text
