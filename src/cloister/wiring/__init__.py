@@ -98,7 +98,7 @@ def _application_of(
             settings,
             parts.database,
             intake,
-            GuardedSender(replace(reach_of(settings), what="receiver of webhooks").find),
+            GuardedSender(replace(reach_of(settings), what="receiver of webhooks").find, upstreams=settings.upstreams),
             None if instruments is None else instruments.deliveries,
         ),
         keep_spares=parts.backend.spares.keep,
