@@ -150,6 +150,7 @@ class Intake:
         RepositoryError when the repository cannot be reached; UnderWayError when the key stands for a request already.
         """
         check_request(request)
+        self.backend.expect()
         repository = parse_repository(request.repository, guarded=request.guarded)
         revision = await self.forge.resolve(repository, request.ref)
         chosen, source = await self.environments.read(request.environment, repository, revision)
@@ -291,6 +292,7 @@ class Intake:
         check_prompt(prompt)
         check_attempts(attempts)
         check_uploads(files)
+        self.backend.expect()
         status = await self.store.get(task)
         base, last = find_base(status, attempt), status.last_turn
         turn = FollowUp(

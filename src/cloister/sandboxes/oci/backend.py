@@ -16,7 +16,7 @@ from cloister.protocols import SandboxBackend
 from cloister.sandboxes.oci import syscalls
 from cloister.sandboxes.oci.berth import make_berth
 from cloister.sandboxes.oci.bundle import UID_BASE
-from cloister.sandboxes.oci.cgroup import hasten_entry, hold_controllers, remove_groups
+from cloister.sandboxes.oci.cgroup import HastenedEntry, hold_controllers, remove_groups
 from cloister.sandboxes.oci.claims import BuildClaims
 from cloister.sandboxes.oci.containers import Containers
 from cloister.sandboxes.oci.disk import Disk, DiskState, kept_of, volume_of
@@ -98,6 +98,7 @@ class OciBackend:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._open: dict[SandboxName, OciSandbox] = {}
+        self._entry = HastenedEntry()
         self.spares = Spares(node)
         self.exporter = OciSnapshotExporter(node.snapshots, node.images, node.paths.exports)
 
@@ -114,7 +115,7 @@ class OciBackend:
 
     def expect(self) -> None:
         """Let the kernel get ready; see `protocols.SandboxBackend`."""
-        hasten_entry()
+        self._entry.begin()
 
     async def create(self, name: SandboxName, spec: SandboxSpec) -> OciSandbox:
         """Find or create; see `protocols.SandboxBackend`."""

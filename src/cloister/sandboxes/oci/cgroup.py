@@ -16,8 +16,9 @@ ROOT = Path("/sys/fs/cgroup")
 _CONTROLLERS = "+cpu +memory +pids"
 _HOLDER = "=controllers"
 """No command of ours has this id."""
-_ENTRIES, _BETWEEN_ENTRIES_SECONDS = 16, 0.006
-"""Closer than the grace period that ends the haste: and for a tenth of a second, in which a container starts."""
+_HASTE_SECONDS = 0.1
+_BETWEEN_ENTRIES_SECONDS = 0.006
+"""Less than the grace period after which the next writer waits anew."""
 
 
 class CgroupLayout(StrEnum):
@@ -35,23 +36,32 @@ def find_layout() -> CgroupLayout:
     return CgroupLayout.HYBRID if (ROOT / "unified" / "cgroup.procs").exists() else CgroupLayout.V1
 
 
-def hasten_entry() -> None:
-    """Let the kernel wait now for what it would wait for when a container's first process enters its group.
+class HastenedEntry:
+    """Lets the kernel wait now for what it would wait for when a container's first process enters its group.
 
     Entering takes a lock whose first writer waits for an RCU grace period, 4 to 20 ms, and those who come within the
     next few do not (percpu_rwsem; cgroup_threadgroup_rwsem). To write our own process into the group that it is in
-    takes that lock and changes nothing. A thread does it until the container has entered, if all goes well.
+    takes that lock and changes nothing. A thread does so again and again, while containers are about to start.
     """
-    threading.Thread(target=_enter_own_group, name="cloister-cgroup", daemon=True).start()
 
+    def __init__(self) -> None:
+        self._until = 0.0
+        self._thread: threading.Thread | None = None
 
-def _enter_own_group() -> None:
-    with contextlib.suppress(OSError):
-        own = list(_own_groups(Path("/proc/self/cgroup").read_text()))
-        for _ in range(_ENTRIES):
-            for group in own:
-                (group / "cgroup.procs").write_text("0")
-            time.sleep(_BETWEEN_ENTRIES_SECONDS)
+    def begin(self) -> None:
+        """Do so from now on, for as long as a start takes if all goes well. Returns at once."""
+        self._until = time.monotonic() + _HASTE_SECONDS
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._enter_own_group, name="cloister-cgroup", daemon=True)
+            self._thread.start()
+
+    def _enter_own_group(self) -> None:
+        with contextlib.suppress(OSError):
+            own = list(_own_groups(Path("/proc/self/cgroup").read_text()))
+            while time.monotonic() < self._until:
+                for group in own:
+                    (group / "cgroup.procs").write_text("0")
+                time.sleep(_BETWEEN_ENTRIES_SECONDS)
 
 
 def _own_groups(memberships: str) -> Iterator[Path]:

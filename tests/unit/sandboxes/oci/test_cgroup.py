@@ -83,14 +83,22 @@ def test_groups_are_removed_in_every_hierarchy_and_their_members_killed(layout: 
     assert neighbour.exists()
 
 
-def test_who_hastens_enters_again_and_again(layout: CgroupLayout, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_hastens_enters_again_and_again_and_stops(layout: CgroupLayout, monkeypatch: pytest.MonkeyPatch) -> None:
     entered: list[str] = []
     groups = [cgroup.ROOT / name for name in GROUPS[layout]]
     for group in groups:
         group.mkdir(parents=True, exist_ok=True)
+    haste = cgroup.HastenedEntry()
+
+    def pause(seconds: float) -> None:
+        for group in groups:
+            entered.append((group / "cgroup.procs").read_text())
+            (group / "cgroup.procs").unlink()
+        if len(entered) == 3:
+            haste._until = 0.0
+
     monkeypatch.setattr(cgroup, "_own_groups", lambda memberships: iter(groups))
-    monkeypatch.setattr(
-        cgroup.time, "sleep", lambda seconds: entered.extend((group / "cgroup.procs").read_text() for group in groups)
-    )
-    cgroup._enter_own_group()
-    assert entered == ["0"] * cgroup._ENTRIES
+    monkeypatch.setattr(cgroup.time, "sleep", pause)
+    haste._until = cgroup.time.monotonic() + 60
+    haste._enter_own_group()
+    assert entered == ["0"] * 3
