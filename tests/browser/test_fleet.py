@@ -92,6 +92,8 @@ async def test_a_token_is_made_and_revoked_by_keyboard_and_shortcuts_lead_everyw
 
 
 async def test_an_image_is_built_and_a_session_ended_without_scripts(server: Server, new_page: NewPage) -> None:
+    async with server.as_owner() as owner:
+        await owner.wait((await owner.submit(server.request())).id)
     async with new_page(server, java_script_enabled=False) as page:
         await log_in(page, server, Role.ADMIN)
         await page.get_by_text("Menu", exact=True).click()
