@@ -21,6 +21,11 @@ def to_html(text: str) -> Markup:
     cut = "\n\n(cut here)" if len(text) > MOST_CHARACTERS else ""
     html = _PARSER.render(neutralize(text[:MOST_CHARACTERS] + cut))
     clean = nh3.clean(
-        html, tags=_TAGS, attributes={"a": {"href"}}, url_schemes=_SCHEMES, link_rel="noopener noreferrer nofollow"
+        html,
+        tags=_TAGS,
+        attributes={"a": {"href"}},
+        url_schemes=_SCHEMES,
+        link_rel="noopener noreferrer nofollow",
+        set_tag_attribute_values={"pre": {"tabindex": "0"}},  # what is wider than the screen scrolls by keyboard too
     )
     return Markup(clean)  # cleaned just now

@@ -36,6 +36,7 @@ def test_what_it_is_for_is_shown() -> None:
     html = to_html("# A\n\n- **b** `c < d`\n\n[e](https://f.example)\n\n| g |\n|---|\n| h |\n")
     for part in ("<h1>A</h1>", "<strong>b</strong>", "<code>c &lt; d</code>", "<td>h</td>"):
         assert part in html
+    assert '<pre tabindex="0">' in to_html("    a long line")
     assert '<a href="https://f.example" rel="noopener noreferrer nofollow">e</a>' in html
 
 
