@@ -153,6 +153,7 @@ class Intake:
         self.backend.expect()
         repository = parse_repository(request.repository, guarded=request.guarded)
         revision = await self.forge.resolve(repository, request.ref)
+        revision = replace(revision, foreign=revision.foreign or request.foreign)
         chosen, source = await self.environments.read(request.environment, repository, revision)
         environment = environment_from_options(
             chosen,

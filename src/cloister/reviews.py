@@ -91,6 +91,7 @@ class Reviews:
             guarded=asked.guarded,
             prompt=review_prompt(ask, pull.head),
             ref=pull.head,
+            foreign=pull.fork,
             environment=asked.environment,
             agent=asked.agent,
             model=asked.model,

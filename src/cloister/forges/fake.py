@@ -100,6 +100,9 @@ class FakeForge:
         del repository, commits
         return LargeFiles()
 
+    async def tidy(self) -> None:
+        """See `protocols.Forge`. There is nothing to remove."""
+
     async def fetch_submodules(self, repository: Repository, commits: Sequence[Commit], default: Commit) -> Submodules:
         """See `protocols.Forge`. There are none."""
         del repository, commits, default

@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 
 from cloister.errors import CloisterError, RepositoryError
 from cloister.forges.large_files import ObjectStore, read_large_files
+from cloister.forges.large_prune import SHARE, prune_objects
 from cloister.forges.large_server import LargeServer
 from cloister.forges.mirror import FETCH_SECONDS
 from cloister.git import run_git
@@ -41,12 +44,13 @@ async def fetch_large_files(
     if not objects:
         return LargeFiles()
     store, size = ObjectStore(mirror), sum(file.size for file in objects.values())
-    missing = [file for file in objects.values() if not store.has(file)]
+    missing = [file for file in objects.values() if not store.use(file)]
     reason = ""
     if missing and size > most_bytes:
         reason = f"they have {size_to_text(size)}, and the settings take {size_to_text(most_bytes)} (large_files)"
     elif missing:
         reason = await _fetch(missing, source, store)
+        await anyio.to_thread.run_sync(partial(prune_objects, mirror, most_bytes=SHARE * most_bytes))
     left = {file.path for file in files if not store.has(file)}
     return LargeFiles(files=len({file.path for file in files}), size=size, left=len(left), reason=reason)
 

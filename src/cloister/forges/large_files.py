@@ -69,6 +69,14 @@ class ObjectStore:
             return self.path_of(file.digest).stat().st_size == file.size
         return False
 
+    def use(self, file: LargeFile) -> bool:
+        """Whether its object is here; then it is used now, see `large_prune`."""
+        is_here = self.has(file)
+        if is_here:
+            with suppress(OSError):
+                os.utime(self.path_of(file.digest))
+        return is_here
+
     async def take(self, digest: str, size: int, content: AsyncIterable[bytes]) -> None:
         """Keep an object. RepositoryError, with nothing kept, when it is another one, or longer than it says."""
         draft = self._place / f"incoming-{token_hex(8)}"

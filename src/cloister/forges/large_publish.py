@@ -4,6 +4,8 @@ import hashlib
 from collections.abc import AsyncIterable, Mapping, Sequence
 from pathlib import Path
 
+import anyio
+
 from cloister.errors import CloisterError, DeniedError, RepositoryError, UnreachableError
 from cloister.forges.large_files import (
     LONGEST_POINTER,
@@ -13,6 +15,7 @@ from cloister.forges.large_files import (
     pointer_to,
 )
 from cloister.forges.large_server import LargeServer
+from cloister.forges.mirror import FETCH_SECONDS
 from cloister.git import read_blobs, read_sizes, run_git
 from cloister.model.large_file import LargeFile
 from cloister.model.sandbox import Commit
@@ -24,12 +27,12 @@ async def put_pointers(mirror: Path, base: Commit, index: Mapping[str, str]) -> 
     named = await large_paths(mirror, base, list(changed), index)
     if not named:
         return
-    contents = await read_blobs(sorted({changed[path][1] for path in named}), git_dir=mirror)
     lines = []
     for path in named:
         mode, blob = changed[path]
-        if parse_pointer(contents[blob]) is None:
-            pointer = await _keep(mirror, contents[blob])
+        content = (await read_blobs([blob], git_dir=mirror))[blob]  # one by one: each is held in memory
+        if parse_pointer(content) is None:
+            pointer = await _keep(mirror, content)
             lines.append(f"{mode} {pointer}\t".encode() + path + b"\0")
     if lines:
         await run_git(["update-index", "-z", "--index-info"], git_dir=mirror, variables=index, stdin=b"".join(lines))
@@ -48,11 +51,17 @@ async def give_objects(mirror: Path, commit: Commit, server: LargeServer) -> int
     pointers = {parse_pointer(content) for content in (await read_blobs(small, git_dir=mirror)).values()}
     store = ObjectStore(mirror)
     files = [LargeFile(path=b"", digest=it[0], size=it[1]) for it in sorted(filter(None, pointers))]
-    here = [file for file in files if store.has(file)]
+    here = [file for file in files if store.use(file)]
     if not here:
         return 0
     try:
-        return await server.upload(here, store)
+        with anyio.fail_after(FETCH_SECONDS):
+            return await server.upload(here, store)
+    except TimeoutError as error:
+        raise UnreachableError(
+            f"the large files of the change did not arrive within {FETCH_SECONDS / 60:.0f} minutes, "
+            "so nothing was pushed"
+        ) from error
     except UnreachableError as error:
         raise UnreachableError(
             f"the large files of the change did not arrive, so nothing was pushed: {error}"

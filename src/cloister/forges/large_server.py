@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Literal
 from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -32,6 +33,7 @@ AT_ONCE = 100
 MOST_TRIES = 3
 _MOST_ANSWER = 8 * 1024 * 1024
 _TOGETHER = 4
+_READ_AT_ONCE = 256 * 1024
 _KIND = "application/vnd.git-lfs+json"
 _TIMES = {"timeout": {"connect": 20.0, "read": 60.0, "write": 60.0, "pool": 600.0}}
 _NOT_OURS = frozenset(("host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer"))
@@ -181,9 +183,8 @@ class LargeServer:
         for it in (action, verify):
             if it is not None:
                 _read_href(it.href, self._origin)
-        content = await anyio.Path(store.path_of(file.digest)).read_bytes()
         headers = {"Content-Type": "application/octet-stream", **_headers_of(action)}
-        status, body = await self._send("PUT", action.href, headers, content)
+        status, body = await self._send("PUT", action.href, headers, store.path_of(file.digest))
         if status not in range(200, 300):
             raise _refusal(status, f"{_place(action.href)} does not take an object: {_said(status, body)}")
         if verify is not None:
@@ -193,7 +194,9 @@ class LargeServer:
             if status not in range(200, 300):
                 raise _refusal(status, f"{_place(verify.href)} did not get the object: {_said(status, body)}")
 
-    async def _send(self, method: str, url: str, headers: Mapping[str, str], content: bytes) -> tuple[int, bytes]:
+    async def _send(
+        self, method: str, url: str, headers: Mapping[str, str], content: bytes | Path
+    ) -> tuple[int, bytes]:
         for attempt in range(1, MOST_TRIES + 1):
             try:
                 async with self._open(method, url, headers, content) as response:
@@ -212,15 +215,18 @@ class LargeServer:
 
     @asynccontextmanager
     async def _open(
-        self, method: str, url: str, headers: Mapping[str, str], content: bytes = b""
+        self, method: str, url: str, headers: Mapping[str, str], content: bytes | Path = b""
     ) -> AsyncIterator[httpcore.Response]:
+        """Send, and return the answer while it comes. A file is read as it is sent."""
         parts = _read_href(url, self._origin)
-        sent = {"User-Agent": "cloister", **headers, **({"Content-Length": str(len(content))} if content else {})}
+        size = _size_of(content)
+        body = content if isinstance(content, bytes) else _parts_of(content)
+        sent = {"User-Agent": "cloister", **headers, **({"Content-Length": str(size)} if size else {})}
         try:
             async with (
                 await self._pool(parts) as pool,
                 pool.stream(
-                    method, url, headers=list(sent.items()), content=content or None, extensions=_TIMES
+                    method, url, headers=list(sent.items()), content=body if size else None, extensions=_TIMES
                 ) as response,
             ):
                 yield response
@@ -256,6 +262,16 @@ class LargeServer:
         if self._way.token is None:
             return {}
         return {"Authorization": f"Basic {b64encode(f'x-access-token:{self._way.token.reveal()}'.encode()).decode()}"}
+
+
+def _size_of(content: bytes | Path) -> int:
+    return len(content) if isinstance(content, bytes) else content.stat().st_size
+
+
+async def _parts_of(path: Path) -> AsyncIterator[bytes]:
+    async with await anyio.open_file(path, "rb") as file:
+        while part := await file.read(_READ_AT_ONCE):
+            yield part
 
 
 def _origin_of(parts: SplitResult) -> tuple[str, int]:

@@ -9,10 +9,13 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import anyio.to_thread
+
 from cloister.errors import DeniedError, NotFoundError, RepositoryError, UsageError
 from cloister.forges.bundle import read_bundle, take_bundle
 from cloister.forges.large_fetch import LARGEST_BYTES, Source, fetch_large_files
 from cloister.forges.large_files import read_large_files
+from cloister.forges.large_prune import SHARE, prune_objects
 from cloister.forges.large_server import LargeServer
 from cloister.forges.mirror import Mirror
 from cloister.forges.project_files import kept_project_files, read_project_files
@@ -39,6 +42,8 @@ MOST_BRANCHES = 1000
 """That are listed."""
 LARGEST_FILE_BYTES = 16 * 1024 * 1024
 LARGEST_DIFF_BYTES = 32 * 1024 * 1024
+STRANGERS = "without-login"
+"""Folder of what was fetched as anybody may."""
 _SHORT_COMMIT = re.compile(r"[0-9a-fA-F]{4,64}")
 _FULL_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _REVISION = re.compile(r"[~^]|@\{")
@@ -142,6 +147,15 @@ class LocalForge:
         )
         return await self._large.get((mirror, tuple(commits)), fetch)
 
+    async def tidy(self) -> None:
+        """Look at every mirror; see `protocols.Forge`."""
+        await anyio.to_thread.run_sync(self._tidy)
+
+    def _tidy(self) -> None:
+        for place in (self._mirrors, self._mirrors.parent / STRANGERS / "mirrors"):
+            for folder in place.glob("*.git"):
+                prune_objects(folder, most_bytes=SHARE * self._most_large_bytes)
+
     async def fetch_submodules(self, repository: Repository, commits: Sequence[Commit], default: Commit) -> Submodules:
         """Bring their trees into the mirror; see `protocols.Forge`."""
         mirror = self._mirror(repository)
@@ -170,7 +184,7 @@ class LocalForge:
 
         Whose work a public repository is comes from anybody, and its mirror is in each of its sandboxes.
         """
-        stranger = LocalForge(self._mirrors.parent / "without-login", reach=self._reach)
+        stranger = LocalForge(self._mirrors.parent / STRANGERS, reach=self._reach)
         return await (self if login and not await self._is_public(parent) else stranger).mirror(repository, commit)
 
     async def _is_public(self, repository: Repository) -> bool:

@@ -55,6 +55,8 @@ class Request:
     """Whether it has to be at a public address, or where settings let it be: unless this machine's owner names it."""
     ref: str | None = None
     """Branch, tag, full or short commit; None is the default branch."""
+    foreign: bool = False
+    """A pull request of a fork asks for it: it is nobody's of the repository, even where a branch has that commit."""
     environment: EnvironmentChoice | None = None
     """None takes the repository's own file, or else the defaults."""
     agent: str | None = None

@@ -65,6 +65,10 @@ class Forge(Protocol):
         """
         ...
 
+    async def tidy(self) -> None:
+        """Remove large objects that nobody used for long, and what killed processes left. Harmless at any time."""
+        ...
+
     async def fetch_submodules(self, repository: Repository, commits: Sequence[Commit], default: Commit) -> Submodules:
         """Bring the trees of submodules of these commits, if it has them, into the mirror; return those of the last.
 

@@ -94,6 +94,7 @@ class Starter:
             repository=mention.repository.address,
             prompt=with_context(_words(mention), context.text),
             ref=ref,
+            foreign=asked.from_fork,
             environment=await environment_for(self.intake, self.rules, mention.repository),
         )
         task = await self.intake.submit(request, key, asked_by=_asker(mention))

@@ -68,6 +68,7 @@ class Application:
         await self.reaper.reap()
         if not until_idle:  # it stays, so that nobody waits for this
             await forget_given_to_nobody(self.intake.store, self.tools.files, datetime.now(UTC))
+            await self.tools.forge.tidy()
         gc.collect()
         gc.freeze()  # what is loaded by now stays for good, and looking through it would delay a start
         async with anyio.create_task_group() as group:
@@ -85,6 +86,7 @@ class Application:
         cancelled = await _cancel_unowned(self.tools, Notary(self.tools.queue, self.tools.vault, self.tools.ceiling))
         destroyed = await destroy_strays(self.intake.store, self.backend)
         await forget_given_to_nobody(self.intake.store, self.tools.files, datetime.now(UTC))
+        await self.tools.forge.tidy()
         expired = await expire_snapshots(self.tools.catalog, self.backend, datetime.now(UTC))
         expired += await forget_unknown_snapshots(self.tools.catalog, self.backend)
         return CleanReport(attempts=cancelled, sandboxes=destroyed, snapshots=expired)

@@ -369,6 +369,16 @@ def test_a_fault_in_the_middle_of_large_files_leaves_one_branch_and_one_pull_req
     assert len(set(story.github.large.asked)) == 2, "given and looked at, once each or again after the fault"
 
 
+def test_large_files_that_take_too_long_are_given_up(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    story.commit("main", {"a.txt": "one\n", ".gitattributes": "*.bin filter=lfs -text\n"})
+    task = story.task(diff=diff_of("b.bin", None, "large"))
+    with monkeypatch.context() as patched:
+        patched.setattr("cloister.forges.large_publish.FETCH_SECONDS", 1.0)
+        story.github.faults.append(Fault(method="PUT", path="/lfs-store/.*", status=0, seconds=5.0))
+        assert "did not arrive within 0 minutes, so nothing was pushed" in story.refused(task, status=3)
+    story.pr(task)
+
+
 def test_what_was_made_of_a_repository_is_not_pushed_to_another_one_that_has_its_name(story: Story) -> None:
     """Who reads the one need not be who reads the other."""
     early, late = story.task(), story.task("Say two")

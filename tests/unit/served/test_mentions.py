@@ -238,7 +238,8 @@ async def test_what_was_pushed_to_the_branch_meanwhile_is_kept(open_team: Callab
         assert "The change was not pushed: the branch topic has moved on" in team.answers()[0].body
 
 
-async def test_nothing_of_a_fork_is_pushed_or_trusted(open_team: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("known", [False, True], ids=["of the fork alone", "of a branch too"])
+async def test_nothing_of_a_fork_is_pushed_or_trusted(open_team: Callable[..., Any], known: bool) -> None:
     async with open_team() as team:
         fork = team.github.accounts.add("bob/shop", writers=["bob"])
         team.shop.git("push", "--quiet", str(fork.path), "main:main")
@@ -246,6 +247,8 @@ async def test_nothing_of_a_fork_is_pushed_or_trusted(open_team: Callable[..., A
         commit(fork.path, "evil", {"c.txt": "c\n"})
         head = fork.find_commit("evil") or ""
         pull = _pull(team, "evil", {}, head=head, fork=fork, author="bob")
+        if known:
+            team.shop.git("fetch", "--quiet", str(fork.path), "evil:kept")
         team.shop.follow_branches()
         asked = await team.say(pull.number, "@cloister-of-team make it two")
         await team.until(lambda: (BOT, "rocket") in asked.reactions)
