@@ -6,6 +6,7 @@ To add one, write a module in this package with a class that has `kinds` and `ha
 - reads the body with `payloads.read_payload`, into a model of no more than it needs;
 - believes nothing of it: what it acts on is asked of the forge again (`protocols.ForgeThreads`), and whether the person
   may ask for work is what `Gatekeeper.let_in` says;
+- does what takes long in a `slow_lane.SlowLane`, where it keeps nothing quick waiting;
 - may be called again for the same delivery, after a fault or when the server was killed: what it does a second time
   changes nothing more.
 
