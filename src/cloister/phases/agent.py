@@ -13,7 +13,7 @@ from cloister.agent_reader import AgentReader
 from cloister.calls_under_way import CallsUnderWay
 from cloister.ending import Ending, run_beside
 from cloister.journal import Journal
-from cloister.model.agent import AgentTurn
+from cloister.model.agent import AgentCommand, AgentTurn
 from cloister.model.container import PROMPT_FILE, TIME_LEFT, Foundation, container_variables, work_tree
 from cloister.model.event import AgentPrompted, EndRequested, TimeRunningOut
 from cloister.model.pack import Pack
@@ -79,25 +79,10 @@ async def run(
     """
     task = turn.task
     asked, services = agent.command(turn), task.environment.services
-    text = asked.prompt.encode()
-    argv = asked.argv if pack is None else ("/bin/sh", "-c", _AFTER_BASHRC, *asked.argv)
-    log_bytes = task.environment.limits.output_bytes
-    name = _name_in(round)
+    name, log_bytes = _name_in(round), task.environment.limits.output_bytes
     resumed = sandbox.has_started(name)
-    command = Command(
-        id=name,
-        argv=in_login_shell(argv, foundation.path) if foundation.universal else argv,
-        variables={**container_variables(task, Phase.AGENT, foundation), **placeholders, **asked.variables},
-        cwd=work_tree(task),
-        stdin=text,
-        files={**asked.files, PROMPT_FILE.rpartition("/")[2]: text},
-        packs=pack.place if pack is not None else None,
-        timeout_seconds=seconds_left,
-        stuck_seconds=task.environment.limits.stuck_seconds,
-        output_bytes=log_bytes,
-        read_only_work_tree=turn.ask,
-        shell=_shell_for_persons(task, foundation),
-        given=given,
+    command = _command(
+        name, turn, asked, foundation, placeholders=placeholders, pack=pack, given=given, seconds_left=seconds_left
     )
     process = await sandbox.start(with_services(command, services))
     if not resumed and asked.prompt != turn.prompt:
@@ -122,6 +107,37 @@ async def run(
     if reader is None:
         return Ran(ended=ended, message="")
     return Ran(ended=ended, message=reader.last_message, session=reader.session)
+
+
+def _command(
+    name: str,
+    turn: AgentTurn,
+    asked: AgentCommand,
+    foundation: Foundation,
+    *,
+    placeholders: Mapping[str, str],
+    pack: Pack | None,
+    given: Path | None,
+    seconds_left: float,
+) -> Command:
+    task, text = turn.task, asked.prompt.encode()
+    limits = task.environment.limits
+    argv = asked.argv if pack is None else ("/bin/sh", "-c", _AFTER_BASHRC, *asked.argv)
+    return Command(
+        id=name,
+        argv=in_login_shell(argv, foundation.path) if foundation.universal else argv,
+        variables={**container_variables(task, Phase.AGENT, foundation), **placeholders, **asked.variables},
+        cwd=work_tree(task),
+        stdin=text,
+        files={**asked.files, PROMPT_FILE.rpartition("/")[2]: text},
+        packs=pack.place if pack is not None else None,
+        timeout_seconds=seconds_left,
+        stuck_seconds=limits.stuck_seconds,
+        output_bytes=limits.output_bytes,
+        read_only_work_tree=turn.ask,
+        shell=_shell_for_persons(task, foundation),
+        given=given,
+    )
 
 
 async def _stop_when(stopped: anyio.Event, process: Process) -> None:

@@ -98,37 +98,23 @@ async def run(
     `patch`. No secret meets a commit that an agent wrote: before that, `narrow` takes the network of setup away.
     `building` is closed as soon as the disk is kept: other attempts wait for that. TaskFailedError when a script fails.
     """
-    default, asked = default_checkout(task), asked_checkout(task)
+    asked = asked_checkout(task)
     variables = {**container_variables(task, Phase.SETUP, plan.needs.foundation), **placeholders}
-
-    async def run_script(name: str, text: str, checkout: Checkout, given: DeliveredSecrets) -> None:
-        if not sandbox.has_started(name):
-            await sandbox.checkout(checkout)
-        sections = plan.needs.scripts.sections_of(text)
-        argv = _command_line(name, plan.needs.foundation)
-        script = Script(name=name, argv=argv, text=text, sections=sections, variables=variables, secrets=given)
-        await run_in_setup(script, task, sandbox, journal, seconds_left=seconds_left)
-        await gate.restore_instructions(sandbox, journal)
-        await gate.search_residue(task.environment, sandbox, given, journal)
-
+    scripts = _Scripts(
+        task=task, needs=plan.needs, sandbox=sandbox, journal=journal, variables=variables, seconds_left=seconds_left
+    )
     _tell(plan, sandbox, journal)
     kept = False
     if not plan.warm and not sandbox.has_started(MAINTENANCE):
-        if plan.setup is None:
-            await sandbox.checkout(default)
-        else:
-            await run_script(SETUP, plan.setup, default, secrets)
+        await _set_up(scripts, plan.setup, secrets)
         if task.use_cache:
-            if plan.setup is not None:
-                await sandbox.make_shareable()
-                await sandbox.checkout(default)  # what the script did to tracked files is not kept
             kept = await _keep_disk(sandbox, journal, _record_of(task, plan, recipe, now), catalog)
     if not plan.warm or plan.own is None:
         building.close()
     if plan.follow_up is not None:
         if plan.foreign and plan.is_trusted(sandbox):
             await narrow()
-        await run_script(MAINTENANCE, plan.follow_up, asked, replace(secrets, values={}) if plan.foreign else secrets)
+        await scripts.run(MAINTENANCE, plan.follow_up, asked, replace(secrets, values={}) if plan.foreign else secrets)
     if plan.own is not None:
         await sandbox.make_shareable()
         await sandbox.checkout(asked)
@@ -138,6 +124,45 @@ async def run(
     if plan.own is None or patch:
         await sandbox.checkout(replace(asked, patch=patch))  # only now: an agent may have written it
     return kept
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Scripts:
+    """Runs scripts of setup in the sandbox, each at its checkout, and looks at what it left."""
+
+    task: Task
+    needs: Needs
+    sandbox: Sandbox
+    journal: Journal
+    variables: Mapping[str, str]
+    seconds_left: float
+
+    async def run(self, name: str, text: str, checkout: Checkout, secrets: DeliveredSecrets) -> None:
+        if not self.sandbox.has_started(name):
+            await self.sandbox.checkout(checkout)
+        script = Script(
+            name=name,
+            argv=_command_line(name, self.needs.foundation),
+            text=text,
+            sections=self.needs.scripts.sections_of(text),
+            variables=self.variables,
+            secrets=secrets,
+        )
+        await run_in_setup(script, self.task, self.sandbox, self.journal, seconds_left=self.seconds_left)
+        await gate.restore_instructions(self.sandbox, self.journal)
+        await gate.search_residue(self.task.environment, self.sandbox, secrets, self.journal)
+
+
+async def _set_up(scripts: _Scripts, text: str | None, secrets: DeliveredSecrets) -> None:
+    """Bring a cold disk to the tip of the default branch, as it is kept."""
+    default, sandbox = default_checkout(scripts.task), scripts.sandbox
+    if text is None:
+        await sandbox.checkout(default)
+        return
+    await scripts.run(SETUP, text, default, secrets)
+    if scripts.task.use_cache:
+        await sandbox.make_shareable()
+        await sandbox.checkout(default)  # what the script did to tracked files is not kept
 
 
 def _tell(plan: Plan, sandbox: Sandbox, journal: Journal) -> None:
