@@ -14,7 +14,7 @@ import httpx
 from bare import BareContainer
 from docker import IMAGE, open_docker
 from measure import Bar, Report, Samples, paired_ratio, publish, take_turns
-from sandboxes import NOW, make_project
+from sandboxes import CLOCK, SHELL_CLOCK, make_project
 from served import serving
 
 from cloister.sandboxes.oci.image import OciImageStore
@@ -30,7 +30,7 @@ def _started(client: httpx.AsyncClient, repository: Path, *, asked: bool) -> Cal
         "repository": str(repository),
         "prompt": "What time is it?",
         "environment": {"text": _ENVIRONMENT},
-        "command": " ".join(("exec", *NOW)),
+        "command": CLOCK,
     }
 
     async def probe() -> float:
@@ -44,7 +44,7 @@ def _started(client: httpx.AsyncClient, repository: Path, *, asked: bool) -> Cal
                 if event.get("event") == "output" and event["command"] == "agent":
                     printed += event["text"]
         accepted = datetime.fromisoformat(task["accepted_at"]).timestamp()
-        return int(printed) / 1e9 - (begun if asked else accepted)
+        return float(printed) - (begun if asked else accepted)
 
     return probe
 
@@ -66,7 +66,7 @@ async def _measure(state: Path, repository: Path) -> list[Samples]:
         await docker.import_rootfs(rootfs)
         bare = stack.enter_context(closing(BareContainer(rootfs, state)))
         beside = {
-            "docker run --rm": lambda: docker.timed("run", "--rm", "--network", "none", IMAGE, *NOW),
+            "docker run --rm": lambda: docker.timed("run", "--rm", "--network", "none", IMAGE, *SHELL_CLOCK),
             "crun run true": bare.run,
         }
         async with serving(state) as client:
@@ -91,8 +91,8 @@ async def run(state: Path) -> bool:
     about = (
         "A server as a process. A task is asked for over its socket, on a warm environment, and followed by its event "
         "stream: from its acceptance on disk, and from the request itself, to the first instruction of its agent "
-        "(`date`, which prints the clock). Beside it `docker run --rm --network none` of the same root file system and "
-        "the same `date`, and `crun run true`. The server has its two [spares](../how-to/server.md#spares), as it has "
+        "(a shell, which prints the clock). Beside it `docker run --rm --network none` of the same root file system "
+        "and shell, and `crun run true`. The server has its two [spares](../how-to/server.md#spares), as it has "
         f"by itself. So {IN_A_ROW} tasks are also started one after another, each as soon as the one before is over, "
         f"{BURSTS} times, and the first measurement is repeated on a server that has no spares."
     )

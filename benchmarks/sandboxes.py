@@ -17,6 +17,10 @@ from cloister.sandboxes.oci.image import OciImageStore
 
 NOW = ("/bin/date", "+%s%N")
 """Prints the clock in nanoseconds; the same program in every kind of container, and the first thing it does."""
+CLOCK = "echo $EPOCHREALTIME"
+"""For the agent that is a shell: prints the clock in seconds as its first instruction, and starts no other program."""
+SHELL_CLOCK = ("/bin/bash", "-c", CLOCK)
+"""What that agent runs, for other kinds of containers."""
 DIRECTORY = "project"
 
 

@@ -11,7 +11,7 @@ import anyio
 from bare import BareContainer
 from docker import IMAGE, Docker, open_docker
 from measure import Bar, Report, Samples, paired_ratio, publish, take_turns
-from sandboxes import NOW, make_project
+from sandboxes import CLOCK, SHELL_CLOCK, make_project
 
 from cloister.model.event import Output
 from cloister.model.request import EnvironmentText, Request
@@ -35,7 +35,7 @@ async def first_instruction(application: Application, repository: Path, *, warm:
         repository=str(repository),
         prompt="What time is it?",
         environment=_ENVIRONMENT,
-        command=" ".join(("exec", *NOW)),
+        command=CLOCK,
         use_cache=warm,
     )
     task = await application.intake.submit(request)
@@ -46,7 +46,7 @@ async def first_instruction(application: Application, repository: Path, *, warm:
     status = await application.intake.task(task.id)
     if status.verdict is not Verdict.SUCCEEDED:
         raise RuntimeError(f"the task {status.verdict}: {status.attempts[0].outcome}")
-    return task, int(printed) / 1e9
+    return task, float(printed)
 
 
 def accepted_to_agent(application: Application, repository: Path, *, warm: bool) -> Callable[[], Awaitable[float]]:
@@ -75,8 +75,8 @@ def docker_to_command(docker: Docker) -> Callable[[], Awaitable[float]]:
 
     async def probe() -> float:
         asked = time.time()
-        printed = await docker.call("run", "--rm", "--network", "none", IMAGE, *NOW)
-        return int(printed) / 1e9 - asked
+        printed = await docker.call("run", "--rm", "--network", "none", IMAGE, *SHELL_CLOCK)
+        return float(printed) - asked
 
     return probe
 
@@ -97,7 +97,7 @@ async def _measure(state: Path, small: Path, large: Path) -> list[Samples]:
             "warm start to first instruction",
             {
                 "cloister, accepted": accepted_to_agent(application, small, warm=True),
-                "docker run --rm": lambda: docker.timed("run", "--rm", "--network", "none", IMAGE, *NOW),
+                "docker run --rm": lambda: docker.timed("run", "--rm", "--network", "none", IMAGE, *SHELL_CLOCK),
                 "crun run true": bare.run,
                 f"cloister, accepted, {LARGE_FILES:,} files": accepted_to_agent(application, large, warm=True),
                 "cloister, asked": asked_to_agent(application, small),
@@ -135,10 +135,10 @@ async def run(state: Path) -> bool:
         shutil.rmtree(place)
     accepted, docker, crun, accepted_large, *_ = samples
     about = (
-        "A task on a warm environment, from its acceptance on disk to the first instruction of its agent (`date`, "
+        "A task on a warm environment, from its acceptance on disk to the first instruction of its agent (a shell, "
         "which prints the clock), through the queue, the worker and the phases. `asked` counts from the request, so "
         "the look at the repository is in it. Beside it `docker run --rm --network none` of the same root file "
-        "system and the same `date`, to its end and to its first instruction, and `crun run true` to its end, which "
+        "system and the same shell, to its end and to its first instruction, and `crun run true` to its end, which "
         f"is the least that a container costs. The repository has {SMALL_FILES} files, and {LARGE_FILES:,} in the row "
         "that says so. The process stays, and has two [spares](../how-to/server.md#spares); a command that starts one "
         "task and ends has none, as in the last row."

@@ -58,6 +58,15 @@ class Disk:
         return disk
 
     @classmethod
+    def prepare(cls, place: Path, *, owner: int) -> None:
+        """Make what a disk at `place` will have in its volume: each first directory reads another part of it."""
+        disk = cls(place, DiskState(image=""))
+        if disk.has_volume:
+            disk._add_upper(owner)
+            for part in (disk._work, disk.tmp):
+                part.mkdir()
+
+    @classmethod
     def find(cls, place: Path) -> Self | None:
         """Return the disk at `place`; None when there is none, or a step of it was never finished."""
         state = read_state(place)
@@ -98,10 +107,10 @@ class Disk:
 
     def new_work(self) -> Path:
         """Return a work directory that overlayfs has never seen: a volatile mount takes no used one."""
-        work = self._written / "work"
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir()
-        return work
+        if not (self._work.is_dir() and _is_empty(self._work)):  # overlayfs leaves something in each that it has seen
+            shutil.rmtree(self._work, ignore_errors=True)
+            self._work.mkdir()
+        return self._work
 
     @property
     def tmp(self) -> Path:
@@ -129,8 +138,7 @@ class Disk:
 
     def is_empty(self) -> bool:
         """Whether nothing was written to the top layer."""
-        with os.scandir(self.upper) as entries:
-            return next(entries, None) is None
+        return _is_empty(self.upper)
 
     def seal(self, *, owner: int) -> None:
         """Let the top layer never change again, and put an empty one above it. It must not be mounted."""
@@ -152,13 +160,22 @@ class Disk:
         draft.rename(self.place / MARKER)
 
     @property
+    def _work(self) -> Path:
+        return self._written / "work"
+
+    @property
     def _written(self) -> Path:
         return mounted_at(self.volume) if self.has_volume else self.place
 
     def _add_upper(self, owner: int) -> None:
-        self.upper.mkdir()
+        self.upper.mkdir(exist_ok=True)
         os.chown(self.upper, owner, owner)
         self.upper.chmod(0o755)
+
+
+def _is_empty(directory: Path) -> bool:
+    with os.scandir(directory) as entries:
+        return next(entries, None) is None
 
 
 def read_state(place: Path) -> DiskState | None:
