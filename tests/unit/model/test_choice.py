@@ -39,6 +39,7 @@ def left(lines: int | None = 1, *, verdict: str = "succeeded", checks: Any = ())
             "the smallest change of the 2 whose checks passed: 2 lines, against 9 by attempt 1",
         ),
         ([left(None, verdict="failed"), left(2, verdict="failed")], 2, "the only one that changed anything"),
+        ([None, left(None, verdict="failed"), left(2, verdict="failed")], 3, "the only one that changed anything"),
     ],
 )
 def test_the_best_is_chosen_by_end_checks_size_and_number(

@@ -1,93 +1,21 @@
-import dataclasses
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from cloister.agents.command import CommandAgent
-from cloister.agents.fake import FakeAgent
 from cloister.environment_file import REPOSITORY_FILE
-from cloister.environments import Environments
-from cloister.errors import CloisterError, ConflictError, EnvironmentFileError, NotFoundError, UsageError
-from cloister.forges.fake import FakeForge, FakeRepository
+from cloister.errors import CloisterError, EnvironmentFileError, NotFoundError, UsageError
 from cloister.intake import Intake, new_task_id
-from cloister.model.choice import best_attempt
-from cloister.model.environment import Limits
 from cloister.model.event import TaskAccepted
 from cloister.model.network import NetworkMode
-from cloister.model.pack import PackRecipe
 from cloister.model.phase import Phase
-from cloister.model.request import EnvironmentText, Request
-from cloister.model.sandbox import Change, Commit, DiffStats, SandboxName, SandboxSpec
+from cloister.model.sandbox import Commit
 from cloister.model.secret import BrokerRule, KeptSecret, SecretValue
-from cloister.model.snapshot import SnapshotKey, SnapshotRecord
-from cloister.model.task import AttemptId, AttemptStatus, Outcome, Shell, TaskState, TaskStatus, Verdict
-from cloister.model_roster import ModelRoster
-from cloister.queues.fake import FakeQueue
-from cloister.sandboxes.fake import FakeBackend, FakeNode
-from cloister.sandboxes.fake_export import FakeSnapshotExporter, every_host
-from cloister.sandboxes.fake_images import FakeImageStore
-from cloister.sandboxes.fake_packs import FakeAgentPacks
-from cloister.stores.fake import FakeEnvironmentStore
-from cloister.stores.fake_files import FakeFileStore
-from cloister.stores.fake_snapshots import FakeSnapshotCatalog
-from cloister.vault.fake import FakeVault
+from cloister.model.task import Shell
 
-TIP, FEATURE, WRITTEN = Commit("d" * 40), Commit("f" * 40), Commit("e" * 40)
-DIFF = b"diff --git a/x b/x\n"
-NOW = datetime(2026, 3, 1, tzinfo=UTC)
-
-
-@pytest.fixture
-def files() -> dict[tuple[Commit, str], bytes]:
-    return {}
-
-
-@pytest.fixture
-def node() -> FakeNode:
-    return FakeNode()
-
-
-@pytest.fixture
-def intake(files: Mapping[tuple[Commit, str], bytes], node: FakeNode) -> Intake:
-    refs = {"main": TIP, "feature": FEATURE, "cloister/t0": WRITTEN}
-    project = FakeRepository(refs=refs, files=files, note="2 files are not part of it")
-    queue = FakeQueue()
-    forge = FakeForge({"/srv/project": project, "/srv/empty": FakeRepository(refs={})})
-    vault = FakeVault()
-    return Intake(
-        store=queue,
-        queue=queue,
-        forge=forge,
-        vault=vault,
-        environments=Environments(store=FakeEnvironmentStore(), forge=forge, vault=vault, now=lambda: NOW),
-        images=FakeImageStore(node, ["base", "slim"]),
-        catalog=FakeSnapshotCatalog(),
-        backend=FakeBackend(node),
-        exporter=FakeSnapshotExporter(),
-        check_host=every_host,
-        agents={agent.name: agent for agent in AGENTS},
-        packs=FakeAgentPacks([ROBOT]),
-        files=FakeFileStore(),
-        models=ModelRoster(vault=vault),
-        now=lambda: NOW,
-    )
-
-
-ROBOT, CODEX = (PackRecipe(name=name, version="1", program="run", needs="") for name in ("robot", "codex"))
-AGENTS = (CommandAgent(), FakeAgent(name="robot", pack=ROBOT), FakeAgent(name="codex", pack=CODEX))
-SHELL_IN_SETUP = Shell(phase=Phase.SETUP, terminal="xterm-256color")
-
-
-def new_request(**changes: Any) -> Request:
-    return dataclasses.replace(Request(repository="/srv/project", prompt="fix the test", command="make fix"), **changes)
-
-
-def environment_text(text: str) -> EnvironmentText:
-    return EnvironmentText(source="env.toml", raw=text.encode())
+from .conftest import CODEX, DIFF, ELSEWHERE, FEATURE, NOW, SHELL_IN_SETUP, TIP, WRITTEN, environment_text, new_request
 
 
 @pytest.mark.parametrize(
@@ -263,9 +191,6 @@ async def test_a_host_that_anyone_can_be_gets_no_secret(intake: Intake, host: st
     assert await intake.secrets("web") == []
 
 
-ELSEWHERE = '[secrets]\nTOKEN = {mode="brokered",hosts=["evil.example"],header="Authorization"}\n'
-
-
 async def test_a_file_cannot_send_a_kept_secret_elsewhere(intake: Intake) -> None:
     await intake.set_secret(
         "/srv/project", "TOKEN", "hunter2", BrokerRule(hosts=("a.example",), header="Authorization")
@@ -295,170 +220,11 @@ async def test_secrets_need_names(intake: Intake, environment: str, name: str) -
         await intake.set_secret(environment, name, "hunter2")
 
 
-async def _keep(intake: Intake, node: FakeNode, key: str, *, environment: str = "web") -> None:
-    node.snapshots.add(SnapshotKey(key))
-    await intake.catalog.add(
-        SnapshotRecord(
-            key=SnapshotKey(key),
-            environment=environment,
-            repository="/srv/project",
-            commit=TIP,
-            parts={},
-            created_at=NOW,
-            expires_at=NOW + timedelta(hours=1),
-        )
-    )
-
-
-async def test_a_reset_cache_gives_no_snapshot_to_a_new_task_and_takes_none_from_a_running_one(
-    intake: Intake, node: FakeNode
-) -> None:
-    for key, environment in (("free", "web"), ("used", "web"), ("other", "api")):
-        await _keep(intake, node, key, environment=environment)
-    image = await intake.images.ensure("base")
-    spec = SandboxSpec(
-        image=image, snapshot=SnapshotKey("used"), directory="x", mirror=Path("/mirrors/x"), limits=Limits()
-    )
-    await intake.backend.create(SandboxName("running"), spec)
-    with pytest.raises(NotFoundError, match="those that have some: api, web"):
-        await intake.snapshots.reset("wbe")
-    assert node.snapshots == {"free", "used", "other"}
-    assert await intake.snapshots.reset("web") == 2
-    assert node.snapshots == {"used", "other"}
-    assert {record.key: record.expires_at > NOW for record in await intake.snapshots.list()} == {
-        "used": False,
-        "other": True,
-    }
-
-
-async def test_snapshots_are_removed_by_the_beginning_of_their_key(intake: Intake, node: FakeNode) -> None:
-    for key in ("abc1", "abd2"):
-        await _keep(intake, node, key)
-    for wrong, error in (("", NotFoundError), ("x", NotFoundError), ("ab", ConflictError)):
-        with pytest.raises(error):
-            await intake.snapshots.remove(wrong)
-    assert await intake.snapshots.remove("abc") == "abc1"
-    assert node.snapshots == {"abd2"}
-    assert [record.key for record in await intake.snapshots.list()] == ["abd2"]
-
-
-async def test_there_is_no_change_before_the_end(intake: Intake) -> None:
-    task = await intake.submit(new_request())
-    with pytest.raises(ConflictError, match="there is no change yet"):
-        await intake.results.change(task.id)
-    with pytest.raises(NotFoundError, match="no number 2"):
-        await intake.results.change(task.id, attempt=2)
-    await intake.cancel(task.id)
-    with pytest.raises(ConflictError, match="left no change"):
-        await intake.results.change(task.id)
-
-
 def test_ids_sort_and_are_safe_everywhere() -> None:
     ids = [new_task_id(NOW + timedelta(milliseconds=number)) for number in range(100)]
     assert ids == sorted(ids)
     assert all(re.fullmatch(r"[0-9a-hjkmnp-tv-z]{12}", identifier) for identifier in ids)
     assert len({new_task_id(NOW) for _ in range(100)}) > 95
-
-
-def test_the_best_attempt_is_shown_first(new_task: Any) -> None:
-    change = Change(
-        base=TIP, commit=FEATURE, repository=Path("/m"), diff=DIFF, stats=DiffStats(files=1, added=0, removed=0)
-    )
-
-    def attempt(number: int, outcome: Outcome | None) -> AttemptStatus:
-        state = TaskState.FINISHED if outcome else TaskState.RUNNING
-        return AttemptStatus(attempt=AttemptId(f"t1-{number}"), number=number, state=state, outcome=outcome)
-
-    def best(*outcomes: Outcome | None) -> int:
-        attempts = tuple(attempt(number, outcome) for number, outcome in enumerate(outcomes, 1))
-        status = TaskStatus(task=new_task(), state=TaskState.RUNNING, verdict=None, finished_at=None, attempts=attempts)
-        return best_attempt(status).number
-
-    failed, changed = Outcome(verdict=Verdict.FAILED), Outcome(verdict=Verdict.FAILED, change=change)
-    succeeded = Outcome(verdict=Verdict.SUCCEEDED, change=change)
-    assert best(None, None) == 1
-    assert best(None, failed, changed) == 3
-    assert best(failed, changed, succeeded, succeeded) == 3
-
-
-async def test_a_preview_says_what_would_run_and_accepts_nothing(
-    intake: Intake, files: dict[tuple[Commit, str], bytes]
-) -> None:
-    files[FEATURE, "package.json"] = b'{"dependencies": {"a": "1"}}'
-    preview = await intake.repositories.preview("/srv/project", "feature", None)
-    assert (preview.environment.name, preview.revision.commit) == ("/srv/project", FEATURE)
-    assert [step.tool for step in preview.needs.scripts.plan.steps] == ["npm"]
-    assert preview.needs.scripts.differing == ("package.json",)
-    own = await intake.repositories.preview(
-        "/srv/project", "feature", environment_text('[setup]\nscript = "make deps"\n')
-    )
-    assert (own.needs.scripts.setup, own.needs.scripts.plan.steps) == ("make deps", ())
-    with pytest.raises(NotFoundError):
-        await intake.repositories.preview("/srv/project", "none", None)
-    assert await intake.tasks() == []
-
-
-async def test_an_import_reads_the_asked_commit_and_accepts_nothing(
-    intake: Intake, files: dict[tuple[Commit, str], bytes]
-) -> None:
-    files[TIP, ".devcontainer.json"] = b'{"postCreateCommand": "make tip"}'
-    files[FEATURE, ".devcontainer.json"] = b'{"containerEnv": {"ROOT": "${containerWorkspaceFolder}"}}'
-    files[FEATURE, ".devcontainer/web/devcontainer.json"] = b'{"postCreateCommand": "make web"}'
-    assert "make tip" in (await intake.repositories.import_environment("/srv/project", None)).text
-    imported = await intake.repositories.import_environment("/srv/project", "feature")
-    assert 'ROOT = "/workspace/project"' in imported.text
-    assert imported.others == (".devcontainer/web/devcontainer.json",)
-    chosen = await intake.repositories.import_environment("/srv/project", "feature", imported.others[0])
-    assert "make web" in chosen.text and chosen.others == (".devcontainer.json",)
-    assert await intake.tasks() == []
-
-
-@pytest.mark.parametrize("path", [None, ".devcontainer.json", "README", "../README", ".cursor/environment.json"])
-async def test_an_import_of_what_is_not_there_names_what_is(
-    intake: Intake, files: dict[tuple[Commit, str], bytes], path: str | None
-) -> None:
-    files[TIP, "README"] = b"x"
-    if path is not None:
-        files[TIP, ".openhands/setup.sh"] = b"make"
-    with pytest.raises(NotFoundError, match="nothing to import at main") as caught:
-        await intake.repositories.import_environment("/srv/project", None, path)
-    assert (path or "copilot-setup-steps.yml") in str(caught.value)
-    assert ("there is .openhands/setup.sh" in str(caught.value)) == (path is not None)
-
-
-async def test_why_names_the_parts_that_differ_and_changes_nothing(intake: Intake, node: FakeNode) -> None:
-    await intake.set_secret("web", "TOKEN", "hunter2")
-    text = 'name = "web"\n[secrets]\nTOKEN = {}\n[setup]\nscript = "make deps"\n'
-    first = await intake.repositories.why("/srv/project", None, environment_text(text))
-    assert (first.fit.reason, first.fit.nearest, first.last_miss) == ("first use of this environment", None, None)
-    await intake.images.ensure("base")
-    cold = await intake.repositories.why("/srv/project", None, environment_text(text))
-    await intake.catalog.add(
-        SnapshotRecord(
-            key=cold.recipe.key,
-            environment="web",
-            repository="/srv/project",
-            commit=TIP,
-            parts=cold.recipe.parts,
-            created_at=NOW - timedelta(minutes=1),
-            expires_at=NOW + timedelta(hours=1),
-        )
-    )
-    assert (
-        await intake.repositories.why("/srv/project", None, environment_text(text))
-    ).fit.reason == "its disk is gone"
-    node.snapshots.add(cold.recipe.key)
-    warm = await intake.repositories.why("/srv/project", None, environment_text(text))
-    assert (warm.fit.reason, warm.differing) == (None, frozenset())
-    other = await intake.repositories.why("/srv/project", None, environment_text(text.replace("deps", "all")))
-    assert (other.fit.reason, other.differing) == ("changed: setup script", {"setup script"})
-    short = await intake.repositories.why("/srv/project", None, environment_text(text + '[cache]\nttl = "30s"\n'))
-    assert short.fit.reason == "expired"
-    await intake.set_secret("web", "TOKEN", "hunter3")
-    rotated = await intake.repositories.why("/srv/project", None, environment_text(text))
-    assert rotated.fit.reason == "changed: secrets"
-    assert node.snapshots == {cold.recipe.key}
-    assert await intake.tasks() == []
 
 
 async def test_the_environment_of_what_an_agent_wrote_is_the_default_branchs(
@@ -471,19 +237,3 @@ async def test_the_environment_of_what_an_agent_wrote_is_the_default_branchs(
     assert (task.environment.image, task.environment.setup.script) == ("slim", None)
     files[FEATURE, REPOSITORY_FILE] = files[WRITTEN, REPOSITORY_FILE]
     assert (await intake.submit(new_request(ref="feature"))).environment.setup.script == "curl evil"
-
-
-async def test_why_tells_of_the_disk_that_is_a_refs_own(
-    intake: Intake, files: dict[tuple[Commit, str], bytes], node: FakeNode
-) -> None:
-    for commit, locked in ((TIP, b"1"), (FEATURE, b"2"), (WRITTEN, b"2")):
-        files[commit, "package.json"] = b"{}"
-        files[commit, "package-lock.json"] = locked
-    assert (await intake.repositories.why("/srv/project", None, None)).own is None
-    assert (await intake.repositories.why("/srv/project", "cloister/t0", None)).own is None
-    answer = await intake.repositories.why("/srv/project", "feature", None)
-    assert answer.own is not None
-    assert (answer.own.ref, answer.own.reason) == ("feature", "first use of this environment")
-    assert answer.own.key != answer.recipe.key
-    shared = (await intake.repositories.why("/srv/project", None, None)).recipe
-    assert answer.recipe == shared
