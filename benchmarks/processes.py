@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -45,7 +46,12 @@ async def _measure(place: Path) -> list[Samples]:
     list_tasks = _times(own, *PROGRAM, "task", "list")
     samples: list[Samples] = []
     async with open_docker(place) as docker:
-        subjects = {"cloister": _times(own, *PROGRAM, "--help"), "docker": lambda: docker.timed("--help")}
+        subjects = {
+            "python, that does nothing": _times(own, sys.executable, "-c", "pass"),
+            "cloister": _times(own, *PROGRAM, "--help"),
+            "cloister, of one command": _times(own, *PROGRAM, "task", "list", "--help"),
+            "docker": lambda: docker.timed("--help"),
+        }
         samples += (await take_turns(_HELP, subjects, rounds=ROUNDS)).values()
         samples += (await take_turns(_LIST, {"cloister, without a server": list_tasks}, rounds=ROUNDS)).values()
         async with running(place / "state"):
@@ -69,9 +75,9 @@ async def run(state: Path) -> bool:
     finally:
         shutil.rmtree(place)
     about = (
-        "What there is before any task: the time of a command that prints its help, and of one that lists nothing, "
-        "with the service inside it or asked of a server; and the memory (resident) of a server that nobody has asked "
-        "anything. Beside it the same of docker."
+        "What there is before any task: the time of a command that prints its help, and of an interpreter "
+        "that does nothing; of a command that lists nothing, with the service inside it or asked of a server; and the "
+        "memory (resident) of a server that nobody has asked anything. Beside it the same of docker."
     )
     of = {(one.row, one.subject): one.p50 for one in samples}
     bars = (

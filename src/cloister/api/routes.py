@@ -44,10 +44,6 @@ class Part(BaseRoute):
         (route,) = whole.routes
         return route
 
-    def load(self) -> None:
-        """Do now what the first request would wait for."""
-        self._route.matches({"type": "http", "method": "GET", "path": ""})
-
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Say whether one of the routes answers."""
         path = f"{scope.get('path', '')}/"
@@ -87,9 +83,9 @@ PARTS: Sequence[Part] = (
 
 
 def load_all() -> None:
-    """Do now what the first requests would wait for; in any thread."""
-    for part in PARTS:
-        part.load()
+    """Load now what the first requests would wait for; in any thread."""
+    for _ in all_routers():
+        pass
 
 
 def all_routers() -> Iterator[APIRouter]:
