@@ -30,6 +30,7 @@ PARTS = {
     "/tasks/new/preview",
     "/tasks/new/repositories",
     "/tasks/new/branches",
+    "/tasks/{task}/pull-request",
     "/environments/{name}/check/{task}/report",
     "/environments/-/check/{task}/report",
 }

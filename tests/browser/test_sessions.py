@@ -25,7 +25,7 @@ async def _log_in_beside(page: Page, server: Server, role: Role) -> None:
     beside = await opened.value
     await beside.get_by_label("Token").fill(await server.token(role))
     await beside.get_by_role("button", name="Log in").click()
-    await beside.wait_for_url("**/sessions")
+    await beside.wait_for_url(f"{server.address}/sessions")
     await beside.close()
 
 
@@ -66,7 +66,7 @@ async def test_a_person_comes_by_a_provider_and_leaves(machine: Machine, new_pag
         async with machine.server(works=False, **settings) as server, new_page(server, viewport=PHONE) as page:
             await page.goto("/dashboard?span=day")
             await page.get_by_role("link", name="Log in by your provider").press("Enter")
-            await page.wait_for_url("**/dashboard?span=day")
+            await page.wait_for_url(f"{server.address}/dashboard?span=day")
             await page.get_by_text("Menu", exact=True).click()
             assert "ann" in (await page.locator(".who").text_content() or "")
             await page.get_by_role("button", name="Log out").press("Enter")
