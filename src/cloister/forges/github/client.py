@@ -134,7 +134,7 @@ def _translated(error: GitHubException, what: str) -> CloisterError:
     if status == _NOT_ACCEPTED:
         return RepositoryError(
             "GitHub does not accept what Cloister logs in with",
-            hint="give it another: cloister github set-token, or cloister github set-key for an app",
+            hint="see what is missing: cloister github doctor; give it another: cloister github set-token, or set-key",
         )
     if status in (_NOT_THERE, _GONE):
         return NotFoundError(f"GitHub shows Cloister no {what}: there is none, or its login may not see it")
