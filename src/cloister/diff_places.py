@@ -96,7 +96,7 @@ def _files(diff: bytes) -> Sequence[PatchedFile]:
 def _hunk(hunk: object) -> ShownHunk:
     left: dict[int, str] = {}
     right: dict[int, str] = {}
-    for line in hunk:  # type: ignore[attr-defined]
+    for line in hunk:  # type: ignore[attr-defined]  # unidiff has no types for it
         text = line.value.rstrip("\r\n")
         if line.source_line_no is not None:
             left[line.source_line_no] = text

@@ -15,6 +15,7 @@ from cloister.model.ceiling import UNBOUNDED, Ceiling, excess_of
 from cloister.model.choice import attempt_of
 from cloister.model.conversation import find_base
 from cloister.model.environment import Environment
+from cloister.model.environment_source import EnvironmentSource
 from cloister.model.event import RecordedEvent
 from cloister.model.fairness import OWNER
 from cloister.model.given import Upload
@@ -26,7 +27,7 @@ from cloister.model.request_key import RequestKey
 from cloister.model.sandbox import ImageDigest
 from cloister.model.secret import BrokerRule, KeptSecret
 from cloister.model.statistics import Statistics
-from cloister.model.task import CHECK, SHELL, FollowUp, Repository, Task, TaskId, TaskStatus, given_owner
+from cloister.model.task import CHECK, SHELL, FollowUp, Repository, Revision, Task, TaskId, TaskStatus, given_owner
 from cloister.model.task_filter import IN_SIGHT, TaskFilter
 from cloister.model_roster import ModelRoster
 from cloister.protocols import (
@@ -154,19 +155,7 @@ class Intake:
         repository = parse_repository(request.repository, guarded=request.guarded)
         revision = await self.forge.resolve(repository, request.ref)
         revision = replace(revision, foreign=revision.foreign or request.foreign)
-        chosen, source = await self.environments.read(request.environment, repository, revision)
-        environment = environment_from_options(
-            chosen,
-            variables=request.variables,
-            internet=request.internet,
-            allow=request.allow,
-        )
-        agent = await self._agent(request, environment)
-        if request.model is not None:
-            environment = replace(environment, model=request.model)
-        if agent not in (SHELL, CHECK):
-            await self.models.check(self.agents[agent].api, environment, agent=agent)
-        check_limits(environment.limits)
+        environment, source, agent = await self._environment(request, repository, revision)
         digest = await self._find_image(environment.image)
         await self.repositories.needs(repository, revision, environment, digest)
         await self._check_secrets(environment, request, repository)
@@ -195,15 +184,7 @@ class Intake:
             asked_by=asked_by,
             priority=request.priority,
         )
-        notes = [
-            *([left_out] if left_out else []),
-            *excess_of(environment.network, self.ceiling),
-            *(
-                ["a shell starts no services; start those you need in it"]
-                if request.shell and environment.services
-                else []
-            ),
-        ]
+        notes = _notes_on(task, left_out, self.ceiling)
         with CancelScope(shield=True):  # whoever is cancelled meanwhile still learns that there is a task
             await self._submit(task, request, notes, key)
         return task
@@ -372,6 +353,22 @@ class Intake:
         """Forget a secret. NotFoundError."""
         await self.vault.remove(environment, name)
 
+    async def _environment(
+        self, request: Request, repository: Repository, revision: Revision
+    ) -> tuple[Environment, EnvironmentSource, str]:
+        """Return the environment with what the request says over it, where it is from, and the agent's name."""
+        chosen, source = await self.environments.read(request.environment, repository, revision)
+        environment = environment_from_options(
+            chosen, variables=request.variables, internet=request.internet, allow=request.allow
+        )
+        agent = await self._agent(request, environment)
+        if request.model is not None:
+            environment = replace(environment, model=request.model)
+        if agent not in (SHELL, CHECK):
+            await self.models.check(self.agents[agent].api, environment, agent=agent)
+        check_limits(environment.limits)
+        return environment, source, agent
+
     async def _agent(self, request: Request, environment: Environment) -> str:
         if request.shell is not None:
             return SHELL
@@ -430,6 +427,14 @@ class Intake:
             hint=f"{use}if you trust it with them: --env {REPOSITORY_FILE}; else let it name no environment, and give "
             f"values of this repository's own: cloister secret set {repository.address} {secret}",
         )
+
+
+def _notes_on(task: Task, left_out: str | None, ceiling: Ceiling) -> list[str]:
+    """Return what whoever asked should know of a task before it begins."""
+    notes = [*([left_out] if left_out else []), *excess_of(task.environment.network, ceiling)]
+    if task.shell and task.environment.services:
+        notes.append("a shell starts no services; start those you need in it")
+    return notes
 
 
 def new_task_id(at: datetime) -> TaskId:

@@ -59,7 +59,7 @@ class Steps:
         if unknown or folder.plain is None:
             self.draft.leave(title, reason_to_leave(unknown) if unknown else "its folder is known to a shell alone")
             return
-        variables = self._variables(step, where)
+        variables = self._variables(step)
         if not self.draft.set_secrets(body.secrets, where):
             return
         self.draft.take(title, "a part of setup.script")
@@ -79,7 +79,7 @@ class Steps:
     def _folder(self, step: Item) -> Resolved:
         return self.context.resolve(step.find_text("working-directory") or self.defaults.get("working-directory", ""))
 
-    def _variables(self, step: Item, where: str) -> dict[str, str]:
+    def _variables(self, step: Item) -> dict[str, str]:
         table = step.find("env")
         taken: dict[str, str] = {}
         for name, value in (table.table if table else {}).items():

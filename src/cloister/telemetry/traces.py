@@ -136,7 +136,7 @@ class TaskTracer:
 
     def _start_below(self, context: Context) -> "Callable[..., Span]":
         def start(name: str, **options: object) -> Span:
-            return self._tracer.start_span(name, **{"context": context, **options})  # type: ignore[arg-type]
+            return self._tracer.start_span(name, **{"context": context, **options})  # type: ignore[arg-type]  # what the SDK takes
 
         return start
 

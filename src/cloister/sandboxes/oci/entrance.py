@@ -46,7 +46,7 @@ def main(descriptor: int) -> None:
                 return
             socket.send_fds(asker, [f"t {number}".encode()], [terminal])
             os.close(terminal)
-            _hold(asker, watch, shell)
+            _hold(asker, shell)
 
 
 def _announce(directory: str, watch: socket.socket) -> int:
@@ -139,7 +139,7 @@ def _await_terminal(console: socket.socket, runtime: int) -> int | None:
     return terminal
 
 
-def _hold(asker: socket.socket, watch: socket.socket, shell: int) -> None:
+def _hold(asker: socket.socket, shell: int) -> None:
     """Wait for the shell's end, or bring it about when the one who asked has gone."""
     held = os.pidfd_open(shell)
     while True:

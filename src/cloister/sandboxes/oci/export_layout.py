@@ -45,7 +45,7 @@ class ImageLayout:
             outer = _Digesting(file)
             with _packer(outer, self.compression) as packer:
                 inner = _Digesting(packer)
-                entries = pack(inner)  # type: ignore[arg-type]
+                entries = pack(inner)  # type: ignore[arg-type]  # it writes, and no more is asked of it
         if not entries:
             draft.unlink()
             return

@@ -198,7 +198,7 @@ class Supervisor:
                 case "watch":
                     self._accept()
                 case "client":
-                    self._hear(key.fileobj)  # type: ignore[arg-type]
+                    self._hear(key.fileobj)  # type: ignore[arg-type]  # only sockets are registered as clients
                 case number:
                     self._copy(key.fd, number)
         now = time.monotonic()
