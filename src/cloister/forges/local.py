@@ -1,4 +1,4 @@
-"""Repositories at a path or at a file, http or https address, read without a login, and those behind ssh."""
+"""Repositories wherever git reaches them: at a path or an address, behind ssh, and at a forge with its login."""
 
 import hashlib
 import re
