@@ -34,6 +34,8 @@ class _Followed:
         self.readers = 0
         self.last_seq = -1
         self.is_over = False
+        self.is_known = False
+        """Whether its state was looked at since somebody reads it."""
         self.newest: deque[RecordedEvent] = deque()
         self.waiters: set[anyio.Event] = set()
 
@@ -58,7 +60,7 @@ class _Followed:
     def end(self) -> None:
         """Tell of nothing more: there is no such task any more."""
         self.newest.clear()
-        self.last_seq, self.is_over = 0, True
+        self.last_seq, self.is_over, self.is_known = 0, True, True
         self.wake()
 
     def wake(self) -> None:
@@ -114,7 +116,7 @@ class EventFeed:
                 if not page and (is_last or (followed.is_over and after >= followed.last_seq >= 0)):
                     return
                 if not page:
-                    await self._wait(followed, after, until)
+                    await self._wait(task, followed, after, until)
                 page = ()
 
     async def _read_page(self, task: TaskId, after: int, limit: int) -> tuple[Sequence[RecordedEvent], int]:
@@ -122,12 +124,14 @@ class EventFeed:
         kept = within_bounds(page)
         return kept, next_limit(page, kept, limit)
 
-    async def _wait(self, followed: _Followed, seq: int, until: anyio.Event | None) -> None:
+    async def _wait(self, task: TaskId, followed: _Followed, seq: int, until: anyio.Event | None) -> None:
         """Return when there is more than `seq`, or `until` is set; may return early."""
         async with anyio.create_task_group() as group:
             if until is not None:
                 group.start_soon(_cancel_when, until, group.cancel_scope)
-            if self._somebody_looks:
+            if self._somebody_looks and not followed.is_known:
+                await self._refresh(only=task)  # whoever looks waits for what changes, and this may be over already
+            elif self._somebody_looks:
                 waiter = anyio.Event()
                 followed.waiters.add(waiter)
                 try:
@@ -155,8 +159,8 @@ class EventFeed:
             if (next_one := next(waiters, None)) is not None:
                 next_one.set()
 
-    async def _refresh(self) -> None:
-        known = {task: followed.last_seq for task, followed in self._followed.items()}
+    async def _refresh(self, only: TaskId | None = None) -> None:
+        known = {task: each.last_seq for task, each in self._followed.items() if only in (None, task)}
         found = await self._database.query(partial(_read_news, known=known))
         for news in found:
             if (followed := self._followed.get(news.task)) is not None:
@@ -197,7 +201,7 @@ def _bring_up_to_date(followed: _Followed, news: _News) -> None:
         is_next = news.after <= known
         followed.add([event for event in news.page if event.seq > known] if is_next else (), news.last_seq)
     # Only now: whoever is told that it is over, and knows of no more, is done.
-    followed.is_over = news.is_over
+    followed.is_over, followed.is_known = news.is_over, True
     if news.is_over or news.last_seq > known:
         followed.wake()
 

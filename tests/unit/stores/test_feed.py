@@ -75,9 +75,10 @@ async def test_one_looks_for_all_who_wait(store, ledger, new_task, monkeypatch: 
     looks: list[None] = []
     looked = feed.EventFeed._refresh
 
-    async def counted(self: feed.EventFeed) -> None:
-        looks.append(None)
-        await looked(self)
+    async def counted(self: feed.EventFeed, only: TaskId | None = None) -> None:
+        if only is None:  # who comes looks once for what they came for
+            looks.append(None)
+        await looked(self, only)
 
     monkeypatch.setattr(feed.EventFeed, "_refresh", counted)
     attempts = []
@@ -151,3 +152,29 @@ async def test_a_stream_that_shall_end_tells_what_there_is_first(store, ledger, 
         until.set()
     assert told == [1, 2, 3]
     assert [event.seq async for event in store.events(TaskId("t1"), follow=True, until=until)] == [1, 2, 3]
+
+
+async def test_a_log_that_is_over_ends_for_a_reader_who_comes_while_another_waits(
+    store, ledger, new_task, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nothing_is_written(_changes: object, _mark: int) -> None:
+        another_waits.set()
+        await anyio.sleep_forever()
+
+    for id in ("t1", "t2"):
+        await ledger.accept(new_task(id), [])
+    over, live = await _claim(ledger), await _claim(ledger)
+    await ledger.finish(over.lease, Outcome(verdict=Verdict.SUCCEEDED))
+    until, another_waits = anyio.Event(), anyio.Event()
+    monkeypatch.setattr(type(database.changes), "wait", nothing_is_written)
+
+    async def wait_for_the_other() -> None:
+        async for _ in store.events(live.task.id, follow=True, until=until):
+            pass
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(wait_for_the_other)
+        await another_waits.wait()
+        seqs = [event.seq async for event in store.events(over.task.id, follow=True)]
+        until.set()
+    assert seqs == [1, 2, 3]
