@@ -8,10 +8,12 @@ import anyio
 import structlog
 
 from cloister.errors import CloisterError, ConflictError, NotFoundError
+from cloister.model.bundle import KEPT_UNUSED
 from cloister.model.sandbox import attempted_sandbox
 from cloister.model.snapshot import SnapshotRecord, depth_of
-from cloister.model.task import TaskId, task_of_given
-from cloister.protocols import FileStore, SandboxBackend, SnapshotCatalog, TaskStore
+from cloister.model.task import TaskId, TaskState, task_of_given
+from cloister.model.task_filter import TaskFilter
+from cloister.protocols import FileStore, Forge, SandboxBackend, SnapshotCatalog, TaskStore
 from cloister.removal import remove_snapshots, with_those_above
 
 FIRST_LOOK_SECONDS = 0.5
@@ -20,6 +22,8 @@ MOST_FINAL_DISKS = 200
 """Of attempts, on one node: each is looked at whenever a command opens it."""
 LONGEST_LOOK_SECONDS = 60.0
 """Between two looks for the size of a snapshot that is being counted."""
+
+_DAY_SECONDS = 24 * 3600.0
 
 _log = structlog.get_logger(__name__)
 
@@ -46,6 +50,31 @@ async def forget_given_to_nobody(store: TaskStore, files: FileStore, now: dateti
             await files.remove(owner)
             removed += 1
     return removed
+
+
+async def forget_unused_bundles(store: TaskStore, forge: Forge, now: datetime) -> int:
+    """Remove repositories that came as bundles and were not used for KEPT_UNUSED, and return how many.
+
+    Those of a task that is not over stay, however long it waits or runs.
+    """
+    before = now - KEPT_UNUSED
+    removed = 0
+    for address in await forge.unused_bundles(before):
+        states = (TaskState.QUEUED, TaskState.RUNNING)
+        if any([await store.list(limit=1, only=TaskFilter(state=state, text=address)) for state in states]):
+            continue
+        removed += await forge.forget_bundle(address, before)
+    return removed
+
+
+async def forget_unused_bundles_daily(store: TaskStore, forge: Forge, now: Callable[[], datetime]) -> None:
+    """Do so once a day, from now on, until cancelled."""
+    while True:
+        try:
+            await forget_unused_bundles(store, forge, now())
+        except (CloisterError, OSError) as error:  # tomorrow is another day
+            _log.error("unused bundles could not be removed", error=str(error))
+        await anyio.sleep(_DAY_SECONDS)
 
 
 async def _given_with(store: TaskStore, task: TaskId) -> Collection[str | None]:

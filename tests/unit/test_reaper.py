@@ -7,6 +7,7 @@ import anyio
 import pytest
 
 from cloister import reaper
+from cloister.forges.fake import FakeForge, FakeRepository
 from cloister.model.environment import Environment, Limits
 from cloister.model.given import GivenFile
 from cloister.model.sandbox import Commit, SandboxName, SandboxSpec
@@ -20,11 +21,14 @@ from cloister.reaper import (
     expire_snapshots,
     forget_given_to_nobody,
     forget_unknown_snapshots,
+    forget_unused_bundles,
 )
 from cloister.sandboxes.fake import FakeBackend, FakeNode
 from cloister.sandboxes.fake_images import FakeImageStore
 from cloister.stores.fake_files import FakeFileStore
 from cloister.stores.fake_snapshots import FakeSnapshotCatalog
+
+from ..conftest import NewTask
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -208,3 +212,16 @@ async def test_expired_disks_go_each_before_what_it_stands_on() -> None:
     node.below = {kept.key: kept.below for kept in records if kept.below is not None}
     assert await expire_snapshots(FakeSnapshotCatalog(records), FakeBackend(node), NOW) == 3
     assert node.snapshots == set()
+
+
+@pytest.mark.anyio
+async def test_a_bundle_stays_as_long_as_a_task_of_it_is_not_over(new_task: NewTask) -> None:
+    used, unused = "bundle:0123456789abcdef/used", "bundle:0123456789abcdef/unused"
+    forge = FakeForge({it: FakeRepository(refs={}) for it in (used, unused, "/srv/project")})
+    queue = FakeQueue()
+    await queue.submit(new_task(repository=Repository(address=used, directory="used")))
+    assert await forget_unused_bundles(queue, forge, NOW) == 1
+    assert await forge.unused_bundles(NOW) == [used]
+    await queue.cancel(TaskId("t1"))
+    assert await forget_unused_bundles(queue, forge, NOW) == 1
+    assert await forge.unused_bundles(NOW) == []

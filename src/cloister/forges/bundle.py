@@ -13,15 +13,26 @@ import anyio.to_thread
 from cloister.errors import CloisterError, NotFoundError, RepositoryError, UsageError
 from cloister.forges.mirror import Mirror
 from cloister.forges.remote import HEADS, Remote, read_remote
+from cloister.forges.sent import find_room, no_room, note_use
+from cloister.model.bundle import MOST_SENT_BYTES
 from cloister.model.sandbox import Commit
 
 _WRITTEN_AT_ONCE = 1024 * 1024
 
 
-async def take_bundle(mirror: Mirror, address: str, bundle: AsyncIterable[bytes], *, head: str | None) -> None:
+async def take_bundle(
+    mirror: Mirror,
+    address: str,
+    bundle: AsyncIterable[bytes],
+    *,
+    head: str | None,
+    most_bytes: int = MOST_SENT_BYTES,
+) -> None:
     """Make the mirror what the bundle holds; see `protocols.Forge`."""
-    mirror.path.parent.mkdir(parents=True, exist_ok=True)
-    async with _kept(bundle, mirror.path.parent) as path:
+    mirrors = mirror.path.parent
+    mirrors.mkdir(parents=True, exist_ok=True)
+    room = await anyio.to_thread.run_sync(find_room, mirrors, address, most_bytes)
+    async with _kept(bundle, mirrors, room=room, refusal=no_room(most_bytes)) as path:
         try:
             found = await read_remote(str(path))
         except CloisterError as error:
@@ -31,6 +42,7 @@ async def take_bundle(mirror: Mirror, address: str, bundle: AsyncIterable[bytes]
             raise NotFoundError("the bundle has no branch or tag", hint="make it with: --branches --tags HEAD")
         try:
             await mirror.take(path, remote)
+            note_use(mirror, address)
         except RepositoryError as error:
             raise UsageError(f"the bundle cannot be used: {error.message.replace(str(path), 'it')}") from error
 
@@ -39,14 +51,23 @@ async def read_bundle(mirror: Mirror, address: str) -> Remote:
     """Return what a repository that came as a bundle says of itself. NotFoundError when none came."""
     if not mirror.path.exists():
         raise NotFoundError(f"nobody has sent the repository {address}", hint="send it: cloister run --repo PATH")
+    note_use(mirror, address)
     return replace(await read_remote(str(mirror.path)), address=address)
 
 
 @asynccontextmanager
-async def _kept(bundle: AsyncIterable[bytes], directory: Path) -> AsyncIterator[Path]:
-    """Write it into a file that has no name, so that nothing is left of it however we end, and yield a way to it."""
+async def _kept(
+    bundle: AsyncIterable[bytes], directory: Path, *, room: int, refusal: UsageError
+) -> AsyncIterator[Path]:
+    """Write it, as far as there is room, into a file that has no name, and yield a way to it.
+
+    So nothing is left of it however we end.
+    """
     with tempfile.TemporaryFile(dir=directory, buffering=_WRITTEN_AT_ONCE) as file:
         async for part in bundle:
+            room -= len(part)
+            if room < 0:
+                raise refusal
             await anyio.to_thread.run_sync(file.write, part)
         file.flush()
         yield Path(f"/proc/{os.getpid()}/fd/{file.fileno()}")

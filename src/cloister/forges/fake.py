@@ -3,9 +3,11 @@
 import hashlib
 from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from cloister.errors import NotFoundError, RepositoryError, UsageError
+from cloister.model.bundle import is_bundle
 from cloister.model.forge import ForgeBranch
 from cloister.model.large_file import LargeFiles
 from cloister.model.project import LOCK_FILES, ProjectFile, ProjectFiles, is_project_file
@@ -87,6 +89,16 @@ class FakeForge:
         branch = head or "main"
         refs = {branch: Commit(hashlib.sha1(content).hexdigest())}
         self._repositories[repository.address] = FakeRepository(refs=refs, default_branch=branch)
+
+    async def unused_bundles(self, before: datetime) -> Sequence[str]:
+        """See `protocols.Forge`. Nobody looks at when they were used: all are."""
+        del before
+        return [address for address in self._repositories if is_bundle(address)]
+
+    async def forget_bundle(self, address: str, before: datetime) -> bool:
+        """See `protocols.Forge`."""
+        del before
+        return self._repositories.pop(address, None) is not None
 
     async def mirror(self, repository: Repository, commit: Commit) -> Path:
         """See `protocols.Forge`."""

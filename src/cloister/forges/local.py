@@ -5,6 +5,7 @@ import re
 import shlex
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -21,12 +22,13 @@ from cloister.forges.mirror import Mirror
 from cloister.forges.project_files import kept_project_files, read_project_files
 from cloister.forges.reach import Reach
 from cloister.forges.remote import DETACHED, HEADS, Remote, read_remote
+from cloister.forges.sent import find_unused, forget, note_use
 from cloister.forges.ssh import ssh_transport
 from cloister.forges.ssh_reach import pinned_options
 from cloister.forges.submodules import Origins, fetch_submodules
 from cloister.forges.unchanged import Unchanged, state_of
 from cloister.git import with_settings
-from cloister.model.bundle import is_bundle
+from cloister.model.bundle import MOST_SENT_BYTES, is_bundle
 from cloister.model.forge import ForgeBranch, Way
 from cloister.model.large_file import LargeFiles
 from cloister.model.project import ProjectFiles
@@ -62,6 +64,7 @@ class LocalForge:
         reach: Reach | None = None,
         host: ForgeHost | None = None,
         most_large_bytes: int = LARGEST_BYTES,
+        most_sent_bytes: int = MOST_SENT_BYTES,
         adopted: Callable[[], Awaitable[Mapping[Commit, str]]] | None = None,
     ) -> None:
         """`ssh_config` takes the place of the user's and the system's own; see ssh_config(5).
@@ -75,6 +78,7 @@ class LocalForge:
         self._ssh_config = ssh_config
         self._host = host
         self._most_large_bytes = most_large_bytes
+        self._most_sent_bytes = most_sent_bytes
         self._large: Together[tuple[Path, tuple[Commit, ...]], LargeFiles] = Together()
         self._looks: Together[tuple[str, tuple[tuple[str, str], ...]], Remote] = Together()
         self._unchanged = Unchanged()
@@ -120,11 +124,22 @@ class LocalForge:
     async def take_bundle(self, repository: Repository, bundle: AsyncIterable[bytes], *, head: str | None) -> None:
         """Make the mirror of what was sent; see `protocols.Forge`."""
         assert is_bundle(repository.address), f"{repository.address} is no bundle's"
-        await take_bundle(self._mirror(repository), repository.address, bundle, head=head)
+        mirror = self._mirror(repository)
+        await take_bundle(mirror, repository.address, bundle, head=head, most_bytes=self._most_sent_bytes)
+
+    async def unused_bundles(self, before: datetime) -> Sequence[str]:
+        """By the notes beside their mirrors; see `protocols.Forge`."""
+        return find_unused(self._mirrors, before)
+
+    async def forget_bundle(self, address: str, before: datetime) -> bool:
+        """Remove the mirror and its note; see `protocols.Forge`."""
+        return await forget(self._mirror(Repository(address=address, directory="")), before)
 
     async def mirror(self, repository: Repository, commit: Commit) -> Path:
         """Return the mirror with `commit` in it; see `protocols.Forge`."""
         mirror = self._mirror(repository)
+        if is_bundle(repository.address) and mirror.path.exists():
+            note_use(mirror, repository.address)
         if not await mirror.has(commit):
             remote, mirror, way = await self._read(repository)
             await mirror.follow(remote)

@@ -51,7 +51,7 @@ class Mirror:
         """
         if self._equals(remote):
             return
-        async with self._lock():
+        async with self.lock():
             if not self._equals(remote):
                 await self._make(remote)
                 await self._fetch(remote.address, "--prune", refspecs=_EVERYTHING)
@@ -60,7 +60,7 @@ class Mirror:
 
     async def take(self, bundle: Path, remote: Remote) -> None:
         """Be what a bundle holds, which says `remote` of itself. RepositoryError, and then all refs are as before."""
-        async with self._lock():
+        async with self.lock():
             await self._make(remote)
             await run_git(["bundle", "verify", "--quiet", str(bundle)], git_dir=self.path)
             await self._fetch(str(bundle), "--prune", "--atomic", refspecs=_EVERYTHING)
@@ -71,7 +71,7 @@ class Mirror:
 
     async def pin(self, address: str, commit: Commit) -> None:
         """Fetch one commit that no branch or tag leads to. Raises RepositoryError."""
-        async with self._lock():
+        async with self.lock():
             await self._fetch(address, refspecs=(f"+{commit}:{_PINNED}{commit}",))
 
     async def has(self, commit: Commit) -> bool:
@@ -205,7 +205,8 @@ class Mirror:
         )
 
     @asynccontextmanager
-    async def _lock(self) -> AsyncIterator[None]:
+    async def lock(self) -> AsyncIterator[None]:
+        """Be the only one, of all processes, who changes it."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.with_suffix(".lock").open("ab") as file:
             await _lock_file(file.fileno())

@@ -49,9 +49,17 @@ class Forge(Protocol):
     async def take_bundle(self, repository: Repository, bundle: AsyncIterable[bytes], *, head: str | None) -> None:
         """Let a repository at a bundle's address be what this git bundle holds, with `head` as its default branch.
 
-        UsageError when it is none, is not whole, or has no such branch; NotFoundError when it is empty. Nothing has
-        changed then.
+        UsageError when it is none, is not whole, or has no such branch, or when its sender has sent too much;
+        NotFoundError when it is empty. Nothing has changed then.
         """
+        ...
+
+    async def unused_bundles(self, before: datetime) -> Sequence[str]:
+        """Return the addresses of bundles' repositories that were sent, asked about or lent last before that time."""
+        ...
+
+    async def forget_bundle(self, address: str, before: datetime) -> bool:
+        """Remove what came as a bundle, unless it was used since that time; return whether it was removed."""
         ...
 
     async def mirror(self, repository: Repository, commit: Commit) -> Path:

@@ -22,6 +22,8 @@ from cloister.reaper import (
     expire_snapshots,
     forget_given_to_nobody,
     forget_unknown_snapshots,
+    forget_unused_bundles,
+    forget_unused_bundles_daily,
 )
 from cloister.sandboxes.oci.image import OciImageStore
 from cloister.settings import Settings
@@ -75,6 +77,7 @@ class Application:
             group.start_soon(self.reaper.run)
             if not until_idle:
                 group.start_soon(self.keep_spares, self.settings.spares)
+                group.start_soon(forget_unused_bundles_daily, self.intake.store, self.intake.forge, _now)
             if self.instruments is not None:
                 group.start_soon(self.instruments.keep_depth)
             with self.health.at_work():
@@ -87,6 +90,7 @@ class Application:
         destroyed = await destroy_strays(self.intake.store, self.backend)
         await forget_given_to_nobody(self.intake.store, self.tools.files, datetime.now(UTC))
         await self.tools.forge.tidy()
+        await forget_unused_bundles(self.intake.store, self.intake.forge, datetime.now(UTC))
         expired = await expire_snapshots(self.tools.catalog, self.backend, datetime.now(UTC))
         expired += await forget_unknown_snapshots(self.tools.catalog, self.backend)
         return CleanReport(attempts=cancelled, sandboxes=destroyed, snapshots=expired)
@@ -109,3 +113,7 @@ async def _cancel_unowned(tools: Tools, notary: Notary) -> int:
         await tools.queue.finish(attempt, outcome, await notary.sign(attempt, outcome))
         cancelled += 1
     return cancelled
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,6 +1,9 @@
 """Repositories that come as bundles, from their own machine to the mirror."""
 
+import os
+import random
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -72,7 +75,7 @@ async def test_what_is_no_whole_bundle_changes_nothing(forge: LocalForge, source
         assert await forge.resolve(SENT, None) == kept, content[:40]
     with pytest.raises(UsageError, match="has no branch 'other'"):
         await forge.take_bundle(SENT, parts(following), head="other")
-    assert sorted(path.suffix for path in (tmp_path / "state/mirrors").iterdir()) == [".git", ".lock"]
+    assert sorted(path.suffix for path in (tmp_path / "state/mirrors").iterdir()) == [".git", ".lock", ".sent"]
     await forge.take_bundle(SENT, parts(following), head="trunk")
     assert await forge.resolve(SENT, None) != kept, "the twin: it is taken when nothing is wrong with it"
 
@@ -116,3 +119,42 @@ async def test_what_cannot_be_bundled_is_said(source: Path, tmp_path: Path) -> N
         with pytest.raises(UsageError, match=message):
             async with bundled(tmp_path / name):
                 raise AssertionError
+
+
+async def test_who_has_sent_too_much_sends_no_more_and_others_do(source: Path, tmp_path: Path) -> None:
+    (source / "large").write_bytes(random.Random(1).randbytes(300_000))
+    commit(source, "large")
+    forge = LocalForge(tmp_path / "state", most_sent_bytes=500_000)
+    await send(forge, source)
+    kept = await forge.resolve(SENT, None)
+    theirs = Repository(address=ADDRESS + "2", directory="project")
+    others = Repository(address="bundle:fedcba9876543210/project", directory="project")
+    async with bundled(source) as bundle:
+        content = bundle.path.read_bytes()
+        for again in (SENT, theirs):
+            with pytest.raises(UsageError, match=r"more than 0\.000465661 GiB together"):
+                await forge.take_bundle(again, parts(content), head=bundle.head)
+        await forge.take_bundle(others, parts(content), head=bundle.head)
+    assert await forge.resolve(SENT, None) == kept == await forge.resolve(others, None)
+    with pytest.raises(NotFoundError, match="nobody has sent"):
+        await forge.resolve(theirs, None)
+
+
+async def test_what_nobody_uses_goes_and_can_be_sent_again(forge: LocalForge, source: Path, tmp_path: Path) -> None:
+    await send(forge, source)
+    revision = await forge.resolve(SENT, None)
+    later = datetime.now(UTC) + timedelta(days=1)
+    [note] = (tmp_path / "state/mirrors").glob("*.sent")
+    os.utime(note, (0, 0))
+    before = datetime.now(UTC) - timedelta(days=1)
+    assert await forge.unused_bundles(before) == [ADDRESS]
+    mirror = await forge.mirror(SENT, revision.commit)
+    assert (await forge.unused_bundles(before), await forge.forget_bundle(ADDRESS, before)) == ([], False), "it is lent"
+    assert mirror.exists()
+    assert await forge.forget_bundle(ADDRESS, later)
+    assert [path.suffix for path in (tmp_path / "state/mirrors").iterdir()] == [".lock"]
+    assert not await forge.forget_bundle(ADDRESS, later), "harmless twice"
+    with pytest.raises(NotFoundError, match="nobody has sent"):
+        await forge.mirror(SENT, revision.commit)
+    await send(forge, source)
+    assert await forge.mirror(SENT, revision.commit) == mirror
