@@ -1,14 +1,30 @@
 """The command `cloister`."""
 
+import atexit
+import gc
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from cloister.cli.commands import AllCommands
 from cloister.cli.session import GlobalOptions
 
-app = typer.Typer(
+_MANY_OBJECTS = 20_000
+"""Before the collector looks for garbage: what is loaded at the start is none, and looking took a sixth of it."""
+
+
+class Program(typer.Typer):
+    """The program. How it is called by a shell, and by nothing else, is here."""
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        """Carry out what the command line says."""
+        gc.set_threshold(_MANY_OBJECTS)
+        atexit.register(gc.freeze)  # or the interpreter would look at all that ends with it anyway, as long again
+        return super().__call__(*arguments, **named)
+
+
+app = Program(
     name="cloister",
     cls=AllCommands,
     no_args_is_help=True,
