@@ -119,6 +119,8 @@ def check_prompt(prompt: str) -> None:
         raise UsageError("the prompt is not valid UTF-8") from error
     if not prompt.strip():
         raise UsageError("the prompt is empty; say what shall be done")
+    if "\x00" in prompt:
+        raise UsageError("the prompt holds a NUL, which no program can be given")
     if size > LARGEST_PROMPT_BYTES:
         raise UsageError(f"the prompt has {size} bytes; at most {LARGEST_PROMPT_BYTES} (1 MiB) are accepted")
 
