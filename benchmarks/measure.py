@@ -109,7 +109,7 @@ def figure(value: float, unit: str) -> str:
     """Return a figure with three digits that mean something."""
     if unit == "ms" and value >= 10_000:
         return f"{value / 1000:.1f} s"
-    digits = 0 if value >= 100 else 1 if value >= 10 else 2 if value >= 0.1 else 3
+    digits = 0 if value >= 100 else 1 if value >= 10 else 2 if value >= 1 else 3
     return f"{value:.{digits}f} {unit}"
 
 
