@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from typing import Any
 
@@ -27,8 +27,8 @@ TASKS = "/api/v1/tasks"
 
 @pytest.fixture
 def http(installation: Installation) -> Iterator[httpx2.Client]:
-    """Calls of a server that runs one attempt at once."""
-    installation.variables["CLOISTER_SLOTS"] = "1"
+    """Calls of a server that runs one attempt at once, and has no spares: those come and go as it starts tasks."""
+    installation.variables.update(CLOISTER_SLOTS="1", CLOISTER_SPARES="0")
     over_socket = httpx2.HTTPTransport(uds=str(installation.state / "cloister.sock"))
     with serving(installation), httpx2.Client(base_url="http://cloister", transport=over_socket, timeout=120) as http:
         yield http
@@ -36,25 +36,29 @@ def http(installation: Installation) -> Iterator[httpx2.Client]:
 
 def test_a_task_is_cancelled_in_each_phase_and_while_it_waits(installation: Installation, http: httpx2.Client) -> None:
     for phase, (environment, work) in PHASES.items():
-        before = find_leftovers(installation)
-        task = submit(http, installation, environment, work)
-        until_begun(http, task, phase)
-        waits = submit(http, installation, QUIET, "true")
-        assert http.post(f"{TASKS}/{waits}/cancel").status_code == 202
-        told = [event["event"] for event in events(http, waits)]
-        assert (told[-1], "attempt_started" in told) == ("task_finished", False), "at once: it had no sandbox"
-        until(lambda before=before: {"mounts", "groups", "sleeps"} <= new_things(installation, before).keys())
-        assert http.post(f"{TASKS}/{task}/cancel").status_code == 202
-        log = list(events(http, task))
-        assert (log[-1]["event"], log[-1]["verdict"]) == ("task_finished", "cancelled"), (phase, log[-1])
-        [ended] = [event for event in log if event["event"] == "attempt_finished"]
-        assert ended["verdict"] == "cancelled", (phase, ended)
-        begun = [event["phase"] for event in log if event["event"] == "phase_started"]
-        assert begun[-2:] == [phase, "teardown"], (phase, begun)
-        assert (shown := http.get(f"{TASKS}/{task}").json())["verdict"] == "cancelled", shown
-        until(lambda before=before: new_things(installation, before) == {})
-        again = http.post(f"{TASKS}/{task}/cancel")
-        assert (again.status_code, list(events(http, task))) == (202, log), "harmless when it is over"
+        cancel_in(phase, environment, work, installation, http)
+
+
+def cancel_in(phase: str, environment: str, work: str, installation: Installation, http: httpx2.Client) -> None:
+    before = find_leftovers(installation)
+    task = submit(http, installation, environment, work)
+    until_begun(http, task, phase)
+    waits = submit(http, installation, QUIET, "true")
+    assert http.post(f"{TASKS}/{waits}/cancel").status_code == 202
+    told = [event["event"] for event in events(http, waits)]
+    assert (told[-1], "attempt_started" in told) == ("task_finished", False), "at once: it had no sandbox"
+    until(lambda: {"mounts", "groups", "sleeps"} <= new_things(installation, before).keys())
+    assert http.post(f"{TASKS}/{task}/cancel").status_code == 202
+    log = list(events(http, task))
+    assert (log[-1]["event"], log[-1]["verdict"]) == ("task_finished", "cancelled"), (phase, log[-1])
+    [ended] = [event for event in log if event["event"] == "attempt_finished"]
+    assert ended["verdict"] == "cancelled", (phase, ended)
+    begun = [event["phase"] for event in log if event["event"] == "phase_started"]
+    assert begun[-2:] == [phase, "teardown"], (phase, begun)
+    assert (shown := http.get(f"{TASKS}/{task}").json())["verdict"] == "cancelled", shown
+    until(lambda: not new_things(installation, before), lambda: new_things(installation, before))
+    again = http.post(f"{TASKS}/{task}/cancel")
+    assert (again.status_code, list(events(http, task))) == (202, log), "harmless when it is over"
 
 
 def submit(http: httpx2.Client, installation: Installation, environment: str, work: str) -> str:
@@ -92,8 +96,8 @@ def new_things(installation: Installation, before: Leftovers) -> dict[str, froze
     return {kind: things for kind, things in found.items() if things}
 
 
-def until(is_so: Any) -> None:
+def until(is_so: Callable[[], bool], why_not: Callable[[], object] = str) -> None:
     deadline = time.monotonic() + MOST_SECONDS
     while not is_so():
-        assert time.monotonic() < deadline, "it never came to that"
+        assert time.monotonic() < deadline, why_not() or "it never came to that"
         time.sleep(0.05)

@@ -118,6 +118,6 @@ def test_a_later_file_replaces_the_providers_that_it_names(tmp_path: Path, monke
     one, two = tmp_path / "one.toml", tmp_path / "two.toml"
     one.write_text("[models.openai]\nmodel = 'a'\n[models.gemini]\nmodel = 'b'\n")
     two.write_text("[models.openai]\nmodel = 'c'\n")
-    monkeypatch.setattr("cloister.settings_files._files", lambda _: (one, two))
+    monkeypatch.setattr("cloister.settings_files.settings_files", lambda _: (one, two))
     models = {provider.name: provider.model for provider in load_settings().providers}
     assert models == {"openai": "c", "gemini": "b", "anthropic": None}

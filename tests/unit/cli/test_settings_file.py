@@ -57,7 +57,6 @@ def test_of_two_files_it_is_the_one_whose_table_counts(tmp_path: Path, monkeypat
     for file in (system, own):
         file.parent.mkdir()
     monkeypatch.setattr(settings_files, "settings_files", lambda config: (system, own))
-    monkeypatch.setattr("cloister.cli.settings_file.settings_files", lambda config: (system, own))
     system.write_text(f"[github]\n{URL}\n")
     own.write_text("slots = 2\n")
     assert write_setting(None, "github", "app", 7) == system
