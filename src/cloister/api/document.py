@@ -18,7 +18,9 @@ def describe(app: FastAPI) -> None:
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = get_openapi(title=app.title, version=app.version, routes=app.routes)
+            app.openapi_schema = get_openapi(
+                title=app.title, version=app.version, routes=app.routes, separate_input_output_schemas=False
+            )
             for answer in _answers(app.openapi_schema):
                 content = answer.get("content", {})
                 if content.get(_JSON, {}).get("schema") == _PROBLEM:
