@@ -87,10 +87,12 @@ async def run_worker(
 
 async def _work(attempt: Attempt, tools: Tools, notary: Notary, free: anyio.Semaphore, drain: Drain) -> None:
     bind_contextvars(task=attempt.task.id, attempt=attempt.id, trace=attempt.task.trace_id)
+    _log.info("attempt begins", retry=attempt.retry)
     try:
         outcome = await _run_leased(attempt, tools)
         if outcome is not None:
             await _finish(attempt, outcome, tools, notary)
+            _log.info("attempt ended", verdict=outcome.verdict, seconds=dict(outcome.seconds))
     except LeaseLostError:
         _log.warning("lease lost", attempt=attempt.id, retry=attempt.retry)
     except Exception:  # the attempt is taken over once we have ended

@@ -3,6 +3,8 @@ from datetime import UTC, datetime
 
 import anyio
 import pytest
+from structlog.contextvars import merge_contextvars
+from structlog.testing import capture_logs
 
 from cloister import journal, worker
 from cloister.agents.command import CommandAgent
@@ -55,6 +57,19 @@ def made_tools(node: FakeNode, queue: FakeQueue, on_call: OnCall | None = None) 
         files=FakeFileStore(),
         models=ModelRoster(vault=FakeVault()),
     )
+
+
+async def test_the_log_says_of_each_attempt_that_it_begins_and_how_it_ends() -> None:
+    node, queue = FakeNode(programs={"agent": Program()}), FakeQueue()
+    task = made_task("t1")
+    await queue.submit(task)
+    with capture_logs([merge_contextvars]) as lines:
+        await run_worker(made_tools(node, queue), slots=1, until_idle=True)
+    begun, ended = [line for line in lines if line["log_level"] == "info"]
+    assert (begun["event"], begun["task"], begun["retry"]) == ("attempt begins", "t1", 0)
+    assert (ended["event"], ended["attempt"], ended["verdict"]) == ("attempt ended", begun["attempt"], "succeeded")
+    assert ended["trace"] == task.trace_id
+    assert "teardown" in ended["seconds"]
 
 
 async def test_no_more_attempts_than_slots_run_at_once() -> None:
