@@ -168,7 +168,7 @@ async def _measure(state: Path, repository: Path) -> tuple[list[Samples], list[B
 
 async def _measure_site(browser: Browser, site: Site) -> tuple[list[Samples], list[Bar]]:
     short, long = await site.ended(_long_diff(SHORT)), await site.ended(_long_diff(LONG))
-    waits = await site.task("sleep 600")
+    waits = await site.task("echo it waits; exec sleep 600")
     weights = {
         "the list of tasks": await _weight(browser, site, "/"),
         "a finished task": await _weight(browser, site, f"/tasks/{short}"),
@@ -193,7 +193,7 @@ async def _measure_site(browser: Browser, site: Site) -> tuple[list[Samples], li
         rounds=ROUNDS,
     )
     await site.api.post(f"/api/v1/tasks/{waits}/cancel")
-    quiet, _ = await _flooded(site, f"sleep {SECONDS}; echo the end is here; sleep 3", "the end is here")
+    quiet, _ = await _flooded(site, f"echo it begins; sleep {SECONDS}; echo the end is here; sleep 3", "the end is here")
     flooded, elements = await _flooded(site, _FLOOD, "the end is here")
     row = "milliseconds between frames"
     frames = [
