@@ -193,7 +193,9 @@ async def _measure_site(browser: Browser, site: Site) -> tuple[list[Samples], li
         rounds=ROUNDS,
     )
     await site.api.post(f"/api/v1/tasks/{waits}/cancel")
-    quiet, _ = await _flooded(site, f"echo it begins; sleep {SECONDS}; echo the end is here; sleep 3", "the end is here")
+    quiet, _ = await _flooded(
+        site, f"echo it begins; sleep {SECONDS}; echo the end is here; sleep 3", "the end is here"
+    )
     flooded, elements = await _flooded(site, _FLOOD, "the end is here")
     row = "milliseconds between frames"
     frames = [
